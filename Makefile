@@ -1,0 +1,57 @@
+# make demo | test | bench | notebooks | lint | clean
+#
+# Everything runs in .venv, which the first target makes with the pinned versions of constraints.txt; another run is quick.
+# Needs make, git and a Python >= 3.11 with venv. A particular one: make test PYTHON=/path/to/python3
+
+.DELETE_ON_ERROR:
+.PHONY: demo test bench notebooks lint clean
+unexport PYTHONPATH
+
+BIN := .venv/bin
+PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
+PACKAGING := pyproject.toml setup.py constraints.txt
+
+# The first of these that runs, is new enough and can make environments. Version managers leave names that do not run.
+PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python3.14; do \
+	$$name -c 'import sys, venv, ensurepip; assert sys.version_info >= (3, 11)' 2>/dev/null && { echo $$name; break; }; done)
+
+demo: .venv/.installed-demo
+	$(BIN)/python -m pwlnet demo --out demo_output
+
+test: .venv/.installed-test
+	$(BIN)/python -m pytest
+
+# Each benchmark once, in this environment: shows that all run, and rough times. asv keeps results only with
+# --set-commit-hash; asv compares two commits; CONTRIBUTING.md has the commands.
+bench: .venv/.installed-bench
+	cd asv_benchmarks && ../$(BIN)/asv machine --yes --config asv.conf.json >/dev/null
+	cd asv_benchmarks && ../$(BIN)/asv run --quick --show-stderr --environment existing:../$(BIN)/python
+
+notebooks: .venv/.installed-notebook
+	@for notebook in notebooks/*.ipynb; do \
+		[ -e "$$notebook" ] || { echo "no notebooks yet"; break; }; \
+		echo "$$notebook"; $(BIN)/jupyter execute "$$notebook" || exit 1; done
+
+lint: .venv/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# .venv stays: remove it by hand for a fresh one.
+clean:
+	rm -rf demo_output build dist ./*.egg-info .pytest_cache .hypothesis .ruff_cache .coverage htmlcov coverage.xml
+	rm -rf asv_benchmarks/env asv_benchmarks/results asv_benchmarks/html
+	find pwlnet tests asv_benchmarks data -name __pycache__ -prune -exec rm -r {} +
+
+# The demo needs little; tests, benchmarks and notebooks add what they need to the same environment.
+.venv/.installed-demo: EXTRAS := onnx,plot
+.venv/.installed-test: EXTRAS := test
+.venv/.installed-bench: EXTRAS := bench
+.venv/.installed-notebook: EXTRAS := notebook,onnx,torch
+.venv/.installed-%: $(PACKAGING) | .venv/bin/python
+	@echo "installing pwlnet[$(EXTRAS)] into .venv"
+	@$(PIP_INSTALL) -e '.[$(EXTRAS)]'
+	@touch $@
+
+.venv/bin/python:
+	@$(if $(PYTHON),true,echo "no python3 >= 3.11 that can make a virtual environment was found; name one: make PYTHON=..." >&2; exit 1)
+	@$(PYTHON) -m venv .venv

@@ -1,0 +1,36 @@
+"""pwlnet: exact analysis of piecewise-linear neural networks.
+
+``import pwlnet`` loads NumPy and Numba only; each public name below loads its module on first use (PEP 562).
+"""
+
+import importlib
+
+from ._version import __version__
+
+_HOMES = {
+    "Network": "network",
+    "ActivationPatterns": "patterns",
+    "from_torch": "convert",
+    "load_network": "loading",
+    "partition_lines": "partition.line",
+    "LinePartitions": "partition.line",
+    "Tolerances": "tolerances",
+    "PwlnetError": "errors",
+}
+_MODULES = ("datasets", "errors", "plot", "store", "tolerances")
+
+__all__ = sorted([*_HOMES, *_MODULES, "__version__"])
+
+
+def __getattr__(name):
+    if name in _HOMES:
+        value = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+        globals()[name] = value
+        return value
+    if name in _MODULES:
+        return importlib.import_module(f".{name}", __name__)
+    raise AttributeError(f"module 'pwlnet' has no attribute {name!r}; public names: {', '.join(__all__)}")
+
+
+def __dir__():
+    return __all__

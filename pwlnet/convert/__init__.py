@@ -1,0 +1,115 @@
+"""Conversion: torch modules and network files -> Network. Each conversion checks itself against its source."""
+
+import numpy as np
+
+from ..errors import ConversionError
+from ..tolerances import DEFAULT
+from .lower import lower
+
+__all__ = ["check_conversion", "from_torch", "read_network"]
+
+_N_CHECKED = 16
+
+
+def from_torch(module, input_shape):
+    """Convert a torch module to a network.
+
+    Exact up to rounding: weights are cast to float64 exactly; BatchNorm folds into the weights before it in float64. The
+    result is compared with a float64 copy of the module on random inputs.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        In any mode; converted with eval semantics, and left as it is.
+    input_shape : tuple of int
+        Shape of one input, without a batch axis.
+
+    Returns
+    -------
+    Network
+
+    Raises
+    ------
+    UnsupportedOperationError
+        An operation is not piecewise linear or not supported; the message names it.
+    ConversionError
+        The module can't be traced, or the conversion disagrees with the module.
+    InputError
+        A weight is not finite.
+    ImportError
+        torch is not installed.
+
+    Examples
+    --------
+    >>> import torch, pwlnet
+    >>> module = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.ReLU(), torch.nn.Linear(3, 1))
+    >>> pwlnet.from_torch(module, (2,)).n_neurons
+    3
+    """
+    from .._optional import require
+
+    require("torch", "torch", "converting a torch module")
+    from .torch_fx import read_module, source_forward
+
+    shape = (input_shape,) if np.ndim(input_shape) == 0 else tuple(input_shape)
+    network = lower(read_module(module, shape))
+    check_conversion(network, source_forward(module), type(module).__name__, DEFAULT.conversion)
+    return network
+
+
+def read_network(path, kind, input_shape=None):
+    """Read a network file of a kind ("onnx", "nnet", "eran") and convert it; ``pwlnet.load_network`` is the front door.
+
+    Raises
+    ------
+    ConversionError, UnsupportedOperationError, ShapeError, InputError
+        As the readers say.
+    """
+    if kind == "onnx":
+        from .onnx_file import read_onnx, source_forward_onnx
+
+        network = lower(read_onnx(path, input_shape))
+        check_conversion(network, source_forward_onnx(path, input_shape), str(path), DEFAULT.conversion_single)
+        return network
+    if kind == "nnet":
+        from .nnet_file import read_nnet as read
+    else:
+        from .eran_file import read_eran as read
+    return lower(read(path))
+
+
+def check_conversion(network, source, name, tolerance):
+    """Compare a converted network with its source on random inputs.
+
+    Parameters
+    ----------
+    network : Network
+    source : callable
+        float64[B, *input_shape] -> float64[B, O].
+    name : str
+        Of the source, for the message.
+    tolerance : float
+        Largest difference, relative to the largest output of the input.
+
+    Raises
+    ------
+    ConversionError
+        They differ by more, or the source gives values that are not finite.
+    """
+    rng = np.random.default_rng(0)
+    half = _N_CHECKED // 2
+    shape = (half, *network.input_shape)
+    points = np.concatenate([rng.standard_normal(shape), rng.random(shape)])
+    wanted = np.asarray(source(points), np.float64).reshape(len(points), -1)
+    found = network.forward(points)
+    if wanted.shape != found.shape:
+        raise ConversionError(
+            f"{name} gives {wanted.shape[1]} outputs, but its conversion {found.shape[1]}; report this as a bug"
+        )
+    scale = np.maximum(np.abs(wanted).max(axis=1), np.finfo(np.float64).tiny)
+    error = float((np.abs(found - wanted).max(axis=1) / scale).max())
+    if not error <= tolerance:
+        raise ConversionError(
+            f"{name} and its conversion differ by {error:.1e} of the largest output on random inputs; at most "
+            f"{tolerance:.0e} is rounding, report this as a bug"
+        )

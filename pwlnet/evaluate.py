@@ -1,0 +1,115 @@
+"""Values, pre-activations, states and Jacobians of a program at many points, on all threads.
+
+Batches are cut into chunks of whole tiles, and kernels release the GIL, so plain threads run them side by side; a row's
+bits don't depend on the cut (kernels/sweep.py).
+
+Legend: B rows, D inputs, O outputs, K neurons.
+"""
+
+import contextlib
+import functools
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import numba
+import numpy as np
+
+from .errors import InputError, ShapeError
+from .kernels import sweep
+
+
+def n_threads(threads=None):
+    """Number of threads to use: the argument, else NUMBA_NUM_THREADS, else the processors this process may use."""
+    if threads is None:
+        available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        return max(1, min(numba.config.NUMBA_NUM_THREADS, available or 1))
+    if int(threads) != threads or threads < 1:
+        raise InputError(f"threads is {threads!r}; a positive whole number is needed, or None for all processors")
+    return int(threads)
+
+
+@functools.cache
+def _blas_controller():
+    import scipy.linalg.cython_blas  # noqa: F401  the BLAS that compiled kernels call
+    import threadpoolctl
+
+    return threadpoolctl.ThreadpoolController()
+
+
+@contextlib.contextmanager
+def single_threaded_blas():
+    """Keep BLAS on one thread: kernels call it from threads of their own, and its bits must not depend on a setting."""
+    with _blas_controller().limit(limits=1, user_api="blas"):
+        yield
+
+
+def run_chunks(work, n_items, chunk, threads=None):
+    """Call ``work(first, last)`` for consecutive chunks of ``n_items`` items, on threads; exceptions are passed on."""
+    bounds = [(k, min(k + chunk, n_items)) for k in range(0, n_items, chunk)]
+    with single_threaded_blas():
+        if len(bounds) <= 1 or n_threads(threads) == 1:
+            for first, last in bounds:
+                work(first, last)
+            return
+        with ThreadPoolExecutor(n_threads(threads)) as pool:
+            for future in [pool.submit(work, first, last) for first, last in bounds]:
+                future.result()
+
+
+def as_rows(points, n_inputs, input_shape, name):
+    """Turn points [B, D], [B, *input_shape], or one point of either form, into float64[B, D].
+
+    Raises
+    ------
+    InputError
+        Not real numbers, or not finite.
+    ShapeError
+        Another number of inputs.
+    """
+    array = np.asarray(points)
+    if array.dtype.kind not in "fiub":
+        raise InputError(f"{name} has dtype {array.dtype}; real numbers are needed, convert it to float64")
+    shape = tuple(input_shape)
+    if array.shape in (shape, (n_inputs,)) and array.ndim:
+        array = array[None]
+    if array.shape[1:] not in (shape, (n_inputs,)) or array.ndim == 0:
+        wanted = f"(rows, {n_inputs})" if shape == (n_inputs,) else f"(rows, {n_inputs}) or (rows, *{shape})"
+        raise ShapeError(f"{name} has shape {array.shape}, but the network takes {n_inputs} inputs; give {wanted}")
+    rows = np.ascontiguousarray(array.reshape(array.shape[0], n_inputs), np.float64)
+    bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+    if bad.size:
+        raise InputError(f"{name} has {bad.size} rows with NaN or infinite entries, the first is row {bad[0]}; remove them")
+    return rows
+
+
+def forward(program, points, *, outputs=False, preactivations=False, states=False, threads=None):
+    """Evaluate rows; returns (outputs [B, O], preactivations [B, K], states [B, K]), those not asked for with no rows."""
+    n = points.shape[0]
+    out = np.empty((n if outputs else 0, program.output_index.size))
+    pre = np.empty((n if preactivations else 0, program.neuron_offsets[-1]))
+    sta = np.empty((n if states else 0, program.neuron_offsets[-1]), np.int32)
+
+    def work(first, last):
+        part = slice(first, last)
+        sweep.forward(program, points[part], out[part], pre[part], sta[part])
+
+    run_chunks(work, n, _chunk(n, threads), threads)
+    return out, pre, sta
+
+
+def jacobians(program, states, threads=None):
+    """Jacobians float64[B, O, D] of the affine pieces with states int32[B, K]."""
+    out = np.empty((states.shape[0], program.output_index.size, program.input_index.size))
+    run_chunks(
+        lambda first, last: sweep.jacobians(program, states[first:last], out[first:last]),
+        states.shape[0],
+        max(1, -(-states.shape[0] // (4 * n_threads(threads)))),
+        threads,
+    )
+    return out
+
+
+def _chunk(n_rows, threads):
+    """Rows per chunk: whole tiles, about four chunks per thread."""
+    tiles = -(-n_rows // sweep.TILE)
+    return max(1, -(-tiles // (4 * n_threads(threads)))) * sweep.TILE

@@ -1,0 +1,59 @@
+"""One front door for network files of every kind."""
+
+from pathlib import Path
+
+from .errors import ConversionError
+
+_SUFFIXES = {".onnx": "onnx", ".nnet": "nnet", ".eran": "eran", ".tf": "eran", ".h5": "h5", ".hdf5": "h5"}
+_HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+
+
+def load_network(path, *, input_shape=None):
+    """Read a network from a file: ONNX, .nnet, .eran, or pwlnet's own HDF5 form.
+
+    Exact up to rounding: weights are read exactly. ONNX conversions are compared with a reference evaluation of the file.
+
+    Parameters
+    ----------
+    path : str or path
+        Recognised by its content (HDF5) and its suffix: .onnx, .nnet, .eran, .tf (ERAN's text form), .h5.
+    input_shape : tuple of int, optional
+        Shape of one input without a batch axis, where an ONNX file leaves it open.
+
+    Returns
+    -------
+    Network
+
+    Raises
+    ------
+    ConversionError
+        No such file, an unknown kind, or a damaged file.
+    UnsupportedOperationError
+        The network holds an operation that can't be converted exactly; the message names it.
+    InputError, ShapeError
+        Weights that are not finite; an input_shape that contradicts the file.
+    StoreError
+        A damaged HDF5 file.
+
+    See Also
+    --------
+    from_torch : convert a torch module.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ConversionError(f"{path} is not a file; give the path of a network file ({', '.join(_SUFFIXES)})")
+    with path.open("rb") as file:
+        magic = file.read(8)
+    kind = "h5" if magic == _HDF5_MAGIC else _SUFFIXES.get(path.suffix.lower())
+    if kind is None:
+        raise ConversionError(
+            f"{path} has the suffix {path.suffix!r}, which is no known kind of network file; "
+            f"rename it to one of {', '.join(_SUFFIXES)}"
+        )
+    if kind == "h5":
+        from .store.network_file import read_network_file
+
+        return read_network_file(path)
+    from .convert import read_network
+
+    return read_network(path, kind, input_shape)

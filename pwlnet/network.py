@@ -1,0 +1,251 @@
+"""Network: a validated, frozen program with shapes, neuron names and a digest.
+
+Legend: B rows, D inputs, O outputs, K neurons, N ops.
+"""
+
+import functools
+import hashlib
+from typing import NamedTuple
+
+import numpy as np
+
+from . import evaluate
+from .errors import InputError, ShapeError
+from .kernels import program as ir
+from .kernels import switching, sweep
+from .patterns import ActivationPatterns, pattern_layout
+from .program_check import check_program
+
+
+class Neuron(NamedTuple):
+    """Where a neuron is: op index in the program, the op's name in the source, its kind, channel, row, column."""
+
+    op: int
+    name: str
+    kind: str
+    channel: int
+    row: int
+    column: int
+
+
+class Network:
+    """A piecewise-linear network as flat float64 arrays: immutable, and identified by its digest.
+
+    Made by ``pwlnet.from_torch`` or ``pwlnet.load_network``. Inputs and outputs are in the source's own order.
+    Neurons (inputs of switching ops; windows of MaxPool) are numbered over the whole network: ops in order, and inside
+    an op channel by channel, row by row, as the source would flatten it.
+
+    Attributes
+    ----------
+    program : Program
+        The arrays; read-only.
+    input_shape, output_shape : tuple of int
+        Without a batch axis.
+    names : tuple of str
+        The source's name of each op; not part of the digest.
+
+    Raises
+    ------
+    InputError
+        The arrays do not describe a network, or hold weights that are not finite.
+    """
+
+    def __init__(self, program, *, input_shape, output_shape=None, names=()):
+        check_program(program)
+        program = ir.Program(*(_frozen(a) for a in program))
+        set_field = functools.partial(object.__setattr__, self)
+        set_field("program", program)
+        set_field("input_shape", tuple(int(n) for n in input_shape))
+        set_field("output_shape", tuple(int(n) for n in (output_shape or (program.output_index.size,))))
+        set_field("names", tuple(names) or tuple(f"op{i}" for i in range(len(program.op))))
+        if int(np.prod(self.input_shape)) != self.n_inputs or len(self.names) != len(program.op):
+            raise InputError(
+                f"input_shape is {self.input_shape} and names has {len(self.names)} entries, but the program has "
+                f"{self.n_inputs} inputs and {len(program.op)} ops; give matching ones"
+            )
+
+    def __setattr__(self, name, value):
+        raise AttributeError(f"a Network is immutable, {name!r} can't be set; convert the changed source again")
+
+    def __getstate__(self):
+        return {"program": self.program, "input_shape": self.input_shape, "output_shape": self.output_shape, "names": self.names}
+
+    def __setstate__(self, state):
+        self.__init__(state.pop("program"), **state)
+
+    @property
+    def n_inputs(self):
+        return int(self.program.input_index.size)
+
+    @property
+    def n_outputs(self):
+        return int(self.program.output_index.size)
+
+    @property
+    def n_neurons(self):
+        return int(self.program.neuron_offsets[-1])
+
+    @property
+    def digest(self):
+        """SHA-256 (hex) of the program's arrays: names, dtypes, shapes and bytes."""
+        if "_digest_value" not in self.__dict__:
+            self.__dict__["_digest_value"] = program_digest(self.program)
+        return self.__dict__["_digest_value"]
+
+    @property
+    def pattern_layout(self):
+        """Layout of packed activation patterns: PatternLayout."""
+        if "_layout_value" not in self.__dict__:
+            counts = [switching.n_states(self.program, i) if c >= ir.FIRST_SWITCHING else 0 for i, c in enumerate(self.program.op)]
+            self.__dict__["_layout_value"] = pattern_layout(self.program.neuron_offsets, counts)
+        return self.__dict__["_layout_value"]
+
+    def rows(self, points, name="X"):
+        """Return points as float64[B, D]; accepts [B, D], [B, *input_shape], or a single point."""
+        return evaluate.as_rows(points, self.n_inputs, self.input_shape, name)
+
+    def forward(self, X, *, threads=None):
+        """Evaluate the network.
+
+        Exact up to rounding: a float64 forward pass.
+
+        Parameters
+        ----------
+        X : float64[B, D] or float64[B, *input_shape]
+        threads : int, optional
+
+        Returns
+        -------
+        float64[B, O]
+
+        Raises
+        ------
+        ShapeError
+            X doesn't have the network's inputs.
+        InputError
+            X holds NaN, infinities or something else than real numbers.
+        """
+        return evaluate.forward(self.program, self.rows(X), outputs=True, threads=threads)[0]
+
+    def preactivations(self, X, *, threads=None):
+        """Evaluate the pre-activation of each neuron: float64[B, K]; for MaxPool windows the maximum.
+
+        Exact up to rounding. Parameters and errors as for ``forward``.
+        """
+        return evaluate.forward(self.program, self.rows(X), preactivations=True, threads=threads)[1]
+
+    def states(self, X, *, threads=None):
+        """Evaluate the state of each neuron: int32[B, K] (meaning: ActivationPatterns).
+
+        Exact up to rounding. Parameters and errors as for ``forward``.
+        """
+        return evaluate.forward(self.program, self.rows(X), states=True, threads=threads)[2]
+
+    def patterns(self, X, *, threads=None):
+        """Evaluate the activation patterns at points: ActivationPatterns of B rows.
+
+        Exact up to rounding. Parameters and errors as for ``forward``.
+        """
+        return ActivationPatterns.from_states(self.states(X, threads=threads), self.pattern_layout)
+
+    def jacobian(self, X, *, threads=None):
+        """Evaluate the Jacobian of the affine piece at each point: float64[B, O, D].
+
+        Exact up to rounding. On a boundary between pieces, the piece of ``states`` is taken. Parameters and errors as for
+        ``forward``.
+        """
+        return evaluate.jacobians(self.program, self.states(X, threads=threads), threads)
+
+    def affine_map(self, x):
+        """Compute the affine map of the piece at one point.
+
+        Exact up to rounding.
+
+        Parameters
+        ----------
+        x : float64[D] or float64[*input_shape]
+
+        Returns
+        -------
+        A : float64[O, D]
+        c : float64[O]
+            ``forward(x) = A @ x + c``, for all points with the same activation pattern.
+
+        Raises
+        ------
+        ShapeError, InputError
+            As for ``forward``; also for more than one point.
+        """
+        rows = self.rows(x, "x")
+        if rows.shape[0] != 1:
+            raise ShapeError(f"x has {rows.shape[0]} rows; affine_map takes one point, use jacobian for many")
+        states = self.states(rows)
+        c = np.empty(self.n_outputs)
+        with evaluate.single_threaded_blas():
+            sweep.values_of_states(self.program, states[0], np.zeros(self.n_inputs), c)
+        return evaluate.jacobians(self.program, states)[0], c
+
+    def neuron(self, k):
+        """Say where neuron ``k`` is: a Neuron of op, name, kind, channel, row, column.
+
+        Raises
+        ------
+        InputError
+            There is no such neuron.
+        """
+        if not 0 <= k < self.n_neurons:
+            raise InputError(f"k is {k}, but the network has neurons 0 to {self.n_neurons - 1}; give one of these")
+        i = int(np.searchsorted(self.program.neuron_offsets, k, side="right")) - 1
+        _, height, width = (int(n) for n in self.program.shapes[i])
+        channel, position = divmod(int(k) - int(self.program.neuron_offsets[i]), height * width)
+        row, column = divmod(position, width)
+        return Neuron(i, self.names[i], ir.OP_NAMES[self.program.op[i]], channel, row, column)
+
+    def summary(self):
+        """Return a table of the ops as text: name, kind, shape, neurons, weights."""
+        p = self.program
+        lines = [f"{'op':>3}  {'name':<28} {'kind':<10} {'shape':<16} {'neurons':>9} {'weights':>10}"]
+        for i in range(len(p.op)):
+            shape = "x".join(str(n) for n in p.shapes[i])
+            neurons = p.neuron_offsets[i + 1] - p.neuron_offsets[i]
+            weights = p.weight_offsets[i + 1] - p.weight_offsets[i] + p.bias_offsets[i + 1] - p.bias_offsets[i]
+            lines.append(f"{i:>3}  {self.names[i][:28]:<28} {ir.OP_NAMES[p.op[i]]:<10} {shape:<16} {neurons:>9} {weights:>10}")
+        total = p.weights.size + p.biases.size
+        lines.append(f"{self.n_inputs} inputs, {self.n_outputs} outputs, {self.n_neurons} neurons, {total} weights")
+        return "\n".join(lines)
+
+    def save(self, path):
+        """Write the network to an HDF5 file of pwlnet's own format; ``pwlnet.load_network`` reads it back, bit for bit.
+
+        Raises
+        ------
+        StoreError
+            The file exists or can't be written.
+        """
+        from .store.network_file import save_network
+
+        save_network(path, self)
+
+    def __eq__(self, other):
+        return self.digest == other.digest if isinstance(other, Network) else NotImplemented
+
+    def __hash__(self):
+        return hash(self.digest)
+
+    def __repr__(self):
+        return f"Network({self.input_shape} -> {self.output_shape}, {self.n_neurons} neurons, digest {self.digest[:12]})"
+
+
+def program_digest(program):
+    """SHA-256 (hex) over the name, dtype, shape and little-endian bytes of each array of a program."""
+    sha = hashlib.sha256()
+    for name, array in zip(program._fields, program, strict=True):
+        sha.update(f"{name}:{array.dtype.str}:{array.shape};".encode())
+        sha.update(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes())
+    return sha.hexdigest()
+
+
+def _frozen(array):
+    array = np.array(array, order="C", copy=True)
+    array.setflags(write=False)
+    return array

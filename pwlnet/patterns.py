@@ -1,0 +1,131 @@
+"""Activation patterns: the states of all neurons at many points, packed.
+
+Legend: B rows, K neurons, W words.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .errors import ShapeError
+from .kernels import bits
+
+_WIDTHS = (1, 2, 4, 8, 16)
+
+
+class PatternLayout(NamedTuple):
+    """Where each neuron's state lies in the packed words (rule: kernels/bits.py)."""
+
+    neuron_offsets: np.ndarray  # int64[N+1]
+    word_offsets: np.ndarray  # int64[N+1]
+    widths: np.ndarray  # int64[N] bits per neuron of each op, 0 for affine ops
+    word_widths: np.ndarray  # int64[W]
+
+
+def pattern_layout(neuron_offsets, n_states):
+    """Lay out the states of a network's neurons.
+
+    Parameters
+    ----------
+    neuron_offsets : int64[N+1]
+    n_states : int64[N]
+        Number of states of each op's neurons.
+
+    Returns
+    -------
+    PatternLayout
+    """
+    counts = np.diff(neuron_offsets)
+    widths = np.array(
+        [0 if c == 0 else next(w for w in _WIDTHS if 2**w >= s) for c, s in zip(counts, n_states, strict=True)], np.int64
+    )
+    words = np.array([-(-c * w // 64) if w else 0 for c, w in zip(counts, widths, strict=True)], np.int64)
+    offsets = np.concatenate([[0], np.cumsum(words)]).astype(np.int64)
+    return PatternLayout(neuron_offsets, offsets, widths, np.repeat(widths, words))
+
+
+class ActivationPatterns:
+    """States of all neurons of a network at B points, packed into ``uint64[B, W]``.
+
+    Exact up to rounding: a state is the sign (or the piece, or the winner) of the float64 pre-activation.
+
+    States: ReLU, LeakyReLU, PReLU, Abs: 0 inactive (z <= 0), 1 active. Clip (HardTanh, ReLU6): 0 lower, 1 linear, 2 upper.
+    MaxPool: index ``row * kernel_width + column`` of the winning tap in the window; the lowest index wins ties.
+
+    Attributes
+    ----------
+    packed : uint64[B, W]
+        One field per neuron; neuron fields never cross words. Layout: ``layout``.
+    layout : PatternLayout
+
+    Examples
+    --------
+    >>> import numpy as np, pwlnet
+    >>> network = pwlnet.load_network(pwlnet.datasets.digits_network("digits_mlp"))
+    >>> patterns = network.patterns(np.zeros((2, 64)))
+    >>> int(patterns.hamming(patterns)[0]), len(patterns.unique())
+    (0, 1)
+    """
+
+    __slots__ = ("packed", "layout")
+
+    def __init__(self, packed, layout):
+        packed = np.ascontiguousarray(packed, np.uint64)
+        packed.setflags(write=False)
+        object.__setattr__(self, "packed", packed)
+        object.__setattr__(self, "layout", layout)
+
+    def __setattr__(self, name, value):
+        raise AttributeError(f"ActivationPatterns are immutable, {name!r} can't be set; build new ones from states")
+
+    def __reduce__(self):
+        return ActivationPatterns, (self.packed, self.layout)
+
+    @classmethod
+    def from_states(cls, states, layout):
+        """Pack states int[B, K]."""
+        states = np.ascontiguousarray(states, np.int32)
+        packed = np.zeros((states.shape[0], layout.word_offsets[-1]), np.uint64)
+        bits.pack(states, layout.neuron_offsets, layout.word_offsets, layout.widths, packed)
+        return cls(packed, layout)
+
+    def unpack(self):
+        """Return the states, int32[B, K]."""
+        states = np.zeros((len(self), self.layout.neuron_offsets[-1]), np.int32)
+        bits.unpack(self.packed, self.layout.neuron_offsets, self.layout.word_offsets, self.layout.widths, states)
+        return states
+
+    def hamming(self, other):
+        """Number of neurons in different states, row by row (one row against many works too): int64[B]."""
+        if self.packed.shape[1] != other.packed.shape[1]:
+            raise ShapeError(
+                f"other has patterns of {other.packed.shape[1]} words, but these have {self.packed.shape[1]}; "
+                "compare patterns of one network"
+            )
+        first, second = np.broadcast_arrays(self.packed, other.packed)
+        distances = np.empty(first.shape[0], np.int64)
+        first, second = np.ascontiguousarray(first), np.ascontiguousarray(second)
+        bits.hamming(first, second, self.layout.word_widths, distances)
+        return distances
+
+    def unique(self):
+        """Return the distinct patterns, in order of first appearance."""
+        _, first = np.unique(self.packed, axis=0, return_index=True)
+        return self[np.sort(first)]
+
+    def __len__(self):
+        return self.packed.shape[0]
+
+    def __getitem__(self, rows):
+        return ActivationPatterns(np.atleast_2d(self.packed[rows]), self.layout)
+
+    def __eq__(self, other):
+        if not isinstance(other, ActivationPatterns):
+            return NotImplemented
+        return np.array_equal(self.packed, other.packed)
+
+    def __hash__(self):
+        return hash((self.packed.shape, self.packed.tobytes()))
+
+    def __repr__(self):
+        return f"ActivationPatterns({len(self)} points, {self.layout.neuron_offsets[-1]} neurons)"

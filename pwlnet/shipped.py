@@ -1,0 +1,63 @@
+"""The networks and images that come with pwlnet, found in a checkout and in an installed package alike."""
+
+from pathlib import Path
+
+import numpy as np
+
+from pwlnet.errors import InputError, MissingDataError
+
+DIGITS_NETWORKS = ("digits_conv", "digits_mlp")
+
+_PACKAGE = Path(__file__).resolve().parent
+_FOLDERS = (_PACKAGE / "_data", _PACKAGE.parent / "data")  # of an installed package, of a checkout
+
+
+def digits_network_path(name):
+    """Give the path of a shipped ONNX network that classifies 8x8 digits.
+
+    Parameters
+    ----------
+    name : {"digits_conv", "digits_mlp"}
+        Two convolutions and two full layers, or eight hidden layers of 48 neurons.
+
+    Returns
+    -------
+    pathlib.Path
+
+    Raises
+    ------
+    InputError
+        There is no shipped network of that name.
+    MissingDataError
+        The file is not where the installation should have put it.
+    """
+    if name not in DIGITS_NETWORKS:
+        raise InputError(f"no shipped network is called {name!r}; the names are {', '.join(DIGITS_NETWORKS)}")
+    return _find(f"networks/{name}.onnx")
+
+
+def digits_images():
+    """Load the test images of the shipped digits networks.
+
+    Returns
+    -------
+    images : float64[N, 1, 8, 8]
+        Grey values in [0, 1], as the networks take them.
+    labels : int64[N]
+        Digits 0 to 9.
+
+    Raises
+    ------
+    MissingDataError
+        The file is not where the installation should have put it.
+    """
+    with np.load(_find("images/digits_test.npz")) as arrays:
+        return arrays["images"] / 16.0, arrays["labels"].astype(np.int64)
+
+
+def _find(name):
+    for folder in _FOLDERS:
+        if (folder / name).is_file():
+            return folder / name
+    looked = " and ".join(str(folder) for folder in _FOLDERS)
+    raise MissingDataError(f"{name} is not in {looked}; reinstall pwlnet, or run data/train_digits.py in a checkout")

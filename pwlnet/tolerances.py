@@ -1,0 +1,33 @@
+"""Every threshold: name, unit, value, derivation. No other module spells a literal like 1e-9."""
+
+from typing import NamedTuple
+
+UNIT_ROUNDOFF = 2.0**-53
+
+
+class Tolerances(NamedTuple):
+    """Thresholds of one computation; results record the ones they used.
+
+    Attributes
+    ----------
+    rounding : float
+        Number of standard rounding errors within which a value counts as zero, without unit. The error of each
+        pre-activation along a line is estimated from the magnitudes that went into it (kernels/rounding.py); 16 of
+        them leave no room for a wrong decision in the exact-arithmetic tests and are still of the order of 1e-14 of
+        the magnitudes.
+    ambiguous : float
+        Number of standard rounding errors within which a decision is counted in ``LinePartitions.ambiguous``.
+    conversion : float
+        Largest relative difference between a converted network and a float64 evaluation of its source, in units of the
+        largest output. Rounding of a float64 forward pass of a deep network, with three digits to spare.
+    conversion_single : float
+        The same where the source can be evaluated in float32 only.
+    """
+
+    rounding: float = 16.0
+    ambiguous: float = 1024.0
+    conversion: float = 1e-9
+    conversion_single: float = 1e-3
+
+
+DEFAULT = Tolerances()

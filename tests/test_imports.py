@@ -1,0 +1,108 @@
+"""Who may import whom, read from the syntax trees of all modules, and what ``import pwlnet`` must not load."""
+
+import ast
+import graphlib
+import subprocess
+import sys
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parent.parent / "pwlnet"
+LAYERS = {
+    0: ["kernels"],
+    1: ["network", "patterns", "evaluate"],
+    2: ["partition", "convert"],
+    3: ["analysis"],
+    4: ["learn", "smoothing", "store", "datasets", "shipped"],
+    5: ["cli", "reproduce", "distribute", "plot", "loading", "demo", "__main__", "__init__"],
+}
+LAYER = {name: layer for layer, names in LAYERS.items() for name in names}
+FOUNDATION = {"errors", "tolerances", "_optional", "_version"}  # anyone may import them; they import errors only
+HEAVY = {  # the packages that may import a library
+    "torch": {"convert", "learn", "smoothing", "reproduce"},
+    "onnx": {"convert"},
+    "h5py": {"store"},
+    "dask": {"distribute"},
+    "distributed": {"distribute"},
+    "matplotlib": {"plot"},
+    "pooch": {"datasets"},
+    "scipy.optimize": {"partition", "convert", "analysis"},
+    "tqdm": {"partition", "analysis", "learn", "smoothing", "store", "distribute", "reproduce", "cli"},
+}
+EXCEPTIONS = {  # (importer, imported): why. Only inside functions.
+    ("network", "store"): "Network.save writes the store's file format",
+}
+
+
+def imported_names(path):
+    """Pairs (absolute dotted name, inside a function?), of import statements, require() and import_module()."""
+    package = ("pwlnet", *path.relative_to(PACKAGE).parts[:-1])
+    tree = ast.parse(path.read_text())
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    inside = {node for function in functions for node in ast.walk(function)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) + 1 - node.level] if node.level else ()
+            names = [".".join([*above, *filter(None, [node.module]), alias.name]) for alias in node.names]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in ("require", "import_module"):
+            names = [argument.value for argument in node.args[:1] if isinstance(argument, ast.Constant)]
+        else:
+            continue
+        yield from ((name, node in inside) for name in names)
+
+
+def component(dotted):
+    """The part of pwlnet that a name belongs to: ``pwlnet.store.reader.open`` to ``store``, public names to ``__init__``."""
+    part = [*dotted.split("."), ""][1]
+    return part if part in LAYER or part in FOUNDATION else "__init__"
+
+
+SOURCES = {path: path.relative_to(PACKAGE).with_suffix("").parts for path in sorted(PACKAGE.rglob("*.py"))}
+IMPORTS = [(parts, name, lazy) for path, parts in SOURCES.items() for name, lazy in imported_names(path)]
+EDGES = {(parts[0], component(name), lazy) for parts, name, lazy in IMPORTS if name.split(".")[0] == "pwlnet"}
+
+
+def test_every_module_has_a_layer():
+    assert {parts[0] for parts in SOURCES.values()} <= set(LAYER) | FOUNDATION
+
+
+def test_imports_point_down():
+    inner = {(a, b, lazy) for a, b, lazy in EDGES if a != b and b not in FOUNDATION}
+    upward = {(a, b) for a, b, lazy in inner if LAYER.get(a, -1) < LAYER[b] and not (lazy and (a, b) in EXCEPTIONS)}
+    assert not upward
+
+
+def test_the_foundation_imports_only_errors():
+    assert {b for a, b, _ in EDGES if a in FOUNDATION} <= {"errors"}
+
+
+def test_packages_form_no_cycle():
+    graph = {}
+    for a, b, _ in EDGES:
+        if a != b and (a, b) not in EXCEPTIONS:
+            graph.setdefault(a, set()).add(b)
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which names the cycle
+
+
+def test_convert_and_partition_do_not_know_each_other():
+    assert not {(a, b) for a, b, _ in EDGES if {a, b} == {"convert", "partition"}}
+
+
+def test_analyses_do_not_import_each_other():
+    names = {parts[1] for parts in SOURCES.values() if parts[0] == "analysis" and parts[-1] != "__init__"}
+    pairs = {(parts[1], name.split(".")[2]) for parts, name, _ in IMPORTS if name.startswith("pwlnet.analysis.")
+             and parts[0] == "analysis" and parts[-1] != "__init__"}  # fmt: skip
+    assert not {(a, b) for a, b in pairs if b in names and a != b}
+
+
+def test_heavy_libraries_stay_in_their_packages():
+    found = {(parts[0], heavy) for parts, name, _ in IMPORTS for heavy in HEAVY if f"{name}.".startswith(f"{heavy}.")}
+    assert not {(part, heavy) for part, heavy in found if part not in HEAVY[heavy]}
+
+
+def test_import_pwlnet_loads_no_heavy_library():
+    heavy = ["torch", "h5py", "dask", "onnx", "scipy.optimize", "matplotlib"]
+    code = f"import sys, pwlnet; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

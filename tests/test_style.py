@@ -1,0 +1,74 @@
+"""House rules that a reader should not have to check by eye."""
+
+import ast
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parent.parent / "pwlnet"
+TREES = {path.relative_to(PACKAGE): ast.parse(path.read_text()) for path in sorted(PACKAGE.rglob("*.py"))}
+KINDS = ("Exact up to rounding", "Sound bound", "Estimate")
+MODULE_LINES = 400
+FUNCTION_LINES = 50  # without the docstring
+LONG_TABLES = set()  # functions that are one long table: "file.py:function"
+DEFINITIONS = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+
+
+def offences(is_offence, *, skip=()):
+    """Places ``file:line`` of nodes that break a rule, outside the modules or packages of ``skip``."""
+    nodes = [(path, node) for path, tree in TREES.items() for node in ast.walk(tree)]
+    return [f"{path}:{node.lineno}" for path, node in nodes if path.parts[0] not in skip and is_offence(node)]
+
+
+def public_definitions(path, kinds=DEFINITIONS):
+    """Public functions and classes of a module, and the public methods of those classes."""
+    for node in TREES[path].body:
+        if isinstance(node, kinds) and not node.name.startswith("_"):
+            yield node
+            yield from (item for item in node.body if isinstance(item, kinds) and not item.name.startswith("_"))
+
+
+def code_lines(function):
+    docstring = function.body[0] if ast.get_docstring(function) else None
+    in_docstring = docstring.end_lineno - docstring.lineno + 1 if docstring else 0
+    return function.end_lineno - function.lineno + 1 - in_docstring
+
+
+def test_small_numbers_are_named_in_tolerances():
+    def is_small(node):
+        return isinstance(node, ast.Constant) and isinstance(node.value, float) and 0 < node.value < 0.001
+
+    assert not offences(is_small, skip=("tolerances.py",))
+
+
+def test_only_the_command_line_prints():
+    def prints(node):
+        return isinstance(node, ast.Call) and ast.unparse(node.func) == "print"
+
+    assert not offences(prints, skip=("cli", "cli.py", "demo", "demo.py", "__main__.py"))
+
+
+def test_bad_input_is_never_met_by_assert():
+    assert not offences(lambda node: isinstance(node, ast.Assert))
+
+
+def test_modules_are_short():
+    lengths = {str(path): len((PACKAGE / path).read_text().splitlines()) for path in TREES}
+    assert not {path: n for path, n in lengths.items() if n > MODULE_LINES}
+
+
+def test_functions_are_short():
+    nodes = [(path, node) for path, tree in TREES.items() for node in ast.walk(tree)]
+    lengths = {f"{path}:{node.name}": code_lines(node) for path, node in nodes if isinstance(node, ast.FunctionDef)}
+    assert not {name: n for name, n in lengths.items() if n > FUNCTION_LINES and name not in LONG_TABLES}
+
+
+def test_public_names_have_docstrings():
+    bare = [(path, node) for path in TREES for node in public_definitions(path) if not ast.get_docstring(node)]
+    assert not [f"{path}:{node.name}" for path, node in bare]
+
+
+def test_every_computation_says_what_kind_of_result_it_gives():
+    computing = [path for path in TREES if path.parts[0] in ("partition", "analysis", "evaluate.py")]
+    functions = [(path, node) for path in computing for node in TREES[path].body if isinstance(node, ast.FunctionDef)]
+    public = [(path, node) for path, node in functions if not node.name.startswith("_")]
+    silent = [f"{path}:{f.name}" for path, f in public if not any(k in (ast.get_docstring(f) or "") for k in KINDS)]
+    assert not silent
