@@ -2,7 +2,6 @@
 
 from setuptools import find_packages, setup
 
-setup(
-    packages=[*find_packages(include=["pwlnet", "pwlnet.*"]), "pwlnet._data"],
-    package_dir={"pwlnet._data": "data"},
-)
+SHIPPED = {"pwlnet._data.networks": "data/networks", "pwlnet._data.images": "data/images"}
+
+setup(packages=[*find_packages(include=["pwlnet", "pwlnet.*"]), *SHIPPED], package_dir=SHIPPED)

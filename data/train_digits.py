@@ -8,6 +8,7 @@ Seeds are fixed and one thread is used: the same versions of the libraries on th
 """
 
 import hashlib
+import itertools
 import warnings
 from pathlib import Path
 
@@ -51,7 +52,7 @@ def build_mlp():
     """Eight hidden layers of 48 neurons each; 384 neurons."""
     widths = [64] + [48] * 8
     layers = [nn.Flatten()]
-    for n_in, n_out in zip(widths, widths[1:]):
+    for n_in, n_out in itertools.pairwise(widths):
         layers += [nn.Linear(n_in, n_out), nn.ReLU()]
     return nn.Sequential(*layers, nn.Linear(widths[-1], 10))
 
@@ -102,10 +103,10 @@ def export(module, path):
     path.write_bytes(model.SerializeToString(deterministic=True))
 
 
-def describe(path, accuracy_text):
+def describe(path, content):
     """Print a row of the table in README.md."""
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    print(f"| `{path.relative_to(HERE).as_posix()}` | {path.stat().st_size} | {accuracy_text} | `{digest}` |")
+    print(f"| `{path.relative_to(HERE).as_posix()}` | {path.stat().st_size} | {content} | `{digest}` |")
 
 
 def main():
@@ -115,12 +116,12 @@ def main():
     train_set, test_set = split_digits()
     images_path = HERE / "images" / "digits_test.npz"
     np.savez_compressed(images_path, images=test_set[0], labels=test_set[1])
-    describe(images_path, f"{len(test_set[1])} images")
+    describe(images_path, f"{len(test_set[1])} images and labels")
     for name, build, seed in (("digits_conv", build_conv, 1), ("digits_mlp", build_mlp, 2)):
         module = train(build, seed, *to_tensors(*train_set))
         path = HERE / "networks" / f"{name}.onnx"
         export(module, path)
-        describe(path, f"{accuracy(module, *to_tensors(*test_set)):.4f}")
+        describe(path, f"{accuracy(module, *to_tensors(*test_set)):.4f} accuracy")
 
 
 if __name__ == "__main__":

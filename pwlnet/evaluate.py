@@ -1,4 +1,4 @@
-"""Values, pre-activations, states and Jacobians of a program at many points, on all threads.
+"""Values, pre-activations, states and Jacobians of a network at many points, on all threads.
 
 Batches are cut into chunks of whole tiles, and kernels release the GIL, so plain threads run them side by side; a row's
 bits don't depend on the cut (kernels/sweep.py).
@@ -15,6 +15,7 @@ import numba
 import numpy as np
 
 from .errors import InputError, ShapeError
+from .kernels import program as ir
 from .kernels import sweep
 
 
@@ -82,26 +83,26 @@ def as_rows(points, n_inputs, input_shape, name):
     return rows
 
 
-def forward(program, points, *, outputs=False, preactivations=False, states=False, threads=None):
+def forward(code, points, *, outputs=False, preactivations=False, states=False, threads=None):
     """Evaluate rows; returns (outputs [B, O], preactivations [B, K], states [B, K]), those not asked for with no rows."""
     n = points.shape[0]
-    out = np.empty((n if outputs else 0, program.output_index.size))
-    pre = np.empty((n if preactivations else 0, program.neuron_offsets[-1]))
-    sta = np.empty((n if states else 0, program.neuron_offsets[-1]), np.int32)
+    out = np.empty((n if outputs else 0, int(code.info[-1, ir.N_OUTPUTS])))
+    pre = np.empty((n if preactivations else 0, int(code.info[-1, ir.NEURON])))
+    sta = np.empty((n if states else 0, int(code.info[-1, ir.NEURON])), np.int32)
 
     def work(first, last):
         part = slice(first, last)
-        sweep.forward(program, points[part], out[part], pre[part], sta[part])
+        sweep.forward(code, points[part], out[part], pre[part], sta[part])
 
     run_chunks(work, n, _chunk(n, threads), threads)
     return out, pre, sta
 
 
-def jacobians(program, states, threads=None):
+def jacobians(code, states, threads=None):
     """Jacobians float64[B, O, D] of the affine pieces with states int32[B, K]."""
-    out = np.empty((states.shape[0], program.output_index.size, program.input_index.size))
+    out = np.empty((states.shape[0], int(code.info[-1, ir.N_OUTPUTS]), int(code.info[-1, ir.N_INPUTS])))
     run_chunks(
-        lambda first, last: sweep.jacobians(program, states[first:last], out[first:last]),
+        lambda first, last: sweep.jacobians(code, states[first:last], out[first:last]),
         states.shape[0],
         max(1, -(-states.shape[0] // (4 * n_threads(threads)))),
         threads,

@@ -12,7 +12,7 @@ import numpy as np
 from . import evaluate
 from .errors import InputError, ShapeError
 from .kernels import program as ir
-from .kernels import switching, sweep
+from .kernels import sweep, switching
 from .patterns import ActivationPatterns, pattern_layout
 from .program_check import check_program
 
@@ -39,6 +39,8 @@ class Network:
     ----------
     program : Program
         The arrays; read-only.
+    code : Code
+        The same, packed for the kernels.
     input_shape, output_shape : tuple of int
         Without a batch axis.
     names : tuple of str
@@ -55,6 +57,7 @@ class Network:
         program = ir.Program(*(_frozen(a) for a in program))
         set_field = functools.partial(object.__setattr__, self)
         set_field("program", program)
+        set_field("code", ir.make_code(program))
         set_field("input_shape", tuple(int(n) for n in input_shape))
         set_field("output_shape", tuple(int(n) for n in (output_shape or (program.output_index.size,))))
         set_field("names", tuple(names) or tuple(f"op{i}" for i in range(len(program.op))))
@@ -96,7 +99,7 @@ class Network:
     def pattern_layout(self):
         """Layout of packed activation patterns: PatternLayout."""
         if "_layout_value" not in self.__dict__:
-            counts = [switching.n_states(self.program, i) if c >= ir.FIRST_SWITCHING else 0 for i, c in enumerate(self.program.op)]
+            counts = [switching.n_states(self.code, i) if c >= ir.FIRST_SWITCHING else 0 for i, c in enumerate(self.program.op)]
             self.__dict__["_layout_value"] = pattern_layout(self.program.neuron_offsets, counts)
         return self.__dict__["_layout_value"]
 
@@ -125,21 +128,21 @@ class Network:
         InputError
             X holds NaN, infinities or something else than real numbers.
         """
-        return evaluate.forward(self.program, self.rows(X), outputs=True, threads=threads)[0]
+        return evaluate.forward(self.code, self.rows(X), outputs=True, threads=threads)[0]
 
     def preactivations(self, X, *, threads=None):
         """Evaluate the pre-activation of each neuron: float64[B, K]; for MaxPool windows the maximum.
 
         Exact up to rounding. Parameters and errors as for ``forward``.
         """
-        return evaluate.forward(self.program, self.rows(X), preactivations=True, threads=threads)[1]
+        return evaluate.forward(self.code, self.rows(X), preactivations=True, threads=threads)[1]
 
     def states(self, X, *, threads=None):
         """Evaluate the state of each neuron: int32[B, K] (meaning: ActivationPatterns).
 
         Exact up to rounding. Parameters and errors as for ``forward``.
         """
-        return evaluate.forward(self.program, self.rows(X), states=True, threads=threads)[2]
+        return evaluate.forward(self.code, self.rows(X), states=True, threads=threads)[2]
 
     def patterns(self, X, *, threads=None):
         """Evaluate the activation patterns at points: ActivationPatterns of B rows.
@@ -154,7 +157,7 @@ class Network:
         Exact up to rounding. On a boundary between pieces, the piece of ``states`` is taken. Parameters and errors as for
         ``forward``.
         """
-        return evaluate.jacobians(self.program, self.states(X, threads=threads), threads)
+        return evaluate.jacobians(self.code, self.states(X, threads=threads), threads)
 
     def affine_map(self, x):
         """Compute the affine map of the piece at one point.
@@ -182,8 +185,8 @@ class Network:
         states = self.states(rows)
         c = np.empty(self.n_outputs)
         with evaluate.single_threaded_blas():
-            sweep.values_of_states(self.program, states[0], np.zeros(self.n_inputs), c)
-        return evaluate.jacobians(self.program, states)[0], c
+            sweep.values_of_states(self.code, states[0], np.zeros(self.n_inputs), c)
+        return evaluate.jacobians(self.code, states)[0], c
 
     def neuron(self, k):
         """Say where neuron ``k`` is: a Neuron of op, name, kind, channel, row, column.

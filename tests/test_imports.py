@@ -9,7 +9,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parent.parent / "pwlnet"
 LAYERS = {
     0: ["kernels"],
-    1: ["network", "patterns", "evaluate"],
+    1: ["network", "program_check", "patterns", "evaluate"],
     2: ["partition", "convert"],
     3: ["analysis"],
     4: ["learn", "smoothing", "store", "datasets", "shipped"],
@@ -53,7 +53,7 @@ def imported_names(path):
 
 
 def component(dotted):
-    """The part of pwlnet that a name belongs to: ``pwlnet.store.reader.open`` to ``store``, public names to ``__init__``."""
+    """The part of pwlnet with a name: ``store`` has ``pwlnet.store.reader.f``, ``__init__`` has the public names."""
     part = [*dotted.split("."), ""][1]
     return part if part in LAYER or part in FOUNDATION else "__init__"
 

@@ -26,8 +26,8 @@ def test_files_match_the_table_of_the_readme():
 def test_networks_reach_the_accuracy_of_the_readme(name):
     (accuracy,) = [float(text.split()[0]) for path, _, text, _ in ROWS if path == f"networks/{name}.onnx"]
     images, labels = shipped.digits_images()
-    session = onnxruntime.InferenceSession(shipped.digits_network_path(name), providers=["CPUExecutionProvider"])
-    (logits,) = session.run(None, {"image": images.astype(np.float32)})
+    model = onnxruntime.InferenceSession(shipped.digits_network_path(name), providers=["CPUExecutionProvider"])
+    (logits,) = model.run(None, {"image": images.astype(np.float32)})
     assert np.mean(logits.argmax(axis=1) == labels) == pytest.approx(accuracy, abs=0.5 / len(labels))
 
 

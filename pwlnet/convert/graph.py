@@ -247,7 +247,7 @@ class Graph:
 
         Make ``index`` by applying any NumPy layout operation to ``x.indices()``.
         """
-        index = np.ascontiguousarray(index, dtype=np.int64)
+        index = np.asarray(index, dtype=np.int64, order="C")
         if index.size and (index.max(initial=-1) >= x.size or index.min(initial=0) < -1):
             raise ConversionError(f"node {name!r} reads outside its input of shape {x.shape}; check the source's indices")
         return self._add("layout", name, (x,), index.shape, {"index": index, "fill": float(fill)})

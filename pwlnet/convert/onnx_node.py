@@ -41,10 +41,12 @@ class OnnxNode:
 
     @property
     def name(self):
+        """The node's name in errors and of its neurons."""
         return node_name(self.proto)
 
     @property
     def op(self):
+        """The operator's type: ``Gemm``."""
         return self.proto.op_type
 
     def refuse(self, reason=None):

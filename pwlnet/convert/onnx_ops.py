@@ -1,24 +1,19 @@
-"""ONNX operators to graph nodes: arithmetic, matrix products, activations, reductions and layout.
+"""ONNX operators to graph nodes: arithmetic, matrix products, activations and no-ops.
 
-A handler takes an `OnnxNode` and the `Graph`, adds nodes and returns the output tensor, or a tuple with one per output. It
-is called only where at least one input depends on the network's input. `HANDLERS` maps operator types to handlers.
+A handler takes an `OnnxNode` and the `Graph`, adds nodes and returns the output tensor, or a tuple with one per output.
+It is called only where at least one input depends on the network's input. `HANDLERS` maps operator types to handlers.
 """
 
 import numpy as np
 
-from ..errors import ConversionError, InputError
+from ..errors import InputError
 from .graph import Tensor
+from .onnx_layout import LAYOUT_HANDLERS
 from .onnx_node import float_types
 from .onnx_windows import WINDOW_HANDLERS
 
 PRODUCT = "a product of two values that both depend on the network's input, which is not piecewise linear"
 LARGEST_FLOAT32 = float(np.finfo(np.float32).max)  # how old files write "no bound"
-
-
-def constant_tensor(graph, like, value, name):
-    """Return a constant as a tensor of the graph; ``like`` is any tensor to hang it on."""
-    spread = graph.layout(like, np.full(np.shape(value), -1), name=name)
-    return graph.scale_shift(spread, shift=value, name=name)
 
 
 # Arithmetic.
@@ -56,7 +51,7 @@ def _mul(node, graph):
     first = isinstance(node.get(0), Tensor)
     scale = node.weight(1 if first else 0, "factor")
     x = node.get(0 if first else 1)
-    return graph.scale_shift(x, _legacy_broadcast(node, x, scale), name=node.name)
+    return graph.scale_shift(x, _legacy_broadcast(node, x, scale) if first else scale, name=node.name)
 
 
 def _div(node, graph):
@@ -203,7 +198,9 @@ def _larger(graph, a, b, name):
     if (bound == -np.inf).all():
         return graph.layout(x, np.broadcast_to(x.indices(), np.broadcast_shapes(x.shape, bound.shape)), name=name)
     if not np.isfinite(bound).all():
-        raise InputError(f"node {name!r} compares with values that are not finite; it needs finite ones, check the file")
+        raise InputError(
+            f"node {name!r} compares with values that are not finite; it needs finite ones, check the file"
+        )
     shape = np.broadcast_shapes(x.shape, bound.shape)
     if shape == x.shape and (bound == bound.flat[0]).all():
         return graph.clip(x, lower=bound.flat[0], name=name)
@@ -273,122 +270,6 @@ def _cast_like(node, graph):
     return node.tensor(0)
 
 
-# Reductions.
-
-
-def _reduced_axes(node, x):
-    """The axes that a reduction runs over, and the shape it gives."""
-    given = node.constant(1, "axes") if node.get(1) is not None else node.attribute("axes")
-    if given is None or np.size(given) == 0:
-        axes = [] if node.attribute("noop_with_empty_axes", 0) else list(range(len(x.shape)))
-    else:
-        axes = sorted({int(a) % len(x.shape) for a in np.atleast_1d(given)})
-    keep = node.attribute("keepdims")
-    return axes, [1 if a in axes else n for a, n in enumerate(x.shape) if keep or a not in axes]
-
-
-def _gathered(node, graph, x):
-    """``x`` as [rows, count] with the reduced axes last, and the shape of the result; None where nothing is reduced."""
-    axes, shape = _reduced_axes(node, x)
-    count = int(np.prod([x.shape[a] for a in axes], dtype=np.int64))
-    if count == 1:
-        return None, shape
-    kept = [a for a in range(len(x.shape)) if a not in axes]
-    return graph.layout(x, x.indices().transpose(kept + axes).reshape(-1, count), name=node.name), shape
-
-
-def _reduce_linear(weights_of):
-    def handler(node, graph):
-        x = node.tensor(0)
-        rows, shape = _gathered(node, graph, x)
-        if rows is not None:
-            x = graph.linear(rows, weights_of(rows.shape[1]), name=node.name)
-        return graph.reshape(x, shape, name=node.name)
-
-    return handler
-
-
-def _reduce_max(node, graph, x=None):
-    x = node.tensor(0) if x is None else x
-    rows, shape = _gathered(node, graph, x)
-    if rows is not None:
-        image = graph.reshape(rows, (1, rows.shape[0], 1, rows.shape[1]), name=node.name)
-        x = graph.max_pool(image, (1, rows.shape[1]), name=node.name)
-    return graph.reshape(x, shape, name=node.name)
-
-
-def _reduce_min(node, graph):
-    y = _reduce_max(node, graph, graph.scale_shift(node.tensor(0), -1.0, name=node.name))
-    return graph.scale_shift(y, -1.0, name=node.name)
-
-
-# Layout.
-
-
-def _layout(node, graph):
-    """Any operator that only moves entries: run it on the entries' numbers (from 1 on; the zeros it adds stay 0)."""
-    x = node.tensor(0, "data")
-    others = [node.constant(k, f"input {name!r}") for k, name in enumerate(node.proto.input) if k]
-    moved = node.evaluate([x.indices().astype(np.float64) + 1.0, *others])
-    return tuple(graph.layout(x, np.rint(index).astype(np.int64) - 1, name=node.name) for index in moved)
-
-
-def _concat(node, graph):
-    like = next(value for value in node.inputs if isinstance(value, Tensor))
-    parts = []
-    for k, value in enumerate(node.inputs):
-        if isinstance(value, Tensor):
-            parts.append(value)
-        elif value.size:
-            parts.append(constant_tensor(graph, like, node.weight(k, "part"), node.name))
-    return graph.concat(parts, node.attribute("axis", 1), name=node.name)
-
-
-def _pad(node, graph):
-    x, mode = node.tensor(0), node.attribute("mode", "constant")
-    if node.opset < 11:
-        pads, fill = node.attribute("pads", node.attribute("paddings")), node.attribute("value", 0.0)
-    else:
-        pads, fill = node.constant(1, "padding"), node.constant(2, "fill value")
-    axes = node.constant(3, "axes")
-    axes = range(len(x.shape)) if axes is None else [int(a) % len(x.shape) for a in axes]
-    if mode not in ("constant", "reflect", "edge", "wrap") or len(pads) != 2 * len(axes):
-        raise ConversionError(
-            f"node {node.name!r} pads {len(axes)} axes by {list(pads)} in mode {mode!r}; the padding must have two numbers "
-            "per axis and the mode be constant, reflect, edge or wrap"
-        )
-    index, widths = x.indices(), np.zeros((len(x.shape), 2), np.int64)
-    widths[list(axes)] = np.reshape(pads, (2, -1)).T
-    for axis, (before, after) in enumerate(widths):  # negative padding crops
-        index = np.take(index, np.arange(max(0, -before), index.shape[axis] - max(0, -after)), axis=axis)
-    options = {"constant_values": -1} if mode == "constant" else {}
-    index = np.pad(index, np.maximum(widths, 0), mode=mode, **options)
-    return graph.layout(x, index, fill=0.0 if fill is None else float(np.reshape(fill, ())), name=node.name)
-
-
-def _where(node, graph):
-    condition = np.asarray(node.constant(0, "condition"), bool)
-    chosen = []
-    for position, mask in ((1, condition), (2, ~condition)):
-        value = node.get(position)
-        shape = np.broadcast_shapes(*(np.shape(v) if not isinstance(v, Tensor) else v.shape for v in node.inputs))
-        if isinstance(value, Tensor):
-            index = np.where(mask, np.broadcast_to(value.indices(), shape), -1)
-            chosen.append(graph.layout(value, index, name=node.name))
-        else:
-            chosen.append(np.where(mask, node.weight(position, "branch"), 0.0))
-    first, second = chosen
-    if isinstance(first, Tensor) and isinstance(second, Tensor):
-        return graph.add(first, second, name=node.name)
-    if isinstance(first, Tensor):
-        return graph.scale_shift(first, shift=second, name=node.name)
-    return graph.scale_shift(second, shift=first, name=node.name)
-
-
-def _shape(node, graph):
-    return np.asarray(node.evaluate([np.zeros(node.tensor(0).shape)])[0])
-
-
 ACTIVATIONS = {
     "Relu": _relu,
     "LeakyRelu": _leaky_relu,
@@ -409,18 +290,7 @@ ARITHMETIC = {
     "Gemm": _gemm,
     "MatMul": _matmul,
     "BatchNormalization": _batch_norm,
-    "ReduceMean": _reduce_linear(lambda n: np.full((1, n), 1.0 / n)),
-    "ReduceSum": _reduce_linear(lambda n: np.ones((1, n))),
-    "ReduceMax": _reduce_max,
-    "ReduceMin": _reduce_min,
 }
 NO_OPS = {"Identity": _identity, "Dropout": _dropout, "Cast": _cast, "CastLike": _cast_like}
-LAYOUT = dict.fromkeys(
-    (
-        "Reshape Flatten Squeeze Unsqueeze Transpose Slice Gather GatherElements GatherND Expand Tile Split DepthToSpace "
-        "SpaceToDepth Trilu Compress ReverseSequence CenterCropPad"
-    ).split(),
-    _layout,
-) | {"Concat": _concat, "Pad": _pad, "Where": _where, "Shape": _shape, "Size": _shape}
 
-HANDLERS = ARITHMETIC | ACTIVATIONS | NO_OPS | LAYOUT | WINDOW_HANDLERS
+HANDLERS = ARITHMETIC | ACTIVATIONS | NO_OPS | LAYOUT_HANDLERS | WINDOW_HANDLERS

@@ -9,6 +9,9 @@ import numpy as np
 
 from .graph import Tensor
 
+AMBIGUOUS = "with an auto_pad that implementations read differently"
+EXPLICIT = "export the network with explicit pads"
+
 
 @dataclass(frozen=True)
 class _Window:
@@ -53,11 +56,16 @@ def _split(total, mode):
     return (small, large) if mode == "SAME_UPPER" else (large, small)
 
 
-def _same_padding(image, kernel, stride, dilation, mode):
+def _same_padding(node, image, kernel, stride, dilation, mode):
     """Padding by which the output has ceil(input / stride) entries per axis."""
+    if dilation != (1, 1):
+        node.refuse(f"{AMBIGUOUS}, {mode} with a dilation; {EXPLICIT}")
     edges = []
-    for n, k, s, d in zip(image.shape[2:], kernel, stride, dilation):
-        edges.append(_split(max(0, (-(-n // s) - 1) * s + d * (k - 1) + 1 - n), mode))
+    for n, k, s in zip(image.shape[2:], kernel, stride):
+        total = (-(-n // s) - 1) * s + k - n
+        if total < 0 and node.op != "Conv":
+            node.refuse(f"{AMBIGUOUS}, {mode} with a stride larger than the kernel; {EXPLICIT}")
+        edges.append(_split(max(0, total), mode))
     (top, bottom), (left, right) = edges
     return top, left, bottom, right
 
@@ -71,10 +79,10 @@ def _window(node, graph, kernel):
     mode = node.attribute("auto_pad", "NOTSET")
     if mode == "NOTSET":
         padding = _padding(node)
-    elif mode == "VALID":
+    elif mode == "VALID" or node.op == "ConvTranspose":
         padding = (0, 0, 0, 0)
     else:
-        padding = _same_padding(image, kernel, stride, dilation, mode)
+        padding = _same_padding(node, image, kernel, stride, dilation, mode)
     return _Window(image, kernel, stride, dilation, padding, flat=len(x.shape) == 3)
 
 
@@ -123,6 +131,8 @@ def _transposed_padding(node, window, extra):
     if wanted is None and mode in ("NOTSET", "VALID"):
         return window.padding
     if wanted is None:
+        if any(k < s for k, s in zip(window.kernel, window.stride)):
+            node.refuse(f"{AMBIGUOUS}, {mode} with a stride larger than the kernel; {EXPLICIT}")
         wanted = [n * s for n, s in zip(window.image.shape[2:], window.stride)]
     edges = []
     axes = zip(window.image.shape[2:], window.kernel, window.stride, window.dilation, extra, _pair(wanted[-2:], 1))

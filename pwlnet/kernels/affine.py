@@ -14,47 +14,53 @@ from ._jit import kernel
 
 
 @kernel
-def rows_of(program, i, rows, buffer):
+def n_ops(code):
+    """Number of ops."""
+    return code.info.shape[0] - 1
+
+
+@kernel
+def rows_of(code, i, rows, buffer):
     """View of op i's values: float64[T, n_i]."""
-    lo, hi = rows * program.value_offsets[i], rows * program.value_offsets[i + 1]
-    return buffer[lo:hi].reshape(rows, program.value_offsets[i + 1] - program.value_offsets[i])
+    lo, hi = rows * code.info[i, ir.VALUE], rows * code.info[i + 1, ir.VALUE]
+    return buffer[lo:hi].reshape(rows, code.info[i + 1, ir.VALUE] - code.info[i, ir.VALUE])
 
 
 @kernel
-def operand(program, i, k):
+def operand(code, i, k):
     """Index of op i's k-th operand."""
-    return program.operands[program.operand_offsets[i] + k]
+    return code.lists[code.info[i, ir.OPERANDS] + k]
 
 
 @kernel
-def n_operands(program, i):
+def n_operands(code, i):
     """Number of op i's operands."""
-    return program.operand_offsets[i + 1] - program.operand_offsets[i]
+    return code.info[i, ir.N_OPERANDS]
 
 
 @kernel
-def weights_of(program, i):
+def weights_of(code, i):
     """Op i's weights: float64[*]."""
-    return program.weights[program.weight_offsets[i] : program.weight_offsets[i + 1]]
+    return code.numbers[code.info[i, ir.WEIGHT] : code.info[i, ir.WEIGHT] + code.info[i, ir.N_WEIGHTS]]
 
 
 @kernel
-def conv_weights(program, i):
+def conv_weights(code, i):
     """Weights of a convolution: float64[groups, taps, C_in / groups, C_out / groups]."""
-    groups = program.attributes[i, ir.GROUPS]
-    taps = program.attributes[i, ir.KERNEL_H] * program.attributes[i, ir.KERNEL_W]
-    c_in = program.shapes[operand(program, i, 0), 0] // groups
-    c_out = program.shapes[i, 0] // groups
-    return weights_of(program, i).reshape(groups, taps, c_in, c_out)
+    groups = code.info[i, ir.GROUPS]
+    taps = code.info[i, ir.KERNEL_H] * code.info[i, ir.KERNEL_W]
+    c_in = code.info[operand(code, i, 0), ir.CHANNELS] // groups
+    c_out = code.info[i, ir.CHANNELS] // groups
+    return weights_of(code, i).reshape(groups, taps, c_in, c_out)
 
 
 @kernel
-def tap_position(program, i, p, tap):
+def tap_position(code, i, p, tap):
     """Input position that tap ``tap`` of output position ``p`` reads, -1 in the padding."""
-    a = program.attributes[i]
-    j = program.operands[program.operand_offsets[i]]
-    height, width = program.shapes[j, 1], program.shapes[j, 2]
-    kernel_w, out_w = a[ir.KERNEL_W], program.shapes[i, 2]
+    a = code.info[i]
+    j = code.lists[code.info[i, ir.OPERANDS]]
+    height, width = code.info[j, ir.HEIGHT], code.info[j, ir.WIDTH]
+    kernel_w, out_w = a[ir.KERNEL_W], code.info[i, ir.WIDTH]
     y = (p // out_w) * a[ir.STRIDE_H] - a[ir.PAD_TOP] + (tap // kernel_w) * a[ir.DILATION_H]
     x = (p % out_w) * a[ir.STRIDE_W] - a[ir.PAD_LEFT] + (tap % kernel_w) * a[ir.DILATION_W]
     if y < 0 or y >= height or x < 0 or x >= width:
@@ -63,15 +69,15 @@ def tap_position(program, i, p, tap):
 
 
 @kernel
-def pool_divisor(program, i, p):
+def pool_divisor(code, i, p):
     """Divisor of an average-pooling window at output position ``p``."""
-    a = program.attributes[i]
+    a = code.info[i]
     if a[ir.DIVISOR] > 0:
         return float(a[ir.DIVISOR])
-    j = program.operands[program.operand_offsets[i]]
-    height, width = program.shapes[j, 1], program.shapes[j, 2]
-    y0 = (p // program.shapes[i, 2]) * a[ir.STRIDE_H] - a[ir.PAD_TOP]
-    x0 = (p % program.shapes[i, 2]) * a[ir.STRIDE_W] - a[ir.PAD_LEFT]
+    j = code.lists[code.info[i, ir.OPERANDS]]
+    height, width = code.info[j, ir.HEIGHT], code.info[j, ir.WIDTH]
+    y0 = (p // code.info[i, ir.WIDTH]) * a[ir.STRIDE_H] - a[ir.PAD_TOP]
+    x0 = (p % code.info[i, ir.WIDTH]) * a[ir.STRIDE_W] - a[ir.PAD_LEFT]
     y1, x1 = y0 + a[ir.KERNEL_H], x0 + a[ir.KERNEL_W]
     if a[ir.COUNT_PAD] == 1:  # PyTorch clips windows to the padded input, which matters in ceil mode only
         rows = min(y1, height + a[ir.PAD_BOTTOM]) - y0
@@ -83,14 +89,14 @@ def pool_divisor(program, i, p):
 
 
 @kernel
-def _gather_columns(program, i, group, x, columns_out):
+def _gather_columns(code, i, group, x, columns_out):
     """Window entries of one row, one output position per row of ``columns_out`` [P, taps * C_in / groups]."""
-    c_all = program.shapes[operand(program, i, 0), 0]
-    c = c_all // program.attributes[i, ir.GROUPS]
-    taps = program.attributes[i, ir.KERNEL_H] * program.attributes[i, ir.KERNEL_W]
+    c_all = code.info[operand(code, i, 0), ir.CHANNELS]
+    c = c_all // code.info[i, ir.GROUPS]
+    taps = code.info[i, ir.KERNEL_H] * code.info[i, ir.KERNEL_W]
     for p in range(columns_out.shape[0]):
         for tap in range(taps):
-            q = tap_position(program, i, p, tap)
+            q = tap_position(code, i, p, tap)
             if q < 0:
                 columns_out[p, tap * c : (tap + 1) * c] = 0.0
             else:
@@ -100,11 +106,11 @@ def _gather_columns(program, i, group, x, columns_out):
 
 
 @kernel
-def _conv_rows(program, i, x, y, squared):
+def _conv_rows(code, i, x, y, squared):
     """y = W x (or W**2 x) for a convolution, row by row."""
-    w = conv_weights(program, i)
+    w = conv_weights(code, i)
     groups, taps, c_in, c_out = w.shape
-    positions = program.shapes[i, 1] * program.shapes[i, 2]
+    positions = code.info[i, ir.HEIGHT] * code.info[i, ir.WIDTH]
     columns = np.empty((positions, taps * c_in))
     out = np.empty((positions, c_out))
     for group in range(groups):
@@ -112,7 +118,7 @@ def _conv_rows(program, i, x, y, squared):
         if squared:
             matrix = matrix * matrix
         for r in range(x.shape[0]):
-            _gather_columns(program, i, group, x[r], columns)
+            _gather_columns(code, i, group, x[r], columns)
             np.dot(columns, matrix, out)
             for p in range(positions):
                 base = p * groups * c_out + group * c_out
@@ -121,16 +127,16 @@ def _conv_rows(program, i, x, y, squared):
 
 
 @kernel
-def _pool_rows(program, i, x, y, squared):
+def _pool_rows(code, i, x, y, squared):
     """y = average of windows (with squared coefficients where ``squared``)."""
-    channels = program.shapes[i, 0]
-    taps = program.attributes[i, ir.KERNEL_H] * program.attributes[i, ir.KERNEL_W]
+    channels = code.info[i, ir.CHANNELS]
+    taps = code.info[i, ir.KERNEL_H] * code.info[i, ir.KERNEL_W]
     y[:] = 0.0
-    for p in range(program.shapes[i, 1] * program.shapes[i, 2]):
-        divisor = pool_divisor(program, i, p)
+    for p in range(code.info[i, ir.HEIGHT] * code.info[i, ir.WIDTH]):
+        divisor = pool_divisor(code, i, p)
         divisor = divisor * divisor if squared else divisor
         for tap in range(taps):
-            q = tap_position(program, i, p, tap)
+            q = tap_position(code, i, p, tap)
             if q >= 0:
                 for r in range(x.shape[0]):
                     for c in range(channels):
@@ -141,65 +147,65 @@ def _pool_rows(program, i, x, y, squared):
 
 
 @kernel
-def _concat_rows(program, i, rows, buffer, y):
+def _concat_rows(code, i, rows, buffer, y):
     """Channels of all operands side by side."""
-    channels = program.shapes[i, 0]
+    channels = code.info[i, ir.CHANNELS]
     start = 0
-    for k in range(n_operands(program, i)):
-        j = operand(program, i, k)
-        x = rows_of(program, j, rows, buffer)
-        c_in = program.shapes[j, 0]
+    for k in range(n_operands(code, i)):
+        j = operand(code, i, k)
+        x = rows_of(code, j, rows, buffer)
+        c_in = code.info[j, ir.CHANNELS]
         for r in range(rows):
-            for p in range(program.shapes[i, 1] * program.shapes[i, 2]):
+            for p in range(code.info[i, ir.HEIGHT] * code.info[i, ir.WIDTH]):
                 for c in range(c_in):
                     y[r, p * channels + start + c] = x[r, p * c_in + c]
         start += c_in
 
 
 @kernel
-def _gather_rows(program, i, x, y):
+def _gather_rows(code, i, x, y):
     """Copies of entries; constants (index -1) are 0 in the linear part."""
-    base = program.index_offsets[i]
+    base = code.info[i, ir.INDEX]
     for k in range(y.shape[1]):
-        source = program.indices[base + k]
+        source = code.lists[base + k]
         for r in range(y.shape[0]):
             y[r, k] = x[r, source] if source >= 0 else 0.0
 
 
 @kernel
-def apply_linear(program, i, rows, buffer, squared):
+def apply_linear(code, i, rows, buffer, squared):
     """Linear part of affine op i on all rows; with squared coefficients where ``squared`` (variances)."""
-    x = rows_of(program, operand(program, i, 0), rows, buffer)
-    y = rows_of(program, i, rows, buffer)
-    code = program.op[i]
-    if code == ir.AFFINE:
-        w = weights_of(program, i).reshape(x.shape[1], y.shape[1])
+    x = rows_of(code, operand(code, i, 0), rows, buffer)
+    y = rows_of(code, i, rows, buffer)
+    kind = code.info[i, ir.OP]
+    if kind == ir.AFFINE:
+        w = weights_of(code, i).reshape(x.shape[1], y.shape[1])
         if squared:
             _squared_product(x, w, y)
         else:
             np.dot(x, w, y)
-    elif code == ir.CONV2D:
-        _conv_rows(program, i, x, y, squared)
-    elif code == ir.AVG_POOL:
-        _pool_rows(program, i, x, y, squared)
-    elif code == ir.SCALE:
-        w = weights_of(program, i)
+    elif kind == ir.CONV2D:
+        _conv_rows(code, i, x, y, squared)
+    elif kind == ir.AVG_POOL:
+        _pool_rows(code, i, x, y, squared)
+    elif kind == ir.SCALE:
+        w = weights_of(code, i)
         for r in range(rows):
             for k in range(y.shape[1]):
                 f = w[k % w.shape[0]]
                 y[r, k] = x[r, k] * (f * f if squared else f)
-    elif code == ir.ADD:
-        x2 = rows_of(program, operand(program, i, 1), rows, buffer)
-        f1, f2 = program.coefficients[i, 0], program.coefficients[i, 1]
+    elif kind == ir.ADD:
+        x2 = rows_of(code, operand(code, i, 1), rows, buffer)
+        f1, f2 = code.numbers[code.info[i, ir.COEFFICIENTS] + 0], code.numbers[code.info[i, ir.COEFFICIENTS] + 1]
         if squared:
             f1, f2 = f1 * f1, f2 * f2
         for r in range(rows):
             for k in range(y.shape[1]):
                 y[r, k] = f1 * x[r, k] + f2 * x2[r, k]
-    elif code == ir.CONCAT:
-        _concat_rows(program, i, rows, buffer, y)
-    elif code == ir.GATHER:
-        _gather_rows(program, i, x, y)
+    elif kind == ir.CONCAT:
+        _concat_rows(code, i, rows, buffer, y)
+    elif kind == ir.GATHER:
+        _gather_rows(code, i, x, y)
 
 
 @kernel
@@ -215,17 +221,17 @@ def _squared_product(x, w, y):
 
 
 @kernel
-def add_constant(program, i, first_rows, rows, buffer):
+def add_constant(code, i, first_rows, rows, buffer):
     """Add op i's constant part to its first ``first_rows`` rows."""
-    b = program.biases[program.bias_offsets[i] : program.bias_offsets[i + 1]]
+    b = code.numbers[code.info[i, ir.BIAS] : code.info[i, ir.BIAS] + code.info[i, ir.N_BIASES]]
     if b.shape[0] == 0:
         return
-    y = rows_of(program, i, rows, buffer)
-    if program.op[i] == ir.GATHER:
-        base = program.index_offsets[i]
+    y = rows_of(code, i, rows, buffer)
+    if code.info[i, ir.OP] == ir.GATHER:
+        base = code.info[i, ir.INDEX]
         for r in range(first_rows):
             for k in range(y.shape[1]):
-                if program.indices[base + k] < 0:
+                if code.lists[base + k] < 0:
                     y[r, k] = b[k]
         return
     for r in range(first_rows):
@@ -235,11 +241,11 @@ def add_constant(program, i, first_rows, rows, buffer):
 
 
 @kernel
-def _conv_adjoint(program, i, gy, gx):
+def _conv_adjoint(code, i, gy, gx):
     """gx += W^T gy for a convolution."""
-    w = conv_weights(program, i)
+    w = conv_weights(code, i)
     groups, taps, c_in, c_out = w.shape
-    positions = program.shapes[i, 1] * program.shapes[i, 2]
+    positions = code.info[i, ir.HEIGHT] * code.info[i, ir.WIDTH]
     part = np.empty((positions, c_out))
     columns = np.empty((positions, taps * c_in))
     for group in range(groups):
@@ -252,7 +258,7 @@ def _conv_adjoint(program, i, gy, gx):
             np.dot(part, matrix, columns)
             for p in range(positions):
                 for tap in range(taps):
-                    q = tap_position(program, i, p, tap)
+                    q = tap_position(code, i, p, tap)
                     if q >= 0:
                         base = q * groups * c_in + group * c_in
                         for k in range(c_in):
@@ -260,14 +266,14 @@ def _conv_adjoint(program, i, gy, gx):
 
 
 @kernel
-def _pool_adjoint(program, i, gy, gx):
+def _pool_adjoint(code, i, gy, gx):
     """gx += (average of windows)^T gy."""
-    channels = program.shapes[i, 0]
-    taps = program.attributes[i, ir.KERNEL_H] * program.attributes[i, ir.KERNEL_W]
-    for p in range(program.shapes[i, 1] * program.shapes[i, 2]):
-        divisor = pool_divisor(program, i, p)
+    channels = code.info[i, ir.CHANNELS]
+    taps = code.info[i, ir.KERNEL_H] * code.info[i, ir.KERNEL_W]
+    for p in range(code.info[i, ir.HEIGHT] * code.info[i, ir.WIDTH]):
+        divisor = pool_divisor(code, i, p)
         for tap in range(taps):
-            q = tap_position(program, i, p, tap)
+            q = tap_position(code, i, p, tap)
             if q >= 0:
                 for r in range(gy.shape[0]):
                     for c in range(channels):
@@ -275,49 +281,49 @@ def _pool_adjoint(program, i, gy, gx):
 
 
 @kernel
-def add_adjoint(program, i, rows, buffer):
+def add_adjoint(code, i, rows, buffer):
     """Add the adjoint of affine op i applied to its rows to the rows of its operands."""
-    gy = rows_of(program, i, rows, buffer)
-    gx = rows_of(program, operand(program, i, 0), rows, buffer)
-    code = program.op[i]
-    if code == ir.AFFINE:
-        w = weights_of(program, i).reshape(gx.shape[1], gy.shape[1])
+    gy = rows_of(code, i, rows, buffer)
+    gx = rows_of(code, operand(code, i, 0), rows, buffer)
+    kind = code.info[i, ir.OP]
+    if kind == ir.AFFINE:
+        w = weights_of(code, i).reshape(gx.shape[1], gy.shape[1])
         gx += np.dot(gy, w.T)
-    elif code == ir.CONV2D:
-        _conv_adjoint(program, i, gy, gx)
-    elif code == ir.AVG_POOL:
-        _pool_adjoint(program, i, gy, gx)
-    elif code == ir.SCALE:
-        w = weights_of(program, i)
+    elif kind == ir.CONV2D:
+        _conv_adjoint(code, i, gy, gx)
+    elif kind == ir.AVG_POOL:
+        _pool_adjoint(code, i, gy, gx)
+    elif kind == ir.SCALE:
+        w = weights_of(code, i)
         for r in range(rows):
             for k in range(gy.shape[1]):
                 gx[r, k] += w[k % w.shape[0]] * gy[r, k]
-    elif code == ir.ADD:
-        gx += program.coefficients[i, 0] * gy
-        second = rows_of(program, operand(program, i, 1), rows, buffer)
-        second += program.coefficients[i, 1] * gy
-    elif code == ir.CONCAT:
-        _concat_adjoint(program, i, rows, buffer, gy)
-    elif code == ir.GATHER:
-        base = program.index_offsets[i]
+    elif kind == ir.ADD:
+        gx += code.numbers[code.info[i, ir.COEFFICIENTS] + 0] * gy
+        second = rows_of(code, operand(code, i, 1), rows, buffer)
+        second += code.numbers[code.info[i, ir.COEFFICIENTS] + 1] * gy
+    elif kind == ir.CONCAT:
+        _concat_adjoint(code, i, rows, buffer, gy)
+    elif kind == ir.GATHER:
+        base = code.info[i, ir.INDEX]
         for k in range(gy.shape[1]):
-            source = program.indices[base + k]
+            source = code.lists[base + k]
             if source >= 0:
                 for r in range(rows):
                     gx[r, source] += gy[r, k]
 
 
 @kernel
-def _concat_adjoint(program, i, rows, buffer, gy):
+def _concat_adjoint(code, i, rows, buffer, gy):
     """Hand each operand its channels of the gradient."""
-    channels = program.shapes[i, 0]
+    channels = code.info[i, ir.CHANNELS]
     start = 0
-    for k in range(n_operands(program, i)):
-        j = operand(program, i, k)
-        gx = rows_of(program, j, rows, buffer)
-        c_in = program.shapes[j, 0]
+    for k in range(n_operands(code, i)):
+        j = operand(code, i, k)
+        gx = rows_of(code, j, rows, buffer)
+        c_in = code.info[j, ir.CHANNELS]
         for r in range(rows):
-            for p in range(program.shapes[i, 1] * program.shapes[i, 2]):
+            for p in range(code.info[i, ir.HEIGHT] * code.info[i, ir.WIDTH]):
                 for c in range(c_in):
                     gx[r, p * c_in + c] += gy[r, p * channels + start + c]
         start += c_in

@@ -1,4 +1,4 @@
-"""The flat IR: a network as a NamedTuple of arrays, and its op codes.
+"""The flat IR: a network as a NamedTuple of arrays, its op codes, and the compact form that kernels read.
 
 A value of a network is a tensor of ``P = height * width`` *positions* times ``C`` *channels*, stored position-major:
 entry ``p * C + c``. Vectors have one position. Ops stand in topological order; op 0 is always the input.
@@ -78,3 +78,106 @@ class Program(NamedTuple):
     index_offsets: np.ndarray  # int64[N+1]
     input_index: np.ndarray  # int64[D] entry of op 0's value that input d fills
     output_index: np.ndarray  # int64[O] entry of the last op's value that output o reads
+
+
+# Columns of ``Code.info``; the first N_ATTRIBUTES are those of ``Program.attributes``. Offsets have one more row.
+OP = 13
+CHANNELS = 14
+HEIGHT = 15
+WIDTH = 16
+VALUE = 17  # offset of the op's value; last row: number of values
+NEURON = 18  # first neuron; last row: number of neurons
+OPERANDS = 19  # offset into lists
+N_OPERANDS = 20
+INDEX = 21  # offset into lists
+WEIGHT = 22  # offset into numbers
+N_WEIGHTS = 23
+BIAS = 24  # offset into numbers
+N_BIASES = 25
+COEFFICIENTS = 26  # offset into numbers
+ROLE = 27  # how the line kernels treat the op
+PRODUCER = 28  # op whose receptive field feeds a position: itself, or the affine op fused into it
+LAST_USE = 29  # last op that reads the rows
+POINTER = 30  # offset of the op's row pointers; height * width + 1 of them
+N_COLUMNS = 31
+# Columns of the last row of ``Code.info``, which belongs to no op.
+INPUTS = 0  # offset into lists
+N_INPUTS = 1
+OUTPUTS = 2  # offset into lists
+N_OUTPUTS = 3
+
+# Roles.
+SKIPPED = 0  # nothing after it switches: its rows are never needed
+STORED = 1  # an affine op whose rows are kept
+FUSED = 2  # an affine op whose rows go straight into the one switching op that reads it
+ELEMENTWISE = 3
+POOL = 4
+
+
+class Code(NamedTuple):
+    """A program as kernels read it: three arrays, since each array of an argument costs compile time in every kernel."""
+
+    info: np.ndarray  # int64[N + 1, N_COLUMNS]
+    lists: np.ndarray  # int64[*] operands, indices, input_index, output_index
+    numbers: np.ndarray  # float64[*] weights, biases, coefficients
+
+
+def make_code(program):
+    """Pack a program for the kernels, with the plan of the line kernels.
+
+    Parameters
+    ----------
+    program : Program
+
+    Returns
+    -------
+    Code
+    """
+    n = len(program.op)
+    info = np.zeros((n + 1, N_COLUMNS), np.int64)
+    info[:n, :N_ATTRIBUTES] = program.attributes
+    info[:n, OP] = program.op
+    info[:n, CHANNELS], info[:n, HEIGHT], info[:n, WIDTH] = program.shapes.T
+    info[:, VALUE], info[:, NEURON] = program.value_offsets, program.neuron_offsets
+    lists = (program.operands, program.indices, program.input_index, program.output_index)
+    starts = np.cumsum([0] + [len(x) for x in lists])
+    info[:n, OPERANDS], info[:n, N_OPERANDS] = program.operand_offsets[:n], np.diff(program.operand_offsets)
+    info[:n, INDEX] = starts[1] + program.index_offsets[:n]
+    info[n, : N_OUTPUTS + 1] = starts[2], len(program.input_index), starts[3], len(program.output_index)
+    info[:n, WEIGHT], info[:n, N_WEIGHTS] = program.weight_offsets[:n], np.diff(program.weight_offsets)
+    info[:n, BIAS] = len(program.weights) + program.bias_offsets[:n]
+    info[:n, N_BIASES] = np.diff(program.bias_offsets)
+    info[:n, COEFFICIENTS] = len(program.weights) + len(program.biases) + 4 * np.arange(n)
+    info[:, POINTER] = np.concatenate([[0], np.cumsum(program.shapes[:, 1] * program.shapes[:, 2] + 1)])
+    _plan(program, info)
+    numbers = np.concatenate([program.weights, program.biases, program.coefficients.ravel()])
+    code = Code(info, np.concatenate(lists).astype(np.int64), numbers)
+    for array in code:
+        array.setflags(write=False)
+    return code
+
+
+def _plan(program, info):
+    """Decide each op's role in the line kernels."""
+    n = len(program.op)
+    reads = [program.operands[program.operand_offsets[i] : program.operand_offsets[i + 1]] for i in range(n)]
+    readers = [[j for j in range(i + 1, n) if i in reads[j]] for i in range(n)]
+    switching = program.op >= FIRST_SWITCHING
+    needed = np.zeros(n, bool)
+    for i in range(n - 1, -1, -1):
+        needed[i] = switching[i] or any(needed[j] for j in readers[i])
+    info[:n, PRODUCER] = info[:n, LAST_USE] = np.arange(n)
+    for i in range(n):
+        used = [j for j in readers[i] if needed[j]]
+        if switching[i]:
+            info[i, ROLE] = POOL if program.op[i] == MAX_POOL else ELEMENTWISE
+        elif needed[i] and i > 0:
+            alone = len(used) == 1 and switching[used[0]] and program.op[used[0]] != MAX_POOL
+            info[i, ROLE] = FUSED if alone else STORED
+        if used:
+            info[i, LAST_USE] = max(used)
+    for i in range(n):
+        if info[i, ROLE] == ELEMENTWISE and info[reads[i][0], ROLE] == FUSED:
+            info[i, PRODUCER] = reads[i][0]
+            for j in reads[reads[i][0]]:
+                info[j, LAST_USE] = max(info[j, LAST_USE], i)

@@ -2,8 +2,9 @@
 
 Sotoudeh & Thakur, "Computing Linear Restrictions of Neural Networks", NeurIPS 2019, Section 3. It is for *generic*
 networks (random float weights), where different breakpoints are far apart on the scale of rounding; values within
-``SNAP`` of a threshold, relative to the neuron's largest value on the line, are taken to be on it. Neurons and states
-are numbered as in `exact_line`.
+``SNAP`` of a threshold, relative to the neuron's largest value on the line, are taken to be on it, and
+parameters within ``MERGE`` of each other are one (one crossing can be seen by several pools). Neurons and states are
+numbered as in `exact_line`.
 """
 
 from itertools import pairwise
@@ -13,6 +14,7 @@ import numpy as np
 from .description import AFFINE, affine_rows, leaky_slopes, pool_windows, shapes
 
 SNAP = 1e-13
+MERGE = 1e-11
 
 
 def partition(description, start, end):
@@ -78,9 +80,12 @@ def _crossings(t, z, node, shape):
 
 def _insert(t, signals, source, new, what):
     """Add breakpoints, interpolate every signal there, and put the crossing entries exactly on their thresholds."""
-    refined = np.unique(np.concatenate([t, new]))
+    refined = np.sort(np.concatenate([t, new]))
+    refined = refined[np.append(True, np.diff(refined) > MERGE)]
+    refined[[0, -1]] = 0.0, 1.0
     signals = [np.stack([np.interp(refined, t, v) for v in values.T], axis=1) for values in signals]
-    for k, (a, b, level) in zip(np.searchsorted(refined, new), what, strict=True):
+    nearest = np.abs(refined[:, None] - new).argmin(axis=0)
+    for k, (a, b, level) in zip(nearest, what, strict=True):
         signals[source][k, a] = level if b is None else signals[source][k, b]
     return refined, signals
 

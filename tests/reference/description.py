@@ -1,9 +1,9 @@
 """Networks as plain data, for the oracles: a list of nodes, each a dict; nothing here imports pwlnet.
 
 Node 0 is ``{"kind": "input", "inputs": [], "shape": (C, H, W) or (n,)}``; the last node is the output. Kinds,
-attributes and defaults are those of the methods of ``pwlnet.convert.graph.Graph``. Shapes have no batch axis; pairs are tuples;
-padding is (top, left, bottom, right). Weights are float64 arrays and stand for exactly these dyadic numbers; the
-divisor of an average is the exact integer (1/3 is a third, not its float).
+attributes and defaults are those of the methods of ``pwlnet.convert.graph.Graph``. Shapes have no batch axis; pairs are
+tuples; padding is (top, left, bottom, right). Weights are float64 arrays and stand for exactly these dyadic numbers;
+the divisor of an average is the exact integer (1/3 is a third, not its float).
 
     linear(weight, bias)    conv(weight, bias, stride, padding, dilation, groups)    scale_shift(scale, shift)
     avg_pool(kernel, stride, padding, count_pad)    add(coefficients)    concat(axis)    reshape(shape)

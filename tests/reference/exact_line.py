@@ -2,13 +2,14 @@
 
 Along the line, node by node, every signal is kept as an exact affine function of t on each segment,
 ``(intercept + slope t) / denominator`` with Python integers: intercepts and slopes in one object array
-[segments, 2, entries], one denominator for the node. A switching node cuts segments where one of its thresholds is crossed strictly inside,
-reads each state at the segments' middles (now the state on the whole open segment), and joins neighbours whose states
-all agree again (their affine pieces are then the same).
+[segments, 2, entries], one denominator for the node. A switching node cuts segments where one of its thresholds is
+crossed strictly inside, reads each state at the segments' middles (now the state on the whole open segment), and joins
+neighbours whose states all agree again (their affine pieces are then the same).
 
 States: relu and leaky_relu 1 where z > 0, else 0; clip 0 where z <= lower, 2 where z >= upper, else 1 (also with an
-infinite bound); max_pool the index ``ky * kw + kx`` of the winning tap, the lowest among equals, padding never. So a neuron identically on its threshold
-has the lower state (2 on a clip's upper bound). Neurons are numbered over the switching nodes in order, flat in each.
+infinite bound); max_pool the index ``ky * kw + kx`` of the winning tap, the lowest among equals, padding never. So a
+neuron identically on its threshold has the lower state (2 on a clip's upper bound). Neurons are numbered over the
+switching nodes in order, flat in each.
 """
 
 import math

@@ -1,0 +1,1 @@
+"""Benchmarks of pwlnet, run by asv; ``make bench`` runs each once."""

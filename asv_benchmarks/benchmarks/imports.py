@@ -1,0 +1,52 @@
+"""What a user waits for before anything is computed. Everything runs in processes of its own."""
+
+import os
+import subprocess
+import sys
+import tempfile
+
+
+def run_python(code, **environment):
+    """Run code in a fresh interpreter, with these environment variables added."""
+    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, **environment})
+
+
+class ImportSuite:
+    """``import pwlnet``, a first use of its names, and the imports that this can't avoid."""
+
+    params = ("import numpy", "import numpy, numba", "import pwlnet", "import pwlnet; pwlnet.Network")
+    param_names = ("code",)
+    repeat = 5
+    number = 1
+
+    def setup(self, code):
+        run_python(code)  # bytecode is written, files are in memory
+
+    def time_import(self, code):
+        run_python(code)
+
+
+class ColdStart:
+    """A first partition with kernels compiled from nothing, and with kernels read from Numba's cache."""
+
+    params = ("empty", "filled")
+    param_names = ("cache",)
+    timeout = 600
+    repeat = 1
+    number = 1
+    code = (
+        "import numpy as np, pwlnet; from pwlnet import shipped;"
+        "network = pwlnet.load_network(shipped.digits_network_path('digits_mlp'));"
+        "pwlnet.partition_lines(network, np.zeros((1, 64)), np.ones((1, 64)))"
+    )
+
+    def setup(self, cache):
+        self.folder = tempfile.TemporaryDirectory()
+        if cache == "filled":
+            run_python(self.code, NUMBA_CACHE_DIR=self.folder.name)
+
+    def teardown(self, cache):
+        self.folder.cleanup()
+
+    def time_first_partition(self, cache):
+        run_python(self.code, NUMBA_CACHE_DIR=self.folder.name)

@@ -1,0 +1,77 @@
+"""The command line: arguments, exit codes, messages. Everything heavy is imported inside the subcommands.
+
+Exit 0: fine. 2: wrong use or bad input, one line on stderr. 1: a failure that nobody foresaw. 130: Ctrl-C.
+"""
+
+import argparse
+import os
+import sys
+
+from .._version import __version__
+from ..errors import PwlnetError
+from . import lines, networks
+
+__all__ = ["main"]
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, as all others are."""
+
+    def error(self, message):
+        self.exit(2, f"pwlnet: {message}; {self.prog} --help shows the usage\n")
+
+
+def main(arguments=None):
+    """Run the command line.
+
+    Parameters
+    ----------
+    arguments : list of str, optional
+        Without the program's name; ``sys.argv`` by default.
+
+    Returns
+    -------
+    int
+        The exit code.
+    """
+    try:
+        options = _parser().parse_args(arguments)
+    except SystemExit as stop:  # --help, --version, wrong use
+        return stop.code or 0
+    try:
+        options.run(options)
+        sys.stdout.flush()
+    except KeyboardInterrupt as error:
+        return _fail(130, "interrupted", error)
+    except BrokenPipeError:  # the reader of our output has gone: say nothing, not even when Python flushes at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (PwlnetError, ImportError) as error:
+        return _fail(2, str(error), error, trace=options.debug)
+    except Exception as error:  # the last line of defence of a program
+        hint = "" if options.debug else "; --debug shows where"
+        return _fail(1, f"failed with {type(error).__name__}: {error}{hint}", error, trace=options.debug)
+    return 0
+
+
+def _fail(code, message, error, *, trace=False):
+    """Print one line (and the traceback if asked for), and return the exit code."""
+    if trace:
+        import traceback
+
+        traceback.print_exception(error)
+    parts = [message, *getattr(error, "__notes__", ())]
+    print("pwlnet:", " ".join("; ".join(parts).split()), file=sys.stderr)
+    return code
+
+
+def _parser():
+    parser = _Parser(prog="pwlnet", description="Exact analysis of piecewise-linear neural networks.")
+    parser.add_argument("--version", action="version", version=f"pwlnet {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--json", action="store_true", help="print the result as JSON")
+    common.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    networks.add_commands(commands, common)
+    lines.add_commands(commands, common)
+    return parser

@@ -1,0 +1,101 @@
+"""Subcommands about networks and the installation: info, convert, compile, datasets, demo."""
+
+from pathlib import Path
+
+from .arguments import shape
+from .output import show
+
+
+def add_commands(commands, common):
+    """Add the parsers of this module's subcommands."""
+    info = commands.add_parser("info", parents=[common], help="say what a network file or a store holds")
+    info.add_argument("path", metavar="NET|STORE", help=".onnx, .nnet, .eran or .h5")
+    info.add_argument("--input-shape", type=shape, metavar="C,H,W", help="where an ONNX file leaves it open")
+    info.set_defaults(run=run_info)
+    convert = commands.add_parser("convert", parents=[common], help="convert a network to pwlnet's own HDF5 form")
+    convert.add_argument("network", metavar="NET", help=".onnx, .nnet, .eran or .h5, a store too")
+    convert.add_argument("out", metavar="OUT.h5")
+    convert.add_argument("--input-shape", type=shape, metavar="C,H,W", help="where an ONNX file leaves it open")
+    convert.set_defaults(run=run_convert)
+    compile_ = commands.add_parser("compile", parents=[common], help="compile all kernels into Numba's cache on disk")
+    compile_.set_defaults(run=run_compile)
+    datasets = commands.add_parser("datasets", parents=[common], help="list public networks and images, or fetch some")
+    datasets.add_argument("names", metavar="NAME", nargs="*", help="fetch these; by default list all")
+    datasets.add_argument("--prefix", default="", help="list only names that start with this")
+    datasets.set_defaults(run=run_datasets)
+    demo = commands.add_parser("demo", parents=[common], help="analyse a shipped network and draw the result")
+    demo.add_argument("--out", metavar="DIR", default="demo_output", help="folder for results (default: %(default)s)")
+    demo.set_defaults(run=run_demo)
+
+
+def run_info(options):
+    """Show the contents of a network file or a store."""
+    if _is_hdf5(options.path):
+        from .. import store
+
+        with store.open(options.path) as opened:
+            if opened.has_lines:
+                show(options, opened.info())
+                return
+    from ..loading import load_network
+
+    network = load_network(options.path, input_shape=options.input_shape)
+    show(options, {"path": options.path, **_sizes(network)}, f"{network.summary()}\ndigest {network.digest}")
+
+
+def run_convert(options):
+    """Convert a network file."""
+    from ..loading import load_network
+
+    network = load_network(options.network, input_shape=options.input_shape)
+    network.save(options.out)
+    show(options, {"path": options.out, **_sizes(network)})
+
+
+def run_compile(options):
+    """Run all kernels once."""
+    from .. import warmup
+
+    seconds = warmup.compile_kernels()
+    show(options, {"seconds": {**seconds, "total": sum(seconds.values())}})
+
+
+def run_datasets(options):
+    """List names of datasets, or fetch them."""
+    from .. import datasets
+
+    if not options.names:
+        names = datasets.names(options.prefix)
+        show(options, {"names": names}, "\n".join(names))
+        return
+    paths = {name: str(datasets.fetch(name)) for name in options.names}
+    show(options, {"paths": paths}, "\n".join(paths.values()))
+
+
+def run_demo(options):
+    """Run the demonstration."""
+    from .. import demo
+
+    demo.run(Path(options.out))
+
+
+def _is_hdf5(path):
+    from ..errors import InputError
+
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(8) == b"\x89HDF\r\n\x1a\n"
+    except OSError as error:
+        raise InputError(f"{path} can't be read ({error.strerror}); give a network file or a store") from error
+
+
+def _sizes(network):
+    return {
+        "digest": network.digest,
+        "input_shape": list(network.input_shape),
+        "output_shape": list(network.output_shape),
+        "inputs": network.n_inputs,
+        "outputs": network.n_outputs,
+        "neurons": network.n_neurons,
+        "ops": len(network.names),
+    }

@@ -1,0 +1,47 @@
+"""What the subcommands print: a short table, or JSON."""
+
+import json
+import math
+
+
+def show(options, values, text=None):
+    """Print a result.
+
+    Parameters
+    ----------
+    options : argparse.Namespace
+        ``json`` says which form.
+    values : dict
+        The result, for ``--json``; also the table's rows where there is no text.
+    text : str, optional
+        For people.
+    """
+    if options.json:
+        print(json.dumps(_finite(values), indent=2))
+    else:
+        print(table(values) if text is None else text)
+
+
+def table(values):
+    """Two columns, names and values; nested dicts one row per entry, numbers with six digits."""
+    rows = list(_rows(values, ""))
+    width = max((len(name) for name, _ in rows), default=0)
+    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+
+
+def _rows(values, prefix):
+    for name, value in values.items():
+        name = f"{prefix}{name.replace('_', ' ')}"
+        if isinstance(value, dict):
+            yield from _rows(value, f"{name} ")
+        else:
+            yield name, f"{value:.6g}" if isinstance(value, float) else value
+
+
+def _finite(value):
+    """JSON has no NaN and no infinity: null."""
+    if isinstance(value, dict):
+        return {name: _finite(entry) for name, entry in value.items()}
+    if isinstance(value, list):
+        return [_finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

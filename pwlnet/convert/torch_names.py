@@ -1,0 +1,63 @@
+"""Names of torch's operations and layers, in the groups by which the torch readers tell them apart."""
+
+
+def _words(text):
+    return frozenset(text.split())
+
+
+# Operations that only copy entries.
+LAYOUTS = _words(
+    "view reshape flatten unflatten permute transpose swapaxes swapdims movedim moveaxis t T mT H mH squeeze "
+    "unsqueeze expand expand_as view_as reshape_as broadcast_to chunk split split_with_sizes tensor_split unbind "
+    "narrow select slice getitem index index_select gather take take_along_dim flip fliplr flipud roll rot90 repeat "
+    "tile repeat_interleave pixel_shuffle pixel_unshuffle channel_shuffle diagonal tril triu unfold im2col "
+    "upsample_nearest1d upsample_nearest2d ravel adjoint _unsafe_view squeeze_copy atleast_1d atleast_2d atleast_3d"
+)
+
+# Operations that do nothing in eval mode and in exact arithmetic, and may return their input itself.
+KEPT = _words(
+    "contiguous detach to float double half bfloat16 cpu cuda type type_as alias data real requires_grad positive pos "
+    "_to_copy lift_fresh lift_fresh_copy resolve_conj resolve_neg identity"
+)
+
+# Operations that copy entries of several tensors.
+MERGED = _words("stack hstack vstack dstack column_stack slice_scatter select_scatter")
+
+# Dropout whose functional form is active unless told otherwise; and that which is not.
+DROPOUTS = _words("dropout dropout1d dropout2d feature_dropout")
+
+ALPHA_DROPOUTS = _words("alpha_dropout feature_alpha_dropout")
+
+# What depends on an activation's shape and dtype only.
+QUERIES = _words(
+    "size shape dim ndim ndimension numel nelement dtype device layout is_floating_point is_complex is_cuda "
+    "requires_grad len is_tensor zeros_like ones_like full_like new_zeros new_ones new_full new_tensor"
+)
+
+# Operations whose results differ from call to call.
+RANDOM = _words(
+    "rand randn randint randperm rand_like randn_like randint_like normal bernoulli multinomial uniform normal_ "
+    "uniform_ bernoulli_ random_ exponential_"
+)
+
+# Checks that return nothing.
+ASSERTIONS = _words("_assert_tensor_metadata _assert_async _assert sym_constrain_range_for_size")
+
+# Kinds (lower case, without underscores) that are refused for good; others may come.
+NOT_PIECEWISE_LINEAR = _words(
+    "sigmoid tanh gelu silu mish softplus elu celu selu hardswish logsigmoid softsign tanhshrink softmin hardshrink "
+    "glu layernorm groupnorm instancenorm instancenorm1d instancenorm2d instancenorm3d localresponsenorm rmsnorm "
+    "normalize multiheadattention scaleddotproductattention transformer transformerencoder transformerencoderlayer "
+    "transformerdecoder transformerdecoderlayer lstm gru rnn lstmcell grucell rnncell exp expm1 log log1p sqrt rsqrt "
+    "pow square reciprocal sin cos erf sign floor ceil round trunc norm std var logsumexp logaddexp prod cumprod"
+)
+
+# Layers of torch.nn that are traced through, to the functions that they call.
+THROUGH_LAYERS = _words(
+    "Sequential ModuleList ModuleDict Identity Linear Conv1d Conv2d ConvTranspose1d ConvTranspose2d ReLU ReLU6 "
+    "LeakyReLU PReLU RReLU Hardtanh Hardsigmoid Threshold Softshrink Softmax LogSoftmax MaxPool1d MaxPool2d AvgPool1d "
+    "AvgPool2d AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveMaxPool1d AdaptiveMaxPool2d Flatten Unflatten Dropout "
+    "Dropout1d Dropout2d AlphaDropout FeatureAlphaDropout ZeroPad1d ZeroPad2d ConstantPad1d ConstantPad2d "
+    "ReflectionPad1d ReflectionPad2d ReplicationPad1d ReplicationPad2d PixelShuffle PixelUnshuffle ChannelShuffle "
+    "Upsample UpsamplingNearest2d"
+)

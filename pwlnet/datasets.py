@@ -1,0 +1,243 @@
+"""Public networks and images: a table of where each file is, a local folder first, checksums always.
+
+The table (`_fetch_table.json`, made by ``data/make_fetch_table.py``) has each file's origin: a repository at a commit,
+a path in it, the SHA-256, the size and the licence. Nothing is downloaded before a file is asked for.
+"""
+
+import difflib
+import functools
+import gzip
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import quote
+
+import numpy as np
+
+from ._optional import require
+from .errors import ChecksumError, ConversionError, InputError, MissingDataError
+
+FOLDER_VARIABLE = "PWLNET_DATA_DIR"
+CACHE_VARIABLE = "PWLNET_CACHE_DIR"
+RAW_ADDRESS = "https://raw.githubusercontent.com/{repo}/{commit}/{path}"
+IMAGES = {  # (set, split): image files, label file, rows of the labels that belong to the images
+    ("mnist", "test"): (["images/mnist/t10k-images-idx3-ubyte.gz"], "images/mnist/t10k-labels-idx1-ubyte.gz", 0),
+    ("mnist", "train"): (["images/mnist/train-images-idx3-ubyte.gz"], "images/mnist/train-labels-idx1-ubyte.gz", 0),
+    ("fashion", "test"): (["images/fashion/t10k-images-idx3-ubyte.gz"], "images/fashion/t10k-labels-idx1-ubyte.gz", 0),
+    ("fashion", "train"): (
+        ["images/fashion/train10k-images-idx3-ubyte.gz"],
+        "images/fashion/train10k-labels-idx1-ubyte.gz",
+        0,
+    ),
+    ("cifar10", "test"): (["images/cifar10/cifar10_batch_50.png"], "images/cifar10/cifar10_labels.js", 50000),
+    ("cifar10", "train"): (
+        [f"images/cifar10/cifar10_batch_{k}.png" for k in range(10)],
+        "images/cifar10/cifar10_labels.js",
+        0,
+    ),
+}
+
+
+class DataFile(NamedTuple):
+    """One row of the fetch table."""
+
+    name: str
+    repo: str
+    commit: str
+    path: str
+    sha256: str
+    size: int
+    licence: str
+    local_only: str
+
+    @property
+    def address(self):
+        """Where the file can be downloaded, None where it can't."""
+        if self.local_only is not None:
+            return None
+        return RAW_ADDRESS.format(repo=self.repo, commit=self.commit, path=quote(self.path))
+
+
+def names(prefix=""):
+    """Return the names of all files that ``fetch`` knows, sorted.
+
+    Parameters
+    ----------
+    prefix : str, optional
+        Only names that start with it.
+
+    Returns
+    -------
+    list of str
+
+    Examples
+    --------
+    >>> names("mnist/eran_convsmall/")[0]
+    'mnist/eran_convsmall/convSmallRELU__DiffAI.onnx'
+    """
+    return [name for name in _table() if name.startswith(prefix)]
+
+
+def describe(name):
+    """Return a file's row of the fetch table: origin, commit, SHA-256, size in bytes, licence.
+
+    Parameters
+    ----------
+    name : str
+
+    Returns
+    -------
+    DataFile
+
+    Raises
+    ------
+    InputError
+        No file has this name.
+    """
+    if name not in _table():
+        near = difflib.get_close_matches(str(name), _table(), n=1, cutoff=0.0)[0]
+        raise InputError(
+            f"name is {name!r}, which is not in the fetch table; names() lists all, the nearest is {near!r}"
+        )
+    return _table()[name]
+
+
+def fetch(name):
+    """Return the path of a data file, downloaded if need be.
+
+    It is looked for in the folder ``PWLNET_DATA_DIR``, then in the cache (``PWLNET_CACHE_DIR``, by default pooch's for
+    pwlnet), then downloaded there from its origin. The SHA-256 is checked each time.
+
+    Parameters
+    ----------
+    name : str
+        One of ``names()``.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    InputError
+        No file has this name.
+    ChecksumError
+        The file that was found or downloaded is not the file of the table.
+    MissingDataError
+        The file is in none of the places, and can't be downloaded.
+    ImportError
+        It has to be looked for in the cache, and pooch is not installed.
+    """
+    file = describe(name)
+    folder = os.environ.get(FOLDER_VARIABLE)
+    if folder and (Path(folder) / name).is_file():
+        path = Path(folder) / name
+        _check(file, path, f"restore it, or unset {FOLDER_VARIABLE} to download it")
+        return path
+    looked = f"it is not in {FOLDER_VARIABLE}={folder}" if folder else f"{FOLDER_VARIABLE} is not set"
+    if file.local_only is not None:
+        raise MissingDataError(
+            f"{name} is missing: {looked}, and {file.local_only}, so it can't be downloaded; set {FOLDER_VARIABLE} to "
+            "a folder that has it"
+        )
+    return _download(file, looked)
+
+
+def load_images(name, *, split="test"):
+    """Load an image set, fetching its files.
+
+    Parameters
+    ----------
+    name : {"mnist", "fashion", "cifar10"}
+    split : {"test", "train"}, optional
+        MNIST: 10000 and 60000 images. Fashion-MNIST: 10000 and the first 10000. CIFAR-10: the first 1000 and the first
+        10000.
+
+    Returns
+    -------
+    images : uint8[N, C, H, W]
+        0 is black, 255 is full intensity.
+    labels : int64[N]
+
+    Raises
+    ------
+    InputError
+        No such set or split.
+    ChecksumError, MissingDataError, ImportError
+        As for ``fetch``; CIFAR-10 needs pillow.
+    """
+    if (name, split) not in IMAGES:
+        known = ", ".join(f"{n!r} ({s})" for n, s in IMAGES)
+        raise InputError(f"name and split are {name!r} and {split!r}; image sets are {known}")
+    image_files, label_file, start = IMAGES[name, split]
+    read = _read_png if name == "cifar10" else _read_idx
+    images = np.concatenate([read(fetch(file)) for file in image_files])
+    labels = _read_labels(fetch(label_file))[start : start + len(images)].astype(np.int64)
+    if len(labels) != len(images):
+        raise ConversionError(
+            f"{label_file} has {len(labels)} labels for {len(images)} images; the files do not belong together"
+        )
+    return images.reshape(len(images), -1, *images.shape[-2:]), labels
+
+
+@functools.cache
+def _table():
+    rows = json.loads((Path(__file__).parent / "_fetch_table.json").read_text())
+    return {row["name"]: DataFile(**row) for row in rows}
+
+
+def _check(file, path, remedy):
+    with path.open("rb") as stream:
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    if found != file.sha256:
+        raise ChecksumError(f"{path} has SHA-256 {found}, but {file.name} must have {file.sha256}; {remedy}")
+
+
+def _download(file, looked):
+    """The file in the cache, downloaded there unless it is."""
+    pooch = require("pooch", "data", f"downloading {file.name} ({looked})")
+    cache = pooch.create(
+        path=pooch.os_cache("pwlnet"),
+        base_url="",
+        registry={file.name: f"sha256:{file.sha256}"},
+        urls={file.name: file.address},
+        env=CACHE_VARIABLE,
+    )
+    try:
+        return Path(cache.fetch(file.name))
+    except ValueError as error:  # pooch's word for a wrong checksum
+        raise ChecksumError(
+            f"{file.address} no longer gives the bytes of {file.name}, whose SHA-256 is {file.sha256} ({error}); get "
+            f"the file elsewhere and put it in {FOLDER_VARIABLE}"
+        ) from error
+    except OSError as error:
+        raise MissingDataError(
+            f"{file.name} is missing: {looked}, and it can't be downloaded from {file.address} "
+            f"({type(error).__name__}); go online, or set {FOLDER_VARIABLE} to a folder that has it"
+        ) from error
+
+
+def _read_idx(path):
+    """The array of an idx.gz file: two zeros, a type, the rank, the shape as big-endian integers, the bytes."""
+    data = gzip.decompress(path.read_bytes())
+    rank = data[3]
+    shape = np.frombuffer(data, ">u4", count=rank, offset=4).astype(int)
+    return np.frombuffer(data, np.uint8, offset=4 + 4 * rank).reshape(shape)
+
+
+def _read_png(path):
+    """CIFAR-10 images from a picture with one image per row of 1024 pixels."""
+    image = require("PIL.Image", "plot", "reading CIFAR-10 images")
+    with image.open(path) as picture:
+        pixels = np.asarray(picture)[..., :3]
+    return pixels.reshape(-1, 32, 32, 3).transpose(0, 3, 1, 2)
+
+
+def _read_labels(path):
+    """Labels from an idx.gz file, or from a line of JavaScript ``var labels=[...];``."""
+    if path.suffix == ".gz":
+        return _read_idx(path)
+    text = path.read_text()
+    return np.array(json.loads(text[text.index("[") : text.rindex("]") + 1]))

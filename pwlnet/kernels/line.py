@@ -1,0 +1,155 @@
+"""Exact breakpoints of lines by the slope-change method.
+
+One call traces many *windows* (a line, or a part of one): value and slope of everything at the window's start by a forward
+pass of two rows, then op by op the rows of slope changes (workspace.py). Affine ops push rows (rows.py), switching ops scan
+them (scan.py, pool_scan.py), and the crossings of each op are merged into the list of breakpoints (order.py). The cost is the
+number of non-zero slope changes times their fan-out, not breakpoints times a forward pass.
+
+Legend: D inputs, K neurons, C channels, L lines, Q windows.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from . import program as ir
+from ._jit import kernel
+from .affine import add_constant, apply_linear, n_ops, rows_of
+from .order import compact, net_flips, relabel_rows, settle_births
+from .pool_scan import scan_pool
+from .rounding import affine_errors, input_errors
+from .rows import accumulate, collect, tile_height
+from .scan import new_row, scan_position
+from .workspace import (
+    AMBIGUOUS,
+    DONE,
+    FIRST,
+    LAST,
+    N_BIRTHS,
+    N_FLIPS,
+    N_IDS,
+    ROWS,
+    SORTED_IDS,
+    START,
+    STATUS,
+    TOP_ROW,
+    TOP_VALUE,
+    VALUES,
+    VARIANCE,
+)
+
+FULL_OUTPUT = 4
+
+
+class Found(NamedTuple):
+    """Output buffers: breakpoints and flips of consecutive windows."""
+
+    t: np.ndarray  # float64[*]
+    error: np.ndarray  # float64[*]
+    counts: np.ndarray  # int64[*] flips of each breakpoint
+    neuron: np.ndarray  # int64[*]
+    old: np.ndarray  # int32[*]
+    new: np.ndarray  # int32[*]
+    keep: np.ndarray  # int64[*] scratch
+    window_points: np.ndarray  # int64[Q]
+    window_flips: np.ndarray  # int64[Q]
+    ambiguous: np.ndarray  # int64[Q]
+    start_states: np.ndarray  # int32[Q or 0, K]
+    end_states: np.ndarray  # int32[Q or 0, K]
+
+
+@kernel
+def _start_window(code, work, start, end, t0, length):
+    """Point and direction at the window's start into op 0, and their rounding errors; no rows yet."""
+    x = rows_of(code, 0, 2, work.sweep[START])
+    for d in range(start.shape[0]):
+        k = code.lists[code.info[-1, ir.INPUTS] + d]
+        slope = end[d] - start[d]
+        x[0, k] = start[d] + t0 * slope if t0 <= 0.5 else end[d] - (1.0 - t0) * slope
+        x[1, k] = slope
+    input_errors(code, work.sweep[START], length, work.sweep[VARIANCE])
+    work.counts[:] = 0
+    work.bases[ROWS, 0] = 0
+    work.bases[VALUES, 0] = 0
+
+
+@kernel
+def _store_position(code, work, i, p):
+    """Keep the rows of position p of an affine op that several ops read."""
+    channels = code.info[i, ir.CHANNELS]
+    n = collect(code, work, i, p)
+    height = tile_height(channels)
+    for first in range(0, n, height):
+        last = min(n, first + height)
+        rows = accumulate(code, work, i, p, first, last)
+        for a in range(last - first):
+            place = new_row(work, channels, work.labels[SORTED_IDS, first + a])
+            if place < 0:
+                return
+            work.values[place : place + channels] = rows[a]
+
+
+@kernel
+def trace_window(code, work, start, end, t0, t1, rounding, ambiguous):
+    """Find breakpoints and flips of one window; returns the status. Results stay in the work buffers."""
+    _start_window(code, work, start, end, t0, t1 - t0)
+    for i in range(1, n_ops(code)):
+        role = code.info[i, ir.ROLE]
+        if role == ir.SKIPPED:
+            continue
+        if role == ir.STORED or role == ir.FUSED:
+            apply_linear(code, i, 2, work.sweep[START], False)
+            add_constant(code, i, 1, 2, work.sweep[START])
+            affine_errors(code, i, work.sweep[VARIANCE])
+        if role == ir.FUSED:
+            continue
+        work.bases[ROWS, i], work.bases[VALUES, i] = work.counts[TOP_ROW], work.counts[TOP_VALUE]
+        work.counts[N_BIRTHS] = 0
+        known, first_flip = work.counts[N_IDS], work.counts[N_FLIPS]
+        pointer = code.info[i, ir.POINTER]
+        for p in range(code.info[i, ir.HEIGHT] * code.info[i, ir.WIDTH]):
+            if role == ir.STORED:
+                _store_position(code, work, i, p)
+            elif role == ir.ELEMENTWISE:
+                scan_position(code, work, i, p, t0, t1, rounding)
+            else:
+                scan_pool(code, work, i, p, t0, t1, rounding)
+            work.pointers[pointer + p + 1] = work.counts[TOP_ROW] - work.bases[ROWS, i]
+            if work.counts[STATUS] != DONE:
+                return work.counts[STATUS]
+        if work.counts[N_BIRTHS] > 0:
+            settle_births(work, first_flip, ambiguous)
+            relabel_rows(code, work, i, known)
+        compact(code, work, i)
+    return np.int64(DONE)
+
+
+@kernel
+def trace_windows(code, work, starts, ends, lines, t0, t1, first, top, rounding, ambiguous, found):
+    """Trace windows ``first``, ``first + 1``, ... and append their results to ``found``.
+
+    starts, ends float64[L, D]; lines int64[Q], t0, t1 float64[Q] say which part of which line each window is. ``top`` int64[2]:
+    breakpoints and flips in use, updated. Returns (next window, status): DONE after the last one; otherwise a buffer was too
+    small for window ``next``, which the caller repeats with larger ones.
+    """
+    for q in range(first, lines.shape[0]):
+        line = lines[q]
+        status = trace_window(
+            code, work, starts[line], ends[line], t0[q], t1[q], rounding, ambiguous
+        )
+        if status != DONE:
+            return q, status
+        n = work.counts[N_FLIPS]
+        a, b = top[0], top[1]
+        if a + n > found.t.shape[0] or b + n > found.neuron.shape[0] or n > found.keep.shape[0]:
+            return q, np.int64(FULL_OUTPUT)
+        points, flips = net_flips(
+            work, found.keep, found.t[a:], found.error[a:], found.counts[a:], found.neuron[b:], found.old[b:], found.new[b:]
+        )
+        found.window_points[q], found.window_flips[q] = points, flips
+        found.ambiguous[q] = work.counts[AMBIGUOUS]
+        top[0], top[1] = a + points, b + flips
+        if found.start_states.shape[0] > 0:
+            found.start_states[q] = work.states[FIRST]
+            found.end_states[q] = work.states[LAST]
+    return lines.shape[0], np.int64(DONE)

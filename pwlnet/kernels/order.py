@@ -1,0 +1,180 @@
+"""Order breakpoints: merge the crossings of one op into the known ones, and join those that are one breakpoint.
+
+Two crossings whose times agree within their rounding bounds are one breakpoint with several flips. A crossing is compared with
+one representative, never through a chain of others, so distinct breakpoints can't be glued together by a third.
+
+Legend: M breakpoints.
+"""
+
+import numpy as np
+
+from . import program as ir
+from ._jit import kernel
+from .workspace import (
+    AMBIGUOUS,
+    BIRTH_ERROR,
+    BIRTH_ID,
+    BIRTH_T,
+    ERROR,
+    FLIP_ID,
+    FLIP_NEURON,
+    FLIP_NEW,
+    FLIP_OLD,
+    MERGED,
+    N_BIRTHS,
+    N_FLIPS,
+    N_IDS,
+    ORDER,
+    RANK,
+    ROWS,
+    TOP_ROW,
+    TOP_VALUE,
+    VALUES,
+    T,
+)
+
+
+@kernel
+def settle_births(work, first_flip, ambiguous):
+    """Give each crossing of the current op its final id, and refresh ``order`` and ``rank``.
+
+    Decisions within ``ambiguous`` times the joint bound are counted in counts[AMBIGUOUS]. Flips from ``first_flip`` on are
+    relabelled.
+    """
+    known, births = work.counts[N_IDS], work.counts[N_BIRTHS]
+    if births == 0:
+        return
+    sequence = np.argsort(work.times[BIRTH_T, :births])
+    n, last, next_known, n_ids = 0, np.int64(-1), 0, known
+    joined_next = False
+    for s in range(births):
+        b = sequence[s]
+        t, error = work.times[BIRTH_T, b], work.times[BIRTH_ERROR, b]
+        while next_known < known and work.times[T, work.labels[ORDER, next_known]] <= t:
+            last = work.labels[ORDER, next_known]
+            work.labels[MERGED, n] = last
+            n += 1
+            next_known += 1
+            joined_next = False
+        before = t - work.times[T, last] if last >= 0 else np.inf
+        bound_before = error + work.times[ERROR, last] if last >= 0 else 0.0
+        after, bound_after, upcoming = np.inf, 0.0, np.int64(-1)
+        if next_known < known:
+            upcoming = work.labels[ORDER, next_known]
+            after, bound_after = work.times[T, upcoming] - t, error + work.times[ERROR, upcoming]
+        near_before, near_after = before <= bound_before, after <= bound_after
+        if joined_next or (near_after and (after < before or not near_before)):
+            work.labels[BIRTH_ID, b] = upcoming
+            joined_next = True
+        elif near_before:
+            work.labels[BIRTH_ID, b] = last
+            if last >= known and error < work.times[ERROR, last]:  # the more accurate spelling of a new breakpoint
+                work.times[T, last], work.times[ERROR, last] = t, error
+        else:
+            work.labels[BIRTH_ID, b] = n_ids
+            work.times[T, n_ids], work.times[ERROR, n_ids] = t, error
+            work.labels[MERGED, n] = n_ids
+            last = n_ids
+            n += 1
+            n_ids += 1
+            if before <= ambiguous * bound_before or after <= ambiguous * bound_after:
+                work.counts[AMBIGUOUS] += 1
+    while next_known < known:
+        work.labels[MERGED, n] = work.labels[ORDER, next_known]
+        n += 1
+        next_known += 1
+    for k in range(n):
+        work.labels[ORDER, k] = work.labels[MERGED, k]
+        work.labels[RANK, work.labels[MERGED, k]] = k
+    work.counts[N_IDS] = n_ids
+    for k in range(first_flip, work.counts[N_FLIPS]):
+        if work.labels[FLIP_ID, k] >= known:
+            work.labels[FLIP_ID, k] = work.labels[BIRTH_ID, work.labels[FLIP_ID, k] - known]
+
+
+@kernel
+def relabel_rows(code, work, i, known):
+    """Replace provisional ids in op i's rows and add up rows of one position that became one breakpoint."""
+    channels = code.info[i, ir.CHANNELS]
+    base, value_base = work.bases[ROWS, i], work.bases[VALUES, i]
+    pointer = code.info[i, ir.POINTER]
+    positions = code.info[i, ir.HEIGHT] * code.info[i, ir.WIDTH]
+    kept, row = 0, 0
+    for p in range(positions):
+        end = work.pointers[pointer + p + 1]
+        begin = kept
+        while row < end:
+            label = work.ids[base + row]
+            if label >= known:
+                label = work.labels[BIRTH_ID, label - known]
+            source = value_base + row * channels
+            if kept > begin and work.ids[base + kept - 1] == label:
+                target = value_base + (kept - 1) * channels
+                for c in range(channels):
+                    work.values[target + c] += work.values[source + c]
+            else:
+                if kept != row:
+                    target = value_base + kept * channels
+                    for c in range(channels):
+                        work.values[target + c] = work.values[source + c]
+                work.ids[base + kept] = label
+                kept += 1
+            row += 1
+        work.pointers[pointer + p + 1] = kept
+    work.counts[TOP_ROW] = base + kept
+    work.counts[TOP_VALUE] = value_base + kept * channels
+
+
+@kernel
+def compact(code, work, i):
+    """Move op i's rows down over those that no later op reads."""
+    top_row, top_value = 0, 0
+    for j in range(i):
+        if code.info[j, ir.LAST_USE] > i and code.info[j, ir.ROLE] != ir.SKIPPED and code.info[j, ir.ROLE] != ir.FUSED:
+            positions = code.info[j, ir.HEIGHT] * code.info[j, ir.WIDTH]
+            rows = work.pointers[code.info[j, ir.POINTER] + positions]
+            top_row = max(top_row, work.bases[ROWS, j] + rows)
+            top_value = max(top_value, work.bases[VALUES, j] + rows * code.info[j, ir.CHANNELS])
+    rows = work.counts[TOP_ROW] - work.bases[ROWS, i]
+    size = work.counts[TOP_VALUE] - work.bases[VALUES, i]
+    if top_row < work.bases[ROWS, i]:
+        for k in range(rows):
+            work.ids[top_row + k] = work.ids[work.bases[ROWS, i] + k]
+        for k in range(size):
+            work.values[top_value + k] = work.values[work.bases[VALUES, i] + k]
+        work.bases[ROWS, i], work.bases[VALUES, i] = top_row, top_value
+        work.counts[TOP_ROW], work.counts[TOP_VALUE] = top_row + rows, top_value + size
+
+
+@kernel
+def net_flips(work, keep, out_t, out_error, out_counts, out_neuron, out_old, out_new):
+    """Sort flips by breakpoint and neuron, cancel those that undo each other, and drop breakpoints without any.
+
+    ``keep`` int64[flips] is scratch. Out: one entry per breakpoint (t, error, number of flips) and per flip (neuron, old and
+    new state). Returns (breakpoints, flips).
+    """
+    n = work.counts[N_FLIPS]
+    n_neurons = np.int64(work.states.shape[1])
+    for k in range(n):
+        keep[k] = work.labels[RANK, work.labels[FLIP_ID, k]] * n_neurons + work.labels[FLIP_NEURON, k]
+    sequence = np.argsort(keep[:n], kind="mergesort")
+    n_points, n_flips, k, last_rank = 0, 0, 0, np.int64(-1)
+    while k < n:
+        first = sequence[k]
+        final = first
+        while k < n and keep[sequence[k]] == keep[first]:
+            final = sequence[k]
+            k += 1
+        if work.labels[FLIP_OLD, first] == work.labels[FLIP_NEW, final]:
+            continue
+        rank = work.labels[RANK, work.labels[FLIP_ID, first]]
+        if rank != last_rank:
+            out_t[n_points], out_error[n_points] = work.times[T, work.labels[FLIP_ID, first]], work.times[ERROR, work.labels[FLIP_ID, first]]
+            out_counts[n_points] = 0
+            n_points += 1
+            last_rank = rank
+        out_counts[n_points - 1] += 1
+        out_neuron[n_flips] = work.labels[FLIP_NEURON, first]
+        out_old[n_flips], out_new[n_flips] = work.labels[FLIP_OLD, first], work.labels[FLIP_NEW, final]
+        n_flips += 1
+    return n_points, n_flips

@@ -1,0 +1,237 @@
+"""Scan one position of a MaxPool op in time order: the upper envelope of the window's signals, channel by channel.
+
+The state is the winning tap. On an open segment it is the largest signal; of signals that are identical there, the one with
+the lowest tap index. Ties are decided by the same rounding bound as in scan.py.
+
+Legend: C channels, T taps of the window (padding taps have position -1 and never win).
+"""
+
+import numpy as np
+
+from . import program as ir
+from ._jit import kernel
+from .affine import rows_of
+from .rounding import UNIT_ROUNDOFF
+from .rows import collect, n_taps, row_range, tap_source
+from .scan import neuron_number, new_birth, new_row, record_flip
+from .workspace import (
+    CROSSING,
+    CROSSING_CHANNEL,
+    CURSOR,
+    DONE,
+    FIRST,
+    LARGEST,
+    LAST,
+    ROWS,
+    SLOPE_TOLERANCE,
+    SORTED_IDS,
+    SPECIAL,
+    START,
+    STATE,
+    STATUS,
+    STEEPEST,
+    TOLERANCE,
+    TOP_ROW,
+    TOP_VALUE,
+    VALUES,
+    VARIANCE,
+    T,
+)
+
+
+@kernel
+def _load_taps(code, work, i, p, n, length, rounding, value, slope):
+    """Start values and slopes of all taps, and per channel the bounds of their rounding errors."""
+    channels = code.info[i, ir.CHANNELS]
+    work.channels[TOLERANCE, :channels] = 0.0
+    work.channels[SLOPE_TOLERANCE, :channels] = 0.0
+    for tap in range(n_taps(code, i)):
+        j, q = tap_source(code, i, p, tap)
+        if q < 0:
+            continue
+        x, variance = rows_of(code, j, 2, work.sweep[START]), rows_of(code, j, 2, work.sweep[VARIANCE])
+        for c in range(channels):
+            k = q * channels + c
+            v, s = x[0, k], x[1, k]
+            value[tap, c], slope[tap, c] = v, s
+            step = UNIT_ROUNDOFF * max(abs(v), abs(v + s * length))
+            drift = variance[1, k] + n * (UNIT_ROUNDOFF * s) ** 2
+            error = rounding * np.sqrt(variance[0, k] + n * step * step + drift * length * length)
+            work.channels[TOLERANCE, c] = max(work.channels[TOLERANCE, c], 2.0 * error)
+            work.channels[SLOPE_TOLERANCE, c] = max(work.channels[SLOPE_TOLERANCE, c], 2.0 * rounding * np.sqrt(drift))
+
+
+@kernel
+def _best_after(value, slope, c, taps, inside, tolerance, slope_tolerance):
+    """Tap that is largest just after a moment: value first, then slope, then the lowest index."""
+    top = -np.inf
+    for tap in range(taps):
+        if inside[tap] >= 0:
+            top = max(top, value[tap, c])
+    steepest = -np.inf
+    for tap in range(taps):
+        if inside[tap] >= 0 and value[tap, c] >= top - tolerance:
+            steepest = max(steepest, slope[tap, c])
+    for tap in range(taps):
+        if inside[tap] >= 0 and value[tap, c] >= top - tolerance and slope[tap, c] >= steepest - slope_tolerance:
+            return tap
+    return 0
+
+
+@kernel
+def _begin(code, work, i, p, value, slope, inside):
+    """Initial winners, and the op's start values."""
+    channels, taps = code.info[i, ir.CHANNELS], value.shape[0]
+    a = rows_of(code, i, 2, work.sweep[START])
+    for c in range(channels):
+        best = _best_after(value, slope, c, taps, inside, work.channels[TOLERANCE, c], work.channels[SLOPE_TOLERANCE, c])
+        work.channel_labels[STATE, c] = best
+        a[0, p * channels + c], a[1, p * channels + c] = value[best, c], slope[best, c]
+        work.channels[LARGEST, c], work.channels[STEEPEST, c] = abs(value[best, c]), abs(slope[best, c])
+        work.states[FIRST, neuron_number(code, i, p, c)] = best
+
+
+@kernel
+def _envelope(work, channels, t0, t1, value, slope, inside):
+    """Changes of the winner inside an open interval, sorted by time; returns how many.
+
+    The new winner of each change is put into work.channel_labels[SPECIAL]; a channel that changes more often than once gets its next change
+    from the next call (the caller repeats until none is left).
+    """
+    taps, n = value.shape[0], 0
+    for c in range(channels):
+        best = work.channel_labels[STATE, c]
+        v, s = value[best, c] + slope[best, c] * (t1 - t0), slope[best, c]
+        earliest, challenger = np.inf, -1
+        for tap in range(taps):
+            if inside[tap] < 0 or slope[tap, c] <= s:
+                continue
+            if value[tap, c] + slope[tap, c] * (t1 - t0) > v + work.channels[TOLERANCE, c]:
+                t = t0 + max(0.0, (value[best, c] - value[tap, c]) / (slope[tap, c] - s))
+                if t < earliest or (t == earliest and slope[tap, c] > slope[challenger, c]):
+                    earliest, challenger = t, tap
+        if challenger < 0:
+            continue
+        earliest = min(max(earliest, t0), t1)
+        k = n
+        while k > 0 and work.channels[CROSSING, k - 1] > earliest:
+            work.channels[CROSSING, k], work.channel_labels[CROSSING_CHANNEL, k] = work.channels[CROSSING, k - 1], work.channel_labels[CROSSING_CHANNEL, k - 1]
+            work.channel_labels[SPECIAL, k] = work.channel_labels[SPECIAL, k - 1]
+            k -= 1
+        work.channels[CROSSING, k], work.channel_labels[CROSSING_CHANNEL, k], work.channel_labels[SPECIAL, k] = earliest, c, challenger
+        n += 1
+    return n
+
+
+@kernel
+def _cross(code, work, i, p, t0, t1, value, slope, inside):
+    """Emit all changes of winners inside (t0, t1), then move every tap to t1."""
+    channels, taps = code.info[i, ir.CHANNELS], value.shape[0]
+    t = t0
+    while True:
+        n = _envelope(work, channels, t, t1, value, slope, inside)
+        if n == 0:
+            break
+        c, new, moment = work.channel_labels[CROSSING_CHANNEL, 0], work.channel_labels[SPECIAL, 0], work.channels[CROSSING, 0]  # the earliest, then look again
+        old = work.channel_labels[STATE, c]
+        change = slope[new, c] - slope[old, c]
+        error = work.channels[TOLERANCE, c] / change + 4.0 * UNIT_ROUNDOFF * abs(moment)
+        birth = new_birth(work, moment, error)
+        place = new_row(work, channels, birth)
+        if birth < 0 or place < 0:
+            return
+        work.values[place : place + channels] = 0.0
+        work.values[place + c] = change
+        work.channel_labels[STATE, c] = new
+        record_flip(work, birth, neuron_number(code, i, p, c), old, new)
+        for tap in range(taps):
+            for k in range(channels):
+                value[tap, k] += slope[tap, k] * (moment - t)
+        value[new, c] = max(value[new, c], value[old, c])
+        t = moment
+    for tap in range(taps):
+        for c in range(channels):
+            value[tap, c] += slope[tap, c] * (t1 - t)
+    for c in range(channels):
+        work.channels[LARGEST, c] = max(work.channels[LARGEST, c], abs(value[work.channel_labels[STATE, c], c]))
+
+
+@kernel
+def _arrive(code, work, i, p, event, row, value, slope, inside):
+    """Apply the rows of all taps at an event; fill the op's row; returns its number of non-zero entries and flips."""
+    channels, taps = code.info[i, ir.CHANNELS], value.shape[0]
+    for c in range(channels):
+        row[c] = -slope[work.channel_labels[STATE, c], c]
+    for tap in range(taps):
+        cursor = work.small[CURSOR, tap]
+        if cursor < 0:
+            continue
+        j, q = tap_source(code, i, p, tap)
+        _, end = row_range(code, work, j, q)
+        if cursor < end and work.ids[cursor] == event:
+            base = work.bases[VALUES, j] + (cursor - work.bases[ROWS, j]) * channels
+            for c in range(channels):
+                slope[tap, c] += work.values[base + c]
+            work.small[CURSOR, tap] = cursor + 1
+    nonzero = 0
+    for c in range(channels):
+        best = _best_after(value, slope, c, taps, inside, work.channels[TOLERANCE, c], work.channels[SLOPE_TOLERANCE, c])
+        if best != work.channel_labels[STATE, c]:
+            record_flip(work, event, neuron_number(code, i, p, c), work.channel_labels[STATE, c], best)
+            value[best, c] = max(value[best, c], value[work.channel_labels[STATE, c], c])
+            work.channel_labels[STATE, c] = best
+            nonzero += 1
+        row[c] += slope[best, c]
+        nonzero += row[c] != 0.0
+        work.channels[STEEPEST, c] = max(work.channels[STEEPEST, c], abs(slope[best, c]))
+    return nonzero
+
+
+@kernel
+def scan_pool(code, work, i, p, t0, t1, rounding):
+    """Scan position p of MaxPool op i over the window [t0, t1]."""
+    channels, taps = code.info[i, ir.CHANNELS], n_taps(code, i)
+    value = work.taps[0, : taps * channels].reshape(taps, channels)
+    slope = work.taps[1, : taps * channels].reshape(taps, channels)
+    value[:] = 0.0
+    slope[:] = 0.0
+    n = collect(code, work, i, p)
+    inside = np.empty(taps, np.int64)
+    for tap in range(taps):
+        inside[tap] = tap_source(code, i, p, tap)[1]
+    _load_taps(code, work, i, p, n, t1 - t0, rounding, value, slope)
+    _begin(code, work, i, p, value, slope, inside)
+    t = t0
+    for a in range(n):
+        event = work.labels[SORTED_IDS, a]
+        _cross(code, work, i, p, t, work.times[T, event], value, slope, inside)
+        place = new_row(work, channels, event)
+        if work.counts[STATUS] != DONE or place < 0:
+            return
+        row = work.values[place : place + channels]
+        if _arrive(code, work, i, p, event, row, value, slope, inside) == 0:
+            work.counts[TOP_ROW] -= 1
+            work.counts[TOP_VALUE] -= channels
+        t = work.times[T, event]
+    _cross(code, work, i, p, t, t1, value, slope, inside)
+    _finish(code, work, i, p)
+
+
+@kernel
+def _finish(code, work, i, p):
+    """Record end states and the rounding errors of what the op gives."""
+    channels = code.info[i, ir.CHANNELS]
+    after = rows_of(code, i, 2, work.sweep[VARIANCE])
+    for c in range(channels):
+        k = p * channels + c
+        work.states[LAST, neuron_number(code, i, p, c)] = work.channel_labels[STATE, c]
+        for r in range(2):
+            own = 2.0 * UNIT_ROUNDOFF * (work.channels[LARGEST, c] if r == 0 else work.channels[STEEPEST, c])
+            after[r, k] = own * own
+        for tap in range(n_taps(code, i)):
+            j, q = tap_source(code, i, p, tap)
+            if q >= 0:
+                before = rows_of(code, j, 2, work.sweep[VARIANCE])
+                own = max(after[0, k], before[0, q * channels + c])
+                after[0, k] = own
+                after[1, k] = max(after[1, k], before[1, q * channels + c])

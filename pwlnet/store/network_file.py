@@ -1,0 +1,148 @@
+"""Networks in HDF5: the group /network of every store, and files that hold nothing else."""
+
+import io
+
+import h5py
+import numpy as np
+
+from ..errors import ChecksumError, DigestMismatchError, StoreError
+from ..kernels.program import Program
+from ..network import Network, program_digest
+from ..tolerances import DEFAULT
+from . import schema
+from .access import open_for_reading, publish, reading
+from .digest import digest_arrays
+from .header import check_format, make_provenance, read_text, write_header, write_text
+
+LIBVER = ("v108", "v108")  # headers with checksums, readable by every HDF5 since 1.8
+
+
+def save_network(path, network):
+    """Write a network to a new file.
+
+    Parameters
+    ----------
+    path : str or path
+    network : Network
+
+    Raises
+    ------
+    StoreError
+        The file exists or can't be written; then nothing of it is left.
+
+    See Also
+    --------
+    pwlnet.load_network : reads it back, bit for bit.
+    """
+    image = io.BytesIO()
+    with h5py.File(image, "w", libver=LIBVER) as file:
+        write_header(file, network.digest, make_provenance(None), DEFAULT)
+        write_network_group(file.create_group("network"), network)
+    publish(path, image.getbuffer())
+
+
+def read_network_file(path):
+    """Read the network of a store or of a file that ``Network.save`` wrote.
+
+    Parameters
+    ----------
+    path : str or path
+
+    Returns
+    -------
+    Network
+
+    Raises
+    ------
+    StoreError
+        There is no such file, or not one of pwlnet's; ChecksumError, FormatVersionError, DigestMismatchError where the
+        reason is one of these.
+    """
+    with open_for_reading(path) as file:
+        check_format(file, path)
+        return read_stored_network(file, path)
+
+
+def read_stored_network(file, path):
+    """Read /network of an open store and compare it with the store's own digest; errors as ``read_network_file``."""
+    with reading(path, "/network"):
+        group, wanted = file["network"], read_text(file.attrs, "network-digest")
+    network = read_network_group(group)
+    if network.digest != wanted:
+        raise DigestMismatchError(
+            f"{path} was made for the network {wanted[:12]}, but holds the network {network.digest[:12]}; "
+            "restore a copy of the file"
+        )
+    return network
+
+
+def write_network_group(group, network):
+    """Write a network into an empty HDF5 group: arrays, labels, and the digest of each of the two."""
+    for dataset in schema.NETWORK:
+        _create_whole(group, dataset, getattr(network.program, dataset.field))
+    labels = _labels(network)
+    for dataset in schema.NETWORK_LABELS:
+        _create_whole(group, dataset, labels[dataset.field])
+    write_text(group.attrs, "digest", network.digest)
+    write_text(group.attrs, "labels-sha256", digest_arrays(labels.items()))
+
+
+def read_network_group(group):
+    """Read a network from an HDF5 group.
+
+    Parameters
+    ----------
+    group : h5py.Group
+
+    Returns
+    -------
+    Network
+
+    Raises
+    ------
+    ChecksumError
+        The arrays don't match their checksums.
+    StoreError
+        Arrays are missing or can't be read.
+    """
+    path = group.file.filename
+    with reading(path, "/network"):
+        program = Program(**{d.field: _read_whole(group, d) for d in schema.NETWORK})
+        labels = {d.field: _read_whole(group, d) for d in schema.NETWORK_LABELS}
+        wanted = read_text(group.attrs, "digest"), read_text(group.attrs, "labels-sha256")
+        found = program_digest(program), digest_arrays(labels.items())
+    if found != wanted:
+        raise ChecksumError(f"/network of {path} does not match its digest; the file is damaged, convert it again")
+    names = tuple(name.decode() for name in labels["names"])
+    return Network(program, input_shape=labels["input_shape"], output_shape=labels["output_shape"], names=names)
+
+
+def _labels(network):
+    return {
+        "input_shape": np.array(network.input_shape, np.int64),
+        "output_shape": np.array(network.output_shape, np.int64),
+        "names": np.array([name.encode() for name in network.names], np.bytes_),
+    }
+
+
+def _create_whole(group, dataset, array):
+    """Write an array that never grows."""
+    name = dataset.path.rpartition("/")[2]
+    dtype = h5py.string_dtype("utf-8", array.dtype.itemsize) if dataset.dtype == "text" else dataset.dtype
+    if array.size == 0:
+        group.create_dataset(name, shape=array.shape, dtype=dtype)
+        return
+    rows = min(len(array), schema.chunk_rows(array.nbytes // len(array)))
+    group.create_dataset(name, data=array.astype(dtype), chunks=(rows, *array.shape[1:]), **schema.CREATION)
+
+
+def _read_whole(group, dataset):
+    array = group[dataset.path.rpartition("/")[2]][()]
+    if dataset.dtype == "text":
+        return np.array([bytes(name) for name in array], np.bytes_)
+    if array.dtype != np.dtype(dataset.dtype):
+        raise StoreError(
+            f"{dataset.path} of {group.file.filename} has dtype {array.dtype}; {np.dtype(dataset.dtype)} is needed, "
+            "restore a copy of the file"
+        )
+    return np.ascontiguousarray(array, array.dtype.newbyteorder("="))

@@ -1,0 +1,233 @@
+"""Making a store and appending batches of results to it."""
+
+import contextlib
+import errno
+import io
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from ..errors import DigestMismatchError, InputError, StoreError
+from ..tolerances import DEFAULT
+from . import schema
+from .access import publish, reason
+from .consistency import batch_problem
+from .digest import digest_arrays
+from .header import make_provenance, now, write_header
+from .network_file import LIBVER, write_network_group
+from .transaction import TransactionFile, interrupts_deferred
+
+
+def create(path, network, *, parameters=None, tolerances=DEFAULT, overwrite=False):
+    """Make a store for the results of one network.
+
+    Parameters
+    ----------
+    path : str or path
+    network : Network
+        Becomes part of the store.
+    parameters : dict, optional
+        What the results were computed with (seeds, options), as JSON can hold it; part of the provenance.
+    tolerances : Tolerances, optional
+        The ones that all results of the store are computed with.
+    overwrite : bool, optional
+        Replace an existing file. By default that is refused.
+
+    Returns
+    -------
+    StoreWriter
+        A context manager.
+
+    Raises
+    ------
+    StoreError
+        The file exists or can't be written; then nothing of it is left.
+    InputError
+        The parameters can't be written as JSON.
+
+    See Also
+    --------
+    open : read a store.
+    save_lines : the same in one call, for results in memory.
+    """
+    image = io.BytesIO()
+    with h5py.File(image, "w", libver=LIBVER) as file:
+        write_header(file, network.digest, make_provenance(parameters), tolerances)
+        write_network_group(file.create_group("network"), network)
+        for kind in schema.KINDS.values():
+            for dataset in kind.datasets:
+                _create_growing(file, dataset, network.n_inputs)
+        rows = schema.chunk_rows(schema.COMMIT.itemsize) // 16
+        file.create_dataset(schema.COMMITS, (0,), schema.COMMIT, maxshape=(None,), chunks=(rows,), **schema.CREATION)
+    publish(path, image.getbuffer(), overwrite=overwrite)
+    return StoreWriter(path, network, tolerances)
+
+
+def save_lines(path, lines, *, parameters=None, overwrite=False):
+    """Write line partitions to a new store.
+
+    Parameters
+    ----------
+    path : str or path
+    lines : LinePartitions
+    parameters, overwrite
+        As for ``create``.
+
+    Raises
+    ------
+    StoreError, InputError
+        As for ``create`` and ``StoreWriter.append_lines``.
+    """
+    options = {"parameters": parameters, "tolerances": lines.tolerances, "overwrite": overwrite}
+    with create(path, lines.network, **options) as writer:
+        writer.append_lines(lines)
+
+
+class StoreWriter:
+    """A store that is being written; made by ``pwlnet.store.create``.
+
+    A batch is on the disk as a whole when its ``append_...`` returns; Ctrl-C waits for that. Whatever stops the
+    program, the batches before can be read.
+
+    Attributes
+    ----------
+    path : pathlib.Path
+    network : Network
+    n_lines : int
+        Lines in the store.
+    """
+
+    def __init__(self, path, network, tolerances):
+        self.path, self.network = Path(path), network
+        self._tolerances = tolerances
+        self._ends = {name: np.zeros(schema.COMMIT_AXES, np.int64) for name in schema.KINDS}
+        try:
+            self._disk = TransactionFile(self.path)
+        except OSError as error:
+            advice = "close its other writer" if isinstance(error, BlockingIOError) else "check the file's permissions"
+            raise StoreError(f"{self.path} can't be opened for writing ({reason(error)}); {advice}") from error
+        with interrupts_deferred():
+            self._file = h5py.File(self._disk, "r+", libver=LIBVER)
+
+    @property
+    def n_lines(self):
+        return int(self._ends["lines"][0])
+
+    def append_lines(self, lines):
+        """Append a batch of line partitions.
+
+        Parameters
+        ----------
+        lines : LinePartitions
+            Of this store's network, with its tolerances. Batches of 10^4 breakpoints or more use the disk well.
+
+        Raises
+        ------
+        DigestMismatchError
+            The lines belong to another network, or were computed with other tolerances.
+        InputError
+            Their arrays contradict one another.
+        StoreError
+            They can't be written. What was appended before is kept; this writer can't go on.
+        """
+        if self._file is None:
+            raise StoreError(f"{self.path} is closed with {self.n_lines} lines; append before close or to a new store")
+        arrays = self._checked(lines)
+        if len(arrays["starts"]):
+            with interrupts_deferred(), self._all_or_nothing():
+                self._write_batch("lines", arrays)
+
+    def close(self):
+        """Close the file. All batches are on the disk already."""
+        if self._file is None:
+            return
+        with interrupts_deferred():
+            file, self._file = self._file, None
+            try:
+                file.close()
+            finally:
+                self._disk.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.close()
+
+    def _checked(self, lines):
+        """The lines' arrays by field, after all checks."""
+        if lines.network.digest != self.network.digest:
+            raise DigestMismatchError(
+                f"lines belong to the network {lines.network.digest[:12]}, but {self.path} is for the network "
+                f"{self.network.digest[:12]}; append them to a store of their own"
+            )
+        if lines.tolerances != self._tolerances:
+            raise DigestMismatchError(
+                f"lines were computed with {lines.tolerances}, but {self.path} is for {self._tolerances}; "
+                "create the store with tolerances=lines.tolerances"
+            )
+        arrays = {d.field: np.ascontiguousarray(getattr(lines, d.field)) for d in schema.LINES.datasets}
+        problem = batch_problem(arrays, self.network.n_inputs, self.network.n_neurons)
+        if problem:
+            raise InputError(f"lines can't be appended: {problem}; give the result of partition_lines as it is")
+        return arrays
+
+    @contextlib.contextmanager
+    def _all_or_nothing(self):
+        """Stop writing for good when anything goes wrong; the disk stays at the last commit."""
+        try:
+            yield
+        except BaseException as raised:
+            error = self._disk.failure or raised
+            self._abandon()
+            if not isinstance(error, (OSError, RuntimeError, ValueError)):
+                raise error from None
+            full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+            advice = "free space" if full else "check the disk"
+            raise StoreError(
+                f"{self.path} can't be extended ({reason(error)}); its first {self.n_lines} lines are kept and can be "
+                f"read, {advice} and write the rest to a new store"
+            ) from error
+
+    def _abandon(self):
+        with contextlib.suppress(OSError, RuntimeError, ValueError):  # what is lost here was not committed
+            self.close()
+
+    def _write_batch(self, name, arrays):
+        """Write a batch, then the commit that makes it count."""
+        kind, first = schema.KINDS[name], self._ends[name]
+        last = first.copy()
+        written = []
+        for dataset in kind.datasets:
+            array = arrays[dataset.field][dataset.lead :]
+            axis = kind.axes.index(dataset.axis)
+            last[axis] = first[axis] + len(array)
+            if dataset.lead:  # offsets count from the store's first row
+                array = array + first[kind.axes.index(schema.OFFSETS_INTO[dataset.path])]
+            stored = self._file[dataset.path]
+            stored.resize(last[axis] + dataset.lead, axis=0)
+            stored[first[axis] + dataset.lead :] = array
+            written.append((dataset.path, array))
+        self._commit()
+        commits = self._file[schema.COMMITS]
+        commits.resize(len(commits) + 1, axis=0)
+        row = np.zeros((), schema.COMMIT)
+        row["kind"], row["first"], row["last"] = name, first, last
+        row["sha256"], row["time"] = digest_arrays(written), now()
+        commits[-1] = row
+        self._commit()
+        self._ends[name] = last
+
+    def _commit(self):
+        self._file.flush()
+        self._disk.commit()
+
+
+def _create_growing(file, dataset, n_inputs):
+    """Make the empty dataset of a result; offsets start with their 0."""
+    dtype = np.dtype(dataset.dtype)
+    columns = (n_inputs,) if len(dataset.dims) == 2 else ()
+    row_bytes = dtype.itemsize * (n_inputs if columns else 1)
+    options = {"maxshape": (None, *columns), "chunks": (schema.chunk_rows(row_bytes), *columns), **schema.CREATION}
+    file.create_dataset(dataset.path, data=np.zeros((dataset.lead, *columns), dtype), **options)

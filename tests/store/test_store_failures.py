@@ -1,0 +1,318 @@
+"""Whatever goes wrong, a store keeps its finished batches, and damage is found and named."""
+
+import contextlib
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import h5py
+import numpy as np
+import pytest
+
+from pwlnet import store
+from pwlnet.errors import ChecksumError, DigestMismatchError, InputError, PwlnetError, StoreError
+from pwlnet.store import schema
+from pwlnet.store.transaction import TransactionFile
+from pwlnet.tolerances import DEFAULT
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "lines.h5"
+
+
+@pytest.fixture
+def written(path, network, make_lines):
+    """A store of three batches: lines 0..4, 5..9, 10..14."""
+    with store.create(path, network) as writer:
+        for seed in range(3):
+            writer.append_lines(make_lines(5, seed=seed))
+    return path
+
+
+def problems(path):
+    with store.open(path) as opened:
+        return opened.verify()
+
+
+# Writing.
+
+
+def fail_at(monkeypatch, name, call, error):
+    """Let a function of ``os`` fail at a call, half-way where it writes; returns the list of calls."""
+    real, calls = getattr(os, name), []
+
+    def fails(descriptor, *arguments):
+        calls.append(name)
+        if len(calls) != call:
+            return real(descriptor, *arguments)
+        if name == "pwrite":
+            real(descriptor, bytes(arguments[0])[: len(arguments[0]) // 2], arguments[1])
+        raise error
+
+    monkeypatch.setattr(os, name, fails)
+    return calls
+
+
+@pytest.mark.parametrize("name", ["pwrite", "fsync", "ftruncate", "pread"])
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "full"), OSError(errno.EIO, "broken"), MemoryError()])
+def test_a_write_that_fails_anywhere_keeps_the_batches_before(path, network, make_lines, monkeypatch, name, error):
+    small, large = make_lines(3), make_lines(200, seed=1)
+    for call in range(1, 30):
+        with store.create(path, network, overwrite=True) as writer:
+            writer.append_lines(small)
+            with monkeypatch.context() as patch:
+                calls = fail_at(patch, name, call, error)
+                if name == "ftruncate" and call > 1:
+                    break
+                with contextlib.suppress(StoreError, MemoryError):
+                    writer.append_lines(large)
+                    assert len(calls) < call
+        with store.open(path) as opened:
+            assert opened.n_lines == (203 if len(calls) < call else 3)
+            assert opened.verify() == []
+        if len(calls) < call:
+            break
+    assert call > 1
+
+
+def test_a_full_disk_says_what_is_kept(path, network, make_lines, monkeypatch):
+    with store.create(path, network) as writer:
+        writer.append_lines(make_lines(3))
+        fail_at(monkeypatch, "pwrite", 1, OSError(errno.ENOSPC, "full"))
+        with pytest.raises(StoreError) as caught:
+            writer.append_lines(make_lines(3))
+        assert str(caught.value) == (
+            f"{path} can't be extended (No space left on device); its first 3 lines are kept and can be read, "
+            "free space and write the rest to a new store"
+        )
+        assert caught.value.__cause__.errno == errno.ENOSPC
+        with pytest.raises(StoreError, match="is closed with 3 lines"):
+            writer.append_lines(make_lines(3))
+
+
+def test_a_really_full_disk_keeps_the_batches_before(tmp_path, network, make_lines):
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("mounting a small disk needs root")
+    try:
+        with store.create(folder / "lines.h5", network) as writer:
+            with pytest.raises(StoreError, match="No space left on device"):
+                for seed in range(1000):
+                    writer.append_lines(make_lines(50, seed=seed))
+            n_lines = writer.n_lines
+        with store.open(folder / "lines.h5") as opened:
+            assert 0 < n_lines == opened.n_lines
+            assert opened.verify() == []
+        with pytest.raises(StoreError, match=r"No space left on device\); nothing was left there"):
+            store.create(folder / "second.h5", network)
+        assert [file.name for file in folder.iterdir()] == ["lines.h5"]
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_an_interrupt_waits_for_the_batch(path, network, make_lines, monkeypatch):
+    real = TransactionFile.write
+
+    def interrupted(file, data):
+        os.kill(os.getpid(), signal.SIGINT)
+        return real(file, data)
+
+    with store.create(path, network) as writer:
+        monkeypatch.setattr(TransactionFile, "write", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            writer.append_lines(make_lines(3))
+        monkeypatch.undo()
+        assert writer.n_lines == 3
+        writer.append_lines(make_lines(3))
+    assert problems(path) == []
+
+
+def test_an_exception_between_batches_keeps_them(path, network, make_lines):
+    with pytest.raises(KeyboardInterrupt), store.create(path, network) as writer:
+        writer.append_lines(make_lines(3))
+        raise KeyboardInterrupt
+    assert len(store.load_lines(path).starts) == 3
+
+
+APPEND_FOREVER = """
+import sys
+from pwlnet import store
+lines = store.load_lines(sys.argv[1])
+with store.create(sys.argv[2], lines.network) as writer:
+    while True:
+        writer.append_lines(lines)
+        print(writer.n_lines, flush=True)
+"""
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.013, 0.031])
+def test_a_killed_program_leaves_its_finished_batches(tmp_path, written, delay):
+    arguments = [sys.executable, "-c", APPEND_FOREVER, str(written), str(tmp_path / "killed.h5")]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as process:
+        for _ in range(3):
+            process.stdout.readline()
+        time.sleep(delay)
+        process.kill()
+        said = int(["45", *process.stdout.read().split()][-1])
+    with store.open(tmp_path / "killed.h5") as opened:
+        assert opened.n_lines >= said
+        assert opened.verify() == []
+
+
+def test_a_store_has_one_writer_and_no_reader_meanwhile(path, network, make_lines):
+    with store.create(path, network) as writer:
+        with pytest.raises(StoreError, match="is being written; close its writer, or wait until it is finished"):
+            store.open(path)
+        with pytest.raises(StoreError, match=r"can't be opened for writing .*; close its other writer"):
+            store.StoreWriter(path, network, DEFAULT)
+        writer.append_lines(make_lines(2))
+    assert problems(path) == []
+
+
+# What must not be appended.
+
+
+def test_lines_of_another_network_are_refused(path, network, other_network, make_lines):
+    with store.create(path, network) as writer:
+        with pytest.raises(DigestMismatchError) as caught:
+            writer.append_lines(make_lines(3, network=other_network))
+        writer.append_lines(make_lines(3))
+    assert str(caught.value) == (
+        f"lines belong to the network {other_network.digest[:12]}, but {path} is for the network {network.digest[:12]}; "
+        "append them to a store of their own"
+    )
+    assert problems(path) == []
+
+
+def test_lines_of_other_tolerances_are_refused(path, network, make_lines):
+    with store.create(path, network) as writer, pytest.raises(DigestMismatchError, match="create the store with tol"):
+        writer.append_lines(make_lines(3, tolerances=DEFAULT._replace(rounding=2.0)))
+
+
+@pytest.mark.parametrize(
+    ("field", "change", "problem"),
+    [
+        ("t", lambda t: t[::-1], "t does not go from 0 to 1 on line 0"),
+        ("t", lambda t: np.where(t < 1.0, 0.0, t), "t does not increase from breakpoint"),
+        ("t", lambda t: t[:-1], "does not|do not cut"),
+        ("residual", lambda r: r[:-1], r"residual has shape \(4,\), not \(5,\)"),
+        ("residual", lambda r: r + np.nan, "residual holds entries that are not finite"),
+        ("starts", lambda s: s.astype(np.float32), "starts has dtype float32, not float64"),
+        ("flip_neurons", lambda n: n + 200, "flip_neurons holds 2.., but the network has neurons 0 to 199"),
+        ("offsets", lambda o: o[::-1], "offsets do not cut the .* breakpoints into lines"),
+    ],
+)
+def test_lines_that_contradict_themselves_are_refused(path, network, make_lines, field, change, problem):
+    good = make_lines(5)
+    arrays = {dataset.field: getattr(good, dataset.field) for dataset in schema.LINES.datasets}
+
+    class Lines:
+        tolerances = good.tolerances
+
+    bad = Lines()
+    bad.network = network
+    vars(bad).update(arrays, **{field: change(arrays[field])})
+    with store.create(path, network) as writer, pytest.raises(InputError, match=f"lines can't be appended: .*{problem}|{problem}"):
+        writer.append_lines(bad)
+    assert problems(path) == []
+
+
+# Reading what is damaged.
+
+
+def test_an_array_changed_behind_the_checksums_of_hdf5_is_found(written):
+    with h5py.File(written, "r+") as file:
+        file["breakpoints/t"][file["breakpoints/offsets"][7] + 1] *= 0.999
+    assert problems(written) == [
+        f"batch 1 (lines 5..9) of {written} does not match its checksum; the file is damaged, restore a copy or "
+        "compute it again"
+    ]
+
+
+def test_a_damaged_chunk_is_refused_when_it_is_read(written):
+    with h5py.File(written) as file:
+        chunk = file["breakpoints/t"].id.get_chunk_info(0)
+    with written.open("r+b") as file:
+        file.seek(chunk.byte_offset + chunk.size // 2)
+        byte = file.read(1)[0]
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte ^ 16]))
+    with store.open(written) as opened, pytest.raises(ChecksumError) as caught:
+        opened.lines(1, 3)
+    assert "/breakpoints/t rows" in str(caught.value)
+    assert str(caught.value).endswith(
+        "does not match its checksum; the file is damaged, restore a copy or compute it again"
+    )
+    assert isinstance(caught.value.__cause__, OSError)
+    assert len(problems(written)) == 3
+
+
+def test_any_flipped_bit_is_found_or_harmless(written):
+    content = written.read_bytes()
+    lines = store.load_lines(written)
+    rng = np.random.default_rng(5)
+    outcomes = []
+    for place in rng.integers(0, len(content), 60):
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << int(rng.integers(8))
+        written.write_bytes(damaged)
+        try:
+            with store.open(written) as opened:
+                outcomes.append("found" if opened.verify() else "harmless")
+                if outcomes[-1] == "harmless":  # in the room that HDF5 leaves between its parts
+                    back = opened.lines()
+                    assert all(
+                        np.array_equal(getattr(back, d.field), getattr(lines, d.field)) for d in schema.LINES.datasets
+                    )
+        except PwlnetError:
+            outcomes.append("found")
+    assert outcomes.count("found") > 10
+
+
+@pytest.mark.parametrize("part", [0.01, 0.5, 0.999])
+def test_a_store_cut_off_is_refused(written, part):
+    content = written.read_bytes()
+    written.write_bytes(content[: int(part * len(content))])
+    with pytest.raises(StoreError, match="is cut off after"):
+        store.open(written)
+
+
+def test_rows_after_the_last_commit_do_not_count(written):
+    with h5py.File(written, "r+") as file:
+        file["breakpoints/t"].resize(len(file["breakpoints/t"]) + 9, axis=0)
+        file["lines/residual"].resize(17, axis=0)
+    with store.open(written) as opened:
+        assert opened.n_lines == 15
+        assert opened.verify() == []
+
+
+def test_a_commit_that_is_missing_is_found(written):
+    with h5py.File(written, "r+") as file:
+        commits = file["commits"][()]
+        file["commits"][:2] = commits[1:]
+        file["commits"].resize(2, axis=0)
+    assert problems(written) == [
+        f"batch 0 (lines 5..9) of {written} does not start where the one before it ends; restore a copy of the file"
+    ]
+
+
+def test_a_missing_dataset_is_named(written):
+    with h5py.File(written, "r+") as file:
+        del file["flips/state"]
+    assert all("/flips/state" in problem for problem in problems(written))
+    assert len(problems(written)) == 3
+
+
+def test_results_of_a_later_minor_version_are_left_alone(written):
+    with h5py.File(written, "r+") as file:
+        file["commits"].resize(4, axis=0)
+        row = np.zeros((), schema.COMMIT)
+        row["kind"] = "planes"
+        file["commits"][-1] = row
+    assert problems(written) == []
