@@ -69,6 +69,6 @@ def _member(archive, path, name):
         if not name and len(names) == 1:
             name = names[0]
         if name not in names:
-            given = f"no {name!r}" if name else "several arrays"
-            raise InputError(f"{path} has {given}, but {', '.join(names)}; give {path}:NAME with one of these")
+            absent = f"has no array {name!r}, only" if name else "has several arrays:"
+            raise InputError(f"{path} {absent} {', '.join(names)}; give {path}:NAME with one of these")
         return archive[name]

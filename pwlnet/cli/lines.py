@@ -79,15 +79,11 @@ def run_verify(options):
 
 def _problems_with_the_network(opened, options):
     """Problems that evaluating the network at sampled segments shows, for a block of lines at a time."""
-    from ..errors import PwlnetError
-
     problems = []
     for first in range(0, opened.n_lines, _VERIFIED_LINES):
         last = min(first + _VERIFIED_LINES, opened.n_lines)
-        try:
-            opened.lines(first, last).check(n_samples=options.samples)
-        except PwlnetError as error:
-            problems.append(f"lines {first}..{last - 1} of {opened.path}: {error}")
+        where = f"counted from line {first} of {opened.path}"
+        problems += [f"{problem} ({where})" for problem in opened.lines(first, last).check(n_samples=options.samples)]
     return problems
 
 
@@ -95,7 +91,8 @@ def _line_ends(options, network):
     """Starts and ends of the lines that the options ask for: float64[L, D] each."""
     import numpy as np
 
-    from ..errors import InputError, ShapeError
+    from ..errors import InputError
+    from ..partition.line import line_ends
 
     if options.random:
         if options.ends:
@@ -107,14 +104,11 @@ def _line_ends(options, network):
         return points[0], points[1]
     if not options.ends:
         raise InputError("--ends was not given; --starts and --from-zero need it")
-    ends = network.rows(read_rows(options.ends), "--ends")
     starts = np.zeros(network.n_inputs) if options.from_zero else read_rows(options.starts)
-    starts = network.rows(starts, "--starts")
-    if 0 in (len(starts), len(ends)) or (len(starts) != len(ends) and 1 not in (len(starts), len(ends))):
-        raise ShapeError(
-            f"--starts has {len(starts)} rows and --ends has {len(ends)}; give as many of both, or one row for all"
-        )
-    return tuple(np.ascontiguousarray(rows) for rows in np.broadcast_arrays(starts, ends))
+    starts, ends = line_ends(network, starts, read_rows(options.ends))
+    if not len(starts):
+        raise InputError("--starts and --ends hold no rows; give at least one line")
+    return starts, ends
 
 
 def _parameters(options):
@@ -131,6 +125,7 @@ def _append_batches(writer, starts, ends, options):
     import numpy as np
     from tqdm import tqdm
 
+    from ..errors import PwlnetError
     from ..partition.line import partition_lines
 
     limits = {"max_segments": options.max_segments, "threads": options.threads}
@@ -138,7 +133,11 @@ def _append_batches(writer, starts, ends, options):
     with tqdm(total=len(starts), unit="line", disable=None) as bar:  # None: only on a terminal, on stderr
         for first in range(0, len(starts), options.batch):
             part = slice(first, first + options.batch)
-            lines = partition_lines(writer.network, starts[part], ends[part], **limits)
+            try:
+                lines = partition_lines(writer.network, starts[part], ends[part], **limits)
+            except PwlnetError as error:
+                error.add_note(f"counted from line {first}")
+                raise
             writer.append_lines(lines)
             for name, column in columns.items():
                 column.append(getattr(lines, name))

@@ -271,19 +271,27 @@ class _Lowering:
         return _View(op, index)
 
     def relu(self, node, view):
-        return self._switch(ir.RELU, node, view)
+        return self._switch(ir.RELU, node, self.numbered(view, node.name))
 
     def clip(self, node, view):
-        return self._switch(ir.CLIP, node, view, coefficients=(node.attributes["lower"], node.attributes["upper"]))
+        bounds = node.attributes["lower"], node.attributes["upper"]
+        return self._switch(ir.CLIP, node, self.numbered(view, node.name), coefficients=bounds)
 
     def leaky_relu(self, node, view):
-        view = self.bijective(view, node.name)
+        view = self.numbered(view, node.name)
         return self._switch(ir.LEAKY_RELU, node, view, weights=self.scattered(view, node.attributes["slope"]))
 
     def _switch(self, code, node, view, **fields):
-        view = self.bijective(view, node.name)
         op = self.emit(code, node, (view.op,), self.ops[view.op].shape, **fields)
         return replace(view, op=op)
+
+    def numbered(self, view, name):
+        """The view in an order in which neurons are numbered as the source flattens the tensor."""
+        shape = self.ops[view.op].shape
+        if np.array_equal(view.index.ravel(), _canonical(shape).ravel()):
+            return view
+        shape = _image_shape(view.index.shape)
+        return self.gathered(view, shape, _canonical(shape), name)
 
 
 def _window(kernel, stride=(1, 1), padding=(0, 0, 0, 0), dilation=(1, 1), groups=1):

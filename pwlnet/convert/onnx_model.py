@@ -59,6 +59,9 @@ def open_model(path, input_shape):
     if not used:
         raise independent_output(path, output)
     shape, batched = _input_shape(path, inputs[used[0]], input_shape)
+    read = {name for node in nodes for name in node.input}
+    constants = {name: value for name, value in constants.items() if name in read}
+    _require_finite(path, constants)
     versions = [entry.version for entry in model.opset_import if entry.domain in STANDARD_DOMAINS]
     for node in nodes:
         _in_double(node)
@@ -94,18 +97,21 @@ def load_model(path):
 
 
 def _constants(path, graph):
-    """The initializers, floats as float64; their values checked."""
+    """The initializers, floats as float64."""
     if graph.sparse_initializer:
         raise ConversionError(f"{path} has sparse initializers, which are not supported; save dense weights")
-    constants = {}
-    for tensor in graph.initializer:
-        constants[tensor.name] = value = _array(path, tensor)
-        if value.dtype == np.float64 and (np.isnan(value).any() or (value.size > 1 and np.isinf(value).any())):
+    return {tensor.name: _array(path, tensor) for tensor in graph.initializer}
+
+
+def _require_finite(path, constants):
+    """Refuse weights that are not finite; a scalar may be infinite, as the bound of a Clip is."""
+    for name, value in constants.items():
+        bad = np.isnan(value) | (np.isinf(value) & (value.size > 1)) if value.dtype == np.float64 else np.zeros(1, bool)
+        if bad.any():
             raise InputError(
-                f"initializer {tensor.name!r} of {path} has {int((~np.isfinite(value)).sum())} entries that are not "
-                "finite; a network needs finite weights, check how it was trained or saved"
+                f"initializer {name!r} of {path} has {int(bad.sum())} entries that are not finite; a network needs "
+                "finite weights, check how it was trained or saved"
             )
-    return constants
 
 
 def _array(path, tensor):

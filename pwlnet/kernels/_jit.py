@@ -3,13 +3,49 @@
 ``nogil`` lets callers run kernels on many lines from plain threads: no threading layer, dynamic scheduling, Ctrl-C works,
 and it is safe inside dask's worker threads (Numba's workqueue layer is not). ``error_model="numpy"`` gives inf for 1/0
 without a branch. No ``fastmath``: it reorders sums and breaks NaN checks.
+
+Compiled kernels are kept on disk. Numba notices a change of a kernel's own file only, not of the kernels it calls, so the
+folder is named after a digest of all kernel sources: a new version never runs an old version's machine code.
+``PWLNET_NUMBA_CACHE=0`` turns the cache off.
 """
 
+import contextlib
+import hashlib
 import os
+from pathlib import Path
 
 import numba
+from numba.core import config
 
-_CACHE = os.environ.get("PWLNET_NUMBA_CACHE", "1") != "0"
+_HERE = Path(__file__).parent
 
-kernel = numba.njit(cache=_CACHE, nogil=True, error_model="numpy")
-inline_kernel = numba.njit(cache=_CACHE, nogil=True, error_model="numpy", inline="always")
+
+def _cache_folder():
+    """Folder for compiled kernels, or None where nothing can be kept."""
+    if os.environ.get("PWLNET_NUMBA_CACHE", "1") == "0":
+        return None
+    sha = hashlib.sha256()
+    for path in sorted(_HERE.glob("*.py")):
+        sha.update(path.read_bytes())
+    name = f"pwlnet-{sha.hexdigest()[:16]}"
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    for base in [Path(config.CACHE_DIR)] if config.CACHE_DIR else [_HERE / "__pycache__", home / "pwlnet"]:
+        folder = base / name
+        with contextlib.suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            if os.access(folder, os.W_OK):
+                return str(folder)
+    return None
+
+
+CACHE_FOLDER = _cache_folder()
+
+
+def kernel(function):
+    """Compile a kernel on first call, with pwlnet's options."""
+    before = config.CACHE_DIR
+    try:
+        config.CACHE_DIR = CACHE_FOLDER or before
+        return numba.njit(cache=CACHE_FOLDER is not None, nogil=True, error_model="numpy")(function)
+    finally:
+        config.CACHE_DIR = before

@@ -25,7 +25,7 @@ def piece(code, i, k, state):
         return (1.0 if state == 1 else w[k % w.shape[0]]), 0.0
     if state == 1:
         return 1.0, 0.0
-    return 0.0, code.numbers[code.info[i, ir.COEFFICIENTS] + 0 if state == 0 else 1]
+    return 0.0, code.numbers[code.info[i, ir.COEFFICIENTS] + (0 if state == 0 else 1)]
 
 
 @kernel

@@ -4,7 +4,6 @@ Legend: L lines, D inputs, K neurons, Q windows.
 """
 
 import threading
-from typing import NamedTuple
 
 import numpy as np
 
@@ -13,21 +12,11 @@ from ..errors import CapacityError
 from ..kernels import line as kernels
 from ..kernels import program as ir
 from ..kernels import workspace
+from .line_join import Traced, Window, join_windows
 
 FIRST_IDS = 4096
 LEAST_WINDOW = 2.0**-40  # a window that still doesn't fit at this length is given up
 CUT = 0.4813717  # cuts are put off the middle: round fractions are where ties happen
-
-
-class Traced(NamedTuple):
-    """Breakpoints inside (0, 1) and flips of consecutive lines."""
-
-    n_points: np.ndarray  # int64[L]
-    t: np.ndarray  # float64[*]
-    counts: np.ndarray  # int64[*] flips per breakpoint
-    neuron: np.ndarray  # int64[*]
-    new: np.ndarray  # int32[*]
-    ambiguous: np.ndarray  # int64[L]
 
 
 class Tracer:
@@ -67,83 +56,152 @@ class Tracer:
         self.work = workspace.make_work(self.code, n_ids, 8 * n_ids, n_ids * self.values_per_id)
         return True
 
-    def trace(self, starts, ends):
-        """Trace whole lines, cut into windows where memory asks for it: Traced."""
+    def trace(self, starts, ends, first_line=0):
+        """Trace whole lines: Traced. ``first_line`` is the number of the first one in messages."""
         n_lines = starts.shape[0]
-        windows = [(i, 0.0, 1.0) for i in range(n_lines)]
-        found, top, first = self._found(len(windows), 4 * FIRST_IDS, False), np.zeros(2, np.int64), 0
-        while True:
-            lines, t0, t1 = (np.array(column) for column in zip(*windows, strict=True)) if windows else _no_windows()
-            first, status = kernels.trace_windows(
-                self.code, self.work, starts, ends, lines, t0, t1, first, top,
-                self.tolerances.rounding, self.tolerances.ambiguous / self.tolerances.rounding, found,
-            )  # fmt: skip
-            if status == workspace.DONE:
-                break
+        lines = np.arange(n_lines)
+        found, top, done = self.found(n_lines, 4 * FIRST_IDS, False), np.zeros(2, np.int64), 0
+        parts = []
+        while done < n_lines:
+            done, status = self._run(starts, ends, lines, np.zeros(n_lines), np.ones(n_lines), done, top, found)
             if status == kernels.FULL_OUTPUT:
-                found = self._found(len(windows), 2 * len(found.t) + self.n_ids, len(windows) > n_lines, found)
-            elif not self._grow():
-                windows[first : first + 1] = self._halves(windows[first])
-                found = self._found(len(windows), len(found.t), True, found, first if len(windows) > n_lines + 1 else None)
-                if len(windows) == n_lines + 1:  # the first cut: states of earlier windows were not kept
-                    first, top[:] = 0, 0
-        return self._joined(np.array([w[0] for w in windows], np.int64), np.array([w[1] for w in windows]), found, n_lines)
+                found = self.found(n_lines, 2 * len(found.t) + self.n_ids, False, found)
+            elif status != workspace.DONE and not self._grow():
+                parts.append((done, self._trace_parts(starts[done], ends[done], first_line + done)))
+                done += 1
+        return _spliced(_trimmed(found, top), parts)
 
-    def _halves(self, window):
-        line, t0, t1 = window
-        if t1 - t0 < LEAST_WINDOW:
-            raise CapacityError(
-                f"line {line} has more breakpoints between t = {t0} and {t1} than {self.memory} bytes hold; raise memory"
-            )
-        cut = t0 + CUT * (t1 - t0)
-        return [(line, t0, cut), (line, cut, t1)]
+    def _run(self, starts, ends, lines, t0, t1, done, top, found):
+        ratio = self.tolerances.ambiguous / self.tolerances.rounding
+        return kernels.trace_windows(
+            self.code, self.work, starts, ends, lines, t0, t1, done, top, self.tolerances.rounding, ratio, found
+        )
 
-    def _found(self, n_windows, size, with_states, old=None, inserted=None):
-        """Output buffers, with the contents of old ones; ``inserted``: window before which one was inserted."""
+    def _trace_parts(self, start, end, number):
+        """Trace one line that doesn't fit, cut into windows that do: Traced of one line."""
+        starts, ends, one = start[None], end[None], np.zeros(1, np.int64)
+        waiting, windows = [(CUT, 1.0), (0.0, CUT)], []
+        while waiting:
+            t0, t1 = waiting.pop()
+            found, top, status = self.found(1, 4 * self.n_ids, True), np.zeros(2, np.int64), kernels.FULL_OUTPUT
+            while status == kernels.FULL_OUTPUT:
+                _, status = self._run(starts, ends, one, np.array([t0]), np.array([t1]), 0, top, found)
+                if status == kernels.FULL_OUTPUT:
+                    found = self.found(1, 2 * len(found.t), True)
+            if status == workspace.DONE:
+                windows.append(Window(t0, _trimmed(found, top), found.error[: top[0]], found.old[: top[1]],
+                                      found.start_states[0], found.end_states[0]))  # fmt: skip
+            elif t1 - t0 < LEAST_WINDOW:
+                raise CapacityError(
+                    f"line {number} has more breakpoints near t = {t0} than buffers of {self.memory} bytes hold; raise memory"
+                )
+            else:
+                cut = t0 + CUT * (t1 - t0)
+                waiting += [(cut, t1), (t0, cut)]
+        return join_windows(windows)
+
+    def found(self, n_windows, size, with_states, old=None):
+        """Output buffers, with the contents of old ones."""
         k = int(self.code.info[-1, ir.NEURON])
-        states = (n_windows, k) if with_states else (0, k)
         fields = {"t": float, "error": float, "counts": np.int64, "neuron": np.int64, "old": np.int32, "new": np.int32}
         new = {name: np.empty(size, dtype) for name, dtype in fields.items()}
         new["keep"] = np.empty(max(size, self.n_ids), np.int64)
         new |= {name: np.zeros(n_windows, np.int64) for name in ("window_points", "window_flips", "ambiguous")}
-        new |= {name: np.zeros(states, np.int32) for name in ("start_states", "end_states")}
+        new |= {name: np.zeros((n_windows * with_states, k), np.int32) for name in ("start_states", "end_states")}
         if old is not None:
             for name in new:
-                kept = getattr(old, name)
-                if name != "keep" and kept.size:
-                    n = min(len(kept), len(new[name]))
-                    new[name][:n] = kept[:n]
-        del inserted
+                if name != "keep":
+                    new[name][: len(getattr(old, name))] = getattr(old, name)
         return kernels.Found(**new)
 
-    def _joined(self, lines, t0, found, n_lines):
-        """Drop window borders: a neuron whose state differs across one flips there."""
-        if len(lines) == n_lines:
-            n_points, n_flips = int(found.window_points.sum()), int(found.window_flips.sum())
-            return Traced(
-                found.window_points, found.t[:n_points], found.counts[:n_points], found.neuron[:n_flips],
-                found.new[:n_flips], found.ambiguous,
-            )  # fmt: skip
-        from .line_join import join_windows
 
-        return join_windows(lines, t0, found, n_lines)
+def _trimmed(found, top):
+    points, flips = int(top[0]), int(top[1])
+    return Traced(
+        found.window_points, found.t[:points].copy(), found.counts[:points].copy(), found.neuron[:flips].copy(),
+        found.new[:flips].copy(), found.ambiguous,
+    )  # fmt: skip
 
 
-def _no_windows():
-    return np.empty(0, np.int64), np.empty(0), np.empty(0)
+def _spliced(traced, parts):
+    """Put lines that were traced in parts into their places among the others."""
+    for line, part in parts:
+        point = int(traced.n_points[:line].sum())
+        flip = int(traced.counts[:point].sum())
+        n_points, ambiguous = traced.n_points.copy(), traced.ambiguous.copy()
+        n_points[line], ambiguous[line] = part.n_points[0], part.ambiguous[0]
+        pairs = zip(traced[1:5], part[1:5], (point, point, flip, flip), strict=True)
+        middle = [np.concatenate([whole[:at], new, whole[at:]]) for whole, new, at in pairs]
+        traced = Traced(n_points, *middle, ambiguous)
+    return traced
 
 
-def trace_lines(network, starts, ends, tolerances, memory, threads):
-    """Trace lines on threads, in chunks of a few lines; yields nothing, returns a list of (first line, Traced)."""
+def trace_lines(network, starts, ends, tolerances, memory, threads, progress):
+    """Trace lines on threads, in chunks of a few lines: list of Traced, in order."""
     local = threading.local()
     results = {}
+    n_lines = starts.shape[0]
+    bar = _progress_bar(n_lines, progress)
 
     def work(first, last):
         if not hasattr(local, "tracer"):
             local.tracer = Tracer(network, tolerances, memory)
-        results[first] = local.tracer.trace(starts[first:last], ends[first:last])
+        results[first] = local.tracer.trace(starts[first:last], ends[first:last], first)
+        bar.update(last - first)
 
-    n_lines = starts.shape[0]
     chunk = max(1, min(64, -(-n_lines // (4 * evaluate.n_threads(threads)))))
-    evaluate.run_chunks(work, n_lines, chunk, threads)
+    with bar:
+        evaluate.run_chunks(work, n_lines, chunk, threads)
     return [results[k] for k in sorted(results)]
+
+
+def assemble(traced, counts):
+    """Join traced chunks and add the ends: (offsets, t, flip_offsets, flip_neurons, flip_states)."""
+    offsets = np.concatenate([[0], np.cumsum(counts + 2)]).astype(np.int64)
+    inner = np.ones(offsets[-1], bool)
+    inner[offsets[:-1]] = inner[offsets[1:] - 1] = False
+    t = np.zeros(offsets[-1])
+    t[offsets[1:] - 1] = 1.0
+    flips = np.zeros(offsets[-1], np.int64)
+    if traced:
+        t[inner] = np.concatenate([part.t for part in traced])
+        flips[inner] = np.concatenate([part.counts for part in traced])
+    flip_offsets = np.concatenate([[0], np.cumsum(flips)]).astype(np.int64)
+    neurons = np.concatenate([part.neuron for part in traced] + [np.empty(0, np.int64)])
+    states = np.concatenate([part.new for part in traced] + [np.empty(0, np.int32)])
+    return offsets, t, flip_offsets, neurons, states
+
+
+def initial_states(network, start, end, t, tolerances):
+    """States on a line's first segment: int32[K]. A trace up to the middle of the segment, so ties are decided alike."""
+    tracer = Tracer(network, tolerances, 2**30)
+    starts, ends = np.ascontiguousarray(start[None]), np.ascontiguousarray(end[None])
+    found, top = tracer.found(1, FIRST_IDS, True), np.zeros(2, np.int64)
+    stop = np.array([0.5 * t[1] if len(t) > 2 else 1.0])
+    with evaluate.single_threaded_blas():
+        kernels.trace_windows(
+            tracer.code, tracer.work, starts, ends, np.zeros(1, np.int64), np.zeros(1), stop, 0, top,
+            tolerances.rounding, tolerances.ambiguous / tolerances.rounding, found,
+        )  # fmt: skip
+    return found.start_states[0]
+
+
+class _NoBar:
+    """Stands in for a progress bar that nobody asked for."""
+
+    def update(self, n):
+        pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        return None
+
+
+def _progress_bar(n_lines, progress):
+    if not progress:
+        return _NoBar()
+    from tqdm import tqdm
+
+    return tqdm(total=n_lines, unit="line")

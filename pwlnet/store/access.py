@@ -28,7 +28,7 @@ def reading(path, what):
     except PwlnetError:
         raise
     except _H5PY_ERRORS as error:
-        if "checksum" in str(error).lower():
+        if any(word in str(error) for word in ("checksum", "filter")):  # fletcher32, or gzip before it
             raise ChecksumError(
                 f"{what} of {path} does not match its checksum; the file is damaged, restore a copy or compute it again"
             ) from error

@@ -134,6 +134,8 @@ class RegionStore:
                 f"give 0 <= first <= last <= {self.n_lines}"
             )
         arrays = self._read_lines(int(first), int(last))
+        for array in arrays.values():
+            array.setflags(write=False)
         return LinePartitions(network=self.network, tolerances=self.tolerances, **arrays)
 
     def verify(self):

@@ -109,6 +109,7 @@ KINDS = {"lines": LINES}
 OFFSETS_INTO = {"/breakpoints/offsets": "T", "/flips/offsets": "F"}  # the axis that offsets count
 
 COMMITS = "/commits"
+COMMITS_PER_CHUNK = 64
 COMMIT_AXES = 8  # room for kinds with more axes; unused entries are 0
 COMMIT = np.dtype(
     [

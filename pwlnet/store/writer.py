@@ -58,8 +58,8 @@ def create(path, network, *, parameters=None, tolerances=DEFAULT, overwrite=Fals
         for kind in schema.KINDS.values():
             for dataset in kind.datasets:
                 _create_growing(file, dataset, network.n_inputs)
-        rows = schema.chunk_rows(schema.COMMIT.itemsize) // 16
-        file.create_dataset(schema.COMMITS, (0,), schema.COMMIT, maxshape=(None,), chunks=(rows,), **schema.CREATION)
+        options = {"maxshape": (None,), "chunks": (schema.COMMITS_PER_CHUNK,), **schema.CREATION}
+        file.create_dataset(schema.COMMITS, (0,), schema.COMMIT, **options)
     publish(path, image.getbuffer(), overwrite=overwrite)
     return StoreWriter(path, network, tolerances)
 

@@ -86,6 +86,7 @@ SWITCHING = [
     case("max-vector", WIDE, op("Max", "c x"), constants={"c": values(4)}),
     case("min-scalar", WIDE, op("Min", "c x"), constants={"c": np.float32(0.1)}),
     case("min-vector", WIDE, op("Min", "x c"), constants={"c": values(4)}),
+    case("max-no-bound", WIDE, op("Max", "x c"), constants={"c": np.float32(-np.inf)}),
     case("max-of-many", WIDE, op("Neg", "x", "n"), op("Max", "x c n d"), constants={"c": values(4), "d": values(1)}),
     case("min-of-tensors", WIDE, op("Mul", "x c", "n"), op("Min", "x n"), constants={"c": values(4)}),
     case("reduce-max", IMAGE, op("ReduceMax", "x", axes=[2], keepdims=0)),
@@ -157,6 +158,21 @@ WINDOWS = [
         op("Resize", "x - s", coordinate_transformation_mode="asymmetric", nearest_mode="floor"),
         constants={"s": np.array([1, 1, 2, 2.0])},
     ),
+    *(
+        case(
+            f"resize-{rule}-{rounding}",
+            IMAGE,
+            op("Resize", "x - s", coordinate_transformation_mode=rule, nearest_mode=rounding),
+            constants={"s": np.array([1, 1, 3, 2.0])},
+        )
+        for rule, rounding in [
+            ("align_corners", "ceil"),
+            ("half_pixel", "round_prefer_ceil"),
+            ("pytorch_half_pixel", "floor"),
+            ("pytorch_half_pixel", "round_prefer_floor"),
+        ]
+    ),
+    case("resize-axes", IMAGE, op("Resize", "x - s", axes=[3]), constants={"s": np.array([2.0])}, opset=18),
     case("resize-10", IMAGE, op("Resize", "x s"), constants={"s": np.array([1, 1, 3, 2.0])}, opset=10),
     case("upsample", IMAGE, op("Upsample", "x s"), constants={"s": np.array([1, 1, 3, 2.0])}, opset=9),
     case("upsample-attribute", IMAGE, op("Upsample", "x", scales=[1.0, 1.0, 2.0, 2.0]), opset=7),
@@ -362,6 +378,25 @@ def test_a_constant_node_that_is_not_finite_is_refused_by_name(read):
         read(build(WIDE, constant, op("Add", "x c")))
 
 
+@pytest.mark.parametrize(
+    ("node", "constant", "message"),
+    [
+        (op("Div", "x c"), np.array([1.0, 0, 1, 1]), "'div_y' divides by 'c', which holds a zero"),
+        (op("Max", "x c"), np.float32(np.inf), "'max_y' compares with values that are not finite"),
+        (op("Add", "x c"), np.float32(-np.inf), "constant 'c' of node 'add_y' has 1 entries that are not finite"),
+        (op("Clip", "x c"), np.float32(np.nan), "initializer 'c' of .* has 1 entries that are not finite"),
+    ],
+)
+def test_constants_that_make_no_network_are_refused(node, constant, message, read):
+    with pytest.raises(InputError, match=message):
+        read(build(WIDE, node, constants={"c": constant}))
+
+
+def test_weights_that_no_needed_node_reads_are_ignored(read):
+    model = build(WIDE, op("Relu", "x"), constants={"unused": np.array([np.nan])})
+    assert lower(read(model)).n_neurons == 4
+
+
 def test_infinite_bounds_of_a_clip_are_no_bounds(read):
     model = build(WIDE, op("Clip", "x a b"), constants={"a": np.float32(-np.inf), "b": np.float32(1.0)})
     np.testing.assert_array_equal(evaluate_rows(read(model), [[-9.0, 0, 1, 2]]), [[-9.0, 0, 1, 1]])
@@ -455,6 +490,37 @@ REFUSED = [
         op("BatchNormalization", "x s b m v", "y n o", training_mode=1),
         constants=STATISTICS,
     ),
+    case(
+        "larger than the kernel",
+        (1, 1, 5, 5),
+        op("MaxPool", "x", auto_pad="SAME_UPPER", kernel_shape=[1, 2], strides=[3, 3]),
+    ),
+    case(
+        "larger than the kernel",
+        (1, 1, 5, 5),
+        op("ConvTranspose", "x w", auto_pad="SAME_UPPER", strides=[3, 3]),
+        constants={"w": values(1, 1, 2, 2)},
+    ),
+    case(
+        "SAME_LOWER with a dilation",
+        (1, 1, 5, 5),
+        op("MaxPool", "x", auto_pad="SAME_LOWER", kernel_shape=[2, 2], dilations=[2, 1]),
+    ),
+    case("with dilation", (1, 1, 5, 5), op("AveragePool", "x", kernel_shape=[2, 2], dilations=[2, 1]), opset=19),
+    case(
+        "only 'stretch'",
+        IMAGE,
+        op("Resize", "x - - s", keep_aspect_ratio_policy="not_larger"),
+        constants={"s": [1, 2, 5, 9]},
+        opset=18,
+    ),
+    case(
+        "'tf_crop_and_resize'",
+        IMAGE,
+        op("Resize", "x - s", coordinate_transformation_mode="tf_crop_and_resize"),
+        constants={"s": np.ones(4)},
+    ),
+    case("not floating point", WIDE, op("CastLike", "x c"), constants={"c": [1]}),
     case("which is random", WIDE, op("RandomNormalLike", "x", "n"), op("Add", "x n")),
     case("which is random", WIDE, op("RandomNormal", "", "n", shape=[4]), op("Add", "x n")),
     case(
@@ -496,6 +562,10 @@ def test_control_flow_is_refused(read):
         (
             build(WIDE, op("Reshape", "x s"), constants={"s": [3, 3]}),
             "node 'reshape_y' is Reshape and can't be evaluated",
+        ),
+        (
+            build(IMAGE, op("Pad", "x p"), constants={"p": [1, 2]}),
+            "'pad_y' pads 4 axes by .*must have two numbers per axis",
         ),
         (build(WIDE, op("Gemm", "x w"), constants={"w": W34}), r"'gemm_y' has weight of shape \(4, 3\)"),
     ],
@@ -545,6 +615,17 @@ def test_a_decision_at_the_end_is_dropped_with_a_warning(tail, tmp_path):
     assert all(w.category is PwlnetWarning and "'h' before it" in str(w.message) for w in caught)
     rows = values(3, 4)
     np.testing.assert_allclose(network.forward(rows), source_forward_onnx(path)(rows), rtol=1e-12)
+
+
+def test_where_the_reference_is_not_reliable_onnxruntime_evaluates_up_to_the_same_tensor(tmp_path):
+    pytest.importorskip("onnxruntime")
+    pool = op("MaxPool", "x", "p", kernel_shape=[2, 2], strides=[2, 4], ceil_mode=1)
+    path = save(build(IMAGE, pool, op("Flatten", "p", "f"), op("Softmax", "f")), tmp_path)
+    with pytest.warns(PwlnetWarning, match="'softmax_y' is Softmax"):
+        graph = read_onnx(path)
+    source, rows = source_forward_onnx(path), values(3, 60).astype(np.float32)
+    assert not source.in_double
+    np.testing.assert_array_equal(source(rows), evaluate_rows(graph, rows))
 
 
 def test_reading_onnx_does_not_need_onnxruntime(monkeypatch, tmp_path):

@@ -200,11 +200,11 @@ def test_lines_of_other_tolerances_are_refused(path, network, make_lines):
     [
         ("t", lambda t: t[::-1], "t does not go from 0 to 1 on line 0"),
         ("t", lambda t: np.where(t < 1.0, 0.0, t), "t does not increase from breakpoint"),
-        ("t", lambda t: t[:-1], "does not|do not cut"),
+        ("t", lambda t: t[:-1], r"flip_offsets has shape"),
         ("residual", lambda r: r[:-1], r"residual has shape \(4,\), not \(5,\)"),
         ("residual", lambda r: r + np.nan, "residual holds entries that are not finite"),
         ("starts", lambda s: s.astype(np.float32), "starts has dtype float32, not float64"),
-        ("flip_neurons", lambda n: n + 200, "flip_neurons holds 2.., but the network has neurons 0 to 199"),
+        ("flip_neurons", lambda n: n + 200, r"flip_neurons holds \d+, but the network has neurons 0 to 199"),
         ("offsets", lambda o: o[::-1], "offsets do not cut the .* breakpoints into lines"),
     ],
 )
@@ -218,7 +218,7 @@ def test_lines_that_contradict_themselves_are_refused(path, network, make_lines,
     bad = Lines()
     bad.network = network
     vars(bad).update(arrays, **{field: change(arrays[field])})
-    with store.create(path, network) as writer, pytest.raises(InputError, match=f"lines can't be appended: .*{problem}|{problem}"):
+    with store.create(path, network) as writer, pytest.raises(InputError, match=f"lines can't be appended: {problem}"):
         writer.append_lines(bad)
     assert problems(path) == []
 

@@ -1,0 +1,310 @@
+"""LinePartitions: the exact breakpoints of many lines.
+
+Legend: L lines, D inputs, O outputs, K neurons, n points of one line.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..errors import CapacityError, InputError, ShapeError
+from ..patterns import ActivationPatterns
+from ..tolerances import DEFAULT, Tolerances
+from . import line_check, line_trace
+
+_MEMORY = 2**30
+
+
+@dataclass(frozen=True, eq=False)
+class LinePartitions:
+    """Breakpoints and flips of many lines, ragged; made by ``partition_lines``.
+
+    Exact up to rounding: ``residual`` tells how well a forward pass at sampled breakpoints confirms them.
+
+    Attributes
+    ----------
+    network : Network
+    starts, ends : float64[L, D]
+    offsets : int64[L+1]
+        Line i owns ``t[offsets[i] : offsets[i + 1]]``.
+    t : float64[*]
+        Line parameters: strictly increasing per line, first 0.0, last 1.0; a breakpoint wherever a neuron changes state.
+    flip_offsets : int64[len(t) + 1]
+        Neurons that change state at ``t[k]``: ``flip_neurons[flip_offsets[k] : flip_offsets[k + 1]]``. None at 0 and 1.
+    flip_neurons : int64[*]
+        Increasing for each t. Numbering: ``Network.neuron``.
+    flip_states : int32[*]
+        The neuron's state after the flip (meaning: ActivationPatterns).
+    residual : float64[L]
+        At sampled breakpoints, the largest distance of a flipping neuron from its threshold, relative to the largest
+        pre-activation of its op: a forward pass against the partition.
+    ambiguous : int64[L]
+        Near-ties whose decision came within ``tolerances.ambiguous`` standard rounding errors.
+    tolerances : Tolerances
+    """
+
+    network: object = field(repr=False)
+    starts: np.ndarray = field(repr=False)
+    ends: np.ndarray = field(repr=False)
+    offsets: np.ndarray = field(repr=False)
+    t: np.ndarray = field(repr=False)
+    flip_offsets: np.ndarray = field(repr=False)
+    flip_neurons: np.ndarray = field(repr=False)
+    flip_states: np.ndarray = field(repr=False)
+    residual: np.ndarray = field(repr=False)
+    ambiguous: np.ndarray = field(repr=False)
+    tolerances: Tolerances = field(default=DEFAULT, repr=False)
+
+    def __len__(self):
+        """Return the number of lines."""
+        return len(self.offsets) - 1
+
+    @property
+    def n_segments(self):
+        """Number of segments of each line: int64[L]."""
+        return np.diff(self.offsets) - 1
+
+    @property
+    def length(self):
+        """Euclidean length of each line: float64[L]."""
+        return np.linalg.norm(self.ends - self.starts, axis=1)
+
+    @property
+    def density(self):
+        """Segments per unit length: float64[L]; inf for a line of length zero."""
+        length = self.length
+        return np.divide(self.n_segments, length, out=np.full(len(self), np.inf), where=length > 0)
+
+    @property
+    def parts(self):
+        """The lines as a sequence of LinePartition."""
+        return _Parts(self)
+
+    def check(self, *, n_samples=16, rng=None):
+        """Compare the partition with forward passes: states inside sampled segments against the flips.
+
+        Exact up to rounding.
+
+        Parameters
+        ----------
+        n_samples : int
+            Segments to check per line, spread evenly; all where the line has fewer.
+        rng : numpy.random.Generator, optional
+            Draw the segments instead.
+
+        Returns
+        -------
+        list of str
+            One sentence for each disagreement; empty where all is well.
+        """
+        return line_check.find_problems(self, n_samples, rng)
+
+    def save(self, path):
+        """Write to a new HDF5 store (``pwlnet.store``); ``pwlnet.store.load_lines`` reads it back."""
+        from ..store import save_lines
+
+        save_lines(path, self)
+
+    def __repr__(self):
+        return f"LinePartitions({len(self)} lines, {len(self.t) - len(self)} segments, {self.network!r})"
+
+
+class _Parts:
+    """Sequence view of the lines of a LinePartitions."""
+
+    def __init__(self, lines):
+        self._lines = lines
+
+    def __len__(self):
+        return len(self._lines)
+
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            return [LinePartition(self._lines, i) for i in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"line {index} was asked for, but there are {len(self)} lines; count from 0")
+        return LinePartition(self._lines, int(index) % len(self))
+
+
+class LinePartition:
+    """One line of a LinePartitions: its breakpoints, points, values and patterns."""
+
+    __slots__ = ("_lines", "index")
+
+    def __init__(self, lines, index):
+        self._lines = lines
+        self.index = index
+
+    @property
+    def _range(self):
+        return slice(self._lines.offsets[self.index], self._lines.offsets[self.index + 1])
+
+    @property
+    def network(self):
+        """The network."""
+        return self._lines.network
+
+    @property
+    def start(self):
+        """Start of the line: float64[D]."""
+        return self._lines.starts[self.index]
+
+    @property
+    def end(self):
+        """End of the line: float64[D]."""
+        return self._lines.ends[self.index]
+
+    @property
+    def t(self):
+        """Breakpoints, from 0.0 to 1.0: float64[n]."""
+        return self._lines.t[self._range]
+
+    @property
+    def n_segments(self):
+        """Number of segments: n - 1."""
+        return len(self.t) - 1
+
+    @property
+    def residual(self):
+        """Residual of this line (see LinePartitions)."""
+        return float(self._lines.residual[self.index])
+
+    @property
+    def flips(self):
+        """For each t the neurons that change state there and their new states: list of (int64[*], int32[*])."""
+        offsets = self._lines.flip_offsets[self._range.start : self._range.stop + 1]
+        pairs = zip(offsets[:-1], offsets[1:], strict=True)
+        return [(self._lines.flip_neurons[a:b], self._lines.flip_states[a:b]) for a, b in pairs]
+
+    def points(self):
+        """Inputs at the breakpoints: float64[n, D]; the ends bit for bit."""
+        return line_check.points_at(self.start, self.end, self.t)
+
+    def midpoints(self):
+        """Inputs at the middles of the segments: float64[n - 1, D]."""
+        return line_check.points_at(self.start, self.end, 0.5 * (self.t[:-1] + self.t[1:]))
+
+    def outputs(self):
+        """Evaluate the network at the breakpoints: float64[n, O]; affine in t between them.
+
+        Exact up to rounding: a float64 forward pass at each breakpoint.
+        """
+        return self.network.forward(self.points())
+
+    def states(self):
+        """State of each neuron on each segment: int32[n - 1, K], from the first segment's states and the flips."""
+        first = line_trace.initial_states(self.network, self.start, self.end, self.t, self._lines.tolerances)
+        states = np.repeat(first[None], self.n_segments, axis=0)
+        for k, (neurons, new) in enumerate(self.flips[1:-1], start=1):
+            states[k:, neurons] = new
+        return states
+
+    def patterns(self):
+        """Activation pattern of each segment: ActivationPatterns of n - 1 rows.
+
+        Exact up to rounding: the start's pattern and the flips, never a sign read at a breakpoint.
+        """
+        return ActivationPatterns.from_states(self.states(), self.network.pattern_layout)
+
+    def __repr__(self):
+        return f"LinePartition({self.n_segments} segments, residual {self.residual:.1e})"
+
+
+def partition_lines(
+    network,
+    starts,
+    ends,
+    *,
+    max_segments=None,
+    progress=False,
+    threads=None,
+    tolerances=DEFAULT,
+    memory=_MEMORY,
+    n_checked=3,
+):
+    """Split lines into the segments on which a network keeps one activation pattern, and so is affine.
+
+    Exact up to rounding: ties are decided by rounding bounds; each line's residual is returned.
+
+    Parameters
+    ----------
+    network : Network
+    starts, ends : float64[L, D] or float64[L, *input_shape]
+        Ends of the lines in the network's input units. One start or end is used for all lines of the other.
+    max_segments : int, optional
+        Refuse lines with more segments than this. No limit by default.
+    progress : bool
+        Show a progress bar on stderr.
+    threads : int, optional
+        All processors by default. Results don't depend on it.
+    tolerances : Tolerances, optional
+    memory : int
+        Bytes that each thread's buffers may take; a line that needs more is traced in parts.
+    n_checked : int
+        Breakpoints per line that are re-evaluated for ``residual``.
+
+    Returns
+    -------
+    LinePartitions
+
+    Raises
+    ------
+    ShapeError
+        ``starts`` and ``ends`` don't hold the same number of points of the network.
+    InputError
+        They hold NaN, infinities or something else than real numbers.
+    CapacityError
+        A line needs more than ``max_segments`` segments, or a part of it more than ``memory``.
+
+    Notes
+    -----
+    Cost: the non-zero slope changes times their fan-out (the slope-change method), not breakpoints times a forward pass.
+    A line of length zero has one segment. States and tie rules: ActivationPatterns.
+
+    References
+    ----------
+    .. [1] Sotoudeh and Thakur, "Computing Linear Restrictions of Neural Networks", NeurIPS 2019, Section 3 (the
+       problem, there called ExactLine; the method here is another).
+
+    Examples
+    --------
+    >>> import numpy as np, pwlnet
+    >>> network = pwlnet.load_network(pwlnet.datasets.digits_network("digits_mlp"))
+    >>> lines = pwlnet.partition_lines(network, np.zeros((1, 64)), np.ones((1, 64)))
+    >>> int(lines.n_segments[0]) == lines.parts[0].n_segments
+    True
+    """
+    starts, ends = line_ends(network, starts, ends)
+    check_limits(max_segments, memory)
+    traced = line_trace.trace_lines(network, starts, ends, tolerances, memory, threads, progress)
+    counts = np.concatenate([part.n_points for part in traced] + [np.empty(0, np.int64)])
+    too_many = np.flatnonzero(counts + 1 > max_segments) if max_segments is not None else ()
+    if len(too_many):
+        raise CapacityError(
+            f"line {too_many[0]} has {counts[too_many[0]] + 1} segments, more than max_segments={max_segments}; "
+            "raise the limit or shorten the line"
+        )
+    fields = line_trace.assemble(traced, counts)
+    residual = line_check.residuals(network, starts, ends, *fields[:4], n_checked, threads)
+    ambiguous = np.concatenate([part.ambiguous for part in traced] + [np.empty(0, np.int64)])
+    arrays = (starts, ends, *fields, residual, ambiguous)
+    for array in arrays:
+        array.setflags(write=False)
+    return LinePartitions(network, *arrays, tolerances)
+
+
+def line_ends(network, starts, ends):
+    """Both ends as float64[L, D]; one row is repeated to match the other."""
+    starts, ends = network.rows(starts, "starts"), network.rows(ends, "ends")
+    if len(starts) != len(ends) and 1 not in (len(starts), len(ends)):
+        raise ShapeError(f"starts has {len(starts)} rows, but ends has {len(ends)}; give one end for each start")
+    rows = len(starts) if len(ends) == 1 else len(ends)
+    return tuple(np.array(np.broadcast_to(x, (rows, network.n_inputs))) for x in (starts, ends))
+
+
+def check_limits(max_segments, memory):
+    """Refuse limits that can't be meant."""
+    if max_segments is not None and max_segments < 1:
+        raise InputError(f"max_segments is {max_segments}; at least 1 is needed, or None for no limit")
+    if memory < 2**20:
+        raise InputError(f"memory is {memory} bytes; at least {2**20} are needed")

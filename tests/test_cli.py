@@ -1,0 +1,258 @@
+"""The command line: results, one-line errors, exit codes."""
+
+import json
+import subprocess
+import sys
+import types
+
+import numpy as np
+import pytest
+
+import pwlnet
+from pwlnet import cli, shipped, store
+from pwlnet.convert.graph import Graph
+from pwlnet.convert.lower import lower
+
+
+@pytest.fixture(scope="module")
+def network():
+    rng = np.random.default_rng(0)
+    graph = Graph((1, 3), batched=True)
+    x = graph.relu(graph.linear(graph.input, rng.normal(size=(30, 3)), rng.normal(size=30), name="first"), name="relu")
+    graph.output = graph.linear(x, rng.normal(size=(2, 30)), name="last")
+    return lower(graph)
+
+
+@pytest.fixture
+def folder(tmp_path, network, monkeypatch):
+    """A folder, current, with a network and a few points in files of each kind."""
+    monkeypatch.chdir(tmp_path)
+    network.save("net.h5")
+    points = np.random.default_rng(1).normal(size=(7, 3))
+    np.save("points.npy", points)
+    np.savez("points.npz", points=points, labels=np.arange(7))
+    np.savez("single.npz", points)
+    np.savetxt("points.csv", points, delimiter=",", fmt="%.17g", header="x, y, z")
+    np.save("one.npy", np.ones(3))
+    return tmp_path
+
+
+@pytest.fixture
+def run(capsys):
+    """Run the command line in this process: the exit code, the lines of stdout and of stderr."""
+
+    def call(*arguments):
+        code = cli.main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+def refused(result, message):
+    """Exit 2, nothing on stdout, and exactly one line on stderr."""
+    assert result == (2, "", f"pwlnet: {message}\n")
+
+
+def test_lines_fill_a_store_and_say_what_is_in_it(folder, run, network):
+    arguments = ("lines", "net.h5", "--starts", "points.npy", "--ends", "one.npy", "--out", "out.h5", "--batch", 3)
+    code, out, err = run(*arguments, "--json")
+    assert (code, err) == (0, "")
+    result = json.loads(out)
+    lines = store.load_lines("out.h5")
+    wanted = pwlnet.partition_lines(network, np.load("points.npy"), np.ones(3))
+    assert np.array_equal(lines.t, wanted.t)
+    assert np.array_equal(lines.flip_neurons, wanted.flip_neurons)
+    assert result["lines"] == 7
+    assert result["segments"]["total"] == wanted.n_segments.sum()
+    assert result["segments"]["max"] == wanted.n_segments.max()
+    assert result["density_median"] == pytest.approx(np.median(wanted.density))
+    with store.open("out.h5") as opened:
+        assert opened.n_batches == 3
+        assert opened.provenance["parameters"]["starts"] == "points.npy"
+
+
+def test_the_table_for_people_is_short(folder, run):
+    code, out, err = run("lines", "net.h5", "--random", 5, "--seed", 1, "--range", -2, 2, "--out", "out.h5")
+    assert (code, err) == (0, "")
+    names = [line.split("  ")[0] for line in out.splitlines()]
+    assert names == ["store", "lines", "segments min", "segments median", "segments max", "segments total",
+                     "density median", "residual max", "ambiguous", "seconds"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["points.npz:points", "points.csv", "single.npz"])
+def test_rows_come_from_files_of_each_kind(folder, run, name):
+    assert run("lines", "net.h5", "--from-zero", "--ends", name, "--out", "out.h5")[0] == 0
+    assert np.array_equal(store.load_lines("out.h5").ends, np.load("points.npy"))
+    assert not store.load_lines("out.h5").starts.any()
+
+
+def test_random_lines_follow_the_seed(folder, run):
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        assert run("lines", "net.h5", "--random", 4, "--seed", seed, "--out", f"{name}.h5")[0] == 0
+    a, b, c = (store.load_lines(f"{name}.h5").starts for name in "abc")
+    assert np.array_equal(a, b)
+    assert not np.array_equal(a, c)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--from-zero"], "--ends was not given; --starts and --from-zero need it"),
+        (["--random", "2", "--ends", "one.npy"],
+         "--random and --ends were given; --random draws both ends, leave one out"),
+        (["--random", "2", "--range", "1", "0"], "--range is 1.0 0.0; LOW must be below HIGH"),
+        (["--starts", "points.npy", "--ends", "missing.npy"],
+         "missing.npy can't be read as .npy (No such file or directory); check the path and the file"),
+        (["--starts", "points.npz", "--ends", "one.npy"],
+         "points.npz has several arrays: points, labels; give points.npz:NAME with one of these"),
+        (["--starts", "points.npz:x", "--ends", "one.npy"],
+         "points.npz has no array 'x', only points, labels; give points.npz:NAME with one of these"),
+        (["--starts", "net.h5", "--ends", "one.npy"], "net.h5 has the suffix '.h5'; give rows as .npy, .npz or .csv"),
+        (["--random", "9", "--max-segments", "1"],
+         "line 0 has 7 segments, more than max_segments=1; raise the limit or shorten the line; counted from line 0; "
+         "out.h5 holds the first 0 of 9 lines"),
+    ],
+)  # fmt: skip
+def test_bad_input_gives_one_line(folder, run, arguments, message):
+    refused(run("lines", "net.h5", *arguments, "--out", "out.h5"), message)
+
+
+def test_points_of_another_size_are_refused(folder, run):
+    np.save("wide.npy", np.ones((2, 4)))
+    message = "ends has shape (2, 4), but the network takes 3 inputs; give (rows, 3)"
+    refused(run("lines", "net.h5", "--from-zero", "--ends", "wide.npy", "--out", "out.h5"), message)
+
+
+def test_an_existing_store_is_refused_without_overwrite(folder, run):
+    arguments = ("lines", "net.h5", "--random", 2, "--out", "net.h5")
+    refused(run(*arguments), "net.h5 exists; give another path, or remove it first")
+    assert run(*arguments, "--overwrite")[0] == 0
+
+
+def test_wrong_use_gives_one_line(folder, run):
+    refused(run("lines", "net.h5"), "the following arguments are required: --out; pwlnet lines --help shows the usage")
+    code, out, err = run("lines", "net.h5", "--random", "0", "--out", "x.h5")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "0 is not positive" in err
+    assert run()[0] == 2
+
+
+def test_an_interrupt_keeps_the_finished_batches(folder, run, monkeypatch):
+    from pwlnet.partition import line
+
+    real, calls = line.partition_lines, []
+
+    def interrupted(*arguments, **options):
+        calls.append(arguments)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(line, "partition_lines", interrupted)
+    code, out, err = run("lines", "net.h5", "--random", 9, "--batch", 2, "--out", "out.h5")
+    assert (code, out, err) == (130, "", "pwlnet: interrupted; out.h5 holds the first 4 of 9 lines\n")
+    assert run("verify", "out.h5")[:2] == (0, "out.h5 is sound: 4 lines, {} breakpoints, 2 batches\n".format(
+        len(store.load_lines("out.h5").t)))  # fmt: skip
+
+
+def test_a_sound_store_verifies(folder, run):
+    run("lines", "net.h5", "--random", 5, "--range", -2, 2, "--out", "out.h5")
+    code, out, _ = run("verify", "out.h5", "--json")
+    assert (code, json.loads(out)["problems"]) == (0, [])
+
+
+def test_a_damaged_store_does_not_verify(folder, run):
+    import h5py
+
+    run("lines", "net.h5", "--random", 5, "--out", "out.h5")
+    with h5py.File("out.h5", "r+") as file:
+        file["breakpoints/t"][1] *= 0.5
+    message = (
+        "batch 0 (lines 0..4) of out.h5 does not match its checksum; the file is damaged, restore a copy or compute it again"
+    )
+    refused(run("verify", "out.h5"), message)
+    code, out, err = run("verify", "out.h5", "--json")
+    assert (code, json.loads(out)["problems"], err) == (2, [message], f"pwlnet: {message}\n")
+
+
+def test_lines_that_the_network_does_not_confirm_do_not_verify(folder, run, network):
+    lines = pwlnet.partition_lines(network, -np.ones((2, 3)), np.ones((2, 3)))
+    fields = {name: getattr(lines, name) for name in lines.__dataclass_fields__}
+    store.save_lines("out.h5", pwlnet.LinePartitions(**{**fields, "flip_states": 1 - lines.flip_states}))
+    code, out, err = run("verify", "out.h5")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "are in another state than the flips say (counted from line 0 of out.h5)" in err
+    assert run("verify", "out.h5", "--samples", 0)[0] == 0
+
+
+def test_info_of_a_network_and_of_a_store(folder, run, network):
+    code, out, _ = run("info", "net.h5")
+    assert (code, out) == (0, f"{network.summary()}\ndigest {network.digest}\n")
+    assert json.loads(run("info", "net.h5", "--json")[1])["neurons"] == 30
+    run("lines", "net.h5", "--random", 5, "--out", "out.h5")
+    code, out, _ = run("info", "out.h5", "--json")
+    assert (code, json.loads(out)["n_lines"]) == (0, 5)
+    assert "n lines" in run("info", "out.h5")[1]
+    refused(run("info", "no"), "no can't be read (No such file or directory); give a network file or a store")
+
+
+def test_convert_takes_onnx_and_stores(folder, run):
+    path = shipped.digits_network_path("digits_mlp")
+    assert run("convert", path, "digits.h5")[0] == 0
+    assert pwlnet.load_network("digits.h5") == pwlnet.load_network(path)
+    run("lines", "digits.h5", "--random", 1, "--out", "lines.h5")
+    assert run("convert", "lines.h5", "again.h5", "--json")[0] == 0
+    assert pwlnet.load_network("again.h5") == pwlnet.load_network(path)
+
+
+def test_datasets_are_listed_and_fetched(run, monkeypatch):
+    from pwlnet import datasets
+
+    names = run("datasets", "--prefix", "mnist/")[1].splitlines()
+    assert names == datasets.names("mnist/")
+    monkeypatch.setattr(datasets, "fetch", lambda name: f"somewhere/{name}")
+    assert run("datasets", names[0])[:2] == (0, f"somewhere/{names[0]}\n")
+
+
+def test_demo_gets_its_folder(run, monkeypatch, tmp_path):
+    folders = []
+    monkeypatch.setitem(sys.modules, "pwlnet.demo", types.SimpleNamespace(run=folders.append))
+    monkeypatch.setattr(pwlnet, "demo", sys.modules["pwlnet.demo"], raising=False)
+    assert run("demo", "--out", tmp_path)[0] == 0
+    assert folders == [tmp_path]
+
+
+def test_compile_uses_every_kernel(run):
+    code, out, _ = run("compile", "--json")
+    assert code == 0
+    assert {"forward", "jacobian", "partition_lines", "total"} <= set(json.loads(out)["seconds"])
+
+
+def test_a_missing_library_is_one_line(run, monkeypatch):
+    from pwlnet import warmup
+
+    def missing():
+        raise ImportError("reading ONNX files needs onnx; pip install 'pwlnet[onnx]'")
+
+    monkeypatch.setattr(warmup, "compile_kernels", missing)
+    refused(run("compile"), "reading ONNX files needs onnx; pip install 'pwlnet[onnx]'")
+
+
+def test_an_unforeseen_failure_is_exit_1_and_shows_its_traceback_on_demand(run, monkeypatch):
+    from pwlnet import warmup
+
+    monkeypatch.setattr(warmup, "compile_kernels", lambda: 1 / 0)
+    assert run("compile") == (1, "", "pwlnet: failed with ZeroDivisionError: division by zero; --debug shows where\n")
+    err = run("compile", "--debug")[2]
+    assert err.startswith("Traceback")
+    assert err.endswith("pwlnet: failed with ZeroDivisionError: division by zero\n")
+
+
+def test_version_and_help_come_quickly_as_a_program():
+    code = "import sys, pwlnet.cli; pwlnet.cli.main(['--help']); print(sorted({'numpy', 'h5py'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("usage: pwlnet")
+    assert done.stdout.endswith("[]\n")
+    done = subprocess.run([sys.executable, "-m", "pwlnet", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"pwlnet {pwlnet.__version__}\n"
