@@ -143,6 +143,7 @@ def _cross(code, work, i, p, t0, t1, value, slope, inside):
         work.values[place : place + channels] = 0.0
         work.values[place + c] = change
         work.channel_labels[STATE, c] = new
+        work.channels[STEEPEST, c] = max(work.channels[STEEPEST, c], abs(slope[new, c]))
         record_flip(work, birth, neuron_number(code, i, p, c), old, new)
         for tap in range(taps):
             for k in range(channels):
@@ -214,11 +215,11 @@ def scan_pool(code, work, i, p, t0, t1, rounding):
             work.counts[TOP_VALUE] -= channels
         t = work.times[T, event]
     _cross(code, work, i, p, t, t1, value, slope, inside)
-    _finish(code, work, i, p)
+    _finish(code, work, i, p, t1)
 
 
 @kernel
-def _finish(code, work, i, p):
+def _finish(code, work, i, p, t1):
     """Record end states and the rounding errors of what the op gives."""
     channels = code.info[i, ir.CHANNELS]
     after = rows_of(code, i, 2, work.sweep[VARIANCE])
@@ -226,7 +227,8 @@ def _finish(code, work, i, p):
         k = p * channels + c
         work.states[LAST, neuron_number(code, i, p, c)] = work.channel_labels[STATE, c]
         for r in range(2):
-            own = 2.0 * UNIT_ROUNDOFF * (work.channels[LARGEST, c] if r == 0 else work.channels[STEEPEST, c])
+            size = work.channels[LARGEST, c] + t1 * work.channels[STEEPEST, c] if r == 0 else work.channels[STEEPEST, c]
+            own = 2.0 * UNIT_ROUNDOFF * size
             after[r, k] = own * own
         for tap in range(n_taps(code, i)):
             j, q = tap_source(code, i, p, tap)

@@ -132,8 +132,11 @@ def begin(code, work, i, p, n, length, rounding):
 
 
 @kernel
-def finish(code, work, i, p):
-    """Record end states, and the rounding error of what the op gives."""
+def finish(code, work, i, p, t1):
+    """Record end states, and the rounding error of what the op gives.
+
+    A kink at t, rounded to u t, displaces the value by the slope times that.
+    """
     channels = code.info[i, ir.CHANNELS]
     before = rows_of(code, operand(code, i, 0), 2, work.sweep[VARIANCE])
     after = rows_of(code, i, 2, work.sweep[VARIANCE])
@@ -142,7 +145,8 @@ def finish(code, work, i, p):
         work.states[LAST, neuron_number(code, i, p, c)] = work.channel_labels[STATE, c]
         used = work.channels[LARGEST, c] > 0.0 or work.channels[STEEPEST, c] > 0.0
         for r in range(2):
-            own = 2.0 * UNIT_ROUNDOFF * (work.channels[LARGEST, c] if r == 0 else work.channels[STEEPEST, c])
+            size = work.channels[LARGEST, c] + t1 * work.channels[STEEPEST, c] if r == 0 else work.channels[STEEPEST, c]
+            own = 2.0 * UNIT_ROUNDOFF * size
             after[r, k] = (before[r, k] if used else 0.0) + own * own
 
 
@@ -241,6 +245,9 @@ def emit_crossings(code, work, i, p, n):
         set_piece(code, work, i, p, c)
         work.values[place : place + channels] = 0.0
         work.values[place + c] = slope * (work.channels[GAIN, c] - gain)
+        work.channels[STEEPEST, c] = max(work.channels[STEEPEST, c], abs(slope * work.channels[GAIN, c]))
+        reached = abs(work.channels[NEXT_VALUE, c] * work.channels[GAIN, c])
+        work.channels[LARGEST, c] = max(work.channels[LARGEST, c], reached)
 
 
 @kernel
@@ -343,4 +350,4 @@ def scan_position(code, work, i, p, t0, t1, rounding):
     if advance(work, channels, t1 - t) > 0:
         n_crossings, _ = find_crossings(code, work, i, channels, t, t1)
         emit_crossings(code, work, i, p, n_crossings)
-    finish(code, work, i, p)
+    finish(code, work, i, p, t1)

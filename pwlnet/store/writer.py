@@ -112,6 +112,7 @@ class StoreWriter:
 
     @property
     def n_lines(self):
+        """Lines in the store."""
         return int(self._ends["lines"][0])
 
     def append_lines(self, lines):

@@ -13,7 +13,8 @@ def small_network(seed):
     """Five inputs, 200 neurons, two outputs."""
     rng = np.random.default_rng(seed)
     graph = Graph((1, 5), batched=True)
-    x = graph.relu(graph.linear(graph.input, rng.normal(size=(200, 5)), rng.normal(size=200), name="first"), name="relu.ü")
+    x = graph.linear(graph.input, rng.normal(size=(200, 5)), rng.normal(size=200), name="first")
+    x = graph.relu(x, name="relu.ü")
     graph.output = graph.linear(x, rng.normal(size=(2, 200)), name="last")
     return lower(graph)
 

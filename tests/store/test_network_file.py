@@ -34,7 +34,8 @@ def saved(tmp_path, network):
 def test_a_network_comes_back_bit_for_bit(saved, network):
     back = pwlnet.load_network(saved)
     assert back == network
-    assert (back.input_shape, back.output_shape, back.names) == (network.input_shape, network.output_shape, network.names)
+    assert (back.input_shape, back.output_shape) == (network.input_shape, network.output_shape)
+    assert back.names == network.names
     for name, array in zip(network.program._fields, network.program, strict=True):
         assert np.array_equal(getattr(back.program, name), array)
         assert getattr(back.program, name).dtype == array.dtype
@@ -136,7 +137,8 @@ def test_a_newer_major_version_is_refused_with_both_versions(saved):
     with pytest.raises(FormatVersionError) as caught:
         pwlnet.load_network(saved)
     assert str(caught.value) == (
-        f"{saved} has format version 2.3, but this pwlnet reads versions up to 1.* (it writes 1.0); install a newer pwlnet"
+        f"{saved} has format version 2.3, but this pwlnet reads versions up to 1.* (it writes 1.0); "
+        "install a newer pwlnet"
     )
 
 
@@ -148,7 +150,7 @@ def test_a_newer_minor_version_is_read(saved, network):
 def test_hdf5_of_something_else_is_refused(tmp_path):
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["x"] = 1.0
-    with pytest.raises(StoreError, match=r"other.h5 is HDF5, but has no attribute pwlnet-format; give a file that pwlnet"):
+    with pytest.raises(StoreError, match=r"other.h5 is HDF5, but has no attribute pwlnet-format; give a file"):
         pwlnet.load_network(tmp_path / "other.h5")
 
 

