@@ -69,7 +69,10 @@ def read_network(path, kind, input_shape=None):
         from .onnx_file import read_onnx, source_forward_onnx
 
         network = lower(read_onnx(path, input_shape))
-        check_conversion(network, source_forward_onnx(path, input_shape), str(path), DEFAULT.conversion_single)
+        source = source_forward_onnx(path, input_shape)
+        if source is not None:
+            tolerance = DEFAULT.conversion if source.in_double else DEFAULT.conversion_single
+            check_conversion(network, source, str(path), tolerance)
         return network
     if kind == "nnet":
         from .nnet_file import read_nnet as read
