@@ -8,6 +8,7 @@ Legend: B rows, D inputs, O outputs, K neurons.
 
 import contextlib
 import functools
+import numbers
 import os
 from concurrent.futures import ThreadPoolExecutor
 
@@ -24,7 +25,7 @@ def n_threads(threads=None):
     if threads is None:
         available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         return max(1, min(numba.config.NUMBA_NUM_THREADS, available or 1))
-    if int(threads) != threads or threads < 1:
+    if not isinstance(threads, numbers.Integral) or threads < 1:
         raise InputError(f"threads is {threads!r}; a positive whole number is needed, or None for all processors")
     return int(threads)
 
@@ -67,7 +68,12 @@ def as_rows(points, n_inputs, input_shape, name):
     ShapeError
         Another number of inputs.
     """
-    array = np.asarray(points)
+    try:
+        array = np.asarray(points)
+    except ValueError:
+        raise InputError(
+            f"{name} has rows of different lengths; give an array with {n_inputs} numbers per row"
+        ) from None
     if array.dtype.kind not in "fiub":
         raise InputError(f"{name} has dtype {array.dtype}; real numbers are needed, convert it to float64")
     shape = tuple(input_shape)

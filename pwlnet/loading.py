@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from .errors import ConversionError
+import numpy as np
+
+from .errors import ConversionError, ShapeError
 
 _SUFFIXES = {".onnx": "onnx", ".nnet": "nnet", ".eran": "eran", ".tf": "eran", ".h5": "h5", ".hdf5": "h5"}
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
@@ -42,18 +44,36 @@ def load_network(path, *, input_shape=None):
     path = Path(path)
     if not path.is_file():
         raise ConversionError(f"{path} is not a file; give the path of a network file ({', '.join(_SUFFIXES)})")
-    with path.open("rb") as file:
-        magic = file.read(8)
+    try:
+        with path.open("rb") as file:
+            magic = file.read(8)
+    except OSError as error:
+        raise ConversionError(f"{path} can't be read ({error.strerror}); check its permissions") from error
     kind = "h5" if magic == _HDF5_MAGIC else _SUFFIXES.get(path.suffix.lower())
     if kind is None:
         raise ConversionError(
             f"{path} has the suffix {path.suffix!r}, which is no known kind of network file; "
             f"rename it to one of {', '.join(_SUFFIXES)}"
         )
+    if kind == "onnx":
+        from .convert import read_network
+
+        return read_network(path, kind, input_shape)
+    network = _read_closed(path, kind)
+    asked = network.input_shape if input_shape is None else tuple(np.atleast_1d(input_shape).tolist())
+    if asked != network.input_shape:
+        raise ShapeError(
+            f"input_shape is {asked}, but {path} has inputs of shape {network.input_shape}; leave input_shape out"
+        )
+    return network
+
+
+def _read_closed(path, kind):
+    """Read a file that itself says the shape of its inputs."""
     if kind == "h5":
         from .store.network_file import read_network_file
 
         return read_network_file(path)
     from .convert import read_network
 
-    return read_network(path, kind, input_shape)
+    return read_network(path, kind)

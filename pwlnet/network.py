@@ -5,6 +5,7 @@ Legend: B rows, D inputs, O outputs, K neurons, N ops.
 
 import functools
 import hashlib
+import numbers
 from typing import NamedTuple
 
 import numpy as np
@@ -61,14 +62,19 @@ class Network:
         set_field("input_shape", tuple(int(n) for n in input_shape))
         set_field("output_shape", tuple(int(n) for n in (output_shape or (program.output_index.size,))))
         set_field("names", tuple(names) or tuple(f"op{i}" for i in range(len(program.op))))
-        if int(np.prod(self.input_shape)) != self.n_inputs or len(self.names) != len(program.op):
+        sizes = int(np.prod(self.input_shape)), int(np.prod(self.output_shape)), len(self.names)
+        if sizes != (self.n_inputs, self.n_outputs, len(program.op)):
             raise InputError(
-                f"input_shape is {self.input_shape} and names has {len(self.names)} entries, but the program has "
-                f"{self.n_inputs} inputs and {len(program.op)} ops; give matching ones"
+                f"input_shape is {self.input_shape}, output_shape {self.output_shape} and names has {len(self.names)} "
+                f"entries, but the program has {self.n_inputs} inputs, {self.n_outputs} outputs and {len(program.op)} "
+                "ops; give matching ones"
             )
 
     def __setattr__(self, name, value):
         raise AttributeError(f"a Network is immutable, {name!r} can't be set; convert the changed source again")
+
+    def __delattr__(self, name):
+        raise AttributeError(f"a Network is immutable, {name!r} can't be deleted; convert the changed source again")
 
     def __getstate__(self):
         return {"program": self.program, "input_shape": self.input_shape, "output_shape": self.output_shape, "names": self.names}
@@ -78,14 +84,17 @@ class Network:
 
     @property
     def n_inputs(self):
+        """Number of inputs, D."""
         return int(self.program.input_index.size)
 
     @property
     def n_outputs(self):
+        """Number of outputs, O."""
         return int(self.program.output_index.size)
 
     @property
     def n_neurons(self):
+        """Number of neurons, K."""
         return int(self.program.neuron_offsets[-1])
 
     @property
@@ -196,8 +205,9 @@ class Network:
         InputError
             There is no such neuron.
         """
-        if not 0 <= k < self.n_neurons:
-            raise InputError(f"k is {k}, but the network has neurons 0 to {self.n_neurons - 1}; give one of these")
+        if not isinstance(k, numbers.Integral) or not 0 <= k < self.n_neurons:
+            neurons = f"neurons 0 to {self.n_neurons - 1}; give one of these" if self.n_neurons else "no neurons"
+            raise InputError(f"k is {k!r}, but the network has {neurons}")
         i = int(np.searchsorted(self.program.neuron_offsets, k, side="right")) - 1
         _, height, width = (int(n) for n in self.program.shapes[i])
         channel, position = divmod(int(k) - int(self.program.neuron_offsets[i]), height * width)

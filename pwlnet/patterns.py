@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .errors import ShapeError
+from .errors import CapacityError, InputError, ShapeError
 from .kernels import bits
 
 _WIDTHS = (1, 2, 4, 8, 16)
@@ -34,8 +34,19 @@ def pattern_layout(neuron_offsets, n_states):
     Returns
     -------
     PatternLayout
+
+    Raises
+    ------
+    CapacityError
+        A neuron has more states than the largest field holds.
     """
     counts = np.diff(neuron_offsets)
+    largest = int(np.max(n_states, initial=0))
+    if largest > 2 ** _WIDTHS[-1]:
+        raise CapacityError(
+            f"a MaxPool window has {largest} taps, but patterns hold at most {2 ** _WIDTHS[-1]} states per neuron; "
+            "pool in two steps"
+        )
     widths = np.array(
         [0 if c == 0 else next(w for w in _WIDTHS if 2**w >= s) for c, s in zip(counts, n_states, strict=True)], np.int64
     )
@@ -83,8 +94,27 @@ class ActivationPatterns:
 
     @classmethod
     def from_states(cls, states, layout):
-        """Pack states int[B, K]."""
+        """Pack states int[B, K].
+
+        Raises
+        ------
+        ShapeError
+            There isn't one column per neuron.
+        InputError
+            A state is negative, or too large for its neuron's field.
+        """
         states = np.ascontiguousarray(states, np.int32)
+        n_neurons = int(layout.neuron_offsets[-1])
+        if states.ndim != 2 or states.shape[1] != n_neurons:
+            raise ShapeError(
+                f"states has shape {states.shape}, but there are {n_neurons} neurons; give (rows, {n_neurons})"
+            )
+        largest = 2 ** np.repeat(layout.widths, np.diff(layout.neuron_offsets)) - 1
+        if states.size and (states.min() < 0 or (states.max(axis=0) > largest).any()):
+            raise InputError(
+                f"states holds values from {states.min()} to {states.max()}, which these neurons don't have; give "
+                "states of this network"
+            )
         packed = np.zeros((states.shape[0], layout.word_offsets[-1]), np.uint64)
         bits.pack(states, layout.neuron_offsets, layout.word_offsets, layout.widths, packed)
         return cls(packed, layout)
@@ -96,12 +126,20 @@ class ActivationPatterns:
         return states
 
     def hamming(self, other):
-        """Number of neurons in different states, row by row (one row against many works too): int64[B]."""
-        if self.packed.shape[1] != other.packed.shape[1]:
+        """Number of neurons in different states, row by row (one row against many works too): int64[B].
+
+        Raises
+        ------
+        ShapeError
+            The patterns are of networks with other neurons, or the numbers of rows don't fit.
+        """
+        if not self._comparable(other):
             raise ShapeError(
-                f"other has patterns of {other.packed.shape[1]} words, but these have {self.packed.shape[1]}; "
-                "compare patterns of one network"
+                f"other has patterns of {other.layout.neuron_offsets[-1]} neurons in {other.packed.shape[1]} words, "
+                f"these of {self.layout.neuron_offsets[-1]} in {self.packed.shape[1]}; compare patterns of one network"
             )
+        if len(self) != len(other) and 1 not in (len(self), len(other)):
+            raise ShapeError(f"other has {len(other)} rows, but these are {len(self)}; give as many, or one")
         first, second = np.broadcast_arrays(self.packed, other.packed)
         distances = np.empty(first.shape[0], np.int64)
         first, second = np.ascontiguousarray(first), np.ascontiguousarray(second)
@@ -113,6 +151,11 @@ class ActivationPatterns:
         _, first = np.unique(self.packed, axis=0, return_index=True)
         return self[np.sort(first)]
 
+    def _comparable(self, other):
+        """Whether the fields of both mean the same."""
+        same = zip(self.layout, other.layout, strict=True)
+        return self.layout is other.layout or all(np.array_equal(mine, its) for mine, its in same)
+
     def __len__(self):
         return self.packed.shape[0]
 
@@ -122,7 +165,7 @@ class ActivationPatterns:
     def __eq__(self, other):
         if not isinstance(other, ActivationPatterns):
             return NotImplemented
-        return np.array_equal(self.packed, other.packed)
+        return self._comparable(other) and np.array_equal(self.packed, other.packed)
 
     def __hash__(self):
         return hash((self.packed.shape, self.packed.tobytes()))

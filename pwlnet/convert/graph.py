@@ -47,6 +47,7 @@ class Tensor:
 
     @property
     def size(self):
+        """Number of entries."""
         return int(np.prod(self.shape, dtype=np.int64))
 
     def indices(self):

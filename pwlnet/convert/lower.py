@@ -12,6 +12,7 @@ import numpy as np
 from ..errors import ConversionError, InputError
 from ..kernels import program as ir
 from ..network import Network
+from ..program_check import windows_meet_input
 
 
 @dataclass(frozen=True)
@@ -231,6 +232,11 @@ class _Lowering:
         operand = self.stored(view, view.index.shape[-3:], node.name).op
         attributes = _window(a["kernel"], a["stride"], a["padding"], a["dilation"])
         shape = node.shape[-3:]
+        if not windows_meet_input(self.ops[operand].shape, shape, attributes):
+            raise ConversionError(
+                f"node {node.name!r} has a window that lies in the padding, so its maximum is undefined; reduce its "
+                "padding or dilation"
+            )
         op = self.emit(ir.MAX_POOL, node, (operand,), shape, attributes=attributes)
         return _View(op, _canonical(shape).reshape(node.shape))
 
@@ -256,7 +262,7 @@ class _Lowering:
 
     def concat(self, node, *views):
         axis = node.attributes["axis"]
-        image = len(node.shape) in (3, 4) and axis == len(node.shape) - 3
+        image = len(node.shape) in (3, 4) and axis == len(node.shape) - 3 and node.shape[:-3] in ((), (1,))
         if image:
             parts = [self.stored(v, v.index.shape[-3:], node.name) for v in views]
             shape = node.shape[-3:]
@@ -275,6 +281,8 @@ class _Lowering:
 
     def clip(self, node, view):
         bounds = node.attributes["lower"], node.attributes["upper"]
+        if bounds == (-np.inf, np.inf):
+            return view
         return self._switch(ir.CLIP, node, self.numbered(view, node.name), coefficients=bounds)
 
     def leaky_relu(self, node, view):

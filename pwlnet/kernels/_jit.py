@@ -15,7 +15,8 @@ import os
 from pathlib import Path
 
 import numba
-from numba.core import config
+from numba.core import cgutils, config
+from numba.extending import intrinsic
 
 _HERE = Path(__file__).parent
 
@@ -49,3 +50,32 @@ def kernel(function):
         return numba.njit(cache=CACHE_FOLDER is not None, nogil=True, error_model="numpy")(function)
     finally:
         config.CACHE_DIR = before
+
+
+@intrinsic
+def _borrowed(typing_context, array):
+    """The array's header with no owner."""
+
+    def generate(context, builder, signature, arguments):
+        header = context.make_array(array)(context, builder, arguments[0])
+        header.meminfo = cgutils.get_null_value(header.meminfo.type)
+        header.parent = cgutils.get_null_value(header.parent.type)
+        return header._getvalue()
+
+    return array(array), generate
+
+
+@kernel
+def _borrowed_compiled(array):
+    """Compiled form of ``borrowed``."""
+    return _borrowed(array)
+
+
+def _same(array):
+    """Uncompiled form of ``borrowed``."""
+    return array
+
+
+# View an array that outlives the call, without its reference count. Every view that a kernel takes of a counted array costs
+# two atomic operations, which was a fifth of the line kernels' time.
+borrowed = _same if config.DISABLE_JIT else _borrowed_compiled

@@ -57,15 +57,8 @@ def conv_weights(code, i):
 @kernel
 def tap_position(code, i, p, tap):
     """Input position that tap ``tap`` of output position ``p`` reads, -1 in the padding."""
-    a = code.info[i]
-    j = code.lists[code.info[i, ir.OPERANDS]]
-    height, width = code.info[j, ir.HEIGHT], code.info[j, ir.WIDTH]
-    kernel_w, out_w = a[ir.KERNEL_W], code.info[i, ir.WIDTH]
-    y = (p // out_w) * a[ir.STRIDE_H] - a[ir.PAD_TOP] + (tap // kernel_w) * a[ir.DILATION_H]
-    x = (p % out_w) * a[ir.STRIDE_W] - a[ir.PAD_LEFT] + (tap % kernel_w) * a[ir.DILATION_W]
-    if y < 0 or y >= height or x < 0 or x >= width:
-        return -1
-    return y * width + x
+    taps = code.info[i, ir.KERNEL_H] * code.info[i, ir.KERNEL_W]
+    return code.lists[code.info[i, ir.TAPS] + p * taps + tap]
 
 
 @kernel
@@ -191,9 +184,9 @@ def apply_linear(code, i, rows, buffer, squared):
     elif kind == ir.SCALE:
         w = weights_of(code, i)
         for r in range(rows):
-            for k in range(y.shape[1]):
-                f = w[k % w.shape[0]]
-                y[r, k] = x[r, k] * (f * f if squared else f)
+            for k in range(0, y.shape[1], w.shape[0]):
+                for c in range(w.shape[0]):
+                    y[r, k + c] = x[r, k + c] * (w[c] * w[c] if squared else w[c])
     elif kind == ir.ADD:
         x2 = rows_of(code, operand(code, i, 1), rows, buffer)
         f1, f2 = code.numbers[code.info[i, ir.COEFFICIENTS] + 0], code.numbers[code.info[i, ir.COEFFICIENTS] + 1]
@@ -296,8 +289,9 @@ def add_adjoint(code, i, rows, buffer):
     elif kind == ir.SCALE:
         w = weights_of(code, i)
         for r in range(rows):
-            for k in range(gy.shape[1]):
-                gx[r, k] += w[k % w.shape[0]] * gy[r, k]
+            for k in range(0, gy.shape[1], w.shape[0]):
+                for c in range(w.shape[0]):
+                    gx[r, k + c] += w[c] * gy[r, k + c]
     elif kind == ir.ADD:
         gx += code.numbers[code.info[i, ir.COEFFICIENTS] + 0] * gy
         second = rows_of(code, operand(code, i, 1), rows, buffer)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import program as ir
-from ._jit import kernel
+from ._jit import borrowed, kernel
 from .affine import add_constant, apply_linear, n_ops, rows_of
 from .order import compact, net_flips, relabel_rows, settle_births
 from .pool_scan import scan_pool
@@ -36,6 +36,7 @@ from .workspace import (
     TOP_VALUE,
     VALUES,
     VARIANCE,
+    Work,
 )
 
 FULL_OUTPUT = 4
@@ -125,6 +126,34 @@ def trace_window(code, work, start, end, t0, t1, rounding, ambiguous):
 
 
 @kernel
+def _borrow_code(code):
+    """The program's arrays without reference counts."""
+    return ir.Code(borrowed(code.info), borrowed(code.lists), borrowed(code.numbers))
+
+
+@kernel
+def _borrow_work(work):
+    """The buffers without reference counts."""
+    return Work(
+        borrowed(work.counts),
+        borrowed(work.values),
+        borrowed(work.ids),
+        borrowed(work.pointers),
+        borrowed(work.bases),
+        borrowed(work.times),
+        borrowed(work.labels),
+        borrowed(work.marks),
+        borrowed(work.tiles),
+        borrowed(work.small),
+        borrowed(work.sweep),
+        borrowed(work.states),
+        borrowed(work.taps),
+        borrowed(work.channels),
+        borrowed(work.channel_labels),
+    )
+
+
+@kernel
 def trace_windows(code, work, starts, ends, lines, t0, t1, first, top, rounding, ambiguous, found):
     """Trace windows ``first``, ``first + 1``, ... and append their results to ``found``.
 
@@ -132,10 +161,11 @@ def trace_windows(code, work, starts, ends, lines, t0, t1, first, top, rounding,
     breakpoints and flips in use, updated. Returns (next window, status): DONE after the last one; otherwise a buffer was too
     small for window ``next``, which the caller repeats with larger ones.
     """
+    code_view, work_view = _borrow_code(code), _borrow_work(work)
     for q in range(first, lines.shape[0]):
         line = lines[q]
         status = trace_window(
-            code, work, starts[line], ends[line], t0[q], t1[q], rounding, ambiguous
+            code_view, work_view, starts[line], ends[line], t0[q], t1[q], rounding, ambiguous
         )
         if status != DONE:
             return q, status
@@ -144,7 +174,7 @@ def trace_windows(code, work, starts, ends, lines, t0, t1, first, top, rounding,
         if a + n > found.t.shape[0] or b + n > found.neuron.shape[0] or n > found.keep.shape[0]:
             return q, np.int64(FULL_OUTPUT)
         points, flips = net_flips(
-            work, found.keep, found.t[a:], found.error[a:], found.counts[a:], found.neuron[b:], found.old[b:], found.new[b:]
+            work_view, found.keep, found.t[a:], found.error[a:], found.counts[a:], found.neuron[b:], found.old[b:], found.new[b:]
         )
         found.window_points[q], found.window_flips[q] = points, flips
         found.ambiguous[q] = work.counts[AMBIGUOUS]

@@ -127,7 +127,9 @@ def relabel_rows(code, work, i, known):
 
 @kernel
 def compact(code, work, i):
-    """Move op i's rows down over those that no later op reads."""
+    """Move op i's rows down over those that no later op reads, once half of a buffer is in use."""
+    if 2 * work.counts[TOP_ROW] < work.ids.shape[0] and 2 * work.counts[TOP_VALUE] < work.values.shape[0]:
+        return
     top_row, top_value = 0, 0
     for j in range(i):
         if code.info[j, ir.LAST_USE] > i and code.info[j, ir.ROLE] != ir.SKIPPED and code.info[j, ir.ROLE] != ir.FUSED:

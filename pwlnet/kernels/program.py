@@ -99,7 +99,8 @@ ROLE = 27  # how the line kernels treat the op
 PRODUCER = 28  # op whose receptive field feeds a position: itself, or the affine op fused into it
 LAST_USE = 29  # last op that reads the rows
 POINTER = 30  # offset of the op's row pointers; height * width + 1 of them
-N_COLUMNS = 31
+TAPS = 31  # offset into lists: input position of each tap of each output position (sliding windows), -1 in the padding
+N_COLUMNS = 32
 # Columns of the last row of ``Code.info``, which belongs to no op.
 INPUTS = 0  # offset into lists
 N_INPUTS = 1
@@ -118,7 +119,7 @@ class Code(NamedTuple):
     """A program as kernels read it: three arrays, since each array of an argument costs compile time in every kernel."""
 
     info: np.ndarray  # int64[N + 1, N_COLUMNS]
-    lists: np.ndarray  # int64[*] operands, indices, input_index, output_index
+    lists: np.ndarray  # int64[*] operands, indices, input_index, output_index, tap positions
     numbers: np.ndarray  # float64[*] weights, biases, coefficients
 
 
@@ -139,7 +140,7 @@ def make_code(program):
     info[:n, OP] = program.op
     info[:n, CHANNELS], info[:n, HEIGHT], info[:n, WIDTH] = program.shapes.T
     info[:, VALUE], info[:, NEURON] = program.value_offsets, program.neuron_offsets
-    lists = (program.operands, program.indices, program.input_index, program.output_index)
+    lists = [program.operands, program.indices, program.input_index, program.output_index]
     starts = np.cumsum([0] + [len(x) for x in lists])
     info[:n, OPERANDS], info[:n, N_OPERANDS] = program.operand_offsets[:n], np.diff(program.operand_offsets)
     info[:n, INDEX] = starts[1] + program.index_offsets[:n]
@@ -150,11 +151,30 @@ def make_code(program):
     info[:n, COEFFICIENTS] = len(program.weights) + len(program.biases) + 4 * np.arange(n)
     info[:, POINTER] = np.concatenate([[0], np.cumsum(program.shapes[:, 1] * program.shapes[:, 2] + 1)])
     _plan(program, info)
+    for i in np.flatnonzero(program.attributes[:, KERNEL_H] > 0):
+        info[i, TAPS] = sum(len(x) for x in lists)
+        lists.append(_tap_positions(program, i))
     numbers = np.concatenate([program.weights, program.biases, program.coefficients.ravel()])
     code = Code(info, np.concatenate(lists).astype(np.int64), numbers)
     for array in code:
         array.setflags(write=False)
     return code
+
+
+def _tap_positions(program, i):
+    """Input position that each tap of each output position of a sliding window reads, -1 in the padding: int64[P * taps]."""
+    a, (_, height, width) = program.attributes[i], program.shapes[program.operands[program.operand_offsets[i]]]
+
+    def places(out, kernel, stride, pad, dilation, n):
+        index = np.arange(out)[:, None] * stride - pad + np.arange(kernel) * dilation
+        return index, (index >= 0) & (index < n)
+
+    _, out_h, out_w = program.shapes[i]
+    y, y_inside = places(out_h, a[KERNEL_H], a[STRIDE_H], a[PAD_TOP], a[DILATION_H], height)
+    x, x_inside = places(out_w, a[KERNEL_W], a[STRIDE_W], a[PAD_LEFT], a[DILATION_W], width)
+    position = y[:, None, :, None] * width + x[None, :, None, :]
+    inside = y_inside[:, None, :, None] & x_inside[None, :, None, :]
+    return np.where(inside, position, -1).astype(np.int64).ravel()
 
 
 def _plan(program, info):

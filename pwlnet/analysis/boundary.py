@@ -1,0 +1,78 @@
+"""Decision boundaries on lines: where along a line another output becomes the largest one.
+
+Between two breakpoints every output is affine in t, so the class (the largest output) changes where two affine
+functions meet: at the corners of their upper envelope, which are solved for, not searched.
+
+Legend: n breakpoints of the line, O outputs, C class intervals.
+"""
+
+import numpy as np
+
+
+def class_intervals(part):
+    """Split a line into the intervals on which one output is the largest.
+
+    Exact up to rounding: of the outputs at the breakpoints, and of one division per boundary.
+
+    Parameters
+    ----------
+    part : LinePartition
+        One line of ``partition_lines``: ``lines.parts[i]``.
+
+    Returns
+    -------
+    t : float64[C+1]
+        Boundaries as line parameters: strictly increasing, first 0.0, last 1.0.
+    labels : int64[C]
+        ``labels[k]`` is the largest output between ``t[k]`` and ``t[k + 1]``; neighbours differ. Of outputs that are
+        equal on a whole interval, the lowest index.
+
+    Notes
+    -----
+    Cost: a forward pass at each breakpoint. An output that reaches the largest one in a single point has no interval.
+
+    Examples
+    --------
+    >>> import numpy as np, pwlnet
+    >>> network = pwlnet.load_network(pwlnet.datasets.digits_network("digits_mlp"))
+    >>> images, _ = pwlnet.datasets.digits_images()
+    >>> lines = pwlnet.partition_lines(network, images[:1], images[1:2])
+    >>> t, labels = class_intervals(lines.parts[0])
+    >>> bool(labels[0] == network.forward(images[0]).argmax())
+    True
+    """
+    t, outputs = part.t, part.outputs()
+    winners = outputs.argmax(axis=1)
+    ends, labels = [0.0], []
+    for k in range(len(t) - 1):
+        if winners[k] == winners[k + 1]:  # largest at both ends: affine, so largest in between
+            corners = [(1.0, winners[k])]
+        else:
+            corners = _envelope(outputs[k], outputs[k + 1])
+        for s, label in corners:
+            end = t[k + 1] if s == 1.0 else min(t[k] + s * (t[k + 1] - t[k]), t[k + 1])
+            if end <= ends[-1]:  # rounding left it no width
+                continue
+            if labels and labels[-1] == label:
+                ends[-1] = end
+            else:
+                ends.append(end)
+                labels.append(label)
+    return np.array(ends), np.array(labels, np.int64)
+
+
+def _envelope(first, last):
+    """Upper envelope on [0, 1] of affine functions, from ``first`` [O] to ``last`` [O]: list of (end, winner)."""
+    slopes = last - first
+    best = np.flatnonzero(first == first.max())
+    winner = best[slopes[best].argmax()]
+    corners, s = [], 0.0
+    while True:
+        rivals = np.flatnonzero(slopes > slopes[winner])
+        meets = (first[winner] - first[rivals]) / (slopes[rivals] - slopes[winner])
+        if not rivals.size or meets.min() >= 1.0:
+            return [*corners, (1.0, winner)]
+        s = max(s, meets.min())
+        corners.append((s, winner))
+        nearest = rivals[meets == meets.min()]
+        winner = nearest[slopes[nearest].argmax()]

@@ -1,0 +1,176 @@
+"""The main job on what comes with pwlnet: exact partitions of many lines, a store of each network, a table, a figure.
+
+pwlnet demo --out demo_output
+"""
+
+import time
+from pathlib import Path
+
+import numpy as np
+
+from . import datasets, plot, store
+from .analysis.boundary import class_intervals
+from .loading import load_network
+from .partition.line import partition_lines
+from .partition.line_check import points_at
+
+NETWORKS = ("digits_mlp", "digits_conv")
+SEED = 0
+N_SAMPLES = 1000  # evenly spaced points per line, for comparison
+HEADINGS = (
+    "network",
+    "neurons",
+    "lines",
+    "segments min/median/max",
+    "per unit length",
+    "residual",
+    "seconds",
+    "us/breakpoint",
+)
+
+
+def run(out, *, n_lines=200):
+    """Partition lines between test images on both digits networks, and print, store, verify and draw the result.
+
+    Writes ``digits_mlp.h5``, ``digits_conv.h5`` and ``digits_line.png``; replaces what an earlier run left there.
+
+    Parameters
+    ----------
+    out : path
+        Folder for the files; made where it is missing.
+    n_lines : int, optional
+        Lines between images of different classes; a quarter as many start at the black image.
+
+    Raises
+    ------
+    StoreError
+        The folder can't be written.
+    ImportError
+        onnx or matplotlib is not installed.
+    """
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    began = time.perf_counter()
+    networks = {name: load_network(datasets.digits_network(name)) for name in NETWORKS}
+    starts, ends = draw_lines(n_lines)
+    for network in networks.values():
+        partition_lines(network, starts[:1], ends[:1])
+    print(
+        f"networks read and kernels compiled in {time.perf_counter() - began:.1f} s (a second run finds them on disk)\n"
+    )
+    results, rows = {}, []
+    for name, network in networks.items():
+        start = time.perf_counter()
+        results[name] = partition_lines(network, starts, ends)
+        rows.append(_row(name, results[name], time.perf_counter() - start))
+    print(_text_table(HEADINGS, rows) + "\n")
+    for name, lines in results.items():
+        print(_sampling(name, lines))
+    print()
+    for name, lines in results.items():
+        print(_stored(out / f"{name}.h5", lines))
+    print(_drawn(out / "digits_line.png", results, n_lines))
+
+
+def draw_lines(n_lines):
+    """Ends of lines between test images of different classes, and from black to test images.
+
+    Parameters
+    ----------
+    n_lines : int
+        Between images; a quarter as many, rounded up, start at the black image.
+
+    Returns
+    -------
+    starts, ends : float64[L, 64]
+        The lines from black are the last ones.
+    """
+    images, labels = datasets.digits_images()
+    points = images.reshape(len(images), -1)
+    rng = np.random.default_rng(SEED)
+    pairs = rng.integers(0, len(points), (8 * n_lines + 64, 2))
+    pairs = pairs[labels[pairs[:, 0]] != labels[pairs[:, 1]]][:n_lines]
+    lit = rng.integers(0, len(points), -(-n_lines // 4))
+    starts = np.concatenate([points[pairs[:, 0]], np.zeros((len(lit), points.shape[1]))])
+    return starts, np.concatenate([points[pairs[:, 1]], points[lit]])
+
+
+def count_missed(lines, n_samples):
+    """Count the segments that hold none of ``n_samples`` evenly spaced points, ends of the line and borders included.
+
+    Parameters
+    ----------
+    lines : LinePartitions
+    n_samples : int
+        Per line, at least 2.
+
+    Returns
+    -------
+    int
+    """
+    first, last = _segments(lines)
+    return int(np.count_nonzero(np.floor(last * (n_samples - 1)) < np.ceil(first * (n_samples - 1))))
+
+
+def _segments(lines):
+    """Both ends of every segment, as line parameters: float64[S] each."""
+    first = np.delete(np.arange(len(lines.t) - 1), lines.offsets[1:-1] - 1)
+    return lines.t[first], lines.t[first + 1]
+
+
+def _row(name, lines, seconds):
+    n = lines.n_segments
+    spread = f"{n.min()} / {np.median(n):.0f} / {n.max()}"
+    per_breakpoint = 1e6 * seconds / max(1, n.sum() - len(lines))
+    return (name, str(lines.network.n_neurons), str(len(lines)), spread, f"{np.median(lines.density):.0f}",
+            f"{lines.residual.max():.1e}", f"{seconds:.3f}", f"{per_breakpoint:.2f}")  # fmt: skip
+
+
+def _text_table(headings, rows):
+    """Columns as wide as they need; the first to the left, the others to the right."""
+    table = [headings, *rows]
+    widths = [max(len(row[k]) for row in table) for k in range(len(headings))]
+    aligned = [
+        [row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))] for row in table
+    ]
+    return "\n".join("  ".join(row) for row in aligned)
+
+
+def _sampling(name, lines):
+    """What forward passes at evenly spaced points see of the same lines, and what they cost."""
+    missed, total = count_missed(lines, N_SAMPLES), int(lines.n_segments.sum())
+    narrowest = np.min(np.subtract(*_segments(lines)[::-1]))
+    start = time.perf_counter()
+    for part in lines.parts:
+        lines.network.forward(points_at(part.start, part.end, np.linspace(0.0, 1.0, N_SAMPLES)))
+    seconds = time.perf_counter() - start
+    return (
+        f"{name}: sampling {N_SAMPLES} evenly spaced points per line took {N_SAMPLES * len(lines)} forward passes and "
+        f"{seconds:.1f} s,\n  and misses {missed} of the {total} segments ({missed / total:.1%}). The narrowest is "
+        f"{narrowest:.0e} of its line:\n  to be sure of meeting it, even sampling needs {1 / narrowest + 1:.0e} points."
+    )
+
+
+def _stored(path, lines):
+    """Write and verify a store; what was found, as a sentence."""
+    parameters = {"command": "demo", "seed": SEED}
+    store.save_lines(path, lines, parameters=parameters, overwrite=True)
+    with store.open(path) as opened:
+        problems = opened.verify() + opened.lines().check()
+    verdict = (
+        "; ".join(problems) or "verified: checksums, consistency, and a forward pass in sampled segments of each line"
+    )
+    return f"{path} ({path.stat().st_size / 2**20:.1f} MiB) {verdict}"
+
+
+def _drawn(path, results, n_lines):
+    """Draw the line between images that crosses the most classes on every network; where it went, as a sentence."""
+    n_classes = [[len(class_intervals(part)[1]) for part in lines.parts[:n_lines]] for lines in results.values()]
+    best = int(np.min(n_classes, axis=0).argmax())
+    titles = [
+        f"{name}: {lines.n_segments[best]} affine pieces, a tick where a neuron switches; in colour the largest output"
+        for name, lines in results.items()
+    ]
+    figure = plot.line_figure([lines.parts[best] for lines in results.values()], titles=titles)
+    figure.savefig(path, dpi=110)
+    return f"{path} shows line {best}"

@@ -1,0 +1,220 @@
+"""Plots of results with matplotlib: each function takes axes or a figure, draws, and returns what it drew.
+
+Nothing here goes through pyplot: without ``ax`` a function makes a Figure of its own, reachable as ``artist.figure``:
+it works without a display and leaves no figure open. To show one in a notebook, pass the axes of ``pyplot.subplots()``.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ._optional import require
+from .analysis.boundary import class_intervals
+from .errors import InputError, ShapeError
+from .partition.line_check import points_at
+
+_COLOURS = (
+    "#1f77b4",
+    "#ff7f0e",
+    "#2ca02c",
+    "#d62728",
+    "#9467bd",
+    "#8c564b",
+    "#e377c2",
+    "#17375e",
+    "#a2a500",
+    "#17becf",
+)
+_GREY = "0.72"  # of outputs that are nowhere the largest
+_LABEL_WIDTH = 0.035  # narrowest class interval, as a share of the line, that gets its name written into it
+_STRIP = 0.06  # height of the strip of classes, as a share of the axes
+_TICKS = 0.05  # the same of the breakpoints' ticks, above the strip
+_BINS = 40
+
+
+class LineArtists(NamedTuple):
+    """What ``lines`` drew: a Line2D per output, ticks (LineCollection), a Rectangle per class interval, texts."""
+
+    outputs: list
+    breakpoints: object
+    classes: list
+    names: list
+
+
+def lines(part, *, ax=None, labels=None):
+    """Draw the outputs along a line, exactly: polylines through the breakpoints.
+
+    Above the axis a strip shows which output is the largest (``analysis.boundary.class_intervals``); above that each
+    breakpoint has a tick. Outputs that are the largest somewhere are coloured, as in the strip; the others are grey.
+
+    Parameters
+    ----------
+    part : LinePartition
+        One line of ``partition_lines``: ``lines.parts[i]``.
+    ax : matplotlib.axes.Axes, optional
+        Of a new figure by default.
+    labels : list of str, optional
+        Names of the outputs; their numbers by default.
+
+    Returns
+    -------
+    LineArtists
+
+    Raises
+    ------
+    ShapeError
+        The labels are not as many as the outputs.
+    ImportError
+        matplotlib is not installed.
+    """
+    ax = _new_figure((8.0, 4.0)).add_subplot() if ax is None else ax
+    values, (ends, winners) = part.outputs(), class_intervals(part)
+    labels = [str(k) for k in range(values.shape[1])] if labels is None else list(labels)
+    if len(labels) != values.shape[1]:
+        raise ShapeError(
+            f"labels has {len(labels)} entries, but the network has {values.shape[1]} outputs; name each one"
+        )
+    colours = {k: _COLOURS[k % len(_COLOURS)] for k in set(winners.tolist())}
+    drawn = []
+    for k in range(values.shape[1]):
+        style = (
+            {"color": colours[k], "lw": 1.8, "zorder": 3} if k in colours else {"color": _GREY, "lw": 0.8, "zorder": 2}
+        )
+        drawn += ax.plot(part.t, values[:, k], label=labels[k], **style)
+    low, high = values.min(), values.max()
+    room = (high - low or 1.0) / (1.0 - _STRIP - _TICKS - 0.06)
+    ax.set(xlim=(0.0, 1.0), ylim=(high + 0.03 * room - room, high + 0.03 * room))
+    ax.set(xlabel="t, from the start (0) to the end (1) of the line", ylabel="outputs")
+    ax.spines[["top", "right"]].set_visible(False)
+    classes, names = _class_strip(ax, ends, winners, colours, labels)
+    across = ax.get_xaxis_transform()  # x in data, y as a share of the axes
+    ticks = ax.vlines(part.t[1:-1], _STRIP, _STRIP + _TICKS, transform=across, color="0.25", lw=0.4, zorder=4)
+    return LineArtists(drawn, ticks, classes, names)
+
+
+def segment_histogram(lines, ax=None):
+    """Draw how many lines have how many segments.
+
+    Parameters
+    ----------
+    lines : LinePartitions
+    ax : matplotlib.axes.Axes, optional
+        Of a new figure by default.
+
+    Returns
+    -------
+    list of Rectangle
+        The bars.
+
+    Raises
+    ------
+    InputError
+        There are no lines.
+    ImportError
+        matplotlib is not installed.
+    """
+    if not len(lines):
+        raise InputError("lines holds no lines; give at least one")
+    ax = _new_figure((5.0, 3.2)).add_subplot() if ax is None else ax
+    counts = lines.n_segments
+    width = max(1, -(-(int(np.ptp(counts)) + 1) // _BINS))  # whole numbers per bar
+    edges = np.arange(counts.min(), counts.max() + width + 1, width) - 0.5
+    _, _, bars = ax.hist(counts, bins=edges, color="C0")
+    ax.axvline(np.median(counts), color="0.2", lw=1.0, ls="--", label=f"median {np.median(counts):g}")
+    ax.set(xlabel="segments on a line", ylabel="lines")
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.legend(frameon=False)
+    return list(bars)
+
+
+def line_images(part, axes, *, image_shape=None):
+    """Draw the inputs at evenly spaced points of a line as images, one on each of the given axes.
+
+    Parameters
+    ----------
+    part : LinePartition
+    axes : list of matplotlib.axes.Axes
+        The first gets the start, the last the end.
+    image_shape : tuple of int, optional
+        Channels (1 or 3), rows, columns; the network's input shape by default.
+
+    Returns
+    -------
+    list of AxesImage
+
+    Raises
+    ------
+    ShapeError
+        The inputs are no images of 1 or 3 channels.
+    """
+    shape = part.network.input_shape if image_shape is None else tuple(image_shape)
+    if len(shape) != 3 or shape[0] not in (1, 3) or np.prod(shape) != part.network.n_inputs:
+        raise ShapeError(
+            f"image_shape is {shape}, but {part.network.n_inputs} inputs are to be drawn; give (1 or 3, rows, columns)"
+        )
+    drawn = []
+    places = np.linspace(0.0, 1.0, len(axes))
+    for ax, t, point in zip(axes, places, points_at(part.start, part.end, places), strict=True):
+        pixels = point.reshape(shape).transpose(1, 2, 0).clip(0.0, 1.0)
+        drawn.append(ax.imshow(pixels if shape[0] == 3 else pixels[..., 0], cmap="gray", vmin=0.0, vmax=1.0))
+        ax.set(xticks=[], yticks=[])
+        ax.set_xlabel(f"t = {t:.3g}", fontsize=8, labelpad=3)
+    return drawn
+
+
+def line_figure(parts, *, titles=None, labels=None, n_images=7, image_shape=None):
+    """Make a figure of one line through image space: images on top, below them the outputs of one or more networks.
+
+    Parameters
+    ----------
+    parts : list of LinePartition
+        The same line, of different networks; a panel for each.
+    titles : list of str, optional
+        Of the panels.
+    labels : list of str, optional
+        Names of the outputs.
+    n_images : int, optional
+    image_shape : tuple of int, optional
+        As for ``line_images``.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ShapeError, ImportError
+        As for ``lines`` and ``line_images``.
+    """
+    figure = _new_figure((9.0, 1.7 + 2.7 * len(parts)))
+    grid = figure.add_gridspec(1 + len(parts), n_images, height_ratios=[1.0] + [2.3] * len(parts))
+    line_images(parts[0], [figure.add_subplot(grid[0, k]) for k in range(n_images)], image_shape=image_shape)
+    for row, part in enumerate(parts, start=1):
+        ax = figure.add_subplot(grid[row, :])
+        lines(part, ax=ax, labels=labels)
+        if titles is not None:
+            ax.set_title(titles[row - 1], fontsize=10, loc="left")
+        if row < len(parts):
+            ax.set_xlabel("")
+    return figure
+
+
+def _new_figure(size):
+    """A figure that pyplot does not know."""
+    return require("matplotlib.figure", "plot", "plotting").Figure(figsize=size, layout="constrained")
+
+
+def _class_strip(ax, ends, winners, colours, labels):
+    """Rectangles along the bottom of the axes in the colour of each interval's class, and the names in wide ones."""
+    across = ax.get_xaxis_transform()
+    bars = ax.bar(ends[:-1], _STRIP, np.diff(ends), align="edge", transform=across, zorder=3,
+                  color=[colours[k] for k in winners.tolist()])  # fmt: skip
+    names = []
+    for first, last, k in zip(ends[:-1], ends[1:], winners.tolist(), strict=True):
+        if last - first >= _LABEL_WIDTH:
+            place = (0.5 * (first + last), 0.5 * _STRIP)
+            names.append(ax.text(*place, labels[k], transform=across, color="white", fontsize=9, fontweight="bold",
+                                 ha="center", va="center_baseline", zorder=5, clip_on=True))  # fmt: skip
+    for boundary in ends[1:-1]:
+        ax.axvline(boundary, color="0.6", lw=0.6, ls=":", zorder=1)
+    return list(bars), names
