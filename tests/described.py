@@ -35,3 +35,15 @@ def _add(graph, kind, inputs, arguments, name):
     if kind == "transpose":
         return graph.transpose(inputs[0], arguments["axes"], name=name)
     return getattr(graph, kind)(*inputs, **arguments, name=name)
+
+
+def live(description):
+    """Without the nodes that the output doesn't need: a network has no neurons for them."""
+    needed, waiting = {0}, [len(description) - 1]
+    while waiting:
+        k = waiting.pop()
+        if k not in needed:
+            needed.add(k)
+            waiting += description[k]["inputs"]
+    number = {old: new for new, old in enumerate(sorted(needed))}
+    return [{**description[k], "inputs": [number[i] for i in description[k]["inputs"]]} for k in sorted(needed)]

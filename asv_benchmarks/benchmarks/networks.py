@@ -1,71 +1,93 @@
-"""The networks that all benchmarks share, built from seeds, and lines through their inputs.
+"""The networks that all benchmarks share, and lines through their inputs.
 
-A name is a row of a table: ``dense_DxW`` has D hidden layers of W neurons and 64 inputs, ``conv_C`` takes 3x32x32
-images through four convolutions with C channels at first. Weights are He-initialised, not trained.
+Shipped: the digits networks. Seeded: the shapes of well-known public networks, He-initialised by NumPy, not trained.
+Public: the files themselves, where ``PWLNET_DATA_DIR`` has them. A name is a row of one of the tables below.
 """
 
-import itertools
+import functools
+import os
 
 import numpy as np
 
-DENSE = {"dense_4x64": (4, 64), "dense_8x64": (8, 64), "dense_4x256": (4, 256), "dense_8x256": (8, 256)}
-CONV = {"conv_8": 8, "conv_32": 32}
-N_DENSE_INPUTS = 64
+import pwlnet
+from pwlnet.convert.graph import Graph
+from pwlnet.convert.lower import lower
+
+SHIPPED = ("digits_mlp", "digits_conv")
+SEEDED = {  # input shape, layers; ("conv", channels, kernel, stride, padding), ("full", outputs); ReLU between them
+    "acas_6x50": ((5,), [("full", 50)] * 6 + [("full", 5)]),
+    "mnist_6x100": ((784,), [("full", 100)] * 5 + [("full", 10)]),
+    "mnist_9x200": ((784,), [("full", 200)] * 8 + [("full", 10)]),
+    "cifar_convsmall": ((3, 32, 32), [("conv", 16, 4, 2, 0), ("conv", 32, 4, 2, 0), ("full", 100), ("full", 10)]),
+    "cifar_convmedium": ((3, 32, 32), [("conv", 16, 4, 2, 1), ("conv", 32, 4, 2, 1), ("full", 1000), ("full", 10)]),
+    "cifar_convbig": (
+        (3, 32, 32),
+        [("conv", 32, 3, 1, 1), ("conv", 32, 4, 2, 1), ("conv", 64, 3, 1, 1), ("conv", 64, 4, 2, 1)]
+        + [("full", 512), ("full", 512), ("full", 10)],
+    ),
+}
+PUBLIC = {
+    "file_acas_1_1": "acasxu/nnet/ACASXU_experimental_v2a_1_1.nnet",
+    "file_cifar_6x100": "cifar10/eran_ffnn/cifar_relu_6_100.onnx",
+    "file_mnist_convsmall": "mnist/eran_convsmall/convSmallRELU__Point.onnx",
+    "file_cifar_convsmall": "cifar10/eran_convsmall/convSmallRELU__Point.onnx",
+    "file_cifar_convmedium": "trained_here/cifar_convmed.onnx",
+    "file_cifar_convbig": "trained_here/cifar_convbig.onnx",
+}
+SLOW = {"cifar_convbig", "file_cifar_convbig"}
+SKIP_SLOW = os.environ.get("ASV_SKIP_SLOW", "0") not in ("", "0")
 
 
+def _public_path(name):
+    """Where a public network lies, or None."""
+    path = os.path.join(os.environ.get("PWLNET_DATA_DIR", ""), PUBLIC[name])
+    return path if os.environ.get("PWLNET_DATA_DIR") and os.path.isfile(path) else None
+
+
+NAMES = [*SHIPPED, *SEEDED, *(name for name in PUBLIC if _public_path(name))]
+QUICK = [
+    "digits_mlp",
+    "digits_conv",
+    "mnist_6x100",
+    "cifar_convsmall",
+]  # where scaling with the number of lines is shown
+
+
+@functools.cache
 def build_network(name):
-    """A pwlnet.Network of one of the tables above, or a shipped one."""
-    import pwlnet
-    from pwlnet import shipped
-
-    if name in shipped.DIGITS_NETWORKS:
-        return pwlnet.load_network(shipped.digits_network_path(name))
-    if name in DENSE:
-        return pwlnet.from_torch(build_dense(*DENSE[name]), (N_DENSE_INPUTS,))
-    return pwlnet.from_torch(build_conv(CONV[name]), (3, 32, 32))
-
-
-def build_dense(depth, width, seed=0):
-    """A torch module: ``depth`` times (Linear, ReLU), then Linear to ten outputs."""
-    from torch import nn
-
-    widths = [N_DENSE_INPUTS] + [width] * depth
-    layers = []
-    for n_in, n_out in itertools.pairwise(widths):
-        layers += [nn.Linear(n_in, n_out), nn.ReLU()]
-    return _initialise(nn.Sequential(*layers, nn.Linear(width, 10)), seed)
+    """A pwlnet.Network; NotImplementedError, at which asv skips the benchmark, for slow ones that are not wanted."""
+    if name in SLOW and SKIP_SLOW:
+        raise NotImplementedError(f"{name} is slow, and ASV_SKIP_SLOW is set")
+    if name in SHIPPED:
+        return pwlnet.load_network(pwlnet.datasets.digits_network(name))
+    if name in PUBLIC:
+        return pwlnet.load_network(_public_path(name))
+    return lower(build_graph(*SEEDED[name]))
 
 
-def build_conv(channels, seed=0):
-    """A torch module: four convolutions, two of them of stride 2, then two full layers."""
-    from torch import nn
-
-    c = channels
-    return _initialise(
-        nn.Sequential(
-            *(nn.Conv2d(3, c, 3, padding=1), nn.ReLU(), nn.Conv2d(c, c, 4, stride=2, padding=1), nn.ReLU()),
-            *(nn.Conv2d(c, 2 * c, 3, padding=1), nn.ReLU(), nn.Conv2d(2 * c, 2 * c, 4, stride=2, padding=1), nn.ReLU()),
-            *(nn.Flatten(), nn.Linear(2 * c * 8 * 8, 64), nn.ReLU(), nn.Linear(64, 10)),
-        ),
-        seed,
-    )
+def build_graph(shape, layers, seed=0):
+    """A neutral graph with He-initialised weights and small biases."""
+    rng = np.random.default_rng(seed)
+    graph = Graph((1, *shape), batched=True)
+    x = graph.input
+    for k, (kind, n_out, *window) in enumerate(layers):
+        if kind == "conv":
+            kernel, stride, padding = window
+            fan_in = x.shape[1] * kernel**2
+            weight = rng.normal(size=(n_out, x.shape[1], kernel, kernel)) * np.sqrt(2 / fan_in)
+            options = {"stride": (stride, stride), "padding": (padding,) * 4}
+            x = graph.conv(x, weight, 0.05 * rng.normal(size=n_out), name=f"layer{k}", **options)
+        else:
+            x = graph.reshape(x, (1, -1), name=f"flatten{k}") if len(x.shape) > 2 else x
+            weight = rng.normal(size=(n_out, x.size)) * np.sqrt(2 / x.size)
+            x = graph.linear(x, weight, 0.05 * rng.normal(size=n_out), name=f"layer{k}")
+        x = x if k == len(layers) - 1 else graph.relu(x, name=f"relu{k}")
+    graph.output = x
+    return graph
 
 
 def draw_lines(network, n_lines, seed=0):
-    """Ends [L, D] of lines between points drawn uniformly from the unit cube."""
+    """Ends float64[L, D] of lines between points drawn uniformly from the unit cube."""
     rng = np.random.default_rng(seed)
     starts, ends = rng.random((2, n_lines, network.n_inputs))
     return starts, ends
-
-
-def _initialise(module, seed):
-    """He initialisation by NumPy's generator, whose streams do not change with torch's version."""
-    import torch
-
-    rng = np.random.default_rng(seed)
-    with torch.no_grad():
-        for parameter in module.parameters():
-            fan_in = parameter[0].numel() if parameter.ndim > 1 else 0
-            scale = np.sqrt(2 / fan_in) if fan_in else 0.05
-            parameter.copy_(torch.from_numpy(scale * rng.standard_normal(tuple(parameter.shape))))
-    return module.eval()

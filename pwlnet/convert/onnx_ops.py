@@ -265,6 +265,8 @@ def _cast(node, graph):
 
 def _cast_like(node, graph):
     like = node.get(1)
+    if isinstance(like, Tensor) and not isinstance(node.get(0), Tensor):
+        return np.asarray(node.constant(0, "input"), np.float64)
     if not isinstance(like, Tensor) and not np.issubdtype(np.asarray(like).dtype, np.floating):
         node.refuse("a conversion to a type that is not floating point, which is not piecewise linear")
     return node.tensor(0)

@@ -12,6 +12,9 @@ import numpy as np
 from . import program as ir
 from ._jit import kernel
 
+ROWS_ALIKE = 8
+WIDE = 128
+
 
 @kernel
 def n_ops(code):
@@ -176,7 +179,7 @@ def apply_linear(code, i, rows, buffer, squared):
         if squared:
             _squared_product(x, w, y)
         else:
-            np.dot(x, w, y)
+            _product(x, w, y)
     elif kind == ir.CONV2D:
         _conv_rows(code, i, x, y, squared)
     elif kind == ir.AVG_POOL:
@@ -199,6 +202,19 @@ def apply_linear(code, i, rows, buffer, squared):
         _concat_rows(code, i, rows, buffer, y)
     elif kind == ir.GATHER:
         _gather_rows(code, i, x, y)
+
+
+@kernel
+def _product(x, w, y):
+    """y = x @ w, such that a row's bits don't depend on its place in a tile.
+
+    OpenBLAS (SkylakeX kernels) cuts a product of more than 192 columns, not a multiple of 8, differently for the first 24
+    rows of a tile and for the last 8. Eight rows at a time are all treated alike.
+    """
+    rows, columns = y.shape
+    height = ROWS_ALIKE if columns > WIDE and columns % ROWS_ALIKE != 0 and rows % ROWS_ALIKE == 0 else rows
+    for first in range(0, rows, height):
+        np.dot(x[first : first + height], w, y[first : first + height])
 
 
 @kernel

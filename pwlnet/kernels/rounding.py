@@ -18,11 +18,11 @@ UNIT_ROUNDOFF = 2.0**-53
 
 @kernel
 def input_errors(code, start, length, variance):
-    """Errors of the input along the window: x(t) is start + t * slope, rounded twice."""
+    """Errors of the input along the window: start + t * slope is rounded as its terms are, also where they cancel."""
     x = rows_of(code, 0, 2, start)
     e = rows_of(code, 0, 2, variance)
     for k in range(x.shape[1]):
-        largest = max(abs(x[0, k]), abs(x[0, k] + length * x[1, k]))
+        largest = max(abs(x[0, k]), abs(x[0, k] + length * x[1, k])) + abs(x[1, k])
         e[0, k] = (2.0 * UNIT_ROUNDOFF * largest) ** 2
         e[1, k] = (2.0 * UNIT_ROUNDOFF * x[1, k]) ** 2
 

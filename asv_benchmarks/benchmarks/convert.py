@@ -1,0 +1,75 @@
+"""From files and torch modules to networks, and back from pwlnet's own files."""
+
+import os
+import tempfile
+
+import pwlnet
+
+from .networks import SEEDED, SHIPPED, SKIP_SLOW, SLOW, build_graph, build_network
+
+
+class ReadOnnx:
+    """An ONNX file, with the comparison to a reference evaluation that is part of it."""
+
+    params = (list(SHIPPED),)
+    param_names = ("network",)
+
+    def setup(self, network):
+        self.path = pwlnet.datasets.digits_network(network)
+        pwlnet.load_network(self.path)
+
+    def time_load(self, network):
+        pwlnet.load_network(self.path)
+
+
+class Lower:
+    """From the neutral graph to a program."""
+
+    params = (["acas_6x50", "mnist_9x200", "cifar_convmedium", "cifar_convbig"],)
+    param_names = ("network",)
+
+    def setup(self, network):
+        if network in SLOW and SKIP_SLOW:
+            raise NotImplementedError(f"{network} is slow, and ASV_SKIP_SLOW is set")
+        self.graph = build_graph(*SEEDED[network])
+
+    def time_lower(self, network):
+        from pwlnet.convert.lower import lower
+
+        lower(self.graph)
+
+
+class FromTorch:
+    """A torch module with a convolution."""
+
+    def setup(self):
+        try:
+            from torch import nn
+        except ImportError as error:
+            raise NotImplementedError("torch is not installed") from error
+        layers = [nn.Conv2d(1, 16, 4, 2), nn.ReLU(), nn.Flatten(), nn.Linear(2704, 100), nn.ReLU(), nn.Linear(100, 10)]
+        self.module = nn.Sequential(*layers).eval()
+        pwlnet.from_torch(self.module, (1, 28, 28))
+
+    def time_from_torch(self):
+        pwlnet.from_torch(self.module, (1, 28, 28))
+
+
+class OwnFile:
+    """pwlnet's own HDF5 form."""
+
+    params = (["digits_conv", "cifar_convmedium"],)
+    param_names = ("network",)
+
+    def setup(self, network):
+        self.folder = tempfile.TemporaryDirectory()
+        self.network = build_network(network)
+        self.path = os.path.join(self.folder.name, "network.h5")
+        self.network.save(self.path)
+        pwlnet.load_network(self.path)
+
+    def teardown(self, network):
+        self.folder.cleanup()
+
+    def time_load(self, network):
+        pwlnet.load_network(self.path)

@@ -1,0 +1,116 @@
+"""Lines against oracles: exact rational arithmetic, a dense method, closed forms."""
+
+import numpy as np
+import pytest
+
+import pwlnet
+from tests.described import live, to_network
+from tests.reference import dense_line, exact_line
+from tests.reference.random_lines import random_line
+from tests.reference.random_networks import random_network
+
+# The largest difference of a breakpoint from the exact rational one over 2000 networks is 2.5e-14.
+AGREE = 1e-12
+BLOCKS = [(first, 50) for first in range(0, 500, 50)]
+
+
+def flips_of(part):
+    return [[(int(k), int(s)) for k, s in zip(neurons, states, strict=True)] for neurons, states in part.flips]
+
+
+def partition_of(description, start, end, **options):
+    return pwlnet.partition_lines(to_network(description), start[None], end[None], **options).parts[0]
+
+
+def assert_equals_exact(description, start, end, seed):
+    part = partition_of(description, start, end)
+    t, flips = exact_line.partition(description, start, end)
+    assert len(part.t) == len(t), seed
+    assert max(abs(float(a) - b) for a, b in zip(t, part.t, strict=True)) <= AGREE, seed
+    assert flips_of(part) == flips, seed
+    assert np.array_equal(part.states(), np.asarray(exact_line.states(description, start, end))), seed
+
+
+@pytest.mark.parametrize(("first", "count"), BLOCKS)
+def test_breakpoints_flips_and_states_equal_the_exact_ones(first, count):
+    """Half of the networks and lines are degenerate: duplicate neurons, zero rows, lines along zero sets, many ties."""
+    for seed in range(first, first + count):
+        rng = np.random.default_rng(seed)
+        degenerate = seed % 2 == 1
+        description = live(random_network(rng, degenerate=degenerate))
+        start, end = random_line(rng, description, degenerate)
+        assert_equals_exact(description, start, end, seed)
+
+
+def test_averages_over_thirds_do_not_split_breakpoints():
+    """1/3 has several spellings in float64; ties behind an average over three entries must stay one breakpoint."""
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        description = live(random_network(rng, degenerate=seed % 2 == 1, thirds=True))
+        start, end = random_line(rng, description, seed % 2 == 1)
+        assert_equals_exact(description, start, end, seed)
+
+
+@pytest.mark.parametrize(("first", "count"), BLOCKS)
+def test_a_dense_method_finds_the_same_breakpoints_on_generic_networks(first, count):
+    for seed in range(first, first + count):
+        rng = np.random.default_rng(seed)
+        description = live(random_network(rng, degenerate=False, generic=True, depth=(1, 5), width=(1, 12)))
+        size = int(np.prod(description[0]["shape"]))
+        start, end = rng.standard_normal((2, size)) * 2.0
+        part = partition_of(description, start, end)
+        t, flips = dense_line.partition(description, start, end)
+        assert len(part.t) == len(t), seed
+        assert np.abs(part.t - t).max() <= 1e-9, seed
+        assert flips_of(part) == [[(int(k), int(s)) for k, s in f] for f in flips], seed
+
+
+RELU = [{"kind": "relu", "inputs": [0]}]
+CLIP = [{"kind": "clip", "inputs": [0], "lower": -1.0, "upper": 1.0}]
+POOL = {"kind": "max_pool", "kernel": (1, 2), "stride": (1, 2), "padding": (0, 1, 0, 1)}
+CLOSED_FORMS = [
+    ("relu", (2,), RELU, (-1, 3), (3, -1), [0, 1 / 4, 3 / 4, 1]),
+    ("relu_thirds", (2,), RELU, (-0.5, 1), (1, -0.5), [0, 1 / 3, 2 / 3, 1]),
+    ("hardtanh", (2,), CLIP, (-2, 0.5), (2, -0.5), [0, 1 / 4, 3 / 4, 1]),
+    ("pool", (1, 1, 4), [{**POOL, "inputs": [0]}], (1, 2, 1, 3), (1, 2, 5, 3), [0, 1 / 4, 1]),
+    ("relu_pool", (1, 1, 4), [*RELU, {**POOL, "inputs": [1]}], (-1, 2, 1, 3), (1, 2, 5, 3), [0, 1 / 4, 1 / 2, 1]),
+    (
+        "relu_pool_missed_by_fusion",
+        (1, 1, 2),
+        [*RELU, {"kind": "max_pool", "inputs": [1], "kernel": (1, 2), "stride": (1, 2), "padding": (0, 0, 0, 0)}],
+        (1, -2),
+        (-2, 1),
+        [0, 1 / 3, 2 / 3, 1],
+    ),
+]
+
+
+@pytest.mark.parametrize("case", CLOSED_FORMS, ids=[c[0] for c in CLOSED_FORMS])
+def test_closed_forms_are_reproduced(case):
+    _, shape, nodes, start, end, wanted = case
+    description = [{"kind": "input", "inputs": [], "shape": shape}, *nodes]
+    part = partition_of(description, np.array(start, float), np.array(end, float))
+    assert part.t == pytest.approx(wanted, abs=1e-15)
+
+
+def test_a_neuron_that_touches_its_threshold_and_turns_back_does_not_flip():
+    """|t - 1/3| - 0 touches zero at a t that float64 can't hold; a rounding error there is no pair of crossings."""
+    description = [
+        {"kind": "input", "inputs": [], "shape": (1,)},
+        {"kind": "leaky_relu", "inputs": [0], "slope": np.array(-1.0)},
+        {"kind": "relu", "inputs": [1]},
+    ]
+    part = partition_of(description, np.array([-1.0]), np.array([2.0]))
+    assert flips_of(part) == [[], [(0, 1)], []]
+
+
+def test_a_tie_of_many_neurons_is_one_breakpoint_with_many_flips():
+    weight = np.arange(1.0, 41.0)[:, None] * np.array([[3.0]])
+    description = [
+        {"kind": "input", "inputs": [], "shape": (1,)},
+        {"kind": "linear", "inputs": [0], "weight": weight, "bias": -np.arange(1.0, 41.0)},
+        {"kind": "relu", "inputs": [1]},
+    ]
+    part = partition_of(description, np.array([0.0]), np.array([1.0]))
+    assert part.t == pytest.approx([0.0, 1.0 / 3.0, 1.0], abs=1e-15)
+    assert [k for k, _ in flips_of(part)[1]] == list(range(40))

@@ -1,0 +1,94 @@
+"""Plots: what is drawn is what was computed, no figure is left open, wrong arguments are named."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import pwlnet
+from pwlnet import plot
+from pwlnet.analysis.boundary import class_intervals
+from pwlnet.errors import InputError, ShapeError
+
+pytest.importorskip("matplotlib")
+
+
+@pytest.fixture(scope="module")
+def digit_lines():
+    network = pwlnet.load_network(pwlnet.datasets.digits_network("digits_mlp"))
+    images, _ = pwlnet.datasets.digits_images()
+    return pwlnet.partition_lines(network, images[:5], images[5:10])
+
+
+def axes():
+    from matplotlib.figure import Figure
+
+    return Figure().add_subplot()
+
+
+def test_polylines_go_through_the_outputs_at_the_breakpoints(digit_lines):
+    part = digit_lines.parts[0]
+    drawn = plot.lines(part, ax=axes())
+    assert len(drawn.outputs) == 10
+    for k, curve in enumerate(drawn.outputs):
+        np.testing.assert_array_equal(curve.get_xdata(), part.t)
+        np.testing.assert_array_equal(curve.get_ydata(), part.outputs()[:, k])
+
+
+def test_each_breakpoint_has_a_tick_and_each_class_interval_its_place_in_the_strip(digit_lines):
+    part = digit_lines.parts[1]
+    drawn = plot.lines(part, ax=axes())
+    ticks = [segment[0, 0] for segment in drawn.breakpoints.get_segments()]
+    np.testing.assert_array_equal(ticks, part.t[1:-1])
+    t, labels = class_intervals(part)
+    assert [bar.get_x() for bar in drawn.classes] == t[:-1].tolist()
+    colours = [drawn.outputs[k].get_color() for k in labels]
+    from matplotlib.colors import to_rgba
+
+    assert [bar.get_facecolor() for bar in drawn.classes] == [to_rgba(c) for c in colours]
+
+
+def test_labels_name_the_outputs(digit_lines):
+    names = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+    drawn = plot.lines(digit_lines.parts[0], labels=names)
+    assert [curve.get_label() for curve in drawn.outputs] == names
+    with pytest.raises(ShapeError, match="labels has 2 entries, but the network has 10 outputs"):
+        plot.lines(digit_lines.parts[0], labels=["a", "b"])
+
+
+def test_the_histogram_counts_every_line_once(digit_lines):
+    bars = plot.segment_histogram(digit_lines)
+    assert sum(bar.get_height() for bar in bars) == len(digit_lines)
+    ax = axes()
+    assert {bar.axes for bar in plot.segment_histogram(digit_lines, ax)} == {ax}
+
+
+def test_the_histogram_of_no_lines_is_refused(digit_lines):
+    nothing = pwlnet.partition_lines(digit_lines.network, np.zeros((0, 64)), np.zeros((0, 64)))
+    with pytest.raises(InputError, match="lines holds no lines"):
+        plot.segment_histogram(nothing)
+
+
+def test_images_are_those_of_the_line(digit_lines):
+    part = digit_lines.parts[0]
+    first, middle, last = plot.line_images(part, [axes() for _ in range(3)])
+    np.testing.assert_array_equal(first.get_array(), part.start.reshape(8, 8))
+    np.testing.assert_array_equal(last.get_array(), part.end.reshape(8, 8))
+    np.testing.assert_allclose(middle.get_array(), (part.start + part.end).reshape(8, 8) / 2)
+    with pytest.raises(ShapeError, match=r"image_shape is \(3, 8, 8\), but 64 inputs are to be drawn"):
+        plot.line_images(part, [axes()], image_shape=(3, 8, 8))
+
+
+def test_figures_are_made_without_pyplot(tmp_path):
+    code = (
+        "import sys, pwlnet\n"
+        "network = pwlnet.load_network(pwlnet.datasets.digits_network('digits_mlp'))\n"
+        "images, _ = pwlnet.datasets.digits_images()\n"
+        "part = pwlnet.partition_lines(network, images[:1], images[1:2]).parts[0]\n"
+        "pwlnet.plot.line_figure([part, part], titles=['a', 'b'], n_images=3).savefig(sys.argv[1])\n"
+        "assert 'matplotlib.pyplot' not in sys.modules\n"
+    )
+    path = tmp_path / "figure.png"
+    subprocess.run([sys.executable, "-c", code, path], check=True)
+    assert path.read_bytes().startswith(b"\x89PNG")
