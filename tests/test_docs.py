@@ -3,10 +3,12 @@
 import doctest
 import importlib
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 
+from pwlnet import cli
 from pwlnet.convert import onnx_ops
 from pwlnet.store.format_page import format_page
 
@@ -25,6 +27,14 @@ def test_the_example_of_the_readme_runs(capsys):
     (example,) = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
     exec(compile(example, str(README), "exec"), {})
     assert len(capsys.readouterr().out.splitlines()) >= 4
+
+
+def test_the_commands_of_the_readme_run(tmp_path, monkeypatch):
+    (tmp_path / "data").symlink_to(ROOT / "data")
+    monkeypatch.chdir(tmp_path)
+    commands = re.findall(r"^    pwlnet (.*?)(?:  +#.*)?$", README.read_text(), re.MULTILINE)
+    assert [cli.main(shlex.split(command)) for command in commands] == [0] * len(commands)
+    assert {"lines.h5", "network.h5"} <= {path.name for path in tmp_path.iterdir()}
 
 
 @pytest.mark.parametrize("path", WITH_EXAMPLES, ids=dotted)

@@ -47,11 +47,13 @@ class ColdStart:
         if cache == "empty" and SKIP_SLOW:
             raise NotImplementedError("compiling is slow, and ASV_SKIP_SLOW is set")
         self.folder = tempfile.TemporaryDirectory()
+        self.environment = {"NUMBA_CACHE_DIR": self.folder.name} if cache == "empty" else {}
         if cache == "filled":
-            run_python(self.code, NUMBA_CACHE_DIR=self.folder.name)
+            run_python(self.code)
 
     def teardown(self, cache):
-        self.folder.cleanup()
+        if hasattr(self, "folder"):
+            self.folder.cleanup()
 
     def time_first_partition(self, cache):
-        run_python(self.code, NUMBA_CACHE_DIR=self.folder.name)
+        run_python(self.code, **self.environment)

@@ -128,9 +128,8 @@ class _Lowering:
     def bijective(self, view, name):
         """The view as one that covers each entry of its op exactly once."""
         index = view.index.ravel()
-        if index.size == self.ops[view.op].size and (index >= 0).all():
-            if np.bincount(index, minlength=index.size).max(initial=1) == 1:
-                return view
+        if index.size == self.ops[view.op].size and np.array_equal(np.sort(index), np.arange(index.size)):
+            return view
         shape = _image_shape(view.index.shape)
         return self.gathered(view, shape, _canonical(shape), name)
 
@@ -213,31 +212,28 @@ class _Lowering:
         attributes[ir.PAD_LEFT] += int(columns)
         shape = node.shape[-3:]
         bias = np.asarray(a["bias"], np.float64)
-        op = self.emit(
-            ir.CONV2D, node, (operand,), shape, attributes=attributes, weights=stored.ravel(), biases=bias
-        )
+        op = self.emit(ir.CONV2D, node, (operand,), shape, attributes=attributes, weights=stored.ravel(), biases=bias)
         return _View(op, _canonical(shape).reshape(node.shape))
 
     def avg_pool(self, node, view):
         a = node.attributes
-        operand = self.stored(view, view.index.shape[-3:], node.name).op
-        attributes = _window(a["kernel"], a["stride"], a["padding"])
-        attributes |= {ir.COUNT_PAD: int(a["count_pad"]), ir.DIVISOR: a["divisor"]}
-        shape = node.shape[-3:]
-        op = self.emit(ir.AVG_POOL, node, (operand,), shape, attributes=attributes)
-        return _View(op, _canonical(shape).reshape(node.shape))
+        counted = {ir.COUNT_PAD: int(a["count_pad"]), ir.DIVISOR: a["divisor"]}
+        return self._pool(ir.AVG_POOL, node, view, _window(a["kernel"], a["stride"], a["padding"]) | counted)
 
     def max_pool(self, node, view):
         a = node.attributes
-        operand = self.stored(view, view.index.shape[-3:], node.name).op
         attributes = _window(a["kernel"], a["stride"], a["padding"], a["dilation"])
-        shape = node.shape[-3:]
-        if not windows_meet_input(self.ops[operand].shape, shape, attributes):
+        if not windows_meet_input(view.index.shape[-3:], node.shape[-3:], attributes):
             raise ConversionError(
                 f"node {node.name!r} has a window that lies in the padding, so its maximum is undefined; reduce its "
                 "padding or dilation"
             )
-        op = self.emit(ir.MAX_POOL, node, (operand,), shape, attributes=attributes)
+        return self._pool(ir.MAX_POOL, node, view, attributes)
+
+    def _pool(self, code, node, view, attributes):
+        operand = self.stored(view, view.index.shape[-3:], node.name).op
+        shape = node.shape[-3:]
+        op = self.emit(code, node, (operand,), shape, attributes=attributes)
         return _View(op, _canonical(shape).reshape(node.shape))
 
     def scale_shift(self, node, view):
@@ -255,9 +251,7 @@ class _Lowering:
         shape = self.ops[first.op].shape
         if self.ops[second.op].shape != shape or not np.array_equal(first.index, second.index):
             second = self.gathered(second, shape, first.index, node.name)
-        op = self.emit(
-            ir.ADD, node, (first.op, second.op), shape, coefficients=tuple(node.attributes["coefficients"])
-        )
+        op = self.emit(ir.ADD, node, (first.op, second.op), shape, coefficients=tuple(node.attributes["coefficients"]))
         return _View(op, first.index)
 
     def concat(self, node, *views):
@@ -305,10 +299,7 @@ class _Lowering:
 def _window(kernel, stride=(1, 1), padding=(0, 0, 0, 0), dilation=(1, 1), groups=1):
     """Attributes of a sliding window as {column: value}."""
     values = (*kernel, *stride, *padding[:2], *dilation, groups)
-    return dict(enumerate(int(v) for v in values)) | {
-        ir.PAD_BOTTOM: int(padding[2]),
-        ir.PAD_RIGHT: int(padding[3]),
-    }
+    return dict(enumerate(int(v) for v in values)) | {ir.PAD_BOTTOM: int(padding[2]), ir.PAD_RIGHT: int(padding[3])}
 
 
 def _pruned(ops, output):

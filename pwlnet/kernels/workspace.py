@@ -20,6 +20,7 @@ from . import program as ir
 
 TILE_DOUBLES = 98304  # gathered rows of one tile: 768 KiB, to stay in a core's second-level cache
 TILE_ROWS = 128  # least height of a tile
+COLUMN_VALUES = 2**21  # most room for gathered weights; larger products multiply all channels
 SPARSE_ROWS = 64  # rows whose active channels are gathered together
 
 # Entries of ``counts``.
@@ -139,5 +140,5 @@ def _tile_values(info, channels):
     for row in info:
         if row[ir.N_WEIGHTS] and row[ir.OP] in (ir.AFFINE, ir.CONV2D):
             c_in = min(int(row[ir.N_WEIGHTS] // row[ir.CHANNELS]), channels)
-            most = max(most, c_in * (int(row[ir.CHANNELS]) + SPARSE_ROWS))
+            most = max(most, min(c_in * (int(row[ir.CHANNELS]) + SPARSE_ROWS), COLUMN_VALUES))
     return most

@@ -13,6 +13,7 @@ from ..tolerances import DEFAULT, Tolerances
 from . import line_check, line_trace
 
 _MEMORY = 2**30
+_SEGMENTS_AT_ONCE = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,18 +194,28 @@ class LinePartition:
 
     def states(self):
         """State of each neuron on each segment: int32[n - 1, K], from the first segment's states and the flips."""
-        first = line_trace.initial_states(self.network, self.start, self.end, self.t, self._lines.tolerances)
-        states = np.repeat(first[None], self.n_segments, axis=0)
-        for k, (neurons, new) in enumerate(self.flips[1:-1], start=1):
-            states[k:, neurons] = new
-        return states
+        return np.concatenate(list(self._state_blocks()))
+
+    def _state_blocks(self):
+        """States of consecutive segments, a block of rows at a time."""
+        row = line_trace.initial_states(self.network, self.start, self.end, self.t, self._lines.tolerances)
+        flips = self.flips
+        for first in range(0, self.n_segments, _SEGMENTS_AT_ONCE):
+            block = np.empty((min(_SEGMENTS_AT_ONCE, self.n_segments - first), row.size), np.int32)
+            for k in range(len(block)):
+                neurons, new = flips[first + k]
+                row[neurons] = new
+                block[k] = row
+            yield block
 
     def patterns(self):
         """Activation pattern of each segment: ActivationPatterns of n - 1 rows.
 
         Exact up to rounding: the start's pattern and the flips, never a sign read at a breakpoint.
         """
-        return ActivationPatterns.from_states(self.states(), self.network.pattern_layout)
+        layout = self.network.pattern_layout
+        blocks = [ActivationPatterns.from_states(block, layout).packed for block in self._state_blocks()]
+        return ActivationPatterns(np.concatenate(blocks), layout)
 
     def __repr__(self):
         return f"LinePartition({self.n_segments} segments, residual {self.residual:.1e})"

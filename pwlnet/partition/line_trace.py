@@ -14,7 +14,13 @@ from ..kernels import program as ir
 from ..kernels import workspace
 from .line_join import Traced, Window, join_windows
 
-FIRST_IDS = 4096
+FIRST_IDS = 1024
+BYTES = {  # of one entry
+    workspace.FULL_IDS: 8 * (workspace.N_LABELS + 4),
+    workspace.FULL_ROWS: 8,
+    workspace.FULL_VALUES: 8,
+}
+SHARES = {workspace.FULL_IDS: 0.25, workspace.FULL_ROWS: 0.05, workspace.FULL_VALUES: 0.7}  # of the memory
 LEAST_WINDOW = 2.0**-40  # a window that still doesn't fit at this length is given up
 CUT = 0.4813717  # cuts are put off the middle: round fractions are where ties happen
 
@@ -34,26 +40,29 @@ class Tracer:
         self.code = network.code
         self.tolerances = tolerances
         self.memory = memory
-        self.values_per_id = self._values_per_id()
-        self.work = None
-        self.n_ids = 0
-        self._grow()
+        widest = int(self.code.info[:-1, ir.CHANNELS].max())
+        self.sizes = {workspace.FULL_IDS: FIRST_IDS, workspace.FULL_ROWS: 4 * FIRST_IDS, workspace.FULL_VALUES: 64 * widest}
+        self._allocate()
 
-    def _values_per_id(self):
-        """A first guess of row values per breakpoint; only where memory starts, not where it ends."""
-        info = self.code.info[:-1]
-        return 8 * int(info[info[:, ir.ROLE] != ir.SKIPPED, ir.CHANNELS].max(initial=1)) + 64
+    @property
+    def n_ids(self):
+        """Breakpoints that the buffers hold."""
+        return self.sizes[workspace.FULL_IDS]
 
-    def _bytes(self, n_ids):
-        return n_ids * (14 * 8 + 8 * 8 + 8 * self.values_per_id)
+    def _allocate(self):
+        self.work = workspace.make_work(
+            self.code, self.n_ids, self.sizes[workspace.FULL_ROWS], self.sizes[workspace.FULL_VALUES]
+        )
 
-    def _grow(self):
-        """Double the buffers; returns False where the memory limit forbids it."""
-        n_ids = 2 * self.n_ids or FIRST_IDS
-        if self.work is not None and self._bytes(n_ids) > self.memory:
+    def _grow(self, status):
+        """Double the buffer that was full; returns False where its share of the memory forbids it.
+
+        Each buffer has a share of its own, so whether a line is cut doesn't depend on the lines before it.
+        """
+        if 2 * self.sizes[status] * BYTES[status] > SHARES[status] * self.memory:
             return False
-        self.n_ids = n_ids
-        self.work = workspace.make_work(self.code, n_ids, 8 * n_ids, n_ids * self.values_per_id)
+        self.sizes[status] *= 2
+        self._allocate()
         return True
 
     def trace(self, starts, ends, first_line=0):
@@ -66,7 +75,7 @@ class Tracer:
             done, status = self._run(starts, ends, lines, np.zeros(n_lines), np.ones(n_lines), done, top, found)
             if status == kernels.FULL_OUTPUT:
                 found = self.found(n_lines, 2 * len(found.t) + self.n_ids, False, found)
-            elif status != workspace.DONE and not self._grow():
+            elif status != workspace.DONE and not self._grow(status):
                 parts.append((done, self._trace_parts(starts[done], ends[done], first_line + done)))
                 done += 1
         return _spliced(_trimmed(found, top), parts)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import pwlnet
+from pwlnet.kernels import workspace
 from pwlnet.partition import line_trace
 from tests.described import live, to_network
 from tests.reference.random_lines import random_line
@@ -176,6 +177,10 @@ def test_results_do_not_depend_on_threads_or_on_the_other_lines():
         assert np.array_equal(alone.flip_neurons, np.concatenate([n for n, _ in whole.parts[k].flips]))
 
 
+def never_more_ids(patch):
+    patch.setitem(line_trace.BYTES, workspace.FULL_IDS, 2**40)
+
+
 def test_cutting_a_line_for_memory_finds_the_same_breakpoints_and_flips(monkeypatch):
     network = big_network()
     starts, ends = np.random.default_rng(2).standard_normal((2, 5, 64)) * 3
@@ -185,7 +190,7 @@ def test_cutting_a_line_for_memory_finds_the_same_breakpoints_and_flips(monkeypa
     join = line_trace.join_windows
     monkeypatch.setattr(line_trace, "join_windows", lambda windows: cuts.append(len(windows)) or join(windows))
     monkeypatch.setattr(line_trace, "FIRST_IDS", 24)
-    monkeypatch.setattr(line_trace.Tracer, "_bytes", lambda self, n_ids: 2**40)
+    never_more_ids(monkeypatch)
     parts = pwlnet.partition_lines(network, starts, ends)
     assert len(cuts) == 5 and min(cuts) >= 3
     assert np.array_equal(parts.offsets, whole.offsets)
@@ -201,7 +206,7 @@ def test_cutting_a_degenerate_line_for_memory_changes_nothing(monkeypatch):
         whole = pwlnet.partition_lines(network, start[None], end[None])
         with monkeypatch.context() as patch:
             patch.setattr(line_trace, "FIRST_IDS", max(4, int(np.diff(whole.flip_offsets).max(initial=0)) + 2))
-            patch.setattr(line_trace.Tracer, "_bytes", lambda self, n_ids: 2**40)
+            never_more_ids(patch)
             parts = pwlnet.partition_lines(network, start[None], end[None])
         assert parts.t == pytest.approx(whole.t, abs=1e-12), seed
         assert np.array_equal(parts.flip_neurons, whole.flip_neurons), seed
