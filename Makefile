@@ -1,10 +1,10 @@
-# make demo | test | bench | notebooks | lint | clean
+# make demo | test | coverage | bench | notebooks | lint | clean
 #
 # Everything runs in .venv, which the first target makes with the pinned versions of constraints.txt; another run is quick.
 # Needs make, git and a Python >= 3.11 with venv. A particular one: make test PYTHON=/path/to/python3
 
 .DELETE_ON_ERROR:
-.PHONY: demo test bench notebooks lint clean
+.PHONY: demo test coverage bench notebooks lint clean
 unexport PYTHONPATH
 
 BIN := .venv/bin
@@ -21,8 +21,17 @@ demo: .venv/.installed-demo
 test: .venv/.installed-test
 	$(BIN)/python -m pytest
 
+# Lines of the kernels that tests run, with the kernels as Python (a few minutes): tests/counts.py tries fewer random cases.
+# What only compiled kernels run, in kernels/_jit.py, is why not all of 100 % is asked for.
+coverage: .venv/.installed-test
+	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest $(IN_PYTHON) --cov=pwlnet/kernels --cov-report=term-missing --cov-fail-under=98
+
+IN_PYTHON := tests/kernels tests/partition tests/test_evaluate.py tests/test_patterns.py
+
 # Each benchmark once, in this environment: shows that all run, and rough times. Nothing is kept; CONTRIBUTING.md tells how
-# to compare two commits. asv wants to know the machine once, in the home folder.
+# to compare two commits. asv wants to know the machine once, in the home folder. With the slow ones: make bench ASV_SKIP_SLOW=0
+ASV_SKIP_SLOW ?= 1
+bench: export ASV_SKIP_SLOW := $(ASV_SKIP_SLOW)
 bench: .venv/.installed-bench
 	@[ -e "$$HOME/.asv-machine.json" ] || (cd asv_benchmarks && ../$(BIN)/asv machine --yes >/dev/null)
 	cd asv_benchmarks && ../$(BIN)/asv run --quick --show-stderr --environment existing:../$(BIN)/python

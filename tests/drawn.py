@@ -2,28 +2,17 @@
 
 import numpy as np
 
-from tests.described import to_network
+from tests.described import live, to_network
 from tests.reference.random_networks import random_network
 
 
 def draw(seed, *, degenerate=False, n_points=3, **options):
-    """Draw a description without unused nodes, its network, and points [B, D]: multiples of 1/4, or normal if generic."""
+    """Draw a description without unused nodes, its network, and points: multiples of 1/4, or normal if generic."""
     rng = np.random.default_rng([seed, degenerate])
-    description = pruned(random_network(rng, degenerate=degenerate, **options))
+    description = live(random_network(rng, degenerate=degenerate, **options))
     size = (n_points, int(np.prod(description[0]["shape"])))
     points = rng.standard_normal(size) if options.get("generic") else rng.integers(-8, 9, size) / 4.0
     return description, to_network(description), points
-
-
-def pruned(description):
-    """The nodes that the last one needs, and the input, renumbered."""
-    needed = {0, len(description) - 1}
-    for k in range(len(description) - 1, 0, -1):
-        if k in needed:
-            needed.update(description[k]["inputs"])
-    order = sorted(needed)
-    number = {old: new for new, old in enumerate(order)}
-    return [{**description[k], "inputs": [number[i] for i in description[k]["inputs"]]} for k in order]
 
 
 def is_dyadic(description):

@@ -103,92 +103,131 @@ CASES = {
     "NaN weight, ONNX": (
         lambda folder: pwlnet.load_network(onnx_file(folder, np.nan)),
         InputError,
-        "initializer 'w' of {folder}/net.onnx has 1 entries that are not finite; a network needs finite weights, check how "
-        "it was trained or saved",
+        "initializer 'w' of {folder}/net.onnx has 1 entries that are not finite; a network needs finite weights, check "
+        "how it was trained or saved",
     ),
     "infinite weight, ONNX": (
         lambda folder: pwlnet.load_network(onnx_file(folder, np.inf)),
         InputError,
-        "initializer 'w' of {folder}/net.onnx has 1 entries that are not finite; a network needs finite weights, check how "
-        "it was trained or saved",
+        "initializer 'w' of {folder}/net.onnx has 1 entries that are not finite; a network needs finite weights, check "
+        "how it was trained or saved",
     ),
     "truncated ONNX": (
         lambda folder: pwlnet.load_network(onnx_file(folder, keep=0.5)),
         ConversionError,
-        '{folder}/net.onnx is not a readable ONNX file (...); check the path, or export it again',
+        "{folder}/net.onnx is not a readable ONNX file (...); check the path, or export it again",
     ),
-    "text named .onnx": (load("net.onnx", "not a network\n" * 9), ConversionError,
-        '{folder}/net.onnx is not a readable ONNX file (...); check the path, or export it again',
+    "text named .onnx": (
+        load("net.onnx", "not a network\n" * 9),
+        ConversionError,
+        "{folder}/net.onnx is not a readable ONNX file (...); check the path, or export it again",
     ),
-    "empty file named .onnx": (load("net.onnx", ""), ConversionError,
+    "empty file named .onnx": (
+        load("net.onnx", ""),
+        ConversionError,
         "{folder}/net.onnx is not a readable ONNX file (it is empty or damaged, without a graph); check the "
         "path, or export it again",
     ),
-    ".nnet with a row missing": (load("net.nnet", "\n".join(NNET[:-1])), ConversionError,
+    ".nnet with a row missing": (
+        load("net.nnet", "\n".join(NNET[:-1])),
+        ConversionError,
         "{folder}/net.nnet ends at line 8 after 1 rows of weights and biases; layer sizes (2, 1) need 2, so "
         "the file is cut off or damaged",
     ),
-    ".nnet with NaN": (load("net.nnet", "\n".join(NNET).replace("2.0", "nan")), InputError,
-        "line 8 of {folder}/net.nnet holds a number that is not finite; a network needs finite weights, check"
-        " the file",
+    ".nnet with NaN": (
+        load("net.nnet", "\n".join(NNET).replace("2.0", "nan")),
+        InputError,
+        "line 8 of {folder}/net.nnet holds a number that is not finite; a network needs finite weights, check the file",
     ),
-    "missing file": (load("net.onnx"), ConversionError,
-        "{folder}/net.onnx is not a file; give the path of a network file (.onnx, .nnet, .eran, .tf, .h5, "
-        ".hdf5)",
+    "missing file": (
+        load("net.onnx"),
+        ConversionError,
+        "{folder}/net.onnx is not a file; give the path of a network file (.onnx, .nnet, .eran, .tf, .h5, .hdf5)",
     ),
-    "unknown suffix": (load("net.pkl", "x"), ConversionError,
+    "unknown suffix": (
+        load("net.pkl", "x"),
+        ConversionError,
         "{folder}/net.pkl has the suffix '.pkl', which is no known kind of network file; rename it to one of "
         ".onnx, .nnet, .eran, .tf, .h5, .hdf5",
     ),
-    "wrong input_shape, torch": (lambda folder: pwlnet.from_torch(nn.Linear(2, 1), (3,)), ConversionError,
-        "node 'linear' has weight of shape (1, 2), but its input has shape (1, 3); the weight must be "
-        "[outputs, 3]",
+    "wrong input_shape, torch": (
+        lambda folder: pwlnet.from_torch(nn.Linear(2, 1), (3,)),
+        ConversionError,
+        "node 'linear' has weight of shape (1, 2), but its input has shape (1, 3); the weight must be [outputs, 3]",
     ),
     # Points.
-    "NaN input": (forward([[0.0, np.nan]]), InputError,
-        'X has 1 rows with NaN or infinite entries, the first is row 0; remove them',
+    "NaN input": (
+        forward([[0.0, np.nan]]),
+        InputError,
+        "X has 1 rows with NaN or infinite entries, the first is row 0; remove them",
     ),
-    "infinite input": (forward([[0.0, 1.0], [np.inf, 0.0]]), InputError,
-        'X has 1 rows with NaN or infinite entries, the first is row 1; remove them',
+    "infinite input": (
+        forward([[0.0, 1.0], [np.inf, 0.0]]),
+        InputError,
+        "X has 1 rows with NaN or infinite entries, the first is row 1; remove them",
     ),
-    "input of a wrong shape": (forward(np.zeros((4, 3))), ShapeError,
-        'X has shape (4, 3), but the network takes 2 inputs; give (rows, 2)',
+    "input of a wrong shape": (
+        forward(np.zeros((4, 3))),
+        ShapeError,
+        "X has shape (4, 3), but the network takes 2 inputs; give (rows, 2)",
     ),
-    "complex input": (forward(np.zeros((4, 2), complex)), InputError,
-        'X has dtype complex128; real numbers are needed, convert it to float64',
+    "complex input": (
+        forward(np.zeros((4, 2), complex)),
+        InputError,
+        "X has dtype complex128; real numbers are needed, convert it to float64",
     ),
-    "no threads": (forward(np.zeros((4, 2)), threads=0), InputError,
-        'threads is 0; a positive whole number is needed, or None for all processors',
+    "no threads": (
+        forward(np.zeros((4, 2)), threads=0),
+        InputError,
+        "threads is 0; a positive whole number is needed, or None for all processors",
     ),
     # Lines.
-    "NaN in a line": (lines([[0.0, np.nan]], [[1.0, 1.0]]), InputError,
-        'starts has 1 rows with NaN or infinite entries, the first is row 0; remove them',
+    "NaN in a line": (
+        lines([[0.0, np.nan]], [[1.0, 1.0]]),
+        InputError,
+        "starts has 1 rows with NaN or infinite entries, the first is row 0; remove them",
     ),
-    "infinite line": (lines([[0.0, 0.0]], [[1.0, np.inf]]), InputError,
-        'ends has 1 rows with NaN or infinite entries, the first is row 0; remove them',
+    "infinite line": (
+        lines([[0.0, 0.0]], [[1.0, np.inf]]),
+        InputError,
+        "ends has 1 rows with NaN or infinite entries, the first is row 0; remove them",
     ),
-    "line of a wrong shape": (lines(np.zeros((8, 3)), np.ones((8, 3))), ShapeError,
-        'starts has shape (8, 3), but the network takes 2 inputs; give (rows, 2)',
+    "line of a wrong shape": (
+        lines(np.zeros((8, 3)), np.ones((8, 3))),
+        ShapeError,
+        "starts has shape (8, 3), but the network takes 2 inputs; give (rows, 2)",
     ),
-    "starts without their ends": (lines(np.zeros((3, 2)), np.ones((2, 2))), ShapeError,
-        'starts has 3 rows, but ends has 2; give one end for each start',
+    "starts without their ends": (
+        lines(np.zeros((3, 2)), np.ones((2, 2))),
+        ShapeError,
+        "starts has 3 rows, but ends has 2; give one end for each start",
     ),
-    "too many segments": (lines([-9.0, -9.0], [9.0, 9.0], max_segments=1), CapacityError,
-        'line 0 has 4 segments, more than max_segments=1; raise the limit or shorten the line',
+    "too many segments": (
+        lines([-9.0, -9.0], [9.0, 9.0], max_segments=1),
+        CapacityError,
+        "line 0 has 4 segments, more than max_segments=1; raise the limit or shorten the line",
     ),
-    "max_segments=0": (lines([0.0, 0.0], [1.0, 1.0], max_segments=0), InputError,
-        'max_segments is 0; at least 1 is needed, or None for no limit',
+    "max_segments=0": (
+        lines([0.0, 0.0], [1.0, 1.0], max_segments=0),
+        InputError,
+        "max_segments is 0; at least 1 is needed, or None for no limit",
     ),
     # Files to write, and to read back.
-    "folder that is a file": (save_below_a_file, StoreError,
+    "folder that is a file": (
+        save_below_a_file,
+        StoreError,
         "{folder}/file/net.h5 can't be written (Not a directory); nothing was left there, free space or "
         "choose another folder",
     ),
-    "HDF5 cut in half": (lambda folder: store.load_lines(cut_store(folder)), StoreError,
-        '{folder}/lines.h5 is cut off after {size} bytes; restore a copy or compute it again',
+    "HDF5 cut in half": (
+        lambda folder: store.load_lines(cut_store(folder)),
+        StoreError,
+        "{folder}/lines.h5 is cut off after {size} bytes; restore a copy or compute it again",
     ),
-    "network of HDF5 cut in half": (lambda folder: pwlnet.load_network(cut_store(folder)), StoreError,
-        '{folder}/lines.h5 is cut off after {size} bytes; restore a copy or compute it again',
+    "network of HDF5 cut in half": (
+        lambda folder: pwlnet.load_network(cut_store(folder)),
+        StoreError,
+        "{folder}/lines.h5 is cut off after {size} bytes; restore a copy or compute it again",
     ),
 }
 
@@ -212,8 +251,8 @@ def test_a_read_only_folder_and_a_full_disk_get_one_sentence_and_no_file(tmp_pat
         with pytest.raises(StoreError) as caught:
             network().save(tmp_path / "net.h5")
         assert str(caught.value) == (
-            f"{tmp_path}/net.h5 can't be written ({os.strerror(number)}); nothing was left there, free space or choose "
-            "another folder"
+            f"{tmp_path}/net.h5 can't be written ({os.strerror(number)}); nothing was left there, free space or "
+            "choose another folder"
         )
         assert not list(tmp_path.iterdir())
 
@@ -226,8 +265,8 @@ def test_a_really_full_disk_gets_one_sentence_and_no_file(tmp_path):
         with pytest.raises(StoreError) as caught:
             network(size=2000).save(tmp_path / "net.h5")
         assert str(caught.value) == (
-            f"{tmp_path}/net.h5 can't be written (No space left on device); nothing was left there, free space or choose "
-            "another folder"
+            f"{tmp_path}/net.h5 can't be written (No space left on device); nothing was left there, free space or "
+            "choose another folder"
         )
         assert not list(tmp_path.iterdir())
     finally:

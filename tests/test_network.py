@@ -220,25 +220,46 @@ EPSILON = 2.0**-16  # ONNX holds it in float32, so 1e-5 would become another num
 MODULES = {
     "fully connected": (nn.Sequential(nn.Linear(6, 9), nn.ReLU(), nn.Linear(9, 5), nn.ReLU(), nn.Linear(5, 3)), (6,)),
     "convolutions": (
-        nn.Sequential(nn.Conv2d(2, 3, 3, stride=2, padding=1), nn.ReLU(), nn.Conv2d(3, 4, 2), nn.LeakyReLU(0.125),
-                      nn.Flatten(), nn.Linear(36, 5), nn.ReLU(), nn.Linear(5, 2)),
+        nn.Sequential(
+            nn.Conv2d(2, 3, 3, stride=2, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(3, 4, 2),
+            nn.LeakyReLU(0.125),
+            nn.Flatten(),
+            nn.Linear(36, 5),
+            nn.ReLU(),
+            nn.Linear(5, 2),
+        ),
         (2, 8, 8),
     ),
     "pools and clips": (
-        nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU6(), nn.MaxPool2d(2), nn.Conv2d(3, 2, 2), nn.Hardtanh(), nn.AvgPool2d(2),
-                      nn.Flatten(), nn.Linear(2, 2)),
+        nn.Sequential(
+            nn.Conv2d(1, 3, 3),
+            nn.ReLU6(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(3, 2, 2),
+            nn.Hardtanh(),
+            nn.AvgPool2d(2),
+            nn.Flatten(),
+            nn.Linear(2, 2),
+        ),
         (1, 8, 8),
     ),
     "BatchNorm after Linear": (
-        nn.Sequential(nn.Linear(6, 9), nn.BatchNorm1d(9, eps=EPSILON), nn.ReLU(), nn.Linear(9, 3)), (6,)
+        nn.Sequential(nn.Linear(6, 9), nn.BatchNorm1d(9, eps=EPSILON), nn.ReLU(), nn.Linear(9, 3)),
+        (6,),
     ),
     "BatchNorm before ReLU and before Linear": (
-        nn.Sequential(nn.BatchNorm1d(6, eps=EPSILON), nn.Linear(6, 9), nn.ReLU(), nn.BatchNorm1d(9, eps=EPSILON), nn.Linear(9, 3)), (6,)
+        nn.Sequential(
+            nn.BatchNorm1d(6, eps=EPSILON), nn.Linear(6, 9), nn.ReLU(), nn.BatchNorm1d(9, eps=EPSILON), nn.Linear(9, 3)
+        ),
+        (6,),
     ),
     "BatchNorm after Conv2d": (
-        nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3, eps=EPSILON), nn.ReLU(), nn.Flatten(), nn.Linear(48, 2)), (2, 6, 6)
+        nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3, eps=EPSILON), nn.ReLU(), nn.Flatten(), nn.Linear(48, 2)),
+        (2, 6, 6),
     ),
-}  # fmt: skip
+}
 
 
 def export(module, shape, path, exporter):

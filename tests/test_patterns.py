@@ -189,7 +189,9 @@ def test_a_network_without_neurons_has_one_pattern():
 
 def test_patterns_are_immutable(layout):
     patterns = ActivationPatterns.from_states(random_states(2), layout)
-    with pytest.raises(AttributeError, match=r"^ActivationPatterns are immutable, 'packed' can't be set; build new ones"):
+    with pytest.raises(
+        AttributeError, match=r"^ActivationPatterns are immutable, 'packed' can't be set; build new ones"
+    ):
         patterns.packed = None
     with pytest.raises(ValueError, match="read-only"):
         patterns.packed[0, 0] = 1
@@ -229,6 +231,7 @@ def test_states_that_a_neuron_does_not_have_are_refused(bad, least, most):
 def test_windows_of_more_taps_than_a_field_holds_are_refused():
     graph = Graph((1, 257, 257), batched=False)
     graph.output = graph.max_pool(graph.input, 257, name="pool")
+    network = lower(graph)
     message = "^a MaxPool window has 66049 taps, but patterns hold at most 65536 states per neuron; pool in two steps$"
     with pytest.raises(CapacityError, match=message):
-        lower(graph).patterns(np.zeros(257 * 257))
+        _ = network.pattern_layout

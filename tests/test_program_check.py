@@ -51,7 +51,10 @@ def gather_program():
 
 
 BROKEN = {
-    "weights in float32": ({"weights": TOY.program.weights.astype(np.float32)}, "weights has dtype float32; float64 is"),
+    "weights in float32": (
+        {"weights": TOY.program.weights.astype(np.float32)},
+        "weights has dtype float32; float64 is",
+    ),
     "offsets in int32": ({"bias_offsets": TOY.program.bias_offsets.astype(np.int32)}, "bias_offsets has dtype int32"),
     "shapes of two columns": ({"shapes": TOY.program.shapes[:, :2]}, "shapes has shape"),
     "attributes of another op count": ({"attributes": TOY.program.attributes[1:]}, "attributes has shape"),
@@ -75,7 +78,10 @@ BROKEN = {
     "an unknown op code": (changed("op", 2, 99), "(code 99) has an op code that doesn't exist"),
     "a negative op code": (changed("op", 2, -1), "(code -1) has an op code that doesn't exist"),
     "a second input": (changed("op", 2, ir.INPUT), "(Input) has an op code that doesn't exist or stands in the wrong"),
-    "an op that reads itself": (changed("operands", 1, 2), "(LeakyRelu) reads ops [2], which is not a topological order"),
+    "an op that reads itself": (
+        changed("operands", 1, 2),
+        "(LeakyRelu) reads ops [2], which is not a topological order",
+    ),
     "an op that reads nothing there is": (changed("operands", 1, -1), "reads ops [-1]"),
     "a shape of no entries": (changed("shapes", (2, 1), 0), "has shape [4, 0, 6], which doesn't fit its place"),
     "a shape of another size": (changed("shapes", (2, 0), 5), "has shape [5, 6, 6], which doesn't fit its place"),
@@ -83,14 +89,29 @@ BROKEN = {
     "a clip that is empty": (changed("coefficients", at("Clip", 0), 2.0), "(Clip) clips to [2.0, 1.0], which is empty"),
     "a clip to NaN": (changed("coefficients", at("Clip", 1), np.nan), "(Clip) clips to [-1.0, nan], which is empty"),
     "a sum with NaN": (changed("coefficients", at("Add", 1), np.nan), "(Add) has coefficients 1.0 and nan"),
-    "a kernel of no rows": (changed("attributes", at("MaxPool", ir.KERNEL_H), 0), "(MaxPool) has a window with attributes"),
+    "a kernel of no rows": (
+        changed("attributes", at("MaxPool", ir.KERNEL_H), 0),
+        "(MaxPool) has a window with attributes",
+    ),
     "a stride of 0": (changed("attributes", at("AvgPool", ir.STRIDE_W), 0), "(AvgPool) has a window with attributes"),
-    "a negative padding": (changed("attributes", at("Conv2d", ir.PAD_TOP), -1), "(Conv2d) has a window with attributes"),
-    "a convolution of other taps": (changed("attributes", at("Conv2d", ir.KERNEL_W), 2), "(Conv2d) has (72, 4, 0) weights"),
+    "a negative padding": (
+        changed("attributes", at("Conv2d", ir.PAD_TOP), -1),
+        "(Conv2d) has a window with attributes",
+    ),
+    "a convolution of other taps": (
+        changed("attributes", at("Conv2d", ir.KERNEL_W), 2),
+        "(Conv2d) has (72, 4, 0) weights",
+    ),
     "groups that do not divide": (changed("attributes", at("MaxPool", ir.GROUPS), 0), "(MaxPool) has a window with"),
-    "a pool in the padding": (changed("attributes", at("MaxPool", ir.PAD_TOP), 9), "(MaxPool) has a window that lies in"),
-    "an average of padding": (changed("attributes", at("AvgPool", ir.PAD_LEFT), 9), "(AvgPool) has a window that lies in"),
-}  # fmt: skip
+    "a pool in the padding": (
+        changed("attributes", at("MaxPool", ir.PAD_TOP), 9),
+        "(MaxPool) has a window that lies in",
+    ),
+    "an average of padding": (
+        changed("attributes", at("AvgPool", ir.PAD_LEFT), 9),
+        "(AvgPool) has a window that lies in",
+    ),
+}
 
 
 @pytest.mark.parametrize("name", BROKEN)
@@ -99,7 +120,9 @@ def test_a_broken_array_is_refused_in_one_sentence(name):
     with pytest.raises(InputError) as caught:
         Network(TOY.program._replace(**changes), input_shape=TOY.input_shape)
     assert message in str(caught.value)
-    assert str(caught.value).endswith((", convert the source again", "; convert the source again", ", check the source"))
+    assert str(caught.value).endswith(
+        (", convert the source again", "; convert the source again", ", check the source")
+    )
     assert "\n" not in str(caught.value)
 
 
@@ -133,7 +156,9 @@ def test_a_concatenation_of_other_channels_is_refused():
     operands = TOY.program.operands.copy()
     first = TOY.program.operand_offsets[OPS["Concat"]]
     operands[first] = OPS["Add"]
-    with pytest.raises(InputError, match=r"\(Concat\) has shape \[8, 3, 3\], but joins shapes \[\[4, 6, 6\], \[4, 3, 3\]"):
+    with pytest.raises(
+        InputError, match=r"\(Concat\) has shape \[8, 3, 3\], but joins shapes \[\[4, 6, 6\], \[4, 3, 3\]"
+    ):
         check_program(TOY.program._replace(operands=operands))
 
 

@@ -49,7 +49,8 @@ def test_the_nnet_and_the_onnx_form_of_an_acas_network_agree(number):
     lower = np.array([0.0, -3.141593, -3.141593, 100.0, 0.0])
     upper = np.array([60760.0, 3.141593, 3.141593, 1200.0, 1200.0])
     raw = np.random.default_rng(0).uniform(lower, upper, (500, 5))
-    mean, size = np.array([19791.091, 0.0, 0.0, 650.0, 600.0]), np.array([60261.0, 6.28318530718, 6.28318530718, 1100.0, 1200.0])
+    mean = np.array([19791.091, 0.0, 0.0, 650.0, 600.0])
+    size = np.array([60261.0, 6.28318530718, 6.28318530718, 1100.0, 1200.0])
     found = (nnet.forward(raw) - 7.5188840201005975) / 373.94992
     wanted = onnx.forward((raw - mean) / size)
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-6)

@@ -143,7 +143,7 @@ def _pool_rows(code, i, x, y, squared):
 
 
 @kernel
-def _concat_rows(code, i, rows, buffer, y):
+def _concat_rows(code, i, rows, filled, buffer, y):
     """Channels of all operands side by side."""
     channels = code.info[i, ir.CHANNELS]
     start = 0
@@ -151,7 +151,7 @@ def _concat_rows(code, i, rows, buffer, y):
         j = operand(code, i, k)
         x = rows_of(code, j, rows, buffer)
         c_in = code.info[j, ir.CHANNELS]
-        for r in range(rows):
+        for r in range(filled):
             for p in range(code.info[i, ir.HEIGHT] * code.info[i, ir.WIDTH]):
                 for c in range(c_in):
                     y[r, p * channels + start + c] = x[r, p * c_in + c]
@@ -169,10 +169,14 @@ def _gather_rows(code, i, x, y):
 
 
 @kernel
-def apply_linear(code, i, rows, buffer, squared):
-    """Linear part of affine op i on all rows; with squared coefficients where ``squared`` (variances)."""
-    x = rows_of(code, operand(code, i, 0), rows, buffer)
-    y = rows_of(code, i, rows, buffer)
+def apply_linear(code, i, rows, filled, buffer, squared):
+    """Linear part of affine op i on the first ``filled`` rows; with squared coefficients where ``squared`` (variances).
+
+    Fully connected products take all rows, so that their height is fixed.
+    """
+    all_x = rows_of(code, operand(code, i, 0), rows, buffer)
+    all_y = rows_of(code, i, rows, buffer)
+    x, y = all_x[:filled], all_y[:filled]
     kind = code.info[i, ir.OP]
     if kind == ir.AFFINE:
         w = weights_of(code, i).reshape(x.shape[1], y.shape[1])
@@ -186,7 +190,7 @@ def apply_linear(code, i, rows, buffer, squared):
         _pool_rows(code, i, x, y, squared)
     elif kind == ir.SCALE:
         w = weights_of(code, i)
-        for r in range(rows):
+        for r in range(filled):
             for k in range(0, y.shape[1], w.shape[0]):
                 for c in range(w.shape[0]):
                     y[r, k + c] = x[r, k + c] * (w[c] * w[c] if squared else w[c])
@@ -195,11 +199,11 @@ def apply_linear(code, i, rows, buffer, squared):
         f1, f2 = code.numbers[code.info[i, ir.COEFFICIENTS] + 0], code.numbers[code.info[i, ir.COEFFICIENTS] + 1]
         if squared:
             f1, f2 = f1 * f1, f2 * f2
-        for r in range(rows):
+        for r in range(filled):
             for k in range(y.shape[1]):
                 y[r, k] = f1 * x[r, k] + f2 * x2[r, k]
     elif kind == ir.CONCAT:
-        _concat_rows(code, i, rows, buffer, y)
+        _concat_rows(code, i, rows, filled, buffer, y)
     elif kind == ir.GATHER:
         _gather_rows(code, i, x, y)
 

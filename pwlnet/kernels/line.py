@@ -28,7 +28,11 @@ from .workspace import (
     N_BIRTHS,
     N_FLIPS,
     N_IDS,
+    NEXT_OP,
     ROWS,
+    SAVED_FLIPS,
+    SAVED_ROW,
+    SAVED_VALUE,
     SORTED_IDS,
     START,
     STATUS,
@@ -92,21 +96,32 @@ def _store_position(code, work, i, p):
 
 @kernel
 def trace_window(code, work, start, end, t0, t1, rounding, ambiguous):
-    """Find breakpoints and flips of one window; returns the status. Results stay in the work buffers."""
-    _start_window(code, work, start, end, t0, t1 - t0)
-    for i in range(1, n_ops(code)):
+    """Find breakpoints and flips of one window; returns the status. Results stay in the work buffers.
+
+    Called again after a buffer was full and has been enlarged, it goes on with the op at hand.
+    """
+    counts = work.counts
+    if counts[NEXT_OP] == 0:
+        _start_window(code, work, start, end, t0, t1 - t0)
+        counts[NEXT_OP] = 1
+    else:
+        counts[TOP_ROW], counts[TOP_VALUE] = counts[SAVED_ROW], counts[SAVED_VALUE]
+        counts[N_FLIPS], counts[STATUS] = counts[SAVED_FLIPS], DONE
+    for i in range(counts[NEXT_OP], n_ops(code)):
         role = code.info[i, ir.ROLE]
         if role == ir.SKIPPED:
             continue
         if role == ir.STORED or role == ir.FUSED:
-            apply_linear(code, i, 2, work.sweep[START], False)
+            apply_linear(code, i, 2, 2, work.sweep[START], False)
             add_constant(code, i, 1, 2, work.sweep[START])
             affine_errors(code, i, work.sweep[VARIANCE])
         if role == ir.FUSED:
             continue
         work.bases[ROWS, i], work.bases[VALUES, i] = work.counts[TOP_ROW], work.counts[TOP_VALUE]
-        work.counts[N_BIRTHS] = 0
-        known, first_flip = work.counts[N_IDS], work.counts[N_FLIPS]
+        counts[N_BIRTHS] = 0
+        known, first_flip = counts[N_IDS], counts[N_FLIPS]
+        counts[NEXT_OP], counts[SAVED_FLIPS] = i, first_flip
+        counts[SAVED_ROW], counts[SAVED_VALUE] = counts[TOP_ROW], counts[TOP_VALUE]
         pointer = code.info[i, ir.POINTER]
         for p in range(code.info[i, ir.HEIGHT] * code.info[i, ir.WIDTH]):
             if role == ir.STORED:
@@ -115,13 +130,14 @@ def trace_window(code, work, start, end, t0, t1, rounding, ambiguous):
                 scan_position(code, work, i, p, t0, t1, rounding)
             else:
                 scan_pool(code, work, i, p, t0, t1, rounding)
-            work.pointers[pointer + p + 1] = work.counts[TOP_ROW] - work.bases[ROWS, i]
-            if work.counts[STATUS] != DONE:
-                return work.counts[STATUS]
-        if work.counts[N_BIRTHS] > 0:
+            work.pointers[pointer + p + 1] = counts[TOP_ROW] - work.bases[ROWS, i]
+            if counts[STATUS] != DONE:
+                return counts[STATUS]
+        if counts[N_BIRTHS] > 0:
             settle_births(work, first_flip, ambiguous)
             relabel_rows(code, work, i, known)
         compact(code, work, i)
+    counts[NEXT_OP] = 0
     return np.int64(DONE)
 
 
@@ -172,6 +188,7 @@ def trace_windows(code, work, starts, ends, lines, t0, t1, first, top, rounding,
         n = work.counts[N_FLIPS]
         a, b = top[0], top[1]
         if a + n > found.t.shape[0] or b + n > found.neuron.shape[0] or n > found.keep.shape[0]:
+            work.counts[NEXT_OP], work.counts[SAVED_FLIPS] = n_ops(code), n  # nothing is left to do but to copy
             return q, np.int64(FULL_OUTPUT)
         points, flips = net_flips(
             work_view, found.keep, found.t[a:], found.error[a:], found.counts[a:], found.neuron[b:], found.old[b:], found.new[b:]

@@ -30,7 +30,7 @@ def input_errors(code, start, length, variance):
 @kernel
 def affine_errors(code, i, variance):
     """Errors behind affine op i."""
-    apply_linear(code, i, 2, variance, True)
+    apply_linear(code, i, 2, 2, variance, True)
     b = code.numbers[code.info[i, ir.BIAS] : code.info[i, ir.BIAS] + code.info[i, ir.N_BIASES]]
     e = rows_of(code, i, 2, variance)
     if b.shape[0] == 0 or code.info[i, ir.OP] == ir.GATHER:

@@ -30,18 +30,18 @@ def n_values(code):
 
 
 @kernel
-def run_ops(code, rows, buffer, states):
-    """Fill all ops after the input: buffer float64[T * n_values], states int32[T, K] in source order."""
+def run_ops(code, rows, filled, buffer, states):
+    """Fill the first ``filled`` rows of all ops after the input: buffer float64[T * n_values], states int32[T, K] in source order."""
     scratch = np.empty(n_values(code), np.int32)
     for i in range(1, n_ops(code)):
         if code.info[i, ir.OP] < ir.FIRST_SWITCHING:
-            apply_linear(code, i, rows, buffer, False)
-            add_constant(code, i, rows, rows, buffer)
+            apply_linear(code, i, rows, filled, buffer, False)
+            add_constant(code, i, filled, rows, buffer)
             continue
         x = rows_of(code, operand(code, i, 0), rows, buffer)
         y = rows_of(code, i, rows, buffer)
         lo, hi = code.info[i, ir.NEURON], code.info[i + 1, ir.NEURON]
-        for r in range(rows):
+        for r in range(filled):
             apply_switching(code, i, x[r], y[r], scratch)
             to_source_order(code, i, scratch[: hi - lo], states[r, lo:hi])
 
@@ -66,11 +66,11 @@ def forward(code, points, outputs, preactivations, states):
     states int32[B, K].
     """
     last = n_ops(code) - 1
-    buffer = np.empty(TILE * n_values(code))
+    buffer = np.zeros(TILE * n_values(code))
     tile_states = np.empty((TILE, code.info[-1, ir.NEURON]), np.int32)
     for first in range(0, points.shape[0], TILE):
         filled = load_inputs(code, points, first, TILE, buffer)
-        run_ops(code, TILE, buffer, tile_states)
+        run_ops(code, TILE, filled, buffer, tile_states)
         y = rows_of(code, last, TILE, buffer)
         for r in range(filled):
             if outputs.shape[0] > 0:
@@ -134,7 +134,7 @@ def values_of_states(code, states, point, outputs_out):
     load_inputs(code, point.reshape(1, -1), 0, 1, buffer)
     for i in range(1, last + 1):
         if code.info[i, ir.OP] < ir.FIRST_SWITCHING:
-            apply_linear(code, i, 1, buffer, False)
+            apply_linear(code, i, 1, 1, buffer, False)
             add_constant(code, i, 1, 1, buffer)
             continue
         from_source_order(code, i, states[code.info[i, ir.NEURON] : code.info[i + 1, ir.NEURON]], scratch)

@@ -6,8 +6,8 @@ position, sorted by t: position p owns rows ``pointers[k + p] .. pointers[k + p 
 with their values from ``bases[VALUES, i]`` on, C numbers each. Breakpoints are labels (*ids*) into ``t`` that never change
 meaning; ``ORDER`` sorts them by t and ``RANK`` is its inverse.
 
-Nothing grows inside a kernel: a full buffer sets ``counts[STATUS]``, and the caller makes larger ones and starts the
-window again. Buffers are kept from line to line.
+Nothing grows inside a kernel: a full buffer sets ``counts[STATUS]``, and the caller makes a larger one and calls again,
+which goes on with the op at hand. Buffers are kept from line to line.
 
 Legend: N ops, K neurons, C channels, P positions, M breakpoints.
 """
@@ -31,7 +31,11 @@ N_BIRTHS = 3  # crossings found in the current op
 N_FLIPS = 4  # flips recorded
 STATUS = 5
 AMBIGUOUS = 6  # decisions that came near their rounding bound
-N_COUNTS = 7
+NEXT_OP = 7  # op to go on with in a window that was left because a buffer was full; 0 to start a window
+SAVED_ROW = 8  # TOP_ROW, TOP_VALUE and N_FLIPS before that op
+SAVED_VALUE = 9
+SAVED_FLIPS = 10
+N_COUNTS = 11
 
 # Values of counts[STATUS].
 DONE = 0
@@ -132,6 +136,15 @@ def make_work(code, n_ids, n_rows, n_row_values):
         channels=np.zeros((N_CHANNEL_NUMBERS, 2 * channels)),
         channel_labels=np.zeros((N_CHANNEL_LABELS, 2 * channels), np.int64),
     )
+
+
+def enlarged(work, n_ids, n_rows, n_row_values):
+    """The same buffers with room for more, contents kept."""
+    times, labels = np.empty((4, n_ids)), np.empty((N_LABELS, n_ids), np.int64)
+    times[:, : work.times.shape[1]], labels[:, : work.labels.shape[1]] = work.times, work.labels
+    values, ids = np.empty(n_row_values), np.empty(n_rows, np.int64)
+    values[: len(work.values)], ids[: len(work.ids)] = work.values, work.ids
+    return work._replace(times=times, labels=labels, values=values, ids=ids, marks=np.zeros(n_ids // 64 + 2, np.uint64))
 
 
 def _tile_values(info, channels):

@@ -42,17 +42,12 @@ class Tracer:
         self.memory = memory
         widest = int(self.code.info[:-1, ir.CHANNELS].max())
         self.sizes = {workspace.FULL_IDS: FIRST_IDS, workspace.FULL_ROWS: 4 * FIRST_IDS, workspace.FULL_VALUES: 64 * widest}
-        self._allocate()
+        self.work = workspace.make_work(self.code, *self.sizes.values())
 
     @property
     def n_ids(self):
         """Breakpoints that the buffers hold."""
         return self.sizes[workspace.FULL_IDS]
-
-    def _allocate(self):
-        self.work = workspace.make_work(
-            self.code, self.n_ids, self.sizes[workspace.FULL_ROWS], self.sizes[workspace.FULL_VALUES]
-        )
 
     def _grow(self, status):
         """Double the buffer that was full; returns False where its share of the memory forbids it.
@@ -60,9 +55,10 @@ class Tracer:
         Each buffer has a share of its own, so whether a line is cut doesn't depend on the lines before it.
         """
         if 2 * self.sizes[status] * BYTES[status] > SHARES[status] * self.memory:
+            self.work.counts[workspace.NEXT_OP] = 0  # the window will be cut: start it anew
             return False
         self.sizes[status] *= 2
-        self._allocate()
+        self.work = workspace.enlarged(self.work, *self.sizes.values())
         return True
 
     def trace(self, starts, ends, first_line=0):
@@ -92,11 +88,13 @@ class Tracer:
         waiting, windows = [(CUT, 1.0), (0.0, CUT)], []
         while waiting:
             t0, t1 = waiting.pop()
-            found, top, status = self.found(1, 4 * self.n_ids, True), np.zeros(2, np.int64), kernels.FULL_OUTPUT
-            while status == kernels.FULL_OUTPUT:
+            found, top, status = self.found(1, 4 * self.n_ids, True), np.zeros(2, np.int64), None
+            while status != workspace.DONE:
                 _, status = self._run(starts, ends, one, np.array([t0]), np.array([t1]), 0, top, found)
                 if status == kernels.FULL_OUTPUT:
-                    found = self.found(1, 2 * len(found.t), True)
+                    found = self.found(1, 2 * len(found.t) + self.n_ids, True)
+                elif status != workspace.DONE and not self._grow(status):
+                    break
             if status == workspace.DONE:
                 windows.append(Window(t0, _trimmed(found, top), found.error[: top[0]], found.old[: top[1]],
                                       found.start_states[0], found.end_states[0]))  # fmt: skip

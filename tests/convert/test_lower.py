@@ -1,4 +1,4 @@
-"""Lowering: every kind of node keeps its values, layouts cost nothing, scalings fold, numbers of neurons follow the source."""
+"""Lowering: every kind of node keeps its values, layouts cost nothing, scalings fold, neurons follow the source."""
 
 import numpy as np
 import pytest
@@ -44,7 +44,11 @@ def test_random_chains_of_layouts_and_ops_keep_their_values_and_number_neurons_l
     network = agrees(graph, seed=seed)
     row = rng.standard_normal(24)
     found = every_value(graph, row)
-    z = [found[node.inputs[0]].ravel() for node in graph.nodes if node.kind in SWITCHING - {"max_pool"} and node.name in network.names]
+    z = [
+        found[node.inputs[0]].ravel()
+        for node in graph.nodes
+        if node.kind in SWITCHING - {"max_pool"} and node.name in network.names
+    ]
     flat = np.concatenate([np.empty(0), *z])
     np.testing.assert_allclose(network.preactivations(row)[0], flat, rtol=1e-12, atol=1e-10)
 
@@ -155,11 +159,13 @@ def test_padding_by_another_constant_is_kept():
 
 def test_constants_of_two_values_are_kept_apart():
     graph, rng = image_graph()
-    inner = graph.layout(graph.input, np.pad(graph.input.indices(), ((0, 0), (0, 0), (1, 1), (0, 0)), constant_values=-1),
-                         fill=2.0, name="inner")  # fmt: skip
-    outer = graph.layout(inner, np.pad(inner.indices(), ((0, 0), (0, 0), (0, 0), (1, 1)), constant_values=-1),
-                         fill=-3.0, name="outer")  # fmt: skip
-    graph.output = graph.linear(graph.reshape(outer, (1, -1), name="flat"), rng.normal(size=(2, outer.size)), name="linear")
+    inner_index = np.pad(graph.input.indices(), ((0, 0), (0, 0), (1, 1), (0, 0)), constant_values=-1)
+    inner = graph.layout(graph.input, inner_index, fill=2.0, name="inner")
+    outer_index = np.pad(inner.indices(), ((0, 0), (0, 0), (0, 0), (1, 1)), constant_values=-1)
+    outer = graph.layout(inner, outer_index, fill=-3.0, name="outer")
+    graph.output = graph.linear(
+        graph.reshape(outer, (1, -1), name="flat"), rng.normal(size=(2, outer.size)), name="linear"
+    )
     agrees(graph)
 
 
@@ -245,5 +251,6 @@ def test_weights_that_are_not_finite_are_refused_by_name(what, place):
     with pytest.raises(InputError) as caught:
         lower(graph)
     assert str(caught.value) == (
-        f"node 'layer1' has 1 {what} that are not finite; a network needs finite weights, check how it was trained or saved"
+        f"node 'layer1' has 1 {what} that are not finite; a network needs finite weights, check how it was trained or "
+        "saved"
     )

@@ -92,7 +92,7 @@ def matrix(code, i, squared=False):
         size = code.info[j + 1, ir.VALUE] - code.info[j, ir.VALUE]
         buffer = np.zeros(size * n_values(code))
         affine.rows_of(code, j, size, buffer)[:] = np.eye(size)
-        affine.apply_linear(code, i, size, buffer, squared)
+        affine.apply_linear(code, i, size, size, buffer, squared)
         columns.append(affine.rows_of(code, i, size, buffer).T.copy())
     return np.concatenate(columns, axis=1)
 
@@ -107,7 +107,7 @@ def test_the_linear_part_is_linear_in_each_row(op):
     rng = np.random.default_rng(1)
     rows, buffer = 3, rng.normal(size=3 * n_values(code))
     x = np.concatenate([affine.rows_of(code, j, rows, buffer) for j in operands(code, i)], axis=1)
-    affine.apply_linear(code, i, rows, buffer, False)
+    affine.apply_linear(code, i, rows, rows, buffer, False)
     np.testing.assert_allclose(affine.rows_of(code, i, rows, buffer), x @ matrix(code, i).T, rtol=1e-12, atol=1e-12)
 
 
@@ -130,7 +130,7 @@ def test_squared_coefficients_are_the_squares_of_the_coefficients(op):
 def test_the_constant_part_is_added_to_the_first_rows_only(op):
     code, i = op
     buffer = np.zeros(4 * n_values(code))
-    affine.apply_linear(code, i, 4, buffer, False)
+    affine.apply_linear(code, i, 4, 4, buffer, False)
     affine.add_constant(code, i, 2, 4, buffer)
     y = affine.rows_of(code, i, 4, buffer)
     assert not y[2:].any()
