@@ -183,7 +183,7 @@ def apply_linear(code, i, rows, filled, buffer, squared):
         if squared:
             _squared_product(x, w, y)
         else:
-            _product(x, w, y)
+            _product(all_x, w, all_y)
     elif kind == ir.CONV2D:
         _conv_rows(code, i, x, y, squared)
     elif kind == ir.AVG_POOL:
