@@ -26,7 +26,13 @@ test: .venv/.installed-test
 coverage: .venv/.installed-test
 	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest $(IN_PYTHON) --cov=pwlnet/kernels --cov-report=term-missing --cov-fail-under=98
 
-IN_PYTHON := tests/kernels tests/partition tests/test_evaluate.py tests/test_patterns.py
+LINES := tests/partition/test_line.py
+IN_PYTHON := tests/kernels tests/test_evaluate.py tests/test_patterns.py tests/test_bad_input.py \
+	tests/partition/test_line_exact.py \
+	$(LINES)::test_cutting_a_degenerate_line_for_memory_changes_nothing \
+	$(LINES)::test_reversing_the_line_mirrors_its_breakpoints \
+	$(LINES)::test_scaling_a_neuron_and_unscaling_its_output_changes_nothing \
+	$(LINES)::test_splitting_a_line_and_joining_its_parts_changes_nothing
 
 # Each benchmark once, in this environment: shows that all run, and rough times. Nothing is kept; CONTRIBUTING.md tells how
 # to compare two commits. asv wants to know the machine once, in the home folder. With the slow ones: make bench ASV_SKIP_SLOW=0

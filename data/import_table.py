@@ -189,9 +189,7 @@ def main(folder=None, prefix=""):
     for path in files(folder):
         if str(path.relative_to(folder)).startswith(prefix):
             row = check(folder, path)
-            print(
-                f"| {row.file} | {row.ops} | {'' if row.neurons is None else row.neurons} | {row.result} |", flush=True
-            )
+            print(f"| {row.file} | {row.ops} | {'' if row.neurons is None else row.neurons} | {row.result} |", flush=True)
             wrong += not is_right(row)
     print(f"\n{wrong} wrong")
     return int(wrong > 0)

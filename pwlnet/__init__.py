@@ -1,11 +1,11 @@
 """pwlnet: exact analysis of piecewise-linear neural networks.
 
-``import pwlnet`` loads NumPy and Numba only; each public name below loads its module on first use (PEP 562).
+``import pwlnet`` loads nothing heavy; each public name below loads its module on first use (PEP 562).
 """
 
 import importlib
 
-from ._version import __version__
+from ._version import __version__ as __version__
 
 _HOMES = {
     "Network": "network",

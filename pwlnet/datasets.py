@@ -103,9 +103,7 @@ def describe(name):
     """
     if name not in _table():
         near = difflib.get_close_matches(str(name), _table(), n=1, cutoff=0.0)[0]
-        raise InputError(
-            f"name is {name!r}, which is not in the fetch table; names() lists all, the nearest is {near!r}"
-        )
+        raise InputError(f"name is {name!r}, which is not in the fetch table; names() lists all, the nearest is {near!r}")
     return _table()[name]
 
 

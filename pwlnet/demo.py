@@ -55,9 +55,7 @@ def run(out, *, n_lines=200):
     starts, ends = draw_lines(n_lines)
     for network in networks.values():
         partition_lines(network, starts[:1], ends[:1])
-    print(
-        f"networks read and kernels compiled in {time.perf_counter() - began:.1f} s (a second run finds them on disk)\n"
-    )
+    print(f"networks read and kernels compiled in {time.perf_counter() - began:.1f} s (a second run finds them on disk)\n")
     results, rows = {}, []
     for name, network in networks.items():
         start = time.perf_counter()
@@ -130,9 +128,7 @@ def _text_table(headings, rows):
     """Columns as wide as they need; the first to the left, the others to the right."""
     table = [headings, *rows]
     widths = [max(len(row[k]) for row in table) for k in range(len(headings))]
-    aligned = [
-        [row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))] for row in table
-    ]
+    aligned = [[row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))] for row in table]
     return "\n".join("  ".join(row) for row in aligned)
 
 
@@ -157,9 +153,7 @@ def _stored(path, lines):
     store.save_lines(path, lines, parameters=parameters, overwrite=True)
     with store.open(path) as opened:
         problems = opened.verify() + opened.lines().check()
-    verdict = (
-        "; ".join(problems) or "verified: checksums, consistency, and a forward pass in sampled segments of each line"
-    )
+    verdict = "; ".join(problems) or "verified: checksums, consistency, and a forward pass in sampled segments of each line"
     return f"{path} ({path.stat().st_size / 2**20:.1f} MiB) {verdict}"
 
 

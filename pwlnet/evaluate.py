@@ -10,6 +10,7 @@ import contextlib
 import functools
 import numbers
 import os
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numba
@@ -38,11 +39,28 @@ def _blas_controller():
     return threadpoolctl.ThreadpoolController()
 
 
+class _Blas:
+    """How many callers keep BLAS on one thread at the moment; the first one limits it, the last one restores it."""
+
+    lock = threading.Lock()
+    callers = 0
+    limiter = None
+
+
 @contextlib.contextmanager
 def single_threaded_blas():
     """Keep BLAS on one thread: kernels call it from threads of their own, and its bits must not depend on a setting."""
-    with _blas_controller().limit(limits=1, user_api="blas"):
+    with _Blas.lock:
+        if _Blas.callers == 0:
+            _Blas.limiter = _blas_controller().limit(limits=1, user_api="blas")
+        _Blas.callers += 1
+    try:
         yield
+    finally:
+        with _Blas.lock:
+            _Blas.callers -= 1
+            if _Blas.callers == 0:
+                _Blas.limiter.restore_original_limits()
 
 
 def run_chunks(work, n_items, chunk, threads=None):
@@ -71,9 +89,7 @@ def as_rows(points, n_inputs, input_shape, name):
     try:
         array = np.asarray(points)
     except ValueError:
-        raise InputError(
-            f"{name} has rows of different lengths; give an array with {n_inputs} numbers per row"
-        ) from None
+        raise InputError(f"{name} has rows of different lengths; give an array with {n_inputs} numbers per row") from None
     if array.dtype.kind not in "fiub":
         raise InputError(f"{name} has dtype {array.dtype}; real numbers are needed, convert it to float64")
     shape = tuple(input_shape)

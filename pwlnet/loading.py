@@ -62,9 +62,7 @@ def load_network(path, *, input_shape=None):
     network = _read_closed(path, kind)
     asked = network.input_shape if input_shape is None else tuple(np.atleast_1d(input_shape).tolist())
     if asked != network.input_shape:
-        raise ShapeError(
-            f"input_shape is {asked}, but {path} has inputs of shape {network.input_shape}; leave input_shape out"
-        )
+        raise ShapeError(f"input_shape is {asked}, but {path} has inputs of shape {network.input_shape}; leave input_shape out")
     return network
 
 

@@ -77,7 +77,12 @@ class Network:
         raise AttributeError(f"a Network is immutable, {name!r} can't be deleted; convert the changed source again")
 
     def __getstate__(self):
-        return {"program": self.program, "input_shape": self.input_shape, "output_shape": self.output_shape, "names": self.names}
+        return {
+            "program": self.program,
+            "input_shape": self.input_shape,
+            "output_shape": self.output_shape,
+            "names": self.names,
+        }
 
     def __setstate__(self, state):
         self.__init__(state.pop("program"), **state)

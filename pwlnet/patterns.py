@@ -48,7 +48,8 @@ def pattern_layout(neuron_offsets, n_states):
             "pool in two steps"
         )
     widths = np.array(
-        [0 if c == 0 else next(w for w in _WIDTHS if 2**w >= s) for c, s in zip(counts, n_states, strict=True)], np.int64
+        [0 if c == 0 else next(w for w in _WIDTHS if 2**w >= s) for c, s in zip(counts, n_states, strict=True)],
+        np.int64,
     )
     words = np.array([-(-c * w // 64) if w else 0 for c, w in zip(counts, widths, strict=True)], np.int64)
     offsets = np.concatenate([[0], np.cumsum(words)]).astype(np.int64)
@@ -78,7 +79,7 @@ class ActivationPatterns:
     (0, 1)
     """
 
-    __slots__ = ("packed", "layout")
+    __slots__ = ("layout", "packed")
 
     def __init__(self, packed, layout):
         packed = np.ascontiguousarray(packed, np.uint64)
@@ -106,9 +107,7 @@ class ActivationPatterns:
         states = np.ascontiguousarray(states, np.int32)
         n_neurons = int(layout.neuron_offsets[-1])
         if states.ndim != 2 or states.shape[1] != n_neurons:
-            raise ShapeError(
-                f"states has shape {states.shape}, but there are {n_neurons} neurons; give (rows, {n_neurons})"
-            )
+            raise ShapeError(f"states has shape {states.shape}, but there are {n_neurons} neurons; give (rows, {n_neurons})")
         largest = 2 ** np.repeat(layout.widths, np.diff(layout.neuron_offsets)) - 1
         if states.size and (states.min() < 0 or (states.max(axis=0) > largest).any()):
             raise InputError(

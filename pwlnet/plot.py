@@ -71,15 +71,11 @@ def lines(part, *, ax=None, labels=None):
     values, (ends, winners) = part.outputs(), class_intervals(part)
     labels = [str(k) for k in range(values.shape[1])] if labels is None else list(labels)
     if len(labels) != values.shape[1]:
-        raise ShapeError(
-            f"labels has {len(labels)} entries, but the network has {values.shape[1]} outputs; name each one"
-        )
+        raise ShapeError(f"labels has {len(labels)} entries, but the network has {values.shape[1]} outputs; name each one")
     colours = {k: _COLOURS[k % len(_COLOURS)] for k in set(winners.tolist())}
     drawn = []
     for k in range(values.shape[1]):
-        style = (
-            {"color": colours[k], "lw": 1.8, "zorder": 3} if k in colours else {"color": _GREY, "lw": 0.8, "zorder": 2}
-        )
+        style = {"color": colours[k], "lw": 1.8, "zorder": 3} if k in colours else {"color": _GREY, "lw": 0.8, "zorder": 2}
         drawn += ax.plot(part.t, values[:, k], label=labels[k], **style)
     low, high = values.min(), values.max()
     room = (high - low or 1.0) / (1.0 - _STRIP - _TICKS - 0.06)

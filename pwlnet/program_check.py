@@ -76,7 +76,9 @@ def _check_arrays(program):
     for name in ("weights", "biases"):
         bad = int(np.count_nonzero(~np.isfinite(getattr(program, name))))
         if bad:
-            raise InputError(f"{name} holds {bad} entries that are not finite; a network needs finite weights, check the source")
+            raise InputError(
+                f"{name} holds {bad} entries that are not finite; a network needs finite weights, check the source"
+            )
     if n == 0 or program.op[0] != ir.INPUT:
         raise InputError("the program doesn't start with its input; convert the source again")
     _check_ends(program)

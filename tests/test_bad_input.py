@@ -216,8 +216,7 @@ CASES = {
     "folder that is a file": (
         save_below_a_file,
         StoreError,
-        "{folder}/file/net.h5 can't be written (Not a directory); nothing was left there, free space or "
-        "choose another folder",
+        "{folder}/file/net.h5 can't be written (Not a directory); nothing was left there, free space or choose another folder",
     ),
     "HDF5 cut in half": (
         lambda folder: store.load_lines(cut_store(folder)),

@@ -169,8 +169,7 @@ def test_a_damaged_store_does_not_verify(folder, run):
     with h5py.File("out.h5", "r+") as file:
         file["breakpoints/t"][1] *= 0.5
     message = (
-        "batch 0 (lines 0..4) of out.h5 does not match its checksum; the file is damaged, restore a copy or "
-        "compute it again"
+        "batch 0 (lines 0..4) of out.h5 does not match its checksum; the file is damaged, restore a copy or compute it again"
     )
     refused(run("verify", "out.h5"), message)
     code, out, err = run("verify", "out.h5", "--json")

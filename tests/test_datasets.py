@@ -120,9 +120,7 @@ def test_a_download_with_other_bytes_is_refused(table, downloads):
 
 
 def test_without_a_network_the_error_says_what_is_missing_and_from_where(table, downloads, monkeypatch):
-    with pytest.raises(
-        MissingDataError, match=r"it is not in PWLNET_DATA_DIR=.*downloaded from https://raw.*\(OSError\)"
-    ):
+    with pytest.raises(MissingDataError, match=r"it is not in PWLNET_DATA_DIR=.*downloaded from https://raw.*\(OSError\)"):
         datasets.fetch(NAME)
     monkeypatch.delenv("PWLNET_DATA_DIR")
     with pytest.raises(MissingDataError, match="PWLNET_DATA_DIR is not set, and it can't be downloaded"):
@@ -132,9 +130,7 @@ def test_without_a_network_the_error_says_what_is_missing_and_from_where(table, 
 def test_a_file_without_an_origin_is_local_only(table):
     table[NAME] = entry(NAME, CONTENT, repo=None, commit=None, path=None, local_only="it was made for pwlnet")
     assert table[NAME].address is None
-    with pytest.raises(
-        MissingDataError, match="it was made for pwlnet, so it can't be downloaded; set PWLNET_DATA_DIR"
-    ):
+    with pytest.raises(MissingDataError, match="it was made for pwlnet, so it can't be downloaded; set PWLNET_DATA_DIR"):
         datasets.fetch(NAME)
 
 

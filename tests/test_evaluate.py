@@ -1,7 +1,10 @@
 """Values, states and Jacobians against exact arithmetic and torch; the same bits for every batch; what is accepted."""
 
+import os
+
 import numpy as np
 import pytest
+import threadpoolctl
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -251,7 +254,7 @@ def test_a_number_of_threads_that_is_none_is_refused(toy, threads):
 
 
 def test_threads_are_all_processors_of_this_process_by_default():
-    assert 1 <= evaluate.n_threads() <= len(__import__("os").sched_getaffinity(0))
+    assert 1 <= evaluate.n_threads() <= len(os.sched_getaffinity(0))
     assert evaluate.n_threads(np.int64(3)) == 3
 
 
@@ -268,3 +271,20 @@ def test_chunks_cover_all_items_once():
     seen = []
     evaluate.run_chunks(lambda first, last: seen.extend(range(first, last)), 11, 3, threads=2)
     assert sorted(seen) == list(range(11))
+
+
+def blas_threads():
+    return [pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
+
+
+def test_blas_has_one_thread_until_the_last_of_overlapping_calls_ends():
+    """The first call to end gave the others their threads back, and the last one left BLAS on one thread for good."""
+    with threadpoolctl.threadpool_limits(limits=2, user_api="blas"):
+        before = blas_threads()
+        first, second = evaluate.single_threaded_blas(), evaluate.single_threaded_blas()
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)
+        assert set(blas_threads()) == {1}
+        second.__exit__(None, None, None)
+        assert blas_threads() == before

@@ -189,9 +189,7 @@ def test_a_network_without_neurons_has_one_pattern():
 
 def test_patterns_are_immutable(layout):
     patterns = ActivationPatterns.from_states(random_states(2), layout)
-    with pytest.raises(
-        AttributeError, match=r"^ActivationPatterns are immutable, 'packed' can't be set; build new ones"
-    ):
+    with pytest.raises(AttributeError, match=r"^ActivationPatterns are immutable, 'packed' can't be set; build new ones"):
         patterns.packed = None
     with pytest.raises(ValueError, match="read-only"):
         patterns.packed[0, 0] = 1

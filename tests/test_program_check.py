@@ -120,9 +120,7 @@ def test_a_broken_array_is_refused_in_one_sentence(name):
     with pytest.raises(InputError) as caught:
         Network(TOY.program._replace(**changes), input_shape=TOY.input_shape)
     assert message in str(caught.value)
-    assert str(caught.value).endswith(
-        (", convert the source again", "; convert the source again", ", check the source")
-    )
+    assert str(caught.value).endswith((", convert the source again", "; convert the source again", ", check the source"))
     assert "\n" not in str(caught.value)
 
 
@@ -130,8 +128,7 @@ def test_the_op_is_named():
     with pytest.raises(InputError) as caught:
         Network(TOY.program._replace(**changed("op", 2, 99)), input_shape=TOY.input_shape)
     assert str(caught.value) == (
-        "op 2 of the program (code 99) has an op code that doesn't exist or stands in the wrong place; "
-        "convert the source again"
+        "op 2 of the program (code 99) has an op code that doesn't exist or stands in the wrong place; convert the source again"
     )
 
 
@@ -156,9 +153,7 @@ def test_a_concatenation_of_other_channels_is_refused():
     operands = TOY.program.operands.copy()
     first = TOY.program.operand_offsets[OPS["Concat"]]
     operands[first] = OPS["Add"]
-    with pytest.raises(
-        InputError, match=r"\(Concat\) has shape \[8, 3, 3\], but joins shapes \[\[4, 6, 6\], \[4, 3, 3\]"
-    ):
+    with pytest.raises(InputError, match=r"\(Concat\) has shape \[8, 3, 3\], but joins shapes \[\[4, 6, 6\], \[4, 3, 3\]"):
         check_program(TOY.program._replace(operands=operands))
 
 

@@ -89,9 +89,7 @@ def _parse(path):
     for start in range(0, len(lines), 3):
         layers.append(_layer(path, lines[start : start + 3], layers[-1][1].shape[0] if layers else None))
     if not layers:
-        raise ConversionError(
-            f"{path} has no layers; an ERAN text file has ReLU, HardTanh or Affine lines with matrices"
-        )
+        raise ConversionError(f"{path} has no layers; an ERAN text file has ReLU, HardTanh or Affine lines with matrices")
     n_inputs = layers[0][1].shape[1]
     if normalization is not None and any(values.size not in (1, n_inputs) for values in normalization):
         sizes = tuple(values.size for values in normalization)
@@ -127,8 +125,7 @@ def _layer(path, lines, n_before):
     weight = np.array(rows)
     if n_before not in (None, weight.shape[1]):
         raise ConversionError(
-            f"line {lines[1][0]} of {path} has rows of {weight.shape[1]} weights; the layer before has {n_before} "
-            "outputs"
+            f"line {lines[1][0]} of {path} has rows of {weight.shape[1]} weights; the layer before has {n_before} outputs"
         )
     return kind, weight, np.array(bias[0])
 
@@ -139,9 +136,7 @@ def _matrix(path, line):
     nested = re.fullmatch(r"\[\s*\[(.*)\]\s*,?\s*\]", text)
     flat = re.fullmatch(r"\[([^\[\]]*)\]", text)
     if nested is None and flat is None:
-        raise ConversionError(
-            f"line {number} of {path} is {text[:40]!r}, where a list [...] must be; the file is damaged"
-        )
+        raise ConversionError(f"line {number} of {path} is {text[:40]!r}, where a list [...] must be; the file is damaged")
     rows = re.split(r"\]\s*,\s*\[", nested[1]) if nested else [flat[1]]
     return [_numbers(path, number, row) for row in rows]
 
@@ -150,9 +145,7 @@ def _numbers(path, number, text):
     words = [word.strip() for word in text.strip().rstrip(",").split(",")]
     for word in words:
         if not NUMBER.fullmatch(word):
-            raise ConversionError(
-                f"line {number} of {path} holds {word[:40]!r}, which is not a number; the file is damaged"
-            )
+            raise ConversionError(f"line {number} of {path} holds {word[:40]!r}, which is not a number; the file is damaged")
     values = [float(word) for word in words]
     if not np.isfinite(values).all():
         raise InputError(
@@ -169,7 +162,5 @@ def _normalize(path, line):
         raise ConversionError(f"line {number} of {path} is {text[:40]!r}; it must be Normalize mean=[...] std=[...]")
     mean, std = (np.array(_numbers(path, number, part)) for part in match.groups())
     if not (std > 0.0).all():
-        raise ConversionError(
-            f"line {number} of {path} divides by the std {std.min()}; standard deviations must be positive"
-        )
+        raise ConversionError(f"line {number} of {path} divides by the std {std.min()}; standard deviations must be positive")
     return mean, std

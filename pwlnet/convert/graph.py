@@ -159,9 +159,7 @@ class Graph:
         kernel = flipped.transpose(0, 2, 1, 3, 4).reshape(-1, channels // groups, *weight.shape[2:])
         return self.conv(spread, kernel, bias, dilation=dilation, groups=groups, name=name)
 
-    def avg_pool(
-        self, x, kernel, *, stride=None, padding=(0, 0, 0, 0), ceil_mode=False, count_pad=True, divisor=0, name
-    ):
+    def avg_pool(self, x, kernel, *, stride=None, padding=(0, 0, 0, 0), ceil_mode=False, count_pad=True, divisor=0, name):
         """Average windows of ``x`` [1, C, H, W] or [C, H, W]; ``count_pad`` says whether padding counts in the divisor."""
         channels, height, width = self._image(x, name)
         stride = _pair(kernel if stride is None else stride)
@@ -219,9 +217,7 @@ class Graph:
             raise ConversionError(
                 f"node {name!r} adds shapes {x1.shape} and {x2.shape}, which do not broadcast; check the source"
             ) from None
-        parts = [
-            t if t.shape == shape else self.layout(t, np.broadcast_to(t.indices(), shape), name=name) for t in (x1, x2)
-        ]
+        parts = [t if t.shape == shape else self.layout(t, np.broadcast_to(t.indices(), shape), name=name) for t in (x1, x2)]
         return self._add("add", name, parts, shape, {"coefficients": tuple(float(c) for c in coefficients)})
 
     def concat(self, tensors, axis, *, name):
@@ -294,9 +290,7 @@ class Graph:
             return self.relu(x, name=name)
         return self._add("clip", name, (x,), x.shape, {"lower": lower, "upper": upper})
 
-    def max_pool(
-        self, x, kernel, *, stride=None, padding=(0, 0, 0, 0), dilation=(1, 1), ceil_mode=False, name
-    ):
+    def max_pool(self, x, kernel, *, stride=None, padding=(0, 0, 0, 0), dilation=(1, 1), ceil_mode=False, name):
         """Maximum over windows of ``x`` [1, C, H, W] or [C, H, W]; padding never wins."""
         channels, height, width = self._image(x, name)
         stride = _pair(kernel if stride is None else stride)

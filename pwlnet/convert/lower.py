@@ -5,14 +5,15 @@ position-major value. Reshape, transpose, slice and flatten only change the view
 needs another layout than the value has. So a network lowers to the same program however its exporter spelled Flatten.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..errors import ConversionError, InputError
+from ..errors import ConversionError
 from ..kernels import program as ir
 from ..network import Network
 from ..program_check import windows_meet_input
+from .assemble import Op, assemble, fold_scales, pruned
 
 
 @dataclass(frozen=True)
@@ -22,25 +23,6 @@ class _View:
     op: int
     index: np.ndarray
     fill: float = 0.0
-
-
-@dataclass
-class _Op:
-    """One op of the program under construction."""
-
-    code: int
-    name: str
-    operands: tuple
-    shape: tuple
-    attributes: dict = field(default_factory=dict)
-    coefficients: tuple = ()
-    weights: np.ndarray = field(default_factory=lambda: np.empty(0))
-    biases: np.ndarray = field(default_factory=lambda: np.empty(0))
-    indices: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
-
-    @property
-    def size(self):
-        return int(np.prod(self.shape))
 
 
 def lower(graph):
@@ -70,10 +52,10 @@ def lower(graph):
     output = lowering.views[graph.output.node]
     if (output.index < 0).any() or not output.index.size:
         output = lowering.gathered(output, (output.index.size, 1, 1), np.arange(output.index.size), "output")
-    ops, _ = _fold_scales(*_pruned(lowering.ops, output.op))
+    ops, _ = fold_scales(*pruned(lowering.ops, output.op))
     shape = graph.output.shape[1:] if graph.batched and graph.output.shape[:1] == (1,) else graph.output.shape
     input_shape = graph.input.shape[1:] if graph.batched else graph.input.shape
-    program = _assemble(ops, input_index=lowering.views[0].index.ravel(), output_index=output.index.ravel())
+    program = assemble(ops, input_index=lowering.views[0].index.ravel(), output_index=output.index.ravel())
     return Network(program, input_shape=input_shape, output_shape=shape, names=tuple(op.name for op in ops))
 
 
@@ -107,7 +89,7 @@ class _Lowering:
 
     def emit(self, code, node, operands, shape, **fields):
         shape = tuple(int(n) for n in shape)
-        self.ops.append(_Op(code, node if isinstance(node, str) else node.name, tuple(operands), shape, **fields))
+        self.ops.append(Op(code, node if isinstance(node, str) else node.name, tuple(operands), shape, **fields))
         return len(self.ops) - 1
 
     def gathered(self, view, shape, canonical, name):
@@ -196,9 +178,7 @@ class _Lowering:
         if operand.shape[0] != n_in or operand.size != view.index.size or not np.array_equal(view.index, order):
             view = self.gathered(view, (n_in, 1, positions), order, node.name)
         shape = (n_out, *self.ops[view.op].shape[1:])
-        op = self.emit(
-            ir.CONV2D, node, (view.op,), shape, attributes=_window((1, 1)), weights=weight.T.ravel(), biases=bias
-        )
+        op = self.emit(ir.CONV2D, node, (view.op,), shape, attributes=_window((1, 1)), weights=weight.T.ravel(), biases=bias)
         return _View(op, np.arange(positions * n_out, dtype=np.int64).reshape(node.shape))
 
     def conv(self, node, view):
@@ -300,99 +280,3 @@ def _window(kernel, stride=(1, 1), padding=(0, 0, 0, 0), dilation=(1, 1), groups
     """Attributes of a sliding window as {column: value}."""
     values = (*kernel, *stride, *padding[:2], *dilation, groups)
     return dict(enumerate(int(v) for v in values)) | {ir.PAD_BOTTOM: int(padding[2]), ir.PAD_RIGHT: int(padding[3])}
-
-
-def _pruned(ops, output):
-    """The ops that the output needs, renumbered."""
-    if output == 0 and len(ops) > 0:
-        return ops[:1], output
-    needed, stack = {0}, [output]
-    while stack:
-        i = stack.pop()
-        if i not in needed:
-            needed.add(i)
-            stack.extend(ops[i].operands)
-    order = sorted(needed)
-    number = {old: new for new, old in enumerate(order)}
-    kept = [replace(ops[i], operands=tuple(number[k] for k in ops[i].operands)) for i in order]
-    return kept, number[output]
-
-
-def _fold_scales(ops, output):
-    """Fold each Scale into the Affine, Conv2d or Scale before it, where nothing else reads that."""
-    for i, op in enumerate(ops):
-        if op.code != ir.SCALE:
-            continue
-        before = op.operands[0]
-        readers = sum(other.operands.count(before) for other in ops)
-        if readers == 1 and ops[before].code in (ir.AFFINE, ir.CONV2D, ir.SCALE) and before != output:
-            merged = _merged(ops[before], op)
-            if merged is not None:
-                ops = list(ops)
-                ops[i] = merged
-                return _fold_scales(*_pruned(ops, output))
-    return ops, output
-
-
-def _merged(op, scale):
-    """``op`` followed by ``scale`` as one op, or None where the scale varies over a convolution's positions."""
-    w, b = scale.weights, scale.biases
-    if op.code == ir.CONV2D:
-        if w.size != op.shape[0]:
-            return None
-        groups = op.attributes[ir.GROUPS]
-        stored = op.weights.reshape(groups, -1, op.shape[0] // groups) * w.reshape(groups, 1, -1)
-    elif op.code == ir.AFFINE:
-        stored = op.weights.reshape(-1, op.size) * w
-    else:
-        size = max(op.weights.size, w.size)
-        inner_w, inner_b, w, b = (np.resize(x, size) for x in (op.weights, op.biases, w, b))
-        return replace(op, weights=inner_w * w, biases=inner_b * w + b)
-    return replace(op, weights=stored.ravel(), biases=op.biases * w + b)
-
-
-def _assemble(ops, *, input_index, output_index):
-    """The flat arrays."""
-
-    def ragged(parts, dtype):
-        offsets = np.concatenate([[0], np.cumsum([len(p) for p in parts])]).astype(np.int64)
-        return np.concatenate([np.asarray(p, dtype) for p in parts]).astype(dtype), offsets
-
-    for op in ops:
-        for what, values in (("weights", op.weights), ("biases", op.biases)):
-            bad = int(np.count_nonzero(~np.isfinite(values)))
-            if bad:
-                raise InputError(
-                    f"node {op.name!r} has {bad} {what} that are not finite; a network needs finite weights, "
-                    "check how it was trained or saved"
-                )
-    attributes = np.zeros((len(ops), ir.N_ATTRIBUTES), np.int64)
-    coefficients = np.zeros((len(ops), 4))
-    for i, op in enumerate(ops):
-        for column, value in op.attributes.items():
-            attributes[i, column] = value
-        coefficients[i, : len(op.coefficients)] = op.coefficients
-    operands, operand_offsets = ragged([op.operands for op in ops], np.int64)
-    weights, weight_offsets = ragged([op.weights for op in ops], np.float64)
-    biases, bias_offsets = ragged([op.biases for op in ops], np.float64)
-    indices, index_offsets = ragged([op.indices for op in ops], np.int64)
-    sizes = np.array([op.size for op in ops], np.int64)
-    switching = np.array([op.code >= ir.FIRST_SWITCHING for op in ops])
-    return ir.Program(
-        op=np.array([op.code for op in ops], np.int64),
-        operands=operands,
-        operand_offsets=operand_offsets,
-        shapes=np.array([op.shape for op in ops], np.int64).reshape(-1, 3),
-        value_offsets=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
-        neuron_offsets=np.concatenate([[0], np.cumsum(np.where(switching, sizes, 0))]).astype(np.int64),
-        attributes=attributes,
-        coefficients=coefficients,
-        weights=weights,
-        weight_offsets=weight_offsets,
-        biases=biases,
-        bias_offsets=bias_offsets,
-        indices=indices,
-        index_offsets=index_offsets,
-        input_index=np.ascontiguousarray(input_index, np.int64),
-        output_index=np.ascontiguousarray(output_index, np.int64),
-    )

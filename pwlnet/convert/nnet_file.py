@@ -85,9 +85,7 @@ def _parse(path):
     lines = [(k, line.strip()) for k, line in enumerate(text.splitlines(), start=1)]
     lines = [(k, line) for k, line in lines if line and not line.startswith("//")]
     if len(lines) < 2 + N_HEADER_LINES:
-        raise ConversionError(
-            f"{path} is not a .nnet file: it has {len(lines)} lines, too few for a header; check the file"
-        )
+        raise ConversionError(f"{path} is not a .nnet file: it has {len(lines)} lines, too few for a header; check the file")
     counts, sizes = _sizes(path, lines[0]), _sizes(path, lines[1])
     if len(sizes) != counts[0] + 1 or counts[1:3] not in ((), sizes[:1], (sizes[0], sizes[-1])):
         raise ConversionError(

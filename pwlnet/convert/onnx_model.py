@@ -45,17 +45,13 @@ def open_model(path, input_shape):
     inputs = {value.name: value for value in graph.input if value.name not in constants}
     if len(graph.output) != 1:
         names = ", ".join(repr(value.name) for value in graph.output) or "none"
-        raise ConversionError(
-            f"{path} has {len(graph.output)} outputs ({names}); a network needs one, export only that one"
-        )
+        raise ConversionError(f"{path} has {len(graph.output)} outputs ({names}); a network needs one, export only that one")
     producers = {name: node for node in graph.node for name in node.output if name}
     output, dropped = _before_decisions(graph.output[0].name, producers)
     nodes, used = _needed(path, graph, output, producers, constants, inputs)
     if len(used) > 1:
         names = ", ".join(repr(name) for name in used)
-        raise ConversionError(
-            f"{path} has {len(used)} inputs ({names}); a network needs one, make the others constants"
-        )
+        raise ConversionError(f"{path} has {len(used)} inputs ({names}); a network needs one, make the others constants")
     if not used:
         raise independent_output(path, output)
     shape, batched = _input_shape(path, inputs[used[0]], input_shape)
@@ -78,9 +74,7 @@ def load_model(path):
         model = onnx.load_model_from_string(Path(path).read_bytes())
     except Exception as error:  # protobuf's DecodeError is no public class
         text = str(getattr(error, "strerror", None) or error)
-        raise ConversionError(
-            f"{path} is not a readable ONNX file ({text}); check the path, or export it again"
-        ) from error
+        raise ConversionError(f"{path} is not a readable ONNX file ({text}); check the path, or export it again") from error
     if not model.HasField("graph") or not any(e.domain in STANDARD_DOMAINS for e in model.opset_import):
         missing = "an operator set" if model.HasField("graph") else "a graph"
         raise ConversionError(
@@ -132,9 +126,7 @@ def _in_double(node):
         if attribute.type == onnx.AttributeProto.TENSOR and attribute.t.data_type in float_types():
             attribute.t.CopyFrom(numpy_helper.from_array(_array(node_name(node), attribute.t)))
         elif node.op_type == "Constant" and attribute.name in ("value_float", "value_floats"):
-            value = (
-                np.float64(attribute.f) if attribute.name == "value_float" else np.array(attribute.floats, np.float64)
-            )
+            value = np.float64(attribute.f) if attribute.name == "value_float" else np.array(attribute.floats, np.float64)
             attribute.CopyFrom(onnx.helper.make_attribute("value", numpy_helper.from_array(np.asarray(value))))
         elif attribute.name in ("to", "dtype") and attribute.i in float_types():
             attribute.i = double
@@ -208,9 +200,7 @@ def _input_shape(path, value, asked):
     asked = None if asked is None else tuple(int(n) for n in np.atleast_1d(asked))
     if not tensor.HasField("shape"):
         if asked is None:
-            raise ShapeError(
-                f"{path} has input {value.name!r} without a shape; pass input_shape, without the batch axis"
-            )
+            raise ShapeError(f"{path} has input {value.name!r} without a shape; pass input_shape, without the batch axis")
         return (1, *asked), True
     dims = tuple(d.dim_value if d.dim_value > 0 else None for d in tensor.shape.dim)
     shown = [d.dim_value or d.dim_param or "?" for d in tensor.shape.dim]

@@ -137,9 +137,7 @@ def _times(graph, x, weight, name):
     stack = np.broadcast_shapes(rows[:-2], weight.shape[:-2])
     index = np.broadcast_to(x.indices().reshape(rows), stack + rows[-2:])
     weight = np.broadcast_to(weight, stack + weight.shape[-2:])
-    parts = [
-        graph.linear(graph.layout(x, index[k][None], name=name), weight[k].T, name=name) for k in np.ndindex(*stack)
-    ]
+    parts = [graph.linear(graph.layout(x, index[k][None], name=name), weight[k].T, name=name) for k in np.ndindex(*stack)]
     y = graph.concat(parts, 0, name=name)
     tail = weight.shape[-1:] if len(x.shape) == 1 else (rows[-2], weight.shape[-1])
     return graph.reshape(y, stack + tail, name=name)
@@ -198,9 +196,7 @@ def _larger(graph, a, b, name):
     if (bound == -np.inf).all():
         return graph.layout(x, np.broadcast_to(x.indices(), np.broadcast_shapes(x.shape, bound.shape)), name=name)
     if not np.isfinite(bound).all():
-        raise InputError(
-            f"node {name!r} compares with values that are not finite; it needs finite ones, check the file"
-        )
+        raise InputError(f"node {name!r} compares with values that are not finite; it needs finite ones, check the file")
     shape = np.broadcast_shapes(x.shape, bound.shape)
     if shape == x.shape and (bound == bound.flat[0]).all():
         return graph.clip(x, lower=bound.flat[0], name=name)

@@ -205,9 +205,7 @@ class Walker:
                 "wrap the module in one that returns the tensor of interest"
             )
         if not isinstance(value, Value):
-            raise ConversionError(
-                "the module returns a constant; its output must depend on its input, check its forward"
-            )
+            raise ConversionError("the module returns a constant; its output must depend on its input, check its forward")
         self.graph.output = _read(value)
 
     # Operations.

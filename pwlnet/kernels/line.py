@@ -180,9 +180,7 @@ def trace_windows(code, work, starts, ends, lines, t0, t1, first, top, rounding,
     code_view, work_view = _borrow_code(code), _borrow_work(work)
     for q in range(first, lines.shape[0]):
         line = lines[q]
-        status = trace_window(
-            code_view, work_view, starts[line], ends[line], t0[q], t1[q], rounding, ambiguous
-        )
+        status = trace_window(code_view, work_view, starts[line], ends[line], t0[q], t1[q], rounding, ambiguous)
         if status != DONE:
             return q, status
         n = work.counts[N_FLIPS]
@@ -191,7 +189,14 @@ def trace_windows(code, work, starts, ends, lines, t0, t1, first, top, rounding,
             work.counts[NEXT_OP], work.counts[SAVED_FLIPS] = n_ops(code), n  # nothing is left to do but to copy
             return q, np.int64(FULL_OUTPUT)
         points, flips = net_flips(
-            work_view, found.keep, found.t[a:], found.error[a:], found.counts[a:], found.neuron[b:], found.old[b:], found.new[b:]
+            work_view,
+            found.keep,
+            found.t[a:],
+            found.error[a:],
+            found.counts[a:],
+            found.neuron[b:],
+            found.old[b:],
+            found.new[b:],
         )
         found.window_points[q], found.window_flips[q] = points, flips
         found.ambiguous[q] = work.counts[AMBIGUOUS]

@@ -171,7 +171,10 @@ def net_flips(work, keep, out_t, out_error, out_counts, out_neuron, out_old, out
             continue
         rank = work.labels[RANK, work.labels[FLIP_ID, first]]
         if rank != last_rank:
-            out_t[n_points], out_error[n_points] = work.times[T, work.labels[FLIP_ID, first]], work.times[ERROR, work.labels[FLIP_ID, first]]
+            out_t[n_points], out_error[n_points] = (
+                work.times[T, work.labels[FLIP_ID, first]],
+                work.times[ERROR, work.labels[FLIP_ID, first]],
+            )
             out_counts[n_points] = 0
             n_points += 1
             last_rank = rank

@@ -95,8 +95,8 @@ def _begin(code, work, i, p, value, slope, inside):
 def _envelope(work, channels, t0, t1, value, slope, inside):
     """Changes of the winner inside an open interval, sorted by time; returns how many.
 
-    The new winner of each change is put into work.channel_labels[SPECIAL]; a channel that changes more often than once gets its next change
-    from the next call (the caller repeats until none is left).
+    The new winner of each change is put into work.channel_labels[SPECIAL]. A channel that changes more often than once gets
+    its next change from the next call (the caller repeats until none is left).
     """
     taps, n = value.shape[0], 0
     for c in range(channels):
@@ -115,10 +115,17 @@ def _envelope(work, channels, t0, t1, value, slope, inside):
         earliest = min(max(earliest, t0), t1)
         k = n
         while k > 0 and work.channels[CROSSING, k - 1] > earliest:
-            work.channels[CROSSING, k], work.channel_labels[CROSSING_CHANNEL, k] = work.channels[CROSSING, k - 1], work.channel_labels[CROSSING_CHANNEL, k - 1]
+            work.channels[CROSSING, k], work.channel_labels[CROSSING_CHANNEL, k] = (
+                work.channels[CROSSING, k - 1],
+                work.channel_labels[CROSSING_CHANNEL, k - 1],
+            )
             work.channel_labels[SPECIAL, k] = work.channel_labels[SPECIAL, k - 1]
             k -= 1
-        work.channels[CROSSING, k], work.channel_labels[CROSSING_CHANNEL, k], work.channel_labels[SPECIAL, k] = earliest, c, challenger
+        work.channels[CROSSING, k], work.channel_labels[CROSSING_CHANNEL, k], work.channel_labels[SPECIAL, k] = (
+            earliest,
+            c,
+            challenger,
+        )
         n += 1
     return n
 
@@ -132,7 +139,11 @@ def _cross(code, work, i, p, t0, t1, value, slope, inside):
         n = _envelope(work, channels, t, t1, value, slope, inside)
         if n == 0:
             break
-        c, new, moment = work.channel_labels[CROSSING_CHANNEL, 0], work.channel_labels[SPECIAL, 0], work.channels[CROSSING, 0]  # the earliest, then look again
+        c, new, moment = (
+            work.channel_labels[CROSSING_CHANNEL, 0],
+            work.channel_labels[SPECIAL, 0],
+            work.channels[CROSSING, 0],
+        )  # the earliest, then look again
         old = work.channel_labels[STATE, c]
         change = slope[new, c] - slope[old, c]
         error = work.channels[TOLERANCE, c] / change + 4.0 * UNIT_ROUNDOFF * abs(moment)

@@ -164,14 +164,12 @@ def accumulate(code, work, f, p, first, last):
 @kernel
 def _add_product(work, rows, w, start, m, first, out):
     """Add rows @ w to the rows of ``out`` that belong to the same breakpoints."""
-    c_in, c_out = w.shape
-    if m == out.shape[0]:  # every breakpoint of the tile, in order
-        product = work.tiles[PRODUCT, : m * c_out].reshape(m, c_out)
-        _product(work, rows, w, product)
-        out += product
-        return
+    c_out = w.shape[1]
     product = work.tiles[PRODUCT, : m * c_out].reshape(m, c_out)
     _product(work, rows, w, product)
+    if m == out.shape[0]:  # every breakpoint of the tile, in order
+        out += product
+        return
     for k in range(m):
         a = work.labels[ROW_OF, work.ids[start + k]] - first
         for c in range(c_out):

@@ -216,7 +216,10 @@ def find_crossings(code, work, i, channels, t0, t1):
             t = min(max(t, t0), t1)
             k = n
             while k > 0 and work.channels[CROSSING, k - 1] > t:
-                work.channels[CROSSING, k], work.channel_labels[CROSSING_CHANNEL, k] = work.channels[CROSSING, k - 1], work.channel_labels[CROSSING_CHANNEL, k - 1]
+                work.channels[CROSSING, k], work.channel_labels[CROSSING_CHANNEL, k] = (
+                    work.channels[CROSSING, k - 1],
+                    work.channel_labels[CROSSING_CHANNEL, k - 1],
+                )
                 k -= 1
             work.channels[CROSSING, k], work.channel_labels[CROSSING_CHANNEL, k] = t, c
             n += 1
@@ -253,7 +256,12 @@ def emit_crossings(code, work, i, p, n):
 @kernel
 def advance(work, channels, dt):
     """Move all channels forward by dt; returns whether some channel may have left its piece."""
-    value, slope, next_value, gain = work.channels[VALUE], work.channels[SLOPE], work.channels[NEXT_VALUE], work.channels[GAIN]
+    value, slope, next_value, gain = (
+        work.channels[VALUE],
+        work.channels[SLOPE],
+        work.channels[NEXT_VALUE],
+        work.channels[GAIN],
+    )
     low, high, largest = work.channels[LOW], work.channels[HIGH], work.channels[LARGEST]
     hits = 0
     for c in range(channels):
@@ -268,7 +276,13 @@ def advance(work, channels, dt):
 @kernel
 def filter_row(work, channels, arriving, row):
     """Filter an arriving row by the current pieces and update slopes; returns the number of non-zero entries."""
-    value, slope, next_value, gain, steepest = work.channels[VALUE], work.channels[SLOPE], work.channels[NEXT_VALUE], work.channels[GAIN], work.channels[STEEPEST]
+    value, slope, next_value, gain, steepest = (
+        work.channels[VALUE],
+        work.channels[SLOPE],
+        work.channels[NEXT_VALUE],
+        work.channels[GAIN],
+        work.channels[STEEPEST],
+    )
     nonzero = 0
     for c in range(channels):
         d = arriving[c]
@@ -297,7 +311,12 @@ def settle_specials(code, work, i, p, breakpoint_id, n_special, n_parked, arrivi
             continue
         old, before = work.channel_labels[STATE, c], work.channels[SLOPE, c] * work.channels[GAIN, c]
         state, work.channels[VALUE, c], work.channels[SLOPE, c] = settle(
-            code, i, work.channels[VALUE, c], work.channels[SLOPE, c], work.channels[TOLERANCE, c], work.channels[SLOPE_TOLERANCE, c]
+            code,
+            i,
+            work.channels[VALUE, c],
+            work.channels[SLOPE, c],
+            work.channels[TOLERANCE, c],
+            work.channels[SLOPE_TOLERANCE, c],
         )
         work.channel_labels[STATE, c] = state
         if set_piece(code, work, i, p, c) == 1:
@@ -339,9 +358,7 @@ def scan_position(code, work, i, p, t0, t1, rounding):
             row = work.values[place : place + channels]
             nonzero = filter_row(work, channels, arriving[a], row)
             if n_special + n_parked > 0:
-                flips, n_parked = settle_specials(
-                    code, work, i, p, event, n_special, n_parked, arriving[a], row
-                )
+                flips, n_parked = settle_specials(code, work, i, p, event, n_special, n_parked, arriving[a], row)
                 nonzero += flips
             if nonzero == 0:
                 work.counts[TOP_ROW] -= 1

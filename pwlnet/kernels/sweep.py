@@ -31,7 +31,10 @@ def n_values(code):
 
 @kernel
 def run_ops(code, rows, filled, buffer, states):
-    """Fill the first ``filled`` rows of all ops after the input: buffer float64[T * n_values], states int32[T, K] in source order."""
+    """Fill the first ``filled`` rows of all ops after the input.
+
+    Out: buffer float64[T * n_values], states int32[T, K] in source order.
+    """
     scratch = np.empty(n_values(code), np.int32)
     for i in range(1, n_ops(code)):
         if code.info[i, ir.OP] < ir.FIRST_SWITCHING:

@@ -2,9 +2,9 @@
 
 Along a line x(t) = start + t (end - start) every scalar signal is  f(t) = v0 + s0 t + sum_k d_k max(t - t_k, 0).
 A *row* holds the slope changes d_k of all channels of one position at one breakpoint k. The rows of op i are a list per
-position, sorted by t: position p owns rows ``pointers[k + p] .. pointers[k + p + 1]``, k = info[i, POINTER], counted from ``bases[ROWS, i]``,
-with their values from ``bases[VALUES, i]`` on, C numbers each. Breakpoints are labels (*ids*) into ``t`` that never change
-meaning; ``ORDER`` sorts them by t and ``RANK`` is its inverse.
+position, sorted by t: position p owns rows ``pointers[k + p]`` to ``pointers[k + p + 1]``, k = info[i, POINTER], counted from
+``bases[ROWS, i]``, with their values from ``bases[VALUES, i]`` on, C numbers each. Breakpoints are labels (*ids*) into ``t``
+that never change meaning; ``ORDER`` sorts them by t and ``RANK`` is its inverse.
 
 Nothing grows inside a kernel: a full buffer sets ``counts[STATUS]``, and the caller makes a larger one and calls again,
 which goes on with the op at hand. Buffers are kept from line to line.

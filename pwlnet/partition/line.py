@@ -3,6 +3,7 @@
 Legend: L lines, D inputs, O outputs, K neurons, n points of one line.
 """
 
+import itertools
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -174,7 +175,7 @@ class LinePartition:
     def flips(self):
         """For each t the neurons that change state there and their new states: list of (int64[*], int32[*])."""
         offsets = self._lines.flip_offsets[self._range.start : self._range.stop + 1]
-        pairs = zip(offsets[:-1], offsets[1:], strict=True)
+        pairs = itertools.pairwise(offsets)
         return [(self._lines.flip_neurons[a:b], self._lines.flip_states[a:b]) for a, b in pairs]
 
     def points(self):

@@ -41,7 +41,11 @@ class Tracer:
         self.tolerances = tolerances
         self.memory = memory
         widest = int(self.code.info[:-1, ir.CHANNELS].max())
-        self.sizes = {workspace.FULL_IDS: FIRST_IDS, workspace.FULL_ROWS: 4 * FIRST_IDS, workspace.FULL_VALUES: 64 * widest}
+        self.sizes = {
+            workspace.FULL_IDS: FIRST_IDS,
+            workspace.FULL_ROWS: 4 * FIRST_IDS,
+            workspace.FULL_VALUES: 64 * widest,
+        }
         self.work = workspace.make_work(self.code, *self.sizes.values())
 
     @property

@@ -31,9 +31,7 @@ def build(shape, *nodes, opset=17, output="y", constants=None, elem_type=TensorP
         tensors,
     )
     domains = {"", *(node.domain for node in nodes)}
-    return helper.make_model(
-        graph, opset_imports=[helper.make_opsetid(d, opset) for d in sorted(domains)], ir_version=8
-    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid(d, opset) for d in sorted(domains)], ir_version=8)
 
 
 def save(model, folder, name="net.onnx"):

@@ -163,9 +163,7 @@ def test_constants_of_two_values_are_kept_apart():
     inner = graph.layout(graph.input, inner_index, fill=2.0, name="inner")
     outer_index = np.pad(inner.indices(), ((0, 0), (0, 0), (0, 0), (1, 1)), constant_values=-1)
     outer = graph.layout(inner, outer_index, fill=-3.0, name="outer")
-    graph.output = graph.linear(
-        graph.reshape(outer, (1, -1), name="flat"), rng.normal(size=(2, outer.size)), name="linear"
-    )
+    graph.output = graph.linear(graph.reshape(outer, (1, -1), name="flat"), rng.normal(size=(2, outer.size)), name="linear")
     agrees(graph)
 
 
@@ -251,6 +249,5 @@ def test_weights_that_are_not_finite_are_refused_by_name(what, place):
     with pytest.raises(InputError) as caught:
         lower(graph)
     assert str(caught.value) == (
-        f"node 'layer1' has 1 {what} that are not finite; a network needs finite weights, check how it was trained or "
-        "saved"
+        f"node 'layer1' has 1 {what} that are not finite; a network needs finite weights, check how it was trained or saved"
     )

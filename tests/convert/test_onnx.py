@@ -144,9 +144,7 @@ WINDOWS = [
         op("AveragePool", "x", kernel_shape=[2, 3], pads=[1, 1, 0, 1], count_include_pad=1),
     ),
     case("average-pool-ceil", IMAGE, op("AveragePool", "x", kernel_shape=[2, 2], strides=[2, 4], ceil_mode=1)),
-    case(
-        "average-pool-same", IMAGE, op("AveragePool", "x", kernel_shape=[3, 3], auto_pad="SAME_LOWER", strides=[2, 2])
-    ),
+    case("average-pool-same", IMAGE, op("AveragePool", "x", kernel_shape=[3, 3], auto_pad="SAME_LOWER", strides=[2, 2])),
     case("average-pool-1d", LINE, op("AveragePool", "x", kernel_shape=[2])),
     case("global-average-pool", IMAGE, op("GlobalAveragePool", "x")),
     case("global-max-pool", IMAGE, op("GlobalMaxPool", "x")),
@@ -254,17 +252,13 @@ def test_old_files_broadcast_along_an_axis(tmp_path):
     path = save(build(IMAGE, node, opset=6, constants={"c": np.array([1.0, 2.0])}), tmp_path)
     outputs = evaluate_rows(read_onnx(path), np.zeros((1, 60)))
     np.testing.assert_array_equal(outputs[0], np.repeat([1.0, 2.0], 30))
-    with pytest.warns(
-        PwlnetWarning, match=r"not compared with its source: onnx.reference can't evaluate it \(TypeError"
-    ):
+    with pytest.warns(PwlnetWarning, match=r"not compared with its source: onnx.reference can't evaluate it \(TypeError"):
         assert source_forward_onnx(path) is None
 
 
 def test_old_batch_norms_may_have_statistics_for_each_entry(read):
     statistics = {name: np.abs(values(2, 3, seed=k)) for k, name in enumerate("sbmv")}
-    network = lower(
-        read(build((1, 2, 3), op("BatchNormalization", "x s b m v", spatial=0), opset=7, constants=statistics))
-    )
+    network = lower(read(build((1, 2, 3), op("BatchNormalization", "x s b m v", spatial=0), opset=7, constants=statistics)))
     s, b, m, v = (statistics[name].astype(np.float32).astype(np.float64) for name in "sbmv")
     x = values(2, 3)
     expected = s * (x - m) / np.sqrt(v + float(np.float32(0.00001))) + b
@@ -339,9 +333,7 @@ def test_nodes_that_the_output_does_not_need_are_ignored(read):
 
 
 def test_local_functions_are_inlined(read):
-    function = helper.make_function(
-        "local", "Twice", ["a"], ["b"], [op("Add", "a a", "b")], [helper.make_opsetid("", 17)]
-    )
+    function = helper.make_function("local", "Twice", ["a"], ["b"], [op("Add", "a a", "b")], [helper.make_opsetid("", 17)])
     model = build(WIDE, op("Twice", "x", domain="local"))
     model.functions.append(function)
     np.testing.assert_array_equal(evaluate_rows(read(model), np.ones((1, 4))), np.full((1, 4), 2.0))
@@ -481,9 +473,7 @@ REFUSED = [
     case("not an operator of standard ONNX", WIDE, op("FusedGemm", "x", domain="com.microsoft")),
     case("over 3 spatial axes", (1, 1, 3, 3, 3), op("MaxPool", "x", kernel_shape=[2, 2, 2])),
     case("in mode 'linear'", IMAGE, op("Resize", "x - s", mode="linear"), constants={"s": np.array([1, 1, 2, 2.0])}),
-    case(
-        "drops entries at random", WIDE, op("Dropout", "x r t"), constants={"r": np.float32(0.5), "t": np.array(True)}
-    ),
+    case("drops entries at random", WIDE, op("Dropout", "x r t"), constants={"r": np.float32(0.5), "t": np.array(True)}),
     case(
         "statistics of its batch",
         IMAGE,
@@ -588,9 +578,7 @@ def test_a_second_input_is_refused_only_where_it_is_used(read):
 def test_a_file_that_is_no_onnx_file_gets_one_clear_sentence(content, tmp_path):
     path = save(build(WIDE, op("MatMul", "x w"), constants={"w": W34.T}), tmp_path)
     path.write_bytes(path.read_bytes()[:100] if content is None else content)
-    with pytest.raises(
-        ConversionError, match=r"net\.onnx is not a readable ONNX file \(.*\); check the path, or export"
-    ):
+    with pytest.raises(ConversionError, match=r"net\.onnx is not a readable ONNX file \(.*\); check the path, or export"):
         read_onnx(path)
 
 

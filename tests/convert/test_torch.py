@@ -68,9 +68,7 @@ LAYERS = {
     "Conv1d": (nn.Conv1d(4, 6, 3, stride=2, padding=2, dilation=2, groups=2), (4, 9)),
     "Conv1d same": (nn.Conv1d(2, 3, 4, padding="same"), (2, 9)),
     "ConvTranspose2d": (
-        nn.ConvTranspose2d(
-            4, 6, (3, 2), stride=(2, 3), padding=(1, 0), output_padding=(1, 2), groups=2, dilation=(2, 1)
-        ),
+        nn.ConvTranspose2d(4, 6, (3, 2), stride=(2, 3), padding=(1, 0), output_padding=(1, 2), groups=2, dilation=(2, 1)),
         (4, 3, 4),
     ),
     "ConvTranspose2d cropping": (nn.ConvTranspose2d(2, 3, 2, stride=2, padding=2), (2, 4, 4)),
@@ -172,9 +170,7 @@ FUNCTIONS = {
     "F.hardsigmoid": lambda x: F.hardsigmoid(3 * x),
     "F.threshold": lambda x: F.threshold(x, 0.0, 0.0),
     "abs": lambda x: abs(x) + x.abs() + torch.abs(x),
-    "clamp": lambda x: (
-        torch.clamp(x, -1, 0.5) + x.clamp(min=-0.1) + x.clip(max=0.7) + x.clamp_min(0) + x.clamp_max(0.1)
-    ),
+    "clamp": lambda x: torch.clamp(x, -1, 0.5) + x.clamp(min=-0.1) + x.clip(max=0.7) + x.clamp_min(0) + x.clamp_max(0.1),
     "clamp to tensors": lambda x: torch.clamp(x, min=V - 1, max=torch.tensor(0.5)),
     "maximum": lambda x: torch.maximum(x, x.flip(1)) + torch.max(x, V) + torch.maximum(V, x),
     "minimum": lambda x: torch.minimum(x, x.flip(1)) + torch.min(x, V) + torch.minimum(V, x),
@@ -293,9 +289,7 @@ class Dense(nn.Module):
 
 
 def test_a_residual_network_gives_torchs_values():
-    net = nn.Sequential(
-        nn.Conv2d(1, 3, 3), Residual(3), Residual(3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2)
-    )
+    net = nn.Sequential(nn.Conv2d(1, 3, 3), Residual(3), Residual(3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2))
     graph = agrees(seeded(net), (1, 6, 6))
     assert graph.output.shape == (1, 2)
 
@@ -612,15 +606,11 @@ def test_a_forward_that_mixes_the_rows_is_refused(forward):
 
 
 def test_a_wrong_input_shape_is_refused():
-    with pytest.raises(
-        ConversionError, match=r"node '0' has weight of shape \(2, 3\), but its input has shape \(1, 4\)"
-    ):
+    with pytest.raises(ConversionError, match=r"node '0' has weight of shape \(2, 3\), but its input has shape \(1, 4\)"):
         read_module(nn.Sequential(nn.Linear(3, 2)), (4,))
     with pytest.raises(ConversionError, match="check input_shape"):
         read_module(nn.Sequential(nn.Conv2d(3, 2, 3), nn.Flatten()), (3, 2, 2))
-    with pytest.raises(
-        ConversionError, match=r"node 'view' \(view\) can't be applied to its input: shape '\[1, 5\]' is"
-    ):
+    with pytest.raises(ConversionError, match=r"node 'view' \(view\) can't be applied to its input: shape '\[1, 5\]' is"):
         read_module(Function(lambda x: x.view(x.size(0), 5)), (4,))
 
 

@@ -159,7 +159,13 @@ def test_scaling_a_neuron_and_unscaling_its_output_changes_nothing():
 def big_network():
     torch.manual_seed(0)
     module = nn.Sequential(
-        nn.Conv2d(1, 6, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(96, 40), nn.ReLU(), nn.Linear(40, 3)
+        nn.Conv2d(1, 6, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(96, 40),
+        nn.ReLU(),
+        nn.Linear(40, 3),
     )
     return pwlnet.from_torch(module, (1, 8, 8))
 
@@ -265,9 +271,21 @@ def test_residual_sees_displaced_breakpoints():
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"starts": np.full((2, 64), np.nan)}, pwlnet.errors.InputError, "starts has 2 rows with NaN or infinite entries"),
-        ({"ends": np.zeros((2, 63))}, pwlnet.errors.ShapeError, r"ends has shape \(2, 63\), but the network takes 64 inputs"),
-        ({"ends": np.zeros((3, 64))}, pwlnet.errors.ShapeError, "starts has 2 rows, but ends has 3; give one end for each"),
+        (
+            {"starts": np.full((2, 64), np.nan)},
+            pwlnet.errors.InputError,
+            "starts has 2 rows with NaN or infinite entries",
+        ),
+        (
+            {"ends": np.zeros((2, 63))},
+            pwlnet.errors.ShapeError,
+            r"ends has shape \(2, 63\), but the network takes 64 inputs",
+        ),
+        (
+            {"ends": np.zeros((3, 64))},
+            pwlnet.errors.ShapeError,
+            "starts has 2 rows, but ends has 3; give one end for each",
+        ),
         ({"max_segments": 5}, pwlnet.errors.CapacityError, r"line 0 has \d+ segments, more than max_segments=5"),
         ({"max_segments": 0}, pwlnet.errors.InputError, "max_segments is 0; at least 1 is needed"),
         ({"memory": 10}, pwlnet.errors.InputError, "memory is 10 bytes; at least 1048576 are needed"),

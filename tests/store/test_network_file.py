@@ -137,8 +137,7 @@ def test_a_newer_major_version_is_refused_with_both_versions(saved):
     with pytest.raises(FormatVersionError) as caught:
         pwlnet.load_network(saved)
     assert str(caught.value) == (
-        f"{saved} has format version 2.3, but this pwlnet reads versions up to 1.* (it writes 1.0); "
-        "install a newer pwlnet"
+        f"{saved} has format version 2.3, but this pwlnet reads versions up to 1.* (it writes 1.0); install a newer pwlnet"
     )
 
 

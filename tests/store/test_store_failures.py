@@ -246,9 +246,7 @@ def test_a_damaged_chunk_is_refused_when_it_is_read(written):
     with store.open(written) as opened, pytest.raises(ChecksumError) as caught:
         opened.lines(1, 3)
     assert "/breakpoints/t rows" in str(caught.value)
-    assert str(caught.value).endswith(
-        "does not match its checksum; the file is damaged, restore a copy or compute it again"
-    )
+    assert str(caught.value).endswith("does not match its checksum; the file is damaged, restore a copy or compute it again")
     assert isinstance(caught.value.__cause__, OSError)
     assert len(problems(written)) == 3
 
@@ -267,9 +265,7 @@ def test_any_flipped_bit_is_found_or_harmless(written):
                 outcomes.append("found" if opened.verify() else "harmless")
                 if outcomes[-1] == "harmless":  # in the room that HDF5 leaves between its parts
                     back = opened.lines()
-                    assert all(
-                        np.array_equal(getattr(back, d.field), getattr(lines, d.field)) for d in schema.LINES.datasets
-                    )
+                    assert all(np.array_equal(getattr(back, d.field), getattr(lines, d.field)) for d in schema.LINES.datasets)
         except PwlnetError:
             outcomes.append("found")
     assert outcomes.count("found") > 10

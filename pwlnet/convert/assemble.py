@@ -1,0 +1,124 @@
+"""The ops of a program under construction: drop what the output doesn't need, fold scalings, write the flat arrays."""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from ..errors import InputError
+from ..kernels import program as ir
+
+
+@dataclass
+class Op:
+    """One op of the program under construction."""
+
+    code: int
+    name: str
+    operands: tuple
+    shape: tuple
+    attributes: dict = field(default_factory=dict)
+    coefficients: tuple = ()
+    weights: np.ndarray = field(default_factory=lambda: np.empty(0))
+    biases: np.ndarray = field(default_factory=lambda: np.empty(0))
+    indices: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+
+    @property
+    def size(self):
+        """Number of values."""
+        return int(np.prod(self.shape))
+
+
+def pruned(ops, output):
+    """The ops that the output needs, renumbered."""
+    if output == 0 and len(ops) > 0:
+        return ops[:1], output
+    needed, stack = {0}, [output]
+    while stack:
+        i = stack.pop()
+        if i not in needed:
+            needed.add(i)
+            stack.extend(ops[i].operands)
+    order = sorted(needed)
+    number = {old: new for new, old in enumerate(order)}
+    kept = [replace(ops[i], operands=tuple(number[k] for k in ops[i].operands)) for i in order]
+    return kept, number[output]
+
+
+def fold_scales(ops, output):
+    """Fold each Scale into the Affine, Conv2d or Scale before it, where nothing else reads that."""
+    for i, op in enumerate(ops):
+        if op.code != ir.SCALE:
+            continue
+        before = op.operands[0]
+        readers = sum(other.operands.count(before) for other in ops)
+        if readers == 1 and ops[before].code in (ir.AFFINE, ir.CONV2D, ir.SCALE) and before != output:
+            merged = _merged(ops[before], op)
+            if merged is not None:
+                ops = list(ops)
+                ops[i] = merged
+                return fold_scales(*pruned(ops, output))
+    return ops, output
+
+
+def _merged(op, scale):
+    """``op`` followed by ``scale`` as one op, or None where the scale varies over a convolution's positions."""
+    w, b = scale.weights, scale.biases
+    if op.code == ir.CONV2D:
+        if w.size != op.shape[0]:
+            return None
+        groups = op.attributes[ir.GROUPS]
+        stored = op.weights.reshape(groups, -1, op.shape[0] // groups) * w.reshape(groups, 1, -1)
+    elif op.code == ir.AFFINE:
+        stored = op.weights.reshape(-1, op.size) * w
+    else:
+        size = max(op.weights.size, w.size)
+        inner_w, inner_b, w, b = (np.resize(x, size) for x in (op.weights, op.biases, w, b))
+        return replace(op, weights=inner_w * w, biases=inner_b * w + b)
+    return replace(op, weights=stored.ravel(), biases=op.biases * w + b)
+
+
+def assemble(ops, *, input_index, output_index):
+    """The flat arrays."""
+
+    def ragged(parts, dtype):
+        offsets = np.concatenate([[0], np.cumsum([len(p) for p in parts])]).astype(np.int64)
+        return np.concatenate([np.asarray(p, dtype) for p in parts]).astype(dtype), offsets
+
+    for op in ops:
+        for what, values in (("weights", op.weights), ("biases", op.biases)):
+            bad = int(np.count_nonzero(~np.isfinite(values)))
+            if bad:
+                raise InputError(
+                    f"node {op.name!r} has {bad} {what} that are not finite; a network needs finite weights, "
+                    "check how it was trained or saved"
+                )
+    attributes = np.zeros((len(ops), ir.N_ATTRIBUTES), np.int64)
+    coefficients = np.zeros((len(ops), 4))
+    for i, op in enumerate(ops):
+        for column, value in op.attributes.items():
+            attributes[i, column] = value
+        coefficients[i, : len(op.coefficients)] = op.coefficients
+    operands, operand_offsets = ragged([op.operands for op in ops], np.int64)
+    weights, weight_offsets = ragged([op.weights for op in ops], np.float64)
+    biases, bias_offsets = ragged([op.biases for op in ops], np.float64)
+    indices, index_offsets = ragged([op.indices for op in ops], np.int64)
+    sizes = np.array([op.size for op in ops], np.int64)
+    switching = np.array([op.code >= ir.FIRST_SWITCHING for op in ops])
+    return ir.Program(
+        op=np.array([op.code for op in ops], np.int64),
+        operands=operands,
+        operand_offsets=operand_offsets,
+        shapes=np.array([op.shape for op in ops], np.int64).reshape(-1, 3),
+        value_offsets=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
+        neuron_offsets=np.concatenate([[0], np.cumsum(np.where(switching, sizes, 0))]).astype(np.int64),
+        attributes=attributes,
+        coefficients=coefficients,
+        weights=weights,
+        weight_offsets=weight_offsets,
+        biases=biases,
+        bias_offsets=bias_offsets,
+        indices=indices,
+        index_offsets=index_offsets,
+        input_index=np.ascontiguousarray(input_index, np.int64),
+        output_index=np.ascontiguousarray(output_index, np.int64),
+    )
