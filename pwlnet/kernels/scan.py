@@ -58,6 +58,8 @@ from .workspace import (
     T,
 )
 
+MANY_EVENTS = 16  # from so many events on, extremes are recorded at every so-many-th
+
 
 @kernel
 def piece_range(code, i, state):
@@ -249,52 +251,52 @@ def emit_crossings(code, work, i, p, n):
         work.values[place : place + channels] = 0.0
         work.values[place + c] = slope * (work.channels[GAIN, c] - gain)
         work.channels[STEEPEST, c] = max(work.channels[STEEPEST, c], abs(slope * work.channels[GAIN, c]))
-        reached = abs(work.channels[NEXT_VALUE, c] * work.channels[GAIN, c])
+        low, high = piece_range(code, i, old)
+        reached = max(abs(work.channels[NEXT_VALUE, c] * work.channels[GAIN, c]), abs(high if slope > 0.0 else low))
         work.channels[LARGEST, c] = max(work.channels[LARGEST, c], reached)
 
 
 @kernel
 def advance(work, channels, dt):
     """Move all channels forward by dt; returns whether some channel may have left its piece."""
-    value, slope, next_value, gain = (
-        work.channels[VALUE],
-        work.channels[SLOPE],
-        work.channels[NEXT_VALUE],
-        work.channels[GAIN],
-    )
-    low, high, largest = work.channels[LOW], work.channels[HIGH], work.channels[LARGEST]
-    hits = 0
+    value, slope, next_value = work.channels[VALUE], work.channels[SLOPE], work.channels[NEXT_VALUE]
+    low, high = work.channels[LOW], work.channels[HIGH]
+    hits = np.int64(0)
     for c in range(channels):
         x = value[c] + slope[c] * dt
         next_value[c] = x
-        hits += (x < low[c]) | (x > high[c])
-        y = abs(x * gain[c])
-        largest[c] = y if y > largest[c] else largest[c]
+        hits += np.int64(x < low[c]) + np.int64(x > high[c])
     return hits
 
 
 @kernel
 def filter_row(work, channels, arriving, row):
     """Filter an arriving row by the current pieces and update slopes; returns the number of non-zero entries."""
-    value, slope, next_value, gain, steepest = (
-        work.channels[VALUE],
-        work.channels[SLOPE],
-        work.channels[NEXT_VALUE],
-        work.channels[GAIN],
-        work.channels[STEEPEST],
-    )
-    nonzero = 0
+    value, slope, next_value, gain = (
+        work.channels[VALUE], work.channels[SLOPE], work.channels[NEXT_VALUE], work.channels[GAIN]
+    )  # fmt: skip
+    nonzero = np.int64(0)
     for c in range(channels):
-        d = arriving[c]
-        s = slope[c] + d
-        w = d * gain[c]
+        w = arriving[c] * gain[c]
         row[c] = w
-        nonzero += w != 0.0
-        slope[c] = s
+        nonzero += np.int64(w != 0.0)
+    for c in range(channels):
+        slope[c] += arriving[c]
         value[c] = next_value[c]
-        y = abs(s * gain[c])
-        steepest[c] = y if y > steepest[c] else steepest[c]
     return nonzero
+
+
+@kernel
+def record_extremes(work, channels):
+    """Keep the largest post-activation and the steepest slope seen, for the rounding errors behind this op."""
+    value, slope, gain = work.channels[VALUE], work.channels[SLOPE], work.channels[GAIN]
+    largest, steepest = work.channels[LARGEST], work.channels[STEEPEST]
+    for c in range(channels):
+        y = abs(value[c] * gain[c])
+        largest[c] = y if y > largest[c] else largest[c]
+    for c in range(channels):
+        y = abs(slope[c] * gain[c])
+        steepest[c] = y if y > steepest[c] else steepest[c]
 
 
 @kernel
@@ -363,8 +365,12 @@ def scan_position(code, work, i, p, t0, t1, rounding):
             if nonzero == 0:
                 work.counts[TOP_ROW] -= 1
                 work.counts[TOP_VALUE] -= channels
+            if n <= MANY_EVENTS or a % MANY_EVENTS == 0:
+                record_extremes(work, channels)
             t = t_event
     if advance(work, channels, t1 - t) > 0:
         n_crossings, _ = find_crossings(code, work, i, channels, t, t1)
         emit_crossings(code, work, i, p, n_crossings)
+    work.channels[VALUE, :channels] = work.channels[NEXT_VALUE, :channels]
+    record_extremes(work, channels)
     finish(code, work, i, p, t1)

@@ -116,7 +116,15 @@ def test_a_really_full_disk_keeps_the_batches_before(tmp_path, network, make_lin
         subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_an_interrupt_waits_for_the_batch(path, network, make_lines, monkeypatch):
+@pytest.fixture
+def interruptible():
+    """Python's own handler of Ctrl-C: a test run in a shell's background starts with the signal ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_an_interrupt_waits_for_the_batch(path, network, make_lines, monkeypatch, interruptible):
     real = TransactionFile.write
 
     def interrupted(file, data):
