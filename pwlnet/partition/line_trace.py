@@ -3,6 +3,7 @@
 Legend: L lines, D inputs, K neurons, Q windows.
 """
 
+import contextlib
 import threading
 
 import numpy as np
@@ -14,13 +15,17 @@ from ..kernels import program as ir
 from ..kernels import workspace
 from .line_join import Traced, Window, join_windows
 
-FIRST_IDS = 1024
+FIRST_IDS = 1024  # first sizes of the buffers
+FIRST_VALUES = 2**18
 BYTES = {  # of one entry
     workspace.FULL_IDS: 8 * (workspace.N_LABELS + 4),
     workspace.FULL_ROWS: 8,
     workspace.FULL_VALUES: 8,
 }
 SHARES = {workspace.FULL_IDS: 0.25, workspace.FULL_ROWS: 0.05, workspace.FULL_VALUES: 0.7}  # of the memory
+KEPT_BYTES = 2**28  # buffers up to this size are kept for the next call ...
+KEPT_TRACERS = 8  # ... so many for each network
+_POOL = threading.Lock()
 LEAST_WINDOW = 2.0**-40  # a window that still doesn't fit at this length is given up
 CUT = 0.4813717  # cuts are put off the middle: round fractions are where ties happen
 
@@ -53,7 +58,7 @@ class Tracer:
         """Breakpoints that the buffers hold."""
         return self.sizes[workspace.FULL_IDS]
 
-    def _grow(self, status):
+    def grow(self, status):
         """Double the buffer that was full; returns False where its share of the memory forbids it.
 
         Each buffer has a share of its own, so whether a line is cut doesn't depend on the lines before it.
@@ -72,15 +77,16 @@ class Tracer:
         found, top, done = self.found(n_lines, 4 * FIRST_IDS, False), np.zeros(2, np.int64), 0
         parts = []
         while done < n_lines:
-            done, status = self._run(starts, ends, lines, np.zeros(n_lines), np.ones(n_lines), done, top, found)
+            done, status = self.run(starts, ends, lines, np.zeros(n_lines), np.ones(n_lines), done, top, found)
             if status == kernels.FULL_OUTPUT:
                 found = self.found(n_lines, 2 * len(found.t) + self.n_ids, False, found)
-            elif status != workspace.DONE and not self._grow(status):
+            elif status != workspace.DONE and not self.grow(status):
                 parts.append((done, self._trace_parts(starts[done], ends[done], first_line + done)))
                 done += 1
         return _spliced(_trimmed(found, top), parts)
 
-    def _run(self, starts, ends, lines, t0, t1, done, top, found):
+    def run(self, starts, ends, lines, t0, t1, done, top, found):
+        """Call the kernel for windows from ``done`` on: (next window, status)."""
         ratio = self.tolerances.ambiguous / self.tolerances.rounding
         return kernels.trace_windows(
             self.code, self.work, starts, ends, lines, t0, t1, done, top, self.tolerances.rounding, ratio, found
@@ -94,10 +100,10 @@ class Tracer:
             t0, t1 = waiting.pop()
             found, top, status = self.found(1, 4 * self.n_ids, True), np.zeros(2, np.int64), None
             while status != workspace.DONE:
-                _, status = self._run(starts, ends, one, np.array([t0]), np.array([t1]), 0, top, found)
+                _, status = self.run(starts, ends, one, np.array([t0]), np.array([t1]), 0, top, found)
                 if status == kernels.FULL_OUTPUT:
                     found = self.found(1, 2 * len(found.t) + self.n_ids, True)
-                elif status != workspace.DONE and not self._grow(status):
+                elif status != workspace.DONE and not self.grow(status):
                     break
             if status == workspace.DONE:
                 windows.append(Window(t0, _trimmed(found, top), found.error[: top[0]], found.old[: top[1]],
@@ -147,17 +153,31 @@ def _spliced(traced, parts):
     return traced
 
 
+@contextlib.contextmanager
+def borrowed_tracer(network, tolerances, memory):
+    """A tracer of this thread alone; buffers are kept with the network for the next call, unless they have become large."""
+    idle = network.__dict__.setdefault("_idle_tracers", [])
+    with _POOL:
+        fitting = [t for t in idle if t.tolerances == tolerances and t.memory == memory]
+        if fitting:
+            idle.remove(fitting[-1])
+    tracer = fitting[-1] if fitting else Tracer(network, tolerances, memory)
+    yield tracer
+    if sum(array.nbytes for array in tracer.work) <= KEPT_BYTES:  # not after an error: a window may be half traced
+        with _POOL:
+            if len(idle) < KEPT_TRACERS:
+                idle.append(tracer)
+
+
 def trace_lines(network, starts, ends, tolerances, memory, threads, progress):
     """Trace lines on threads, in chunks of a few lines: list of Traced, in order."""
-    local = threading.local()
     results = {}
     n_lines = starts.shape[0]
     bar = _progress_bar(n_lines, progress)
 
     def work(first, last):
-        if not hasattr(local, "tracer"):
-            local.tracer = Tracer(network, tolerances, memory)
-        results[first] = local.tracer.trace(starts[first:last], ends[first:last], first)
+        with borrowed_tracer(network, tolerances, memory) as tracer:
+            results[first] = tracer.trace(starts[first:last], ends[first:last], first)
         bar.update(last - first)
 
     chunk = max(1, min(64, -(-n_lines // (4 * evaluate.n_threads(threads)))))
@@ -185,15 +205,16 @@ def assemble(traced, counts):
 
 def initial_states(network, start, end, t, tolerances):
     """States on a line's first segment: int32[K]. A trace up to the middle of the segment, so ties are decided alike."""
-    tracer = Tracer(network, tolerances, 2**30)
     starts, ends = np.ascontiguousarray(start[None]), np.ascontiguousarray(end[None])
-    found, top = tracer.found(1, FIRST_IDS, True), np.zeros(2, np.int64)
     stop = np.array([0.5 * t[1] if len(t) > 2 else 1.0])
-    with evaluate.single_threaded_blas():
-        kernels.trace_windows(
-            tracer.code, tracer.work, starts, ends, np.zeros(1, np.int64), np.zeros(1), stop, 0, top,
-            tolerances.rounding, tolerances.ambiguous / tolerances.rounding, found,
-        )  # fmt: skip
+    zero, top = np.zeros(1), np.zeros(2, np.int64)
+    with evaluate.single_threaded_blas(), borrowed_tracer(network, tolerances, 2**30) as tracer:
+        status = None
+        while status != workspace.DONE:
+            found = tracer.found(1, tracer.n_ids, True)
+            _, status = tracer.run(starts, ends, np.zeros(1, np.int64), zero, stop, 0, top, found)
+            if status != workspace.DONE and not tracer.grow(status):
+                raise CapacityError("the line's start needs more memory than 1 GiB; report this as a bug")
     return found.start_states[0]
 
 

@@ -183,7 +183,8 @@ def test_results_do_not_depend_on_threads_or_on_the_other_lines():
         assert np.array_equal(alone.flip_neurons, np.concatenate([n for n, _ in whole.parts[k].flips]))
 
 
-def never_more_ids(patch):
+def never_more_ids(patch, network):
+    network.__dict__.pop("_idle_tracers")
     patch.setitem(line_trace.BYTES, workspace.FULL_IDS, 2**40)
 
 
@@ -196,7 +197,7 @@ def test_cutting_a_line_for_memory_finds_the_same_breakpoints_and_flips(monkeypa
     join = line_trace.join_windows
     monkeypatch.setattr(line_trace, "join_windows", lambda windows: cuts.append(len(windows)) or join(windows))
     monkeypatch.setattr(line_trace, "FIRST_IDS", 24)
-    never_more_ids(monkeypatch)
+    never_more_ids(monkeypatch, network)
     parts = pwlnet.partition_lines(network, starts, ends)
     assert len(cuts) == 5 and min(cuts) >= 3
     assert np.array_equal(parts.offsets, whole.offsets)
@@ -212,7 +213,7 @@ def test_cutting_a_degenerate_line_for_memory_changes_nothing(monkeypatch):
         whole = pwlnet.partition_lines(network, start[None], end[None])
         with monkeypatch.context() as patch:
             patch.setattr(line_trace, "FIRST_IDS", max(4, int(np.diff(whole.flip_offsets).max(initial=0)) + 2))
-            never_more_ids(patch)
+            never_more_ids(patch, network)
             parts = pwlnet.partition_lines(network, start[None], end[None])
         assert parts.t == pytest.approx(whole.t, abs=1e-12), seed
         assert np.array_equal(parts.flip_neurons, whole.flip_neurons), seed
