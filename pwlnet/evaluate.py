@@ -96,7 +96,7 @@ def as_rows(points, n_inputs, input_shape, name):
     if array.shape in (shape, (n_inputs,)) and array.ndim:
         array = array[None]
     if array.shape[1:] not in (shape, (n_inputs,)) or array.ndim == 0:
-        wanted = f"(rows, {n_inputs})" if shape == (n_inputs,) else f"(rows, {n_inputs}) or (rows, *{shape})"
+        wanted = f"(rows, {n_inputs})" if shape == (n_inputs,) else f"(rows, {n_inputs}) or {('rows', *shape)}".replace("'", "")
         raise ShapeError(f"{name} has shape {array.shape}, but the network takes {n_inputs} inputs; give {wanted}")
     rows = np.ascontiguousarray(array.reshape(array.shape[0], n_inputs), np.float64)
     bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))

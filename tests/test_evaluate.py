@@ -197,7 +197,7 @@ def test_inputs_are_not_changed(toy, rows):
     assert np.array_equal(rows, before)
 
 
-SHAPES = "X has shape {}, but the network takes 72 inputs; give (rows, 72) or (rows, *(2, 6, 6))"
+SHAPES = "X has shape {}, but the network takes 72 inputs; give (rows, 72) or (rows, 2, 6, 6)"
 NOT_REAL = "X has dtype {}; real numbers are needed, convert it to float64"
 NOT_FINITE = "X has {} rows with NaN or infinite entries, the first is row {}; remove them"
 

@@ -267,6 +267,8 @@ def partition_lines(
         They hold NaN, infinities or something else than real numbers.
     CapacityError
         A line needs more than ``max_segments`` segments, or a part of it more than ``memory``.
+    NumericalError
+        Values overflow float64 along a line.
 
     Notes
     -----

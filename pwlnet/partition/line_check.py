@@ -6,6 +6,7 @@ Legend: L lines, D inputs, K neurons.
 import numpy as np
 
 from .. import evaluate
+from ..errors import NumericalError
 from ..kernels import program as ir
 
 _LINES_AT_ONCE = 256
@@ -21,14 +22,18 @@ def points_at(start, end, t):
 
 
 def residuals(network, starts, ends, offsets, t, flip_offsets, flip_neurons, n_checked, threads):
-    """Largest relative distance from its threshold of a flipping neuron at sampled breakpoints: float64[L]."""
+    """Largest relative distance from its threshold of a flipping neuron at sampled breakpoints: float64[L].
+
+    Raises
+    ------
+    NumericalError
+        Values overflow at a line's ends or at a sampled breakpoint.
+    """
     residual = np.zeros(len(starts))
     n_inner = np.diff(offsets) - 2
     for first in range(0, len(starts), _LINES_AT_ONCE):
         part = np.arange(first, min(first + _LINES_AT_ONCE, len(starts)))
         lines = np.repeat(part, np.minimum(n_inner[part], n_checked))
-        if not lines.size:
-            continue
         count = np.minimum(n_inner[lines], n_checked)
         order = np.arange(lines.size) - np.searchsorted(lines, lines)
         places = offsets[lines] + 1 + order * (n_inner[lines] - 1) // np.maximum(1, count - 1)
@@ -36,6 +41,7 @@ def residuals(network, starts, ends, offsets, t, flip_offsets, flip_neurons, n_c
         points = np.where(at <= 0.5, starts[lines] + at * direction, ends[lines] - (1.0 - at) * direction)
         rows = np.concatenate([points, starts[part], ends[part]])
         z = evaluate.forward(network.code, rows, preactivations=True, threads=threads)[1]
+        _check_finite(z, np.concatenate([lines, part, part]))
         scale = _scales(network, z, np.concatenate([lines, part, part]) - first, len(part))
         distance = _distances(network, z[: lines.size])
         for row, (line, place) in enumerate(zip(lines, places, strict=True)):
@@ -43,6 +49,16 @@ def residuals(network, starts, ends, offsets, t, flip_offsets, flip_neurons, n_c
             relative = distance[row, flips] / scale[line - first, flips]
             residual[line] = max(residual[line], relative.max(initial=0.0))
     return residual
+
+
+def _check_finite(z, lines):
+    """Refuse lines along which values overflow: no crossing on them can be trusted."""
+    bad = np.flatnonzero(~np.isfinite(z).all(axis=1))
+    if bad.size:
+        raise NumericalError(
+            f"line {lines[bad[0]]} has pre-activations that overflow float64; values below 1e308 are needed, "
+            "rescale the network or shorten the line"
+        )
 
 
 def _scales(network, z, lines, n_lines):

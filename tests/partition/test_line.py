@@ -300,6 +300,15 @@ def test_bad_input_gets_its_sentence(change, error, message):
         pwlnet.partition_lines(big_network(), **arguments)
 
 
+def test_values_that_overflow_are_refused():
+    huge = np.full((3, 2), 1e200)
+    description = [{"kind": "input", "inputs": [], "shape": (2,)}]
+    description += [{"kind": "linear", "inputs": [0], "weight": huge}, {"kind": "relu", "inputs": [1]}]
+    description += [{"kind": "linear", "inputs": [2], "weight": huge @ np.ones((2, 3))}, {"kind": "relu", "inputs": [3]}]
+    with pytest.raises(pwlnet.errors.NumericalError, match="line 1 has pre-activations that overflow float64"):
+        pwlnet.partition_lines(to_network(description), [[0.0, 0.0], [-1.0, 1.0]], [[0.0, 0.0], [1.0, 1.5]])
+
+
 def test_progress_goes_to_stderr(capsys):
     pwlnet.partition_lines(big_network(), np.zeros((3, 64)), np.ones((3, 64)), progress=True)
     captured = capsys.readouterr()
