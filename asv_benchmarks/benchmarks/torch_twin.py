@@ -92,8 +92,8 @@ def _layers(torch, program, i):
         layer = nn.Conv2d(int(c_in), c_out, kernel, **options)
         return [_filled(torch, layer, weight.reshape(c_out, c_in // groups, *kernel), biases)]
     if op == ir.SCALE and len(weights) == c_out:
-        layer = nn.Conv2d(c_out, c_out, 1, groups=c_out)
-        return [_filled(torch, layer, weights.reshape(-1, 1, 1, 1), biases)]
+        layer = nn.BatchNorm2d(c_out, eps=0.0)  # in evaluation: the quickest way to scale channels
+        return [_filled(torch, layer, weights, biases)]
     raise NotImplementedError(f"no torch layer for {ir.OP_NAMES[op]}")
 
 
