@@ -1,5 +1,7 @@
 """Lines against oracles: exact rational arithmetic, a dense method, closed forms."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -63,6 +65,18 @@ def test_a_dense_method_finds_the_same_breakpoints_on_generic_networks(first, co
         assert len(part.t) == len(t), seed
         assert np.abs(part.t - t).max() <= 1e-9, seed
         assert flips_of(part) == [[(int(k), int(s)) for k, s in f] for f in flips], seed
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_wide_layers_multiply_their_active_channels_only_and_stay_exact(seed):
+    """From 48 channels on, products gather the channels that are not zero; a few seeds meet all ways of doing so."""
+    rng = np.random.default_rng(seed)
+    widths, nodes = (3, 60, 50, 4), [{"kind": "input", "inputs": [], "shape": (3,)}]
+    for n_in, n_out in itertools.pairwise(widths):
+        weight, bias = rng.integers(-3, 4, (n_out, n_in)) / 4.0, rng.integers(-3, 4, n_out) * (2.0 if seed % 2 else 0.0)
+        nodes.append({"kind": "linear", "inputs": [len(nodes) - 1], "weight": weight, "bias": bias})
+        nodes.append({"kind": "relu", "inputs": [len(nodes) - 1]})
+    assert_equals_exact(nodes, *rng.integers(-4, 5, (2, 3)).astype(float), seed)
 
 
 RELU = [{"kind": "relu", "inputs": [0]}]
