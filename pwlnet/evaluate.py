@@ -64,7 +64,10 @@ def single_threaded_blas():
 
 
 def run_chunks(work, n_items, chunk, threads=None):
-    """Call ``work(first, last)`` for consecutive chunks of ``n_items`` items, on threads; exceptions are passed on."""
+    """Call ``work(first, last)`` for consecutive chunks of ``n_items`` items, on threads.
+
+    An exception, Ctrl-C among them, is passed on once the chunks at hand are done; those that wait are dropped.
+    """
     bounds = [(k, min(k + chunk, n_items)) for k in range(0, n_items, chunk)]
     with single_threaded_blas():
         if len(bounds) <= 1 or n_threads(threads) == 1:
@@ -72,8 +75,12 @@ def run_chunks(work, n_items, chunk, threads=None):
                 work(first, last)
             return
         with ThreadPoolExecutor(n_threads(threads)) as pool:
-            for future in [pool.submit(work, first, last) for first, last in bounds]:
-                future.result()
+            try:
+                for future in [pool.submit(work, first, last) for first, last in bounds]:
+                    future.result()
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
 
 
 def as_rows(points, n_inputs, input_shape, name):

@@ -1,6 +1,7 @@
 """Values, states and Jacobians against exact arithmetic and torch; the same bits for every batch; what is accepted."""
 
 import os
+import time
 
 import numpy as np
 import pytest
@@ -288,3 +289,18 @@ def test_blas_has_one_thread_until_the_last_of_overlapping_calls_ends():
         assert set(blas_threads()) == {1}
         second.__exit__(None, None, None)
         assert blas_threads() == before
+
+
+def test_chunks_that_wait_are_dropped_after_an_exception():
+    """Ctrl-C in a batch of thousands of lines must not wait for all of them."""
+    seen = []
+
+    def work(first, last):
+        seen.append(first)
+        time.sleep(0.02)
+        if first == 0:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluate.run_chunks(work, 200, 1, threads=2)
+    assert len(seen) < 100

@@ -11,7 +11,7 @@ import numpy as np
 from . import program as ir
 from ._jit import kernel
 from .affine import rows_of
-from .rounding import UNIT_ROUNDOFF
+from .rounding import UNIT_ROUNDOFF, decision_bounds
 from .rows import collect, n_taps, row_range, tap_source
 from .scan import neuron_number, new_birth, new_row, record_flip
 from .workspace import (
@@ -54,11 +54,9 @@ def _load_taps(code, work, i, p, n, length, rounding, value, slope):
             k = q * channels + c
             v, s = x[0, k], x[1, k]
             value[tap, c], slope[tap, c] = v, s
-            step = UNIT_ROUNDOFF * max(abs(v), abs(v + s * length))
-            drift = variance[1, k] + n * (UNIT_ROUNDOFF * s) ** 2
-            error = rounding * np.sqrt(variance[0, k] + n * step * step + drift * length * length)
+            error, slope_error = decision_bounds(variance, k, v, s, n, length, rounding)
             work.channels[TOLERANCE, c] = max(work.channels[TOLERANCE, c], 2.0 * error)
-            work.channels[SLOPE_TOLERANCE, c] = max(work.channels[SLOPE_TOLERANCE, c], 2.0 * rounding * np.sqrt(drift))
+            work.channels[SLOPE_TOLERANCE, c] = max(work.channels[SLOPE_TOLERANCE, c], 2.0 * slope_error)
 
 
 @kernel

@@ -9,6 +9,8 @@ doesn't grow with depth as the worst-case bound sum |w_i| E_i does (which is use
 A float64 array [2, n] of an op: row 0 squared error of values, row 1 squared error of slopes.
 """
 
+import numpy as np
+
 from . import program as ir
 from ._jit import kernel
 from .affine import apply_linear, rows_of
@@ -38,3 +40,15 @@ def affine_errors(code, i, variance):
     for k in range(0, e.shape[1], b.shape[0]):
         for c in range(b.shape[0]):
             e[0, k + c] += (UNIT_ROUNDOFF * b[c]) ** 2
+
+
+@kernel
+def decision_bounds(variance, k, value, slope, n, length, rounding):
+    """Bounds within which entry k's value and slope count as zero along a window: (value, slope).
+
+    To the error at the start come that of the slope over the window, and one rounding for each of its n events.
+    """
+    step = UNIT_ROUNDOFF * max(abs(value), abs(value + slope * length))
+    drift = variance[1, k] + n * (UNIT_ROUNDOFF * slope) ** 2
+    error = rounding * np.sqrt(variance[0, k] + n * step * step + drift * length * length)
+    return error, rounding * np.sqrt(drift)

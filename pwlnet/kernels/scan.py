@@ -15,7 +15,7 @@ import numpy as np
 from . import program as ir
 from ._jit import kernel
 from .affine import operand, rows_of
-from .rounding import UNIT_ROUNDOFF
+from .rounding import UNIT_ROUNDOFF, decision_bounds
 from .rows import accumulate, collect, tile_height
 from .switching import piece, state_of
 from .workspace import (
@@ -117,11 +117,9 @@ def begin(code, work, i, p, n, length, rounding):
     for c in range(channels):
         k = p * channels + c
         v, s = z[0, k], z[1, k]
-        step = UNIT_ROUNDOFF * max(abs(v), abs(v + s * length))
-        drift = variance[1, k] + n * (UNIT_ROUNDOFF * s) ** 2
-        work.channels[TOLERANCE, c] = rounding * np.sqrt(variance[0, k] + n * step * step + drift * length * length)
-        work.channels[SLOPE_TOLERANCE, c] = rounding * np.sqrt(drift)
-        state, v, s = settle(code, i, v, s, work.channels[TOLERANCE, c], work.channels[SLOPE_TOLERANCE, c])
+        tolerance, slope_tolerance = decision_bounds(variance, k, v, s, n, length, rounding)
+        work.channels[TOLERANCE, c], work.channels[SLOPE_TOLERANCE, c] = tolerance, slope_tolerance
+        state, v, s = settle(code, i, v, s, tolerance, slope_tolerance)
         work.channel_labels[STATE, c], work.channels[VALUE, c], work.channels[SLOPE, c] = state, v, s
         if set_piece(code, work, i, p, c) == 1:
             work.channel_labels[PARKED, n_parked] = c

@@ -11,7 +11,7 @@ import numpy as np
 
 from . import program as ir
 from ._jit import kernel
-from .affine import operand, tap_position, weights_of
+from .affine import tap_position, weights_of
 
 
 @kernel
@@ -129,9 +129,3 @@ def n_states(code, i):
     if kind == ir.MAX_POOL:
         return code.info[i, ir.KERNEL_H] * code.info[i, ir.KERNEL_W]
     return np.int64(3) if kind == ir.CLIP else np.int64(2)
-
-
-@kernel
-def operand_of_switching(code, i):
-    """The op whose values are the pre-activations of op i."""
-    return operand(code, i, 0)

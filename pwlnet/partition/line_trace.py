@@ -16,7 +16,7 @@ from ..kernels import workspace
 from .line_join import Traced, Window, join_windows
 
 FIRST_IDS = 1024  # first sizes of the buffers
-FIRST_VALUES = 2**18
+FIRST_VALUES = 2**18  # room for the rows of a small network: they are moved together only when half of it is full
 BYTES = {  # of one entry
     workspace.FULL_IDS: 8 * (workspace.N_LABELS + 4),
     workspace.FULL_ROWS: 8,
@@ -48,8 +48,8 @@ class Tracer:
         widest = int(self.code.info[:-1, ir.CHANNELS].max())
         self.sizes = {
             workspace.FULL_IDS: FIRST_IDS,
-            workspace.FULL_ROWS: 4 * FIRST_IDS,
-            workspace.FULL_VALUES: 64 * widest,
+            workspace.FULL_ROWS: 16 * FIRST_IDS,
+            workspace.FULL_VALUES: max(FIRST_VALUES, 64 * widest),
         }
         self.work = workspace.make_work(self.code, *self.sizes.values())
 
