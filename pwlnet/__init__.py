@@ -13,7 +13,10 @@ _HOMES = {
     "from_torch": "convert",
     "load_network": "loading",
     "partition_lines": "partition.line",
+    "iter_line_partitions": "partition.line",
     "LinePartitions": "partition.line",
+    "summarize_lines": "partition.line_summary",
+    "LineSummary": "partition.line_summary",
     "Tolerances": "tolerances",
     "PwlnetError": "errors",
 }

@@ -83,8 +83,18 @@ def run_chunks(work, n_items, chunk, threads=None):
                 raise
 
 
-def as_rows(points, n_inputs, input_shape, name):
+def check_shape(shape, n_inputs, input_shape, name):
+    """Refuse points that are neither [B, D] nor [B, *input_shape]."""
+    wanted = {(n_inputs,), tuple(input_shape)}
+    if not shape or tuple(shape[1:]) not in wanted:
+        forms = " or ".join(str(("rows", *form)).replace("'", "") for form in sorted(wanted, key=len))
+        raise ShapeError(f"{name} has shape {tuple(shape)}, but the network takes {n_inputs} inputs; give {forms}")
+
+
+def as_rows(points, n_inputs, input_shape, name, first_row=0):
     """Turn points [B, D], [B, *input_shape], or one point of either form, into float64[B, D].
+
+    ``first_row`` is the number of the first one in messages.
 
     Raises
     ------
@@ -99,16 +109,15 @@ def as_rows(points, n_inputs, input_shape, name):
         raise InputError(f"{name} has rows of different lengths; give an array with {n_inputs} numbers per row") from None
     if array.dtype.kind not in "fiub":
         raise InputError(f"{name} has dtype {array.dtype}; real numbers are needed, convert it to float64")
-    shape = tuple(input_shape)
-    if array.shape in (shape, (n_inputs,)) and array.ndim:
+    if array.shape in (tuple(input_shape), (n_inputs,)) and array.ndim:
         array = array[None]
-    if array.shape[1:] not in (shape, (n_inputs,)) or array.ndim == 0:
-        wanted = f"(rows, {n_inputs})" if shape == (n_inputs,) else f"(rows, {n_inputs}) or {('rows', *shape)}".replace("'", "")
-        raise ShapeError(f"{name} has shape {array.shape}, but the network takes {n_inputs} inputs; give {wanted}")
+    check_shape(array.shape, n_inputs, input_shape, name)
     rows = np.ascontiguousarray(array.reshape(array.shape[0], n_inputs), np.float64)
     bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
     if bad.size:
-        raise InputError(f"{name} has {bad.size} rows with NaN or infinite entries, the first is row {bad[0]}; remove them")
+        raise InputError(
+            f"{name} has {bad.size} rows with NaN or infinite entries, the first is row {first_row + bad[0]}; remove them"
+        )
     return rows
 
 
@@ -125,6 +134,14 @@ def forward(code, points, *, outputs=False, preactivations=False, states=False, 
 
     run_chunks(work, n, _chunk(n, threads), threads)
     return out, pre, sta
+
+
+def code_up_to(code, i):
+    """The code of the part of a network that ends with op i; its outputs mean nothing."""
+    info = code.info[: i + 2].copy()
+    info[-1, : ir.N_OUTPUTS + 1] = code.info[-1, : ir.N_OUTPUTS + 1]
+    info.setflags(write=False)  # as the whole code's: kernels are compiled for read-only arrays
+    return code._replace(info=info)
 
 
 def jacobians(code, states, threads=None):

@@ -93,7 +93,7 @@ def segment_histogram(lines, ax=None):
 
     Parameters
     ----------
-    lines : LinePartitions
+    lines : LinePartitions or LineSummary
     ax : matplotlib.axes.Axes, optional
         Of a new figure by default.
 
@@ -121,6 +121,50 @@ def segment_histogram(lines, ax=None):
     ax.spines[["top", "right"]].set_visible(False)
     ax.legend(frameon=False)
     return list(bars)
+
+
+def segment_lengths(summary, ax=None, *, label=None):
+    """Draw the histogram of a summary: how many segments are how long.
+
+    Segments per bin, on logarithmic axes. Bins that are empty on both sides are left out; what is shorter or longer than
+    all edges is told in a legend.
+
+    Parameters
+    ----------
+    summary : LineSummary
+    ax : matplotlib.axes.Axes, optional
+        Of a new figure by default.
+    label : str, optional
+        For the legend.
+
+    Returns
+    -------
+    StepPatch
+
+    Raises
+    ------
+    InputError
+        There are no segments between the edges.
+    ImportError
+        matplotlib is not installed.
+    """
+    bins, edges = summary.histogram[1:-1], summary.edges
+    filled = np.flatnonzero(bins)
+    if not filled.size:
+        raise InputError(
+            f"summary has no segments of {edges[0]} to {edges[-1]} units; make it with other edges, or from longer lines"
+        )
+    ax = _new_figure((5.0, 3.2)).add_subplot() if ax is None else ax
+    first, last = filled[0], filled[-1] + 1
+    outside = [f"{n} {word}" for n, word in ((summary.histogram[0], "shorter"), (summary.histogram[-1], "longer")) if n]
+    label = ", ".join([*([] if label is None else [label]), *outside]) or None
+    drawn = ax.stairs(bins[first:last], edges[first : last + 1], label=label)
+    ax.set(xscale="log" if edges[first] > 0 else "linear", yscale="log")
+    ax.set(xlabel="length of a segment, in input units", ylabel="segments")
+    ax.spines[["top", "right"]].set_visible(False)
+    if label is not None:
+        ax.legend(frameon=False)
+    return drawn
 
 
 def line_images(part, axes, *, image_shape=None):

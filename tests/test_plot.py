@@ -70,6 +70,28 @@ def test_the_histogram_of_no_lines_is_refused(digit_lines):
         plot.segment_histogram(nothing)
 
 
+def test_segment_lengths_are_the_histogram_of_the_summary(digit_lines):
+    summary = pwlnet.LineSummary.of(digit_lines)
+    counts, edges, _ = plot.segment_lengths(summary, axes()).get_data()
+    assert counts.sum() == summary.n_segments.sum()
+    assert counts[0] and counts[-1]
+    first = np.flatnonzero(summary.edges == edges[0])[0]
+    np.testing.assert_array_equal(summary.histogram[1 + first :][: len(counts)], counts)
+
+
+def test_segments_outside_all_edges_are_told(digit_lines):
+    summary = pwlnet.LineSummary.of(digit_lines, edges=[0.01, 0.02])
+    drawn = plot.segment_lengths(summary, axes(), label="digits")
+    assert drawn.get_label() == f"digits, {summary.histogram[0]} shorter, {summary.histogram[-1]} longer"
+    with pytest.raises(InputError, match=r"summary has no segments of 100.0 to 200.0 units; make it with other edges"):
+        plot.segment_lengths(pwlnet.LineSummary.of(digit_lines, edges=[100.0, 200.0]))
+
+
+def test_a_summary_has_the_histogram_of_segments_per_line_too(digit_lines):
+    bars = plot.segment_histogram(pwlnet.LineSummary.of(digit_lines))
+    assert [bar.get_height() for bar in bars] == [bar.get_height() for bar in plot.segment_histogram(digit_lines)]
+
+
 def test_images_are_those_of_the_line(digit_lines):
     part = digit_lines.parts[0]
     first, middle, last = plot.line_images(part, [axes() for _ in range(3)])

@@ -1,13 +1,43 @@
 """Exact partitions of lines: time, memory, and what must not change from commit to commit."""
 
+import os
+
 import numpy as np
 
 import pwlnet
 
 from . import torch_twin
-from .networks import NAMES, build_network, draw_lines
+from .networks import DEEP, NAMES, REACH, SKIP_SLOW, build_module, build_network, draw_lines
 
 MOST_POINTS = 16 * torch_twin.BATCH  # that torch evaluates; its time is scaled to all breakpoints
+RESULT = ("t", "flip_offsets", "flip_neurons", "flip_states")
+
+
+def count(batches):
+    """Breakpoints of some partitions."""
+    return sum(len(lines.t) - 2 * len(lines) for lines in batches)
+
+
+def digest(batches):
+    """SHA-256 of breakpoints and flips, first 13 hex digits as a number: a float64 holds it."""
+    from pwlnet.store.digest import digest_arrays
+
+    return int(digest_arrays([(name, getattr(lines, name)) for lines in batches for name in RESULT])[:13], 16)
+
+
+class _Tracked:
+    """What must not change of the partition that ``setup`` leaves in ``self.lines``."""
+
+    def track_breakpoints(self, *params):
+        return count([self.lines])
+
+    def track_digest(self, *params):
+        return digest([self.lines])
+
+    def track_residual(self, *params):
+        return float(self.lines.residual.max())
+
+    track_residual.unit = "relative"
 
 
 class PartitionLines:
@@ -29,7 +59,7 @@ class PartitionLines:
         pwlnet.partition_lines(self.network, *self.ends)
 
 
-class PartitionOneLine:
+class PartitionOneLine(_Tracked):
     """One line on one thread, on every network: the method itself."""
 
     params = (NAMES,)
@@ -38,32 +68,101 @@ class PartitionOneLine:
 
     def setup(self, network):
         self.network = build_network(network)
-        self.ends = draw_lines(self.network, 1)
+        self.ends = draw_lines(self.network, 1, reach=REACH.get(network, 1.0))
         self.lines = pwlnet.partition_lines(self.network, *self.ends, threads=1)
 
     def time_partition(self, network):
         pwlnet.partition_lines(self.network, *self.ends, threads=1)
 
-    def track_breakpoints(self, network):
-        return len(self.lines.t) - 2
+    def peakmem_partition(self, network):
+        pwlnet.partition_lines(self.network, *self.ends, threads=1)
 
-    def track_digest(self, network):
-        """SHA-256 of breakpoints and flips, first 13 hex digits as a number: a float64 holds it."""
-        from pwlnet.store.digest import digest_arrays
 
-        fields = ("t", "flip_offsets", "flip_neurons", "flip_states")
-        return int(digest_arrays([(name, getattr(self.lines, name)) for name in fields])[:13], 16)
+class LongLine(_Tracked):
+    """One line, extrapolated beyond its end, on one thread: time and memory by length."""
 
-    def track_residual(self, network):
-        return float(self.lines.residual.max())
+    params = (["digits_conv", "cifar_convbig"], [1, 4, 16])
+    param_names = ("network", "reach")
+    timeout = 1800
 
-    track_residual.unit = "relative"
+    def setup(self, network, reach):
+        self.network = build_network(network)
+        self.ends = draw_lines(self.network, 1, reach=reach)
+        self.lines = pwlnet.partition_lines(self.network, *self.ends, threads=1)
+
+    def track_microseconds_per_breakpoint(self, network, reach):
+        seconds = torch_twin.median_seconds(lambda: pwlnet.partition_lines(self.network, *self.ends, threads=1))
+        return 1e6 * seconds / max(1, self.track_breakpoints())
+
+    track_microseconds_per_breakpoint.unit = "us"
+
+    def peakmem_partition(self, network, reach):
+        pwlnet.partition_lines(self.network, *self.ends, threads=1)
+
+
+class TwoThreads:
+    """How much quicker two threads are than one: many lines, and one line that is cut into windows."""
+
+    params = (["cifar_convsmall, 100 lines", "cifar_convbig, 1 line"],)
+    param_names = ("work",)
+    timeout = 1800
+
+    def setup(self, work):
+        if (os.cpu_count() or 1) < 2:
+            raise NotImplementedError("there is one processor only")
+        network, n_lines = work.split(", ")
+        self.network = build_network(network)
+        self.ends = draw_lines(self.network, int(n_lines.split()[0]))
+        pwlnet.partition_lines(self.network, *self.ends, threads=2)
+
+    def track_speed_up(self, work):
+        one, two = torch_twin.medians_in_turn(
+            lambda: pwlnet.partition_lines(self.network, *self.ends, threads=1),
+            lambda: pwlnet.partition_lines(self.network, *self.ends, threads=2),
+        )
+        return one / two
+
+    track_speed_up.unit = "times"
+
+
+class StreamLines:
+    """Many lines in batches, all processors: handed out and dropped, or summarized; memory must not grow with them."""
+
+    params = (["digits_conv", "cifar_convsmall"], [64, 1024])
+    param_names = ("network", "n_lines")
+    max_points = 2**14
+    timeout = 600
+
+    def setup(self, network, n_lines):
+        if network == "cifar_convsmall" and n_lines > 64 and SKIP_SLOW:
+            raise NotImplementedError("so many lines are slow, and ASV_SKIP_SLOW is set")
+        self.network = build_network(network)
+        self.ends = draw_lines(self.network, n_lines)
+        pwlnet.partition_lines(self.network, *draw_lines(self.network, 1))
+
+    def stream(self):
+        """The partitions, batch by batch."""
+        return pwlnet.iter_line_partitions(self.network, *self.ends, max_points=self.max_points)
+
+    def track_breakpoints_per_second(self, network, n_lines):
+        return count(self.stream()) / torch_twin.median_seconds(lambda: count(self.stream()))
+
+    track_breakpoints_per_second.unit = "1/s"
+
+    def peakmem_stream(self, network, n_lines):
+        count(self.stream())
+
+    def track_digest(self, network, n_lines):
+        return digest(self.stream())
+
+    def time_summarize(self, network, n_lines):
+        pwlnet.summarize_lines(self.network, *self.ends)
 
 
 class TorchForward:
     """Exact partitions in units of one forward pass of torch, float32, at all their breakpoints; both on one thread.
 
-    As many lines as make the network's size matter, not the cost of a call: 64 on small networks, 1 on the largest.
+    As many lines as make the network's size matter, not the cost of a call: 1000 on ACAS Xu, 1 on the largest.
     """
 
     params = (NAMES,)
@@ -72,9 +171,10 @@ class TorchForward:
 
     def setup(self, network):
         self.network = build_network(network)
-        self.twin = torch_twin.build_twin(self.network)
-        n_lines = 64 if self.network.n_neurons < 2000 else 4 if self.network.n_neurons < 10000 else 1
-        self.ends = draw_lines(self.network, n_lines)
+        self.twin = build_module(network) if network in DEEP else torch_twin.build_twin(self.network)
+        bounds = ((400, 1000), (2000, 64), (10000, 4))
+        n_lines = next((n for most, n in bounds if self.network.n_neurons < most), 1)
+        self.ends = draw_lines(self.network, n_lines, reach=REACH.get(network, 1.0))
         self.lines = pwlnet.partition_lines(self.network, *self.ends, threads=1)
 
     def track_ratio_to_torch_forward(self, network):

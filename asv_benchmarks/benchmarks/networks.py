@@ -1,11 +1,13 @@
 """The networks that all benchmarks share, and lines through their inputs.
 
-Shipped: the digits networks. Seeded: the shapes of well-known public networks, He-initialised by NumPy, not trained.
-Public: the files themselves, where ``PWLNET_DATA_DIR`` has them. A name is a row of one of the tables below.
+Shipped: the digits networks. Seeded: the shapes of well-known public networks, He-initialised by NumPy, not trained. Deep:
+VGG16 and ResNet-18, He-initialised by torch. Trained: what ``train_mnist.py`` made here. Public: the files themselves, where
+``PWLNET_DATA_DIR`` has them. A name is a row of one of the tables below.
 """
 
 import functools
 import os
+from pathlib import Path
 
 import numpy as np
 
@@ -26,6 +28,8 @@ SEEDED = {  # input shape, layers; ("conv", channels, kernel, stride, padding), 
         + [("full", 512), ("full", 512), ("full", 10)],
     ),
 }
+DEEP = ("vgg16_bn", "resnet18")
+TRAINED = ("trained_mnist_6x100", "trained_mnist_9x200")
 PUBLIC = {
     "file_acas_1_1": "acasxu/nnet/ACASXU_experimental_v2a_1_1.nnet",
     "file_cifar_6x100": "cifar10/eran_ffnn/cifar_relu_6_100.onnx",
@@ -34,8 +38,14 @@ PUBLIC = {
     "file_cifar_convmedium": "trained_here/cifar_convmed.onnx",
     "file_cifar_convbig": "trained_here/cifar_convbig.onnx",
 }
-SLOW = {"cifar_convbig", "file_cifar_convbig"}
+SLOW = {"cifar_convbig", "file_cifar_convbig", *DEEP}
+REACH = {"vgg16_bn": 1 / 512, "resnet18": 1 / 1024}  # of a line's length, where a whole one takes ten minutes
 SKIP_SLOW = os.environ.get("ASV_SKIP_SLOW", "0") not in ("", "0")
+
+
+def _trained_path(name):
+    """Where a trained network lies, once it is trained."""
+    return Path(__file__).resolve().parents[1] / "trained" / f"{name.removeprefix('trained_')}.onnx"
 
 
 def _public_path(name):
@@ -44,13 +54,14 @@ def _public_path(name):
     return path if os.environ.get("PWLNET_DATA_DIR") and os.path.isfile(path) else None
 
 
-NAMES = [*SHIPPED, *SEEDED, *(name for name in PUBLIC if _public_path(name))]
-QUICK = [
-    "digits_mlp",
-    "digits_conv",
-    "mnist_6x100",
-    "cifar_convsmall",
-]  # where scaling with the number of lines is shown
+NAMES = [
+    *SHIPPED,
+    *SEEDED,
+    *DEEP,
+    *(name for name in TRAINED if _trained_path(name).is_file()),
+    *(name for name in PUBLIC if _public_path(name)),
+]
+QUICK = ["digits_mlp", "digits_conv", "mnist_6x100", "cifar_convsmall"]  # where scaling with the number of lines is shown
 
 
 @functools.cache
@@ -62,7 +73,20 @@ def build_network(name):
         return pwlnet.load_network(pwlnet.datasets.digits_network(name))
     if name in PUBLIC:
         return pwlnet.load_network(_public_path(name))
+    if name in TRAINED:
+        return pwlnet.load_network(_trained_path(name))
+    if name in DEEP:
+        return pwlnet.from_torch(build_module(name), (3, 32, 32))
     return lower(build_graph(*SEEDED[name]))
+
+
+def build_module(name):
+    """The torch module of one of ``DEEP``; NotImplementedError without torch."""
+    try:
+        from . import deep_networks
+    except ImportError as error:
+        raise NotImplementedError("torch is not installed") from error
+    return deep_networks.build_module(name)
 
 
 def build_graph(shape, layers, seed=0):
@@ -86,8 +110,8 @@ def build_graph(shape, layers, seed=0):
     return graph
 
 
-def draw_lines(network, n_lines, seed=0):
-    """Ends float64[L, D] of lines between points drawn uniformly from the unit cube."""
+def draw_lines(network, n_lines, seed=0, reach=1.0):
+    """Ends float64[L, D] of lines between points drawn uniformly from the unit cube; a share ``reach`` of each, or beyond."""
     rng = np.random.default_rng(seed)
     starts, ends = rng.random((2, n_lines, network.n_inputs))
-    return starts, ends
+    return starts, ends if reach == 1.0 else starts + reach * (ends - starts)

@@ -64,12 +64,18 @@ def seconds_of_forward(twin, batch):
 
 def median_seconds(work):
     """Median of the seconds that some calls take."""
-    times = []
+    return medians_in_turn(work)[0]
+
+
+def medians_in_turn(*works):
+    """Medians of the seconds that calls of each take; called in turn, so that a machine's moods meet all of them."""
+    times = [[] for _ in works]
     for _ in range(REPEATS):
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
+        for work, seconds in zip(works, times, strict=True):
+            start = time.perf_counter()
+            work()
+            seconds.append(time.perf_counter() - start)
+    return [statistics.median(seconds) for seconds in times]
 
 
 def _layers(torch, program, i):

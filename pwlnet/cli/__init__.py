@@ -1,11 +1,14 @@
 """The command line: arguments, exit codes, messages. Everything heavy is imported inside the subcommands.
 
-Exit 0: fine. 2: wrong use or bad input, one line on stderr. 1: a failure that nobody foresaw. 130: Ctrl-C.
+Exit 0: fine. 2: wrong use or bad input, one line on stderr. 1: a failure that nobody foresaw. 130: Ctrl-C. 143: SIGTERM.
 """
 
 import argparse
+import contextlib
 import os
+import signal
 import sys
+import threading
 
 from .._version import __version__
 from ..errors import PwlnetError
@@ -19,6 +22,27 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message):
         self.exit(2, f"pwlnet: {message}; {self.prog} --help shows the usage\n")
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM: a command ends as after Ctrl-C."""
+
+
+@contextlib.contextmanager
+def _sigterm_raises():
+    """Let SIGTERM raise _Terminated, where this is a program of its own and nobody else listens."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+
+    def terminate(number, frame):
+        raise _Terminated
+
+    signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def main(arguments=None):
@@ -39,10 +63,13 @@ def main(arguments=None):
     except SystemExit as stop:  # --help, --version, wrong use
         return stop.code or 0
     try:
-        options.run(options)
-        sys.stdout.flush()
+        with _sigterm_raises():
+            options.run(options)
+            sys.stdout.flush()
+    except _Terminated as error:
+        return _fail(128 + signal.SIGTERM, "terminated", error)
     except KeyboardInterrupt as error:
-        return _fail(130, "interrupted", error)
+        return _fail(128 + signal.SIGINT, "interrupted", error)
     except BrokenPipeError:  # the reader of our output has gone: say nothing, not even when Python flushes at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

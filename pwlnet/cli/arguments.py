@@ -20,6 +20,41 @@ def shape(text):
     return tuple(positive(part) for part in text.replace("x", ",").split(","))
 
 
+class RandomPoints:
+    """Uniformly drawn points that are drawn when they are asked for: any slices give the same numbers as one draw.
+
+    Parameters
+    ----------
+    seed : int
+    low, high : float
+    shape : (int, int)
+        Points, inputs.
+    skip : int, optional
+        Points that are drawn before the first one.
+    """
+
+    def __init__(self, seed, low, high, shape, *, skip=0):
+        self.shape = shape
+        self._seed, self._range, self._skip = seed, (low, high), skip
+
+    def __len__(self):
+        """Return the number of points."""
+        return self.shape[0]
+
+    def __getitem__(self, rows):
+        """Draw a slice of points: float64[rows, D]."""
+        import numpy as np
+
+        first, last, _ = rows.indices(len(self))
+        generator = np.random.default_rng(self._seed)
+        generator.bit_generator.advance((self._skip + first) * self.shape[1])  # one step for each number
+        return generator.uniform(*self._range, (last - first, self.shape[1]))
+
+    def __array__(self, dtype=None, copy=None):
+        """Draw all points."""
+        return self[:].astype(dtype)
+
+
 def read_rows(text):
     """Read an array from a file.
 
@@ -32,6 +67,7 @@ def read_rows(text):
     Returns
     -------
     ndarray
+        Of .npy a memory map: what is not asked for is not read.
 
     Raises
     ------
@@ -51,7 +87,7 @@ def read_rows(text):
     try:
         if kind == ".csv":
             return np.loadtxt(path, delimiter=",", ndmin=2)
-        loaded = np.load(path, allow_pickle=False)
+        loaded = np.load(path, mmap_mode="r", allow_pickle=False)  # .npz: members are read when they are asked for
         return loaded if kind == ".npy" else _member(loaded, path, name)
     except InputError:
         raise

@@ -1,10 +1,12 @@
 """Subcommands about line partitions: lines, verify."""
 
+import contextlib
+import sys
 import time
 from pathlib import Path
 
-from .arguments import positive, read_rows, shape
-from .output import show
+from .arguments import RandomPoints, positive, read_rows, shape
+from .output import show, table
 
 _VERIFIED_LINES = 64
 
@@ -15,8 +17,8 @@ def add_commands(commands, common):
         "lines",
         parents=[common],
         help="partition lines into the segments on which a network is affine",
-        description="Partition lines into the segments on which a network is affine, into a new store. "
-        "FILE: .npy, .npz (:NAME where it has several arrays) or .csv, one point per row.",
+        description="Partition lines into the segments on which a network is affine, into a new store, batch by batch. "
+        "FILE: .npy (read piece by piece), .npz (:NAME where it has several arrays) or .csv, one point per row.",
     )
     lines.add_argument("network", metavar="NET", help=".onnx, .nnet, .eran or .h5")
     start = lines.add_mutually_exclusive_group(required=True)
@@ -27,12 +29,15 @@ def add_commands(commands, common):
     lines.add_argument("--seed", type=int, default=0, help="of --random (default: %(default)s)")
     lines.add_argument("--range", type=float, nargs=2, default=(0.0, 1.0), metavar=("LOW", "HIGH"),
                        help="of --random (default: 0 1)")  # fmt: skip
-    lines.add_argument("--out", required=True, metavar="STORE.h5")
+    result = lines.add_mutually_exclusive_group(required=True)
+    result.add_argument("--out", metavar="STORE.h5", help="a new store for all breakpoints")
+    result.add_argument("--summary", action="store_true", help="count and measure only, keep no breakpoints")
     lines.add_argument("--overwrite", action="store_true", help="replace an existing store")
     lines.add_argument("--input-shape", type=shape, metavar="C,H,W", help="where an ONNX file leaves it open")
     lines.add_argument("--threads", type=positive, metavar="N", help="default: all processors")
     lines.add_argument("--max-segments", type=positive, metavar="N", help="refuse lines with more segments")
-    lines.add_argument("--batch", type=positive, default=64, metavar="N", help="lines per commit (default: 64)")
+    lines.add_argument("--batch", type=positive, default=2**20, metavar="N",
+                       help="breakpoints in memory, and per commit (default: %(default)s); at least one line")  # fmt: skip
     lines.set_defaults(run=run_lines)
     verify = commands.add_parser("verify", parents=[common], help="check a store against checksums and its network")
     verify.add_argument("store", metavar="STORE.h5")
@@ -42,20 +47,67 @@ def add_commands(commands, common):
 
 
 def run_lines(options):
-    """Partition lines and store them, batch by batch."""
-    from .. import store
+    """Partition lines and store or summarize them, batch by batch."""
     from ..loading import load_network
+    from ..partition.line import iter_line_partitions
+    from ..partition.line_summary import LineSummary
 
-    began = time.perf_counter()
     network = load_network(options.network, input_shape=options.input_shape)
-    starts, ends = _line_ends(options, network)
-    with store.create(options.out, network, parameters=_parameters(options), overwrite=options.overwrite) as writer:
+    starts, ends, n_lines = _line_ends(options, network)
+    began = time.perf_counter()
+    limits = {"max_points": options.batch, "max_segments": options.max_segments, "threads": options.threads}
+    with contextlib.closing(iter_line_partitions(network, starts, ends, **limits, progress=sys.stderr.isatty())) as batches:
+        summary = LineSummary.of(batches) if options.summary else _stored(options, network, batches, n_lines)
+    seconds = time.perf_counter() - began
+    breakpoints = int(summary.n_segments.sum()) - n_lines
+    times = {"seconds": seconds, "microseconds_per_breakpoint": 1e6 * seconds / max(1, breakpoints)}
+    where = {} if options.summary else {"store": options.out}
+    show(options, {**where, **summary.to_dict(), **times}, table({**where, **_rows(summary, options.summary), **times}))
+
+
+def _stored(options, network, batches, n_lines):
+    """Append batches to a new store; the summary of all of them."""
+    from .. import store
+    from ..partition.line_summary import LineSummary
+
+    with store.create(
+        options.out, network, parameters=_parameters(options), overwrite=options.overwrite, threads=options.threads
+    ) as writer:
         try:
-            columns = _append_batches(writer, starts, ends, options)
+            return LineSummary.of(_appended(writer, batches))
         except BaseException as error:
-            error.add_note(f"{options.out} holds the first {writer.n_lines} of {len(starts)} lines")
+            error.add_note(f"{options.out} holds the first {writer.n_lines} of {n_lines} lines")
             raise
-    show(options, {"store": options.out, **_summary(columns), "seconds": time.perf_counter() - began})
+
+
+def _appended(writer, batches):
+    """Pass batches on, each when it is on the disk."""
+    for lines in batches:
+        writer.append_lines(lines)
+        yield lines
+
+
+def _rows(summary, with_ops):
+    """The table for people."""
+    totals = summary.to_dict()
+    rows = {
+        "lines": totals["lines"],
+        "segments": totals["segments"]["total"],
+        "per line (min / median / max)": _spread(totals["segments"]),
+        "per unit length": _spread(totals["density"]),
+        "shortest segment": totals["shortest_segment"],
+        "residual": totals["residual"],
+        "ambiguous": totals["ambiguous"],
+    }
+    for op in summary.by_op() if with_ops else ():
+        share = op.n_flips / (op.n_neurons * len(summary))
+        rows[f"flips in {op.name}"] = f"{op.n_flips}, {share:.3g} per neuron and line"
+    return rows
+
+
+def _spread(values):
+    """Min, median and max in one place of the table; lines of length zero have no density."""
+    return "none" if values["min"] is None else " / ".join(f"{values[name]:.4g}" for name in ("min", "median", "max"))
 
 
 def run_verify(options):
@@ -88,11 +140,11 @@ def _problems_with_the_network(opened, options):
 
 
 def _line_ends(options, network):
-    """Starts and ends of the lines that the options ask for: float64[L, D] each."""
+    """Starts and ends of the lines that the options ask for, of which slices can be read, and how many there are."""
     import numpy as np
 
     from ..errors import InputError
-    from ..partition.line import line_ends
+    from ..partition.line_ends import LineEnds
 
     if options.random:
         if options.ends:
@@ -100,15 +152,16 @@ def _line_ends(options, network):
         low, high = options.range
         if not low < high:
             raise InputError(f"--range is {low} {high}; LOW must be below HIGH")
-        points = np.random.default_rng(options.seed).uniform(low, high, (2, options.random, network.n_inputs))
-        return points[0], points[1]
+        drawn = (options.seed, low, high, (options.random, network.n_inputs))
+        return RandomPoints(*drawn), RandomPoints(*drawn, skip=options.random), options.random
     if not options.ends:
         raise InputError("--ends was not given; --starts and --from-zero need it")
     starts = np.zeros(network.n_inputs) if options.from_zero else read_rows(options.starts)
-    starts, ends = line_ends(network, starts, read_rows(options.ends))
-    if not len(starts):
+    ends = read_rows(options.ends)
+    n_lines = len(LineEnds(network, starts, ends))
+    if not n_lines:
         raise InputError("--starts and --ends hold no rows; give at least one line")
-    return starts, ends
+    return starts, ends, n_lines
 
 
 def _parameters(options):
@@ -118,46 +171,3 @@ def _parameters(options):
     if options.random:
         given.update(random=options.random, seed=options.seed, range=list(options.range))
     return {"command": "lines", **given, "from_zero": options.from_zero, "max_segments": options.max_segments}
-
-
-def _append_batches(writer, starts, ends, options):
-    """Partition and append batch by batch; the columns of the summary."""
-    import numpy as np
-    from tqdm import tqdm
-
-    from ..errors import PwlnetError
-    from ..partition.line import partition_lines
-
-    limits = {"max_segments": options.max_segments, "threads": options.threads}
-    columns = {"n_segments": [], "density": [], "residual": [], "ambiguous": []}
-    with tqdm(total=len(starts), unit="line", disable=None) as bar:  # None: only on a terminal, on stderr
-        for first in range(0, len(starts), options.batch):
-            part = slice(first, first + options.batch)
-            try:
-                lines = partition_lines(writer.network, starts[part], ends[part], **limits)
-            except PwlnetError as error:
-                error.add_note(f"counted from line {first}")
-                raise
-            writer.append_lines(lines)
-            for name, column in columns.items():
-                column.append(getattr(lines, name))
-            bar.update(len(lines.starts))
-    return {name: np.concatenate(column) for name, column in columns.items()}
-
-
-def _summary(columns):
-    import numpy as np
-
-    segments = columns["n_segments"]
-    return {
-        "lines": len(segments),
-        "segments": {
-            "min": int(segments.min()),
-            "median": float(np.median(segments)),
-            "max": int(segments.max()),
-            "total": int(segments.sum()),
-        },
-        "density_median": float(np.median(columns["density"])),
-        "residual_max": float(columns["residual"].max()),
-        "ambiguous": int(columns["ambiguous"].sum()),
-    }

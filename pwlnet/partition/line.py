@@ -3,17 +3,28 @@
 Legend: L lines, D inputs, O outputs, K neurons, n points of one line.
 """
 
+import contextlib
 import itertools
+import math
+import numbers
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..errors import CapacityError, InputError, ShapeError
+from .. import evaluate
+from ..errors import InputError
 from ..patterns import ActivationPatterns
 from ..tolerances import DEFAULT, Tolerances
 from . import line_check, line_trace
+from .line_batch import assemble, batches
+from .line_blocks import LineBlocks, Progress, Settings
+from .line_ends import LineEnds
+from .line_schedule import Schedule
 
 _MEMORY = 2**30
+_MAX_POINTS = 2**20
+_BYTES_PER_POINT = 64  # of a batch: what a breakpoint with its flips takes, and more where inputs are many
+_LEAST_BYTES = 2**26  # finished lines that may wait, and the starts of a batch, in any case
 _SEGMENTS_AT_ONCE = 256
 
 
@@ -288,37 +299,90 @@ def partition_lines(
     >>> int(lines.n_segments[0]) == lines.parts[0].n_segments
     True
     """
-    starts, ends = line_ends(network, starts, ends)
-    check_limits(max_segments, memory)
-    traced = line_trace.trace_lines(network, starts, ends, tolerances, memory, threads, progress)
-    counts = np.concatenate([part.n_points for part in traced] + [np.empty(0, np.int64)])
-    too_many = np.flatnonzero(counts + 1 > max_segments) if max_segments is not None else ()
-    if len(too_many):
-        raise CapacityError(
-            f"line {too_many[0]} has {counts[too_many[0]] + 1} segments, more than max_segments={max_segments}; "
-            "raise the limit or shorten the line"
-        )
-    fields = line_trace.assemble(traced, counts)
-    residual = line_check.residuals(network, starts, ends, *fields[:4], n_checked, threads)
-    ambiguous = np.concatenate([part.ambiguous for part in traced] + [np.empty(0, np.int64)])
-    arrays = (starts, ends, *fields, residual, ambiguous)
-    for array in arrays:
-        array.setflags(write=False)
-    return LinePartitions(network, *arrays, tolerances)
+    _check_limits(max_segments, memory, n_checked)
+    lines = LineEnds(network, network.rows(starts, "starts"), network.rows(ends, "ends"))
+    settings = Settings(network, tolerances, memory, n_checked, max_segments)
+    found = list(_partitions(settings, lines, math.inf, progress, evaluate.n_threads(threads)))
+    return found[0] if found else LinePartitions(network, *assemble([], network.n_inputs), tolerances)
 
 
-def line_ends(network, starts, ends):
-    """Both ends as float64[L, D]; one row is repeated to match the other."""
-    starts, ends = network.rows(starts, "starts"), network.rows(ends, "ends")
-    if len(starts) != len(ends) and 1 not in (len(starts), len(ends)):
-        raise ShapeError(f"starts has {len(starts)} rows, but ends has {len(ends)}; give one end for each start")
-    rows = len(starts) if len(ends) == 1 else len(ends)
-    return tuple(np.array(np.broadcast_to(x, (rows, network.n_inputs))) for x in (starts, ends))
+def iter_line_partitions(
+    network,
+    starts,
+    ends,
+    *,
+    max_points=_MAX_POINTS,
+    max_segments=None,
+    progress=False,
+    threads=None,
+    tolerances=DEFAULT,
+    memory=_MEMORY,
+    n_checked=3,
+):
+    """Split lines as ``partition_lines`` does, and hand them out in batches while others are traced.
+
+    Exact up to rounding, and bit for bit what ``partition_lines`` gives.
+
+    Parameters
+    ----------
+    network : Network
+    starts, ends : float64[L, D] or float64[L, *input_shape]
+        Arrays, or anything with a shape that can be sliced (np.memmap, h5py.Dataset): some lines are read at a time, on
+        other threads. One start or end is used for all lines of the other.
+    max_points : int
+        A batch ends before it has more breakpoints (entries of ``t``) than this; a line with more is a batch of its own.
+        It also ends where its starts take more than 64 bytes times this, or 64 MiB.
+    max_segments, progress, threads, tolerances, memory, n_checked
+        As for ``partition_lines``.
+
+    Returns
+    -------
+    iterator of LinePartitions
+        Of consecutive lines, at least one each, in order. ``close()`` it, or leave the loop, to stop the threads.
+
+    Raises
+    ------
+    ShapeError
+        ``starts`` and ``ends`` don't hold the same number of points of the network.
+    InputError, CapacityError, NumericalError
+        As for ``partition_lines``, when it is the turn of the line that they are about; the batches before are handed out.
+
+    Notes
+    -----
+    Memory: two batches, finished lines that wait (64 bytes times ``max_points``, or 64 MiB), and the threads' buffers.
+
+    Examples
+    --------
+    >>> import numpy as np, pwlnet
+    >>> network = pwlnet.load_network(pwlnet.datasets.digits_network("digits_mlp"))
+    >>> ends = np.random.default_rng(0).random((100, 64))
+    >>> batches = pwlnet.iter_line_partitions(network, np.zeros(64), ends, max_points=1000)
+    >>> sum(len(lines) for lines in batches)
+    100
+    """
+    _check_limits(max_segments, memory, n_checked)
+    if not isinstance(max_points, numbers.Integral) or max_points < 1:
+        raise InputError(f"max_points is {max_points!r}; a positive whole number is needed")
+    lines = LineEnds(network, starts, ends)
+    settings = Settings(network, tolerances, memory, n_checked, max_segments)
+    return _partitions(settings, lines, max_points, progress, evaluate.n_threads(threads))
 
 
-def check_limits(max_segments, memory):
+def _partitions(settings, lines, max_points, progress, threads):
+    """Yield LinePartitions of up to ``max_points`` breakpoints."""
+    max_bytes = max(_LEAST_BYTES, _BYTES_PER_POINT * max_points)
+    bar = Progress(len(lines), progress)
+    source = LineBlocks(settings, lines, threads, bar.advance)
+    with contextlib.closing(bar), contextlib.closing(Schedule(source, threads, max_bytes).results()) as blocks:
+        for batch in batches(blocks, max_points, max_bytes):
+            yield LinePartitions(settings.network, *assemble(batch, settings.network.n_inputs), settings.tolerances)
+
+
+def _check_limits(max_segments, memory, n_checked):
     """Refuse limits that can't be meant."""
     if max_segments is not None and max_segments < 1:
         raise InputError(f"max_segments is {max_segments}; at least 1 is needed, or None for no limit")
     if memory < 2**20:
         raise InputError(f"memory is {memory} bytes; at least {2**20} are needed")
+    if n_checked < 0:
+        raise InputError(f"n_checked is {n_checked}; 0 or more breakpoints are needed")

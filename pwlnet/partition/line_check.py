@@ -1,94 +1,171 @@
 """Points of lines, residuals, and comparison of a partition with forward passes.
 
-Legend: L lines, D inputs, K neurons.
+Legend: L lines, D inputs, K neurons, S switching ops, B rows, T tile rows.
 """
 
 import numpy as np
 
 from .. import evaluate
 from ..errors import NumericalError
+from ..kernels import check
 from ..kernels import program as ir
-
-_LINES_AT_ONCE = 256
+from .line_trace import initial_states
 
 
 def points_at(start, end, t):
     """Points start + t (end - start): float64[len(t), D]; counted from the nearer end, so the ends are exact."""
-    t = np.asarray(t)[:, None]
-    direction = end - start
-    points = np.where(t <= 0.5, start + t * direction, end - (1.0 - t) * direction)
-    points[t[:, 0] == 0.0], points[t[:, 0] == 1.0] = start, end
+    t = np.asarray(t)
+    points = np.empty((len(t), len(start)))
+    _fill_points(start[None], end[None], np.zeros(len(t), np.int64), t, points)
+    points[t == 0.0], points[t == 1.0] = start, end
     return points
 
 
-def residuals(network, starts, ends, offsets, t, flip_offsets, flip_neurons, n_checked, threads):
-    """Largest relative distance from its threshold of a flipping neuron at sampled breakpoints: float64[L].
+def _fill_points(starts, ends, lines, t, out):
+    """Points t of the lines with some numbers, counted from the nearer end: ``out`` float64[len(t), D]."""
+    np.take(ends - starts, lines, axis=0, out=out)
+    near = t <= 0.5
+    out *= np.where(near, t, t - 1.0)[:, None]
+    out[near] += starts[lines[near]]
+    out[~near] += ends[lines[~near]]
+
+
+def op_bounds(network):
+    """First neuron of each switching op, and the number of neurons behind the last: int64[S+1]."""
+    return np.unique(network.program.neuron_offsets)
+
+
+def largest_preactivations(network, z):
+    """Largest absolute pre-activation of each switching op in each row of z float64[B, K]: float64[B, S].
+
+    Not finite on overflow. z may hold the neurons of the first ops only; S then counts these.
+    """
+    bounds = op_bounds(network)
+    first = bounds[bounds < z.shape[1]]
+    return np.maximum(np.maximum.reduceat(z, first, axis=1), -np.minimum.reduceat(z, first, axis=1))
+
+
+def refuse_overflow(largest, lines):
+    """Refuse lines along which values overflow: no crossing on them can be trusted.
 
     Raises
     ------
     NumericalError
-        Values overflow at a line's ends or at a sampled breakpoint.
+        An entry of ``largest`` float64[B, S] is not finite; ``lines`` int64[B] are the rows' lines.
     """
-    residual = np.zeros(len(starts))
-    n_inner = np.diff(offsets) - 2
-    for first in range(0, len(starts), _LINES_AT_ONCE):
-        part = np.arange(first, min(first + _LINES_AT_ONCE, len(starts)))
-        lines = np.repeat(part, np.minimum(n_inner[part], n_checked))
-        count = np.minimum(n_inner[lines], n_checked)
-        order = np.arange(lines.size) - np.searchsorted(lines, lines)
-        places = offsets[lines] + 1 + order * (n_inner[lines] - 1) // np.maximum(1, count - 1)
-        direction, at = ends[lines] - starts[lines], t[places][:, None]
-        points = np.where(at <= 0.5, starts[lines] + at * direction, ends[lines] - (1.0 - at) * direction)
-        rows = np.concatenate([points, starts[part], ends[part]])
-        z = evaluate.forward(network.code, rows, preactivations=True, threads=threads)[1]
-        _check_finite(z, np.concatenate([lines, part, part]))
-        scale = _scales(network, z, np.concatenate([lines, part, part]) - first, len(part))
-        distance = _distances(network, z[: lines.size])
-        for row, (line, place) in enumerate(zip(lines, places, strict=True)):
-            flips = flip_neurons[flip_offsets[place] : flip_offsets[place + 1]]
-            relative = distance[row, flips] / scale[line - first, flips]
-            residual[line] = max(residual[line], relative.max(initial=0.0))
-    return residual
-
-
-def _check_finite(z, lines):
-    """Refuse lines along which values overflow: no crossing on them can be trusted."""
-    bad = np.flatnonzero(~np.isfinite(z).all(axis=1))
+    bad = lines[~np.isfinite(largest).all(axis=1)]
     if bad.size:
         raise NumericalError(
-            f"line {lines[bad[0]]} has pre-activations that overflow float64; values below 1e308 are needed, "
+            f"line {bad.min()} has pre-activations that overflow float64; values below 1e308 are needed, "
             "rescale the network or shorten the line"
         )
 
 
-def _scales(network, z, lines, n_lines):
-    """Largest pre-activation of each neuron's op over the rows of its line: float64[n_lines, K]."""
-    program = network.program
-    scale = np.ones((n_lines, z.shape[1]))
-    for i in np.flatnonzero(program.op >= ir.FIRST_SWITCHING):
-        part = slice(program.neuron_offsets[i], program.neuron_offsets[i + 1])
-        largest = np.zeros(n_lines)
-        np.maximum.at(largest, lines, np.abs(z[:, part]).max(axis=1))
-        scale[:, part] = np.where(largest > 0, largest, 1.0)[:, None]
-    return scale
+def residuals(network, starts, ends, traced, n_checked, buffer, first_line=0, largest=None):
+    """Largest relative distance from its threshold of a flipping neuron at sampled breakpoints: float64[L].
+
+    At each of them the network is evaluated in float64; the distance is relative to the largest pre-activation of the neuron's
+    op at these points and the line's ends.
+
+    Parameters
+    ----------
+    network : Network
+    starts, ends : float64[L, D]
+    traced : Traced
+    n_checked : int
+        Breakpoints per line, spread evenly.
+    buffer : float64[T * n_values]
+        Scratch memory, ``Tracer.forward_buffer``.
+    first_line : int
+        Number of the first line in messages.
+    largest : float64[L, S], optional
+        Largest absolute pre-activation of each op at both ends, where the caller knows it.
+
+    Raises
+    ------
+    NumericalError
+        Values overflow at a line's ends or, before the last op with a flip, at a sampled breakpoint.
+    """
+    lines, places = _sample(traced.n_points, n_checked)
+    flips, rows = _flips_of(places, traced)
+    neurons = traced.neuron[flips]
+    bounds, n = op_bounds(network), len(places)
+    ops = np.searchsorted(bounds, neurons, side="right") - 1
+    from_ends = [] if largest is not None else [_without_repeats(x) for x in (starts, ends)]
+    points = np.empty((n + sum(len(x) for x, _ in from_ends), network.n_inputs))
+    _fill_points(starts, ends, lines, traced.t[places], points[:n])
+    np.concatenate([points[:0], *(x for x, _ in from_ends)], out=points[n:])
+    n_ops = len(bounds) - 1 if from_ends else 1 + int(ops.max(initial=-1))
+    sizes, z = _evaluate(network, points, n_ops, rows, neurons, buffer)
+    if from_ends:
+        (distinct, of_start), (_, of_end) = from_ends
+        largest = np.maximum(sizes[n + of_start], sizes[n + len(distinct) + of_end])
+        refuse_overflow(largest, first_line + np.arange(len(largest)))
+    refuse_overflow(sizes[:n], first_line + lines)
+    scale = largest[:, :n_ops].copy()
+    np.maximum.at(scale, lines, sizes[:n])
+    scale[scale == 0.0] = 1.0
+    residual = np.zeros(len(scale))
+    np.maximum.at(residual, lines[rows], _distances(network, z, neurons) / scale[lines[rows], ops])
+    return residual
 
 
-def _distances(network, z):
-    """Distance of each pre-activation from the nearest threshold of its op: float64[B, K]."""
+def _sample(n_points, n_checked):
+    """Breakpoints to check, spread evenly over each line: (line, place in t) of each."""
+    count = np.minimum(n_points, n_checked)
+    lines = np.repeat(np.arange(len(n_points)), count)
+    order = np.arange(lines.size) - np.repeat(np.cumsum(count) - count, count)
+    first = (np.cumsum(n_points) - n_points)[lines]
+    return lines, first + order * (n_points[lines] - 1) // np.maximum(1, count[lines] - 1)
+
+
+def _flips_of(places, traced):
+    """Flips at some breakpoints: place of each in ``neuron``, and the index of its breakpoint in ``places``."""
+    count = traced.counts[places]
+    rows = np.repeat(np.arange(len(places)), count)
+    first = (np.cumsum(traced.counts) - traced.counts)[places]
+    return np.arange(rows.size) + np.repeat(first - (np.cumsum(count) - count), count), rows
+
+
+def _without_repeats(points):
+    """Points without those that repeat the one before (lines often have a common start), and where each one is then."""
+    new = np.ones(len(points), bool)
+    new[1:] = (points[1:] != points[:-1]).any(axis=1)
+    return points[new], np.cumsum(new) - 1
+
+
+def _evaluate(network, points, n_ops, rows, neurons, buffer):
+    """Evaluate points up to the switching op number ``n_ops``.
+
+    Returns the largest pre-activations of each op float64[B, n_ops], and the pre-activation of each of ``neurons`` at the point
+    with the index in ``rows`` (increasing, like the neurons of one row).
+    """
+    largest, z = np.zeros((len(points), n_ops), np.int64), np.zeros(len(neurons))
+    if n_ops:
+        code = evaluate.code_up_to(network.code, np.flatnonzero(np.diff(network.program.neuron_offsets))[n_ops - 1])
+        states = np.empty(int(code.info[-1, ir.VALUE]), np.int32)
+        offsets = np.searchsorted(rows, np.arange(len(points) + 1))
+        with evaluate.single_threaded_blas():
+            check.check_rows(code, points, offsets, neurons, buffer, states, largest, z)
+    return largest.view(np.float64), z
+
+
+def _distances(network, z, neurons):
+    """Distance of pre-activations from the nearest threshold of their neurons; 0 for MaxPool.
+
+    A MaxPool's pre-activation is its winner's value; a change of winner is no zero of it.
+    """
     program = network.program
-    distance = np.zeros_like(z)
-    for i in np.flatnonzero(program.op >= ir.FIRST_SWITCHING):
-        part = slice(program.neuron_offsets[i], program.neuron_offsets[i + 1])
-        if program.op[i] == ir.MAX_POOL:
-            continue  # its pre-activation is the winner's value; a change of winner is no zero of it
-        thresholds = program.coefficients[i, :2] if program.op[i] == ir.CLIP else np.zeros(1)
-        distance[:, part] = np.min([np.abs(z[:, part] - c) for c in thresholds if np.isfinite(c)], axis=0)
-    return distance
+    op = np.searchsorted(program.neuron_offsets, neurons, side="right") - 1
+    kind = program.op[op]
+    low, high = (np.where(kind == ir.CLIP, program.coefficients[op, k], 0.0) for k in range(2))
+    return np.where(kind == ir.MAX_POOL, 0.0, np.minimum(np.abs(z - low), np.abs(z - high)))
 
 
 def find_problems(lines, n_samples, rng):
     """Sentences about sampled segments whose states a forward pass does not confirm."""
-    problems = []
+    network, problems = lines.network, []
+    widths = np.diff(op_bounds(network))
     for part in lines.parts:
         n = part.n_segments
         if rng is not None:
@@ -97,10 +174,9 @@ def find_problems(lines, n_samples, rng):
             chosen = np.unique(np.linspace(0, n - 1, min(n, n_samples)).astype(np.int64))
         middle = 0.5 * (part.t[chosen] + part.t[chosen + 1])
         points = points_at(part.start, part.end, middle)
-        found, wanted = lines.network.states(points), part.states()[chosen]
-        z = lines.network.preactivations(points)
-        scale = _scales(lines.network, z, np.zeros(len(z), np.int64), 1)
-        certain = _distances(lines.network, z) > _noise(part) * scale
+        found, wanted, z = network.states(points), states_on(part, chosen), network.preactivations(points)
+        scale = np.repeat(np.max(largest_preactivations(network, z), axis=0, initial=0.0), widths)
+        certain = _distances(network, z, np.arange(network.n_neurons)) > _noise(lines) * np.where(scale > 0, scale, 1.0)
         for row, k in enumerate(chosen):
             wrong = np.flatnonzero((found[row] != wanted[row]) & certain[row])
             if wrong.size:
@@ -111,6 +187,19 @@ def find_problems(lines, n_samples, rng):
     return problems
 
 
-def _noise(part):
+def states_on(part, segments):
+    """States on some segments of a LinePartition, in increasing order: int32[len(segments), K]."""
+    lines = part._lines
+    first = int(lines.offsets[part.index])
+    row = initial_states(part.network, part.start, part.end, part.t, lines.tolerances)
+    states, done = np.empty((len(segments), row.size), np.int32), int(lines.flip_offsets[first])
+    for k, segment in enumerate(segments):
+        last = int(lines.flip_offsets[first + segment + 1])
+        row[lines.flip_neurons[done:last]] = lines.flip_states[done:last]  # of several flips of a neuron, the last one stays
+        states[k], done = row, last
+    return states
+
+
+def _noise(lines):
     """Relative distance from a threshold below which a forward pass can't tell the state."""
-    return part._lines.tolerances.ambiguous * np.finfo(np.float64).eps
+    return lines.tolerances.ambiguous * np.finfo(np.float64).eps

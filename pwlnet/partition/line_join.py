@@ -1,28 +1,38 @@
 """Join the windows of one line: drop the borders, and join what a border cut apart.
 
 A neuron whose state differs across a border flips there. Rounding can put one crossing on both sides of a border, or report
-it beside the border and again at it; so breakpoints within their rounding bounds of the border are joined with it, and flips
-that undo each other cancel.
+it beside the border and again at it; so breakpoints next to a border within their rounding bounds are joined, and flips that
+undo each other cancel. Away from borders nothing is touched: the kernel has decided about ties there.
 
-Legend: K neurons.
+Legend: L lines, K neurons.
 """
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
 
 from ..tolerances import UNIT_ROUNDOFF
 
+_BORDER_ERROR = 4.0 * UNIT_ROUNDOFF  # of t, which is at most 1
+
 
 class Traced(NamedTuple):
     """Breakpoints inside (0, 1) and flips of consecutive lines."""
 
     n_points: np.ndarray  # int64[L]
+    n_flips: np.ndarray  # int64[L]
+    ambiguous: np.ndarray  # int64[L]
     t: np.ndarray  # float64[*]
     counts: np.ndarray  # int64[*] flips per breakpoint
     neuron: np.ndarray  # int64[*]
     new: np.ndarray  # int32[*]
-    ambiguous: np.ndarray  # int64[L]
+
+    def lines(self, first, last):
+        """The part of it that belongs to lines ``first`` to ``last``."""
+        points = slice(int(self.n_points[:first].sum()), int(self.n_points[:last].sum()))
+        flips = slice(int(self.n_flips[:first].sum()), int(self.n_flips[:last].sum()))
+        return Traced(*(x[first:last] for x in self[:3]), *(x[points] for x in self[3:5]), *(x[flips] for x in self[5:]))
 
 
 class Window(NamedTuple):
@@ -32,8 +42,24 @@ class Window(NamedTuple):
     traced: Traced
     error: np.ndarray  # float64[*] bounds of the rounding errors of t
     old: np.ndarray  # int32[*] state before each flip
-    start_states: np.ndarray  # int32[K]
-    end_states: np.ndarray  # int32[K]
+    start_states: np.ndarray  # int[K]
+    end_states: np.ndarray  # int[K]
+
+
+class _Points(NamedTuple):
+    """Consecutive breakpoints of one line, with their flips."""
+
+    t: np.ndarray
+    error: np.ndarray
+    counts: np.ndarray
+    neuron: np.ndarray
+    old: np.ndarray
+    new: np.ndarray
+
+
+def concatenate(pieces):
+    """Put consecutive Traced after one another."""
+    return pieces[0] if len(pieces) == 1 else Traced(*map(np.concatenate, zip(*pieces, strict=True)))
 
 
 def join_windows(windows):
@@ -41,50 +67,76 @@ def join_windows(windows):
 
     Parameters
     ----------
-    windows : list of Window
+    windows : iterable of Window
 
     Returns
     -------
     Traced
         Of one line.
     """
-    t, error, counts, neuron, old, new = ([] for _ in range(6))
-    for k, window in enumerate(windows):
-        if k:
-            before = windows[k - 1]
-            differ = np.flatnonzero(before.end_states != window.start_states)
-            if differ.size:
-                t.append([window.t0])
-                error.append([4.0 * UNIT_ROUNDOFF])
-                counts.append([differ.size])
-                neuron.append(differ)
-                old.append(before.end_states[differ])
-                new.append(window.start_states[differ])
-        t.append(window.traced.t)
-        error.append(window.error)
-        counts.append(window.traced.counts)
-        neuron.append(window.traced.neuron)
-        old.append(window.old)
-        new.append(window.traced.new)
-    ambiguous = sum(int(w.traced.ambiguous[0]) for w in windows)
-    return _merged(*(np.concatenate(x) for x in (t, error, counts, neuron, old, new)), ambiguous)
+    windows = list(windows)
+    pieces = [_points(windows[0])]
+    for before, window in itertools.pairwise(windows):
+        pieces += _joined(pieces.pop(), _border(before, window), _points(window))
+    t, _, counts, neuron, _, new = map(np.concatenate, zip(*pieces, strict=True))
+    ambiguous = sum(int(window.traced.ambiguous[0]) for window in windows)
+    return Traced(*(np.array([n]) for n in (len(t), len(neuron), ambiguous)), t, counts, neuron, new)
 
 
-def _merged(t, error, counts, neuron, old, new, ambiguous):
-    """Join neighbouring breakpoints within their bounds, and cancel flips that undo each other."""
-    group = np.concatenate([[0], np.cumsum(np.diff(t) > error[1:] + error[:-1])]) if len(t) else np.empty(0, np.int64)
-    if len(t) and group[-1] + 1 == len(t):
-        return Traced(np.array([len(t)]), t, counts, neuron, new, np.array([ambiguous]))
-    flip_group = np.repeat(group, counts)
-    order = np.lexsort((np.arange(len(neuron)), neuron, flip_group))
-    flip_group, neuron, old, new = (x[order] for x in (flip_group, neuron, old, new))
-    first = np.concatenate([[True], (np.diff(flip_group) != 0) | (np.diff(neuron) != 0)]) if len(neuron) else []
-    starts = np.flatnonzero(first)
-    ends = np.append(starts[1:], len(neuron)) - 1
-    kept = old[starts] != new[ends]
-    flip_group, neuron, new = flip_group[starts][kept], neuron[starts][kept], new[ends][kept]
-    groups, per_group = np.unique(flip_group, return_counts=True)
-    best = np.full(int(group[-1]) + 1 if len(group) else 0, -1)
-    for k in np.argsort(-error, kind="stable"):  # the most accurate spelling comes last
-        best[group[k]] = k
-    return Traced(np.array([len(groups)]), t[best[groups]], per_group, neuron, new.astype(np.int32), np.array([ambiguous]))
+def border_is_close(before, window):
+    """Whether the border between two windows is within rounding errors of a breakpoint on either side, or on it."""
+    left, right = np.abs(before.traced.t[-1:] - window.t0), np.abs(window.traced.t[:1] - window.t0)
+    near = (left <= before.error[-1:] + _BORDER_ERROR).any() or (right <= window.error[:1] + _BORDER_ERROR).any()
+    return bool(near or (before.end_states != window.start_states).any())
+
+
+def _points(window):
+    traced = window.traced
+    return _Points(traced.t, window.error, traced.counts, traced.neuron, window.old, traced.new)
+
+
+def _border(before, window):
+    """The border between two windows as a breakpoint: neurons whose states differ across it; none where there are none."""
+    neuron = np.flatnonzero(before.end_states != window.start_states)
+    states = (x[neuron].astype(np.int32) for x in (before.end_states, window.start_states))
+    n = min(1, neuron.size)
+    return _Points(np.full(n, window.t0), np.full(n, _BORDER_ERROR), np.full(n, neuron.size), neuron, *states)
+
+
+def _joined(left, border, right):
+    """Points left of a border, on it, and right of it, in pieces; those that are one breakpoint are joined."""
+    if len(border.t):
+        on_left = _run_length(np.abs(left.t - border.t)[::-1] <= left.error[::-1] + border.error)
+        on_right = _run_length(np.abs(right.t - border.t) <= right.error + border.error)
+    else:
+        meet = len(left.t) and len(right.t) and right.t[0] - left.t[-1] <= right.error[0] + left.error[-1]
+        on_left = on_right = int(meet)
+    kept, tail = _split(left, len(left.t) - on_left)
+    head, rest = _split(right, on_right)
+    return [kept, _merged(_Points(*map(np.concatenate, zip(tail, border, head, strict=True)))), rest]
+
+
+def _run_length(flags):
+    """Number of True before the first False."""
+    return len(flags) if flags.all() else int(np.argmin(flags))
+
+
+def _split(points, k):
+    """The first k points, and the others."""
+    flip = int(points.counts[:k].sum())
+    cut = list(zip(points, (k, k, k, flip, flip, flip), strict=True))
+    return _Points(*(x[:n] for x, n in cut)), _Points(*(x[n:] for x, n in cut))
+
+
+def _merged(points):
+    """Several spellings of one breakpoint as one, under the most accurate; none where all flips undo each other."""
+    if len(points.t) < 2:
+        return points
+    order = np.argsort(points.neuron, kind="stable")
+    neuron, old, new = points.neuron[order], points.old[order], points.new[order]
+    first = np.flatnonzero(np.diff(neuron, prepend=-1))
+    last = np.append(first[1:], len(neuron)) - 1
+    first, last = (x[old[first] != new[last]] for x in (first, last))
+    best, n = np.argmin(points.error), min(1, len(first))
+    t, error = points.t[best : best + n], points.error[best : best + n]
+    return _Points(t, error, np.full(n, len(first)), neuron[first], old[first], new[last])

@@ -1,4 +1,4 @@
-"""Run the line kernels over batches of lines: buffers, growth, cutting lines into windows, joining windows.
+"""Run the line kernels: buffers that grow, whole lines many at a time, windows one by one, cuts where memory runs out.
 
 Legend: L lines, D inputs, K neurons, Q windows.
 """
@@ -12,11 +12,12 @@ from .. import evaluate
 from ..errors import CapacityError
 from ..kernels import line as kernels
 from ..kernels import program as ir
-from ..kernels import workspace
-from .line_join import Traced, Window, join_windows
+from ..kernels import sweep, workspace
+from .line_join import Traced, Window, concatenate, join_windows
 
 FIRST_IDS = 1024  # first sizes of the buffers
 FIRST_VALUES = 2**18  # room for the rows of a small network: they are moved together only when half of it is full
+FIRST_FOUND = 2**15  # breakpoints that are copied out together
 BYTES = {  # of one entry
     workspace.FULL_IDS: 8 * (workspace.N_LABELS + 4),
     workspace.FULL_ROWS: 8,
@@ -28,6 +29,15 @@ KEPT_TRACERS = 8  # ... so many for each network
 _POOL = threading.Lock()
 LEAST_WINDOW = 2.0**-40  # a window that still doesn't fit at this length is given up
 CUT = 0.4813717  # cuts are put off the middle: round fractions are where ties happen
+_FOUND = {
+    "t": float,
+    "error": float,
+    "counts": np.int64,
+    "neuron": np.int64,
+    "old": np.int32,
+    "new": np.int32,
+    "keep": np.int64,
+}
 
 
 class Tracer:
@@ -52,13 +62,85 @@ class Tracer:
             workspace.FULL_VALUES: max(FIRST_VALUES, 64 * widest),
         }
         self.work = workspace.make_work(self.code, *self.sizes.values())
+        self._found = _found_buffers(FIRST_FOUND)
+        self.forward_buffer = np.zeros(sweep.TILE * int(self.code.info[-1, ir.VALUE]))  # line_check; new pages are costly
 
     @property
-    def n_ids(self):
-        """Breakpoints that the buffers hold."""
-        return self.sizes[workspace.FULL_IDS]
+    def nbytes(self):
+        """Bytes of all buffers."""
+        return sum(array.nbytes for array in (*self.work, *self._found.values(), self.forward_buffer))
 
-    def grow(self, status):
+    def trace_lines(self, starts, ends, first_line=0):
+        """Trace whole lines: Traced. ``first_line`` is the number of the first one in messages."""
+        n_lines = len(starts)
+        windows = np.arange(n_lines), np.zeros(n_lines), np.ones(n_lines)
+        found, top = self._outputs(n_lines, 0), np.zeros(2, np.int64)
+        pieces, copied, done, status = [], 0, 0, None
+        while status != workspace.DONE:
+            done, status = self._run(starts, ends, windows, done, top, found)
+            if status == kernels.FULL_OUTPUT and not top.any():
+                found = self._enlarged(found)
+            elif status == workspace.DONE or status == kernels.FULL_OUTPUT or not self._grow(status):
+                pieces.append(_copied(found, top, copied, done))
+                top[:], copied = 0, done
+                if status not in (workspace.DONE, kernels.FULL_OUTPUT):
+                    parts = self._trace_parts(starts[done], ends[done], _halves(0.0, 1.0), first_line + done)
+                    pieces.append(join_windows(parts))
+                    done = copied = done + 1
+        return concatenate(pieces)
+
+    def trace_window(self, start, end, t0, t1, number=0):
+        """Trace a part of one line: list of consecutive Window, one if memory allows."""
+        return self._trace_parts(start, end, [(t0, t1)], number)
+
+    def _trace_parts(self, start, end, waiting, number):
+        """Trace parts of one line, the last of ``waiting`` first, cut further until they fit: list of Window."""
+        windows = []
+        while waiting:
+            t0, t1 = waiting.pop()
+            window = self._fitting_window(start, end, t0, t1)
+            if window is not None:
+                windows.append(window)
+            elif t1 - t0 < LEAST_WINDOW:
+                raise CapacityError(
+                    f"line {number} has more breakpoints near t = {t0} than buffers of {self.memory} bytes hold; raise memory"
+                )
+            else:
+                waiting += _halves(t0, t1)
+        return windows
+
+    def _fitting_window(self, start, end, t0, t1):
+        """Window, or None where it doesn't fit into the buffers."""
+        window = np.zeros(1, np.int64), np.array([t0]), np.array([t1])
+        found, top, status = self._outputs(1, 1), np.zeros(2, np.int64), None
+        while status != workspace.DONE:
+            _, status = self._run(start[None], end[None], window, 0, top, found)
+            if status == kernels.FULL_OUTPUT:
+                found = self._enlarged(found)
+            elif status != workspace.DONE and not self._grow(status):
+                return None
+        points, flips = top
+        error, old = found.error[:points].copy(), found.old[:flips].copy()
+        return Window(t0, _copied(found, top, 0, 1), error, old, _small(found.start_states[0]), _small(found.end_states[0]))
+
+    def _run(self, starts, ends, windows, done, top, found):
+        """Call the kernel for windows (lines, t0, t1) from ``done`` on: (next window, status)."""
+        bounds = self.tolerances.rounding, self.tolerances.ambiguous / self.tolerances.rounding
+        return kernels.trace_windows(self.code, self.work, starts, ends, *windows, done, top, *bounds, found)
+
+    def _outputs(self, n_windows, n_states):
+        """Output buffers of the kernel; states of all neurons at both ends of the first ``n_states`` windows."""
+        per_window = {name: np.zeros(n_windows, np.int64) for name in ("window_points", "window_flips", "ambiguous")}
+        k = int(self.code.info[-1, ir.NEURON])
+        states = {name: np.zeros((n_states, k), np.int32) for name in ("start_states", "end_states")}
+        return kernels.Found(**self._found, **per_window, **states)
+
+    def _enlarged(self, found):
+        """Outputs with room for the breakpoints and flips of one window that is larger than all before."""
+        self._found = _found_buffers(2 * len(self._found["t"]) + self.sizes[workspace.FULL_IDS])
+        return found._replace(**self._found)
+
+    def _grow(self, status):
         """Double the buffer that was full; returns False where its share of the memory forbids it.
 
         Each buffer has a share of its own, so whether a line is cut doesn't depend on the lines before it.
@@ -70,87 +152,29 @@ class Tracer:
         self.work = workspace.enlarged(self.work, *self.sizes.values())
         return True
 
-    def trace(self, starts, ends, first_line=0):
-        """Trace whole lines: Traced. ``first_line`` is the number of the first one in messages."""
-        n_lines = starts.shape[0]
-        lines = np.arange(n_lines)
-        found, top, done = self.found(n_lines, 4 * FIRST_IDS, False), np.zeros(2, np.int64), 0
-        parts = []
-        while done < n_lines:
-            done, status = self.run(starts, ends, lines, np.zeros(n_lines), np.ones(n_lines), done, top, found)
-            if status == kernels.FULL_OUTPUT:
-                found = self.found(n_lines, 2 * len(found.t) + self.n_ids, False, found)
-            elif status != workspace.DONE and not self.grow(status):
-                parts.append((done, self._trace_parts(starts[done], ends[done], first_line + done)))
-                done += 1
-        return _spliced(_trimmed(found, top), parts)
 
-    def run(self, starts, ends, lines, t0, t1, done, top, found):
-        """Call the kernel for windows from ``done`` on: (next window, status)."""
-        ratio = self.tolerances.ambiguous / self.tolerances.rounding
-        return kernels.trace_windows(
-            self.code, self.work, starts, ends, lines, t0, t1, done, top, self.tolerances.rounding, ratio, found
-        )
-
-    def _trace_parts(self, start, end, number):
-        """Trace one line that doesn't fit, cut into windows that do: Traced of one line."""
-        starts, ends, one = start[None], end[None], np.zeros(1, np.int64)
-        waiting, windows = [(CUT, 1.0), (0.0, CUT)], []
-        while waiting:
-            t0, t1 = waiting.pop()
-            found, top, status = self.found(1, 4 * self.n_ids, True), np.zeros(2, np.int64), None
-            while status != workspace.DONE:
-                _, status = self.run(starts, ends, one, np.array([t0]), np.array([t1]), 0, top, found)
-                if status == kernels.FULL_OUTPUT:
-                    found = self.found(1, 2 * len(found.t) + self.n_ids, True)
-                elif status != workspace.DONE and not self.grow(status):
-                    break
-            if status == workspace.DONE:
-                windows.append(Window(t0, _trimmed(found, top), found.error[: top[0]], found.old[: top[1]],
-                                      found.start_states[0], found.end_states[0]))  # fmt: skip
-            elif t1 - t0 < LEAST_WINDOW:
-                raise CapacityError(
-                    f"line {number} has more breakpoints near t = {t0} than buffers of {self.memory} bytes hold; raise memory"
-                )
-            else:
-                cut = t0 + CUT * (t1 - t0)
-                waiting += [(cut, t1), (t0, cut)]
-        return join_windows(windows)
-
-    def found(self, n_windows, size, with_states, old=None):
-        """Output buffers, with the contents of old ones."""
-        k = int(self.code.info[-1, ir.NEURON])
-        fields = {"t": float, "error": float, "counts": np.int64, "neuron": np.int64, "old": np.int32, "new": np.int32}
-        new = {name: np.empty(size, dtype) for name, dtype in fields.items()}
-        new["keep"] = np.empty(max(size, self.n_ids), np.int64)
-        new |= {name: np.zeros(n_windows, np.int64) for name in ("window_points", "window_flips", "ambiguous")}
-        new |= {name: np.zeros((n_windows * with_states, k), np.int32) for name in ("start_states", "end_states")}
-        if old is not None:
-            for name in new:
-                if name != "keep":
-                    new[name][: len(getattr(old, name))] = getattr(old, name)
-        return kernels.Found(**new)
+def _found_buffers(size):
+    return {name: np.empty(size, dtype) for name, dtype in _FOUND.items()}
 
 
-def _trimmed(found, top):
-    points, flips = int(top[0]), int(top[1])
+def _copied(found, top, first, last):
+    """What was found in windows ``first`` to ``last``: Traced, in arrays of its own."""
+    points, flips = top
     return Traced(
-        found.window_points, found.t[:points].copy(), found.counts[:points].copy(), found.neuron[:flips].copy(),
-        found.new[:flips].copy(), found.ambiguous,
+        found.window_points[first:last], found.window_flips[first:last], found.ambiguous[first:last], found.t[:points].copy(),
+        found.counts[:points].copy(), found.neuron[:flips].copy(), found.new[:flips].copy(),
     )  # fmt: skip
 
 
-def _spliced(traced, parts):
-    """Put lines that were traced in parts into their places among the others."""
-    for line, part in parts:
-        point = int(traced.n_points[:line].sum())
-        flip = int(traced.counts[:point].sum())
-        n_points, ambiguous = traced.n_points.copy(), traced.ambiguous.copy()
-        n_points[line], ambiguous[line] = part.n_points[0], part.ambiguous[0]
-        pairs = zip(traced[1:5], part[1:5], (point, point, flip, flip), strict=True)
-        middle = [np.concatenate([whole[:at], new, whole[at:]]) for whole, new, at in pairs]
-        traced = Traced(n_points, *middle, ambiguous)
-    return traced
+def _small(states):
+    """The same numbers in bytes, where they fit: a line may have many windows."""
+    return states.astype(np.min_scalar_type(states.max(initial=0)))
+
+
+def _halves(t0, t1):
+    """The two parts of a window, the second one first."""
+    cut = t0 + CUT * (t1 - t0)
+    return [(cut, t1), (t0, cut)]
 
 
 @contextlib.contextmanager
@@ -163,77 +187,14 @@ def borrowed_tracer(network, tolerances, memory):
             idle.remove(fitting[-1])
     tracer = fitting[-1] if fitting else Tracer(network, tolerances, memory)
     yield tracer
-    if sum(array.nbytes for array in tracer.work) <= KEPT_BYTES:  # not after an error: a window may be half traced
+    if tracer.nbytes <= KEPT_BYTES:  # not after an error: a window may be half traced
         with _POOL:
             if len(idle) < KEPT_TRACERS:
                 idle.append(tracer)
 
 
-def trace_lines(network, starts, ends, tolerances, memory, threads, progress):
-    """Trace lines on threads, in chunks of a few lines: list of Traced, in order."""
-    results = {}
-    n_lines = starts.shape[0]
-    bar = _progress_bar(n_lines, progress)
-
-    def work(first, last):
-        with borrowed_tracer(network, tolerances, memory) as tracer:
-            results[first] = tracer.trace(starts[first:last], ends[first:last], first)
-        bar.update(last - first)
-
-    chunk = max(1, min(64, -(-n_lines // (4 * evaluate.n_threads(threads)))))
-    with bar:
-        evaluate.run_chunks(work, n_lines, chunk, threads)
-    return [results[k] for k in sorted(results)]
-
-
-def assemble(traced, counts):
-    """Join traced chunks and add the ends: (offsets, t, flip_offsets, flip_neurons, flip_states)."""
-    offsets = np.concatenate([[0], np.cumsum(counts + 2)]).astype(np.int64)
-    inner = np.ones(offsets[-1], bool)
-    inner[offsets[:-1]] = inner[offsets[1:] - 1] = False
-    t = np.zeros(offsets[-1])
-    t[offsets[1:] - 1] = 1.0
-    flips = np.zeros(offsets[-1], np.int64)
-    if traced:
-        t[inner] = np.concatenate([part.t for part in traced])
-        flips[inner] = np.concatenate([part.counts for part in traced])
-    flip_offsets = np.concatenate([[0], np.cumsum(flips)]).astype(np.int64)
-    neurons = np.concatenate([part.neuron for part in traced] + [np.empty(0, np.int64)])
-    states = np.concatenate([part.new for part in traced] + [np.empty(0, np.int32)])
-    return offsets, t, flip_offsets, neurons, states
-
-
 def initial_states(network, start, end, t, tolerances):
     """States on a line's first segment: int32[K]. A trace up to the middle of the segment, so ties are decided alike."""
-    starts, ends = np.ascontiguousarray(start[None]), np.ascontiguousarray(end[None])
-    stop = np.array([0.5 * t[1] if len(t) > 2 else 1.0])
-    zero, top = np.zeros(1), np.zeros(2, np.int64)
+    stop = 0.5 * t[1] if len(t) > 2 else 1.0
     with evaluate.single_threaded_blas(), borrowed_tracer(network, tolerances, 2**30) as tracer:
-        status = None
-        while status != workspace.DONE:
-            found = tracer.found(1, tracer.n_ids, True)
-            _, status = tracer.run(starts, ends, np.zeros(1, np.int64), zero, stop, 0, top, found)
-            if status != workspace.DONE and not tracer.grow(status):
-                raise CapacityError("the line's start needs more memory than 1 GiB; report this as a bug")
-    return found.start_states[0]
-
-
-class _NoBar:
-    """Stands in for a progress bar that nobody asked for."""
-
-    def update(self, n):
-        pass
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exception):
-        return None
-
-
-def _progress_bar(n_lines, progress):
-    if not progress:
-        return _NoBar()
-    from tqdm import tqdm
-
-    return tqdm(total=n_lines, unit="line")
+        return tracer.trace_window(np.array(start), np.array(end), 0.0, stop)[0].start_states.astype(np.int32)

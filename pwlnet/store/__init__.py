@@ -5,11 +5,12 @@
 
 from .network_file import read_network_file, save_network
 from .reader import RegionStore, load_lines, open
-from .writer import StoreWriter, create, save_lines
+from .writer import StoreWriter, Written, create, save_lines
 
 __all__ = [
     "RegionStore",
     "StoreWriter",
+    "Written",
     "create",
     "load_lines",
     "open",

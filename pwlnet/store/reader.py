@@ -138,6 +138,17 @@ class RegionStore:
             array.setflags(write=False)
         return LinePartitions(network=self.network, tolerances=self.tolerances, **arrays)
 
+    def batches(self):
+        """Read the store batch by batch, as it was written, for what does not fit into memory.
+
+        Yields
+        ------
+        LinePartitions
+            In the order of the lines; errors as for ``lines``.
+        """
+        for commit in self._commits:
+            yield self.lines(int(commit["first"][0]), int(commit["last"][0]))
+
     def verify(self):
         """Check the whole file: checksums, the network's digest, commits, and that the arrays fit one another.
 

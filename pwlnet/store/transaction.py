@@ -6,7 +6,7 @@ file first (this needs space, and no reader looks there), then the few pages tha
 old pages and the old length come back.
 
 h5py calls the methods from inside HDF5, where an exception does harm: they keep it for ``commit``, which raises it, and
-``interrupts_deferred`` keeps Ctrl-C out of them.
+``interrupts_deferred`` keeps Ctrl-C and SIGTERM out of them.
 """
 
 import contextlib
@@ -164,18 +164,24 @@ class TransactionFile:
 
 @contextlib.contextmanager
 def interrupts_deferred():
-    """Let Ctrl-C take effect at the end of the block only."""
-    if threading.current_thread() is not threading.main_thread():  # Ctrl-C reaches the main thread only
+    """Let Ctrl-C, and SIGTERM likewise, take effect at the end of the block only."""
+    if threading.current_thread() is not threading.main_thread():  # signals reach the main thread only
         yield
         return
+    with _deferred(signal.SIGINT), _deferred(signal.SIGTERM):
+        yield
+
+
+@contextlib.contextmanager
+def _deferred(number):
     caught = []
-    before = signal.signal(signal.SIGINT, lambda number, frame: caught.append(number))
+    before = signal.signal(number, lambda number, frame: caught.append(number))
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_DFL if before is None else before)
+        signal.signal(number, signal.SIG_DFL if before is None else before)
         if caught:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(number)
 
 
 def _write_at(descriptor, content, offset):

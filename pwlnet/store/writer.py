@@ -3,15 +3,19 @@
 import contextlib
 import errno
 import io
+import itertools
 from pathlib import Path
+from typing import NamedTuple
 
 import h5py
 import numpy as np
 
 from ..errors import DigestMismatchError, InputError, StoreError
+from ..evaluate import n_threads
 from ..tolerances import DEFAULT
 from . import schema
 from .access import publish, reason
+from .chunks import GrowingDataset
 from .consistency import batch_problem
 from .digest import digest_arrays
 from .header import make_provenance, now, write_header
@@ -19,7 +23,14 @@ from .network_file import LIBVER, write_network_group
 from .transaction import TransactionFile, interrupts_deferred
 
 
-def create(path, network, *, parameters=None, tolerances=DEFAULT, overwrite=False):
+class Written(NamedTuple):
+    """What ``save_lines`` wrote: numbers of lines and of segments."""
+
+    n_lines: int
+    n_segments: int
+
+
+def create(path, network, *, parameters=None, tolerances=DEFAULT, overwrite=False, threads=None):
     """Make a store for the results of one network.
 
     Parameters
@@ -33,6 +44,8 @@ def create(path, network, *, parameters=None, tolerances=DEFAULT, overwrite=Fals
         The ones that all results of the store are computed with.
     overwrite : bool, optional
         Replace an existing file. By default that is refused.
+    threads : int, optional
+        To compress with; all processors by default. The file doesn't depend on it.
 
     Returns
     -------
@@ -49,8 +62,9 @@ def create(path, network, *, parameters=None, tolerances=DEFAULT, overwrite=Fals
     See Also
     --------
     open : read a store.
-    save_lines : the same in one call, for results in memory.
+    save_lines : the same in one call.
     """
+    threads = n_threads(threads)
     image = io.BytesIO()
     with h5py.File(image, "w", libver=LIBVER) as file:
         write_header(file, network.digest, make_provenance(parameters), tolerances)
@@ -61,27 +75,56 @@ def create(path, network, *, parameters=None, tolerances=DEFAULT, overwrite=Fals
         options = {"maxshape": (None,), "chunks": (schema.COMMITS_PER_CHUNK,), **schema.CREATION}
         file.create_dataset(schema.COMMITS, (0,), schema.COMMIT, **options)
     publish(path, image.getbuffer(), overwrite=overwrite)
-    return StoreWriter(path, network, tolerances)
+    return StoreWriter(path, network, tolerances, threads)
 
 
-def save_lines(path, lines, *, parameters=None, overwrite=False):
+def save_lines(path, lines, *, parameters=None, overwrite=False, threads=None):
     """Write line partitions to a new store.
 
     Parameters
     ----------
     path : str or path
-    lines : LinePartitions
-    parameters, overwrite
+    lines : LinePartitions or iterable of LinePartitions
+        Of one network. From an iterator, such as ``iter_line_partitions``, each is on the disk before the next one is
+        asked for, and nothing of it is kept. Whatever stops it, Ctrl-C too, leaves a store of those before.
+    parameters, overwrite, threads
         As for ``create``.
+
+    Returns
+    -------
+    Written
+        ``n_lines`` and ``n_segments`` of the store.
 
     Raises
     ------
     StoreError, InputError
-        As for ``create`` and ``StoreWriter.append_lines``.
+        As for ``create`` and ``StoreWriter.append_lines``. InputError, too, for an iterable that gives nothing.
     """
-    options = {"parameters": parameters, "tolerances": lines.tolerances, "overwrite": overwrite}
-    with create(path, lines.network, **options) as writer:
-        writer.append_lines(lines)
+    from ..partition.line import LinePartitions
+
+    with _closing(iter([lines] if isinstance(lines, LinePartitions) else lines)) as batches:
+        first = next(batches, None)
+        if first is None:
+            raise InputError("lines gave no line partitions, so the network is not known; give at least one")
+        options = {"parameters": parameters, "tolerances": first.tolerances, "overwrite": overwrite, "threads": threads}
+        with create(path, first.network, **options) as writer:
+            try:
+                for batch in itertools.chain([first], batches):
+                    writer.append_lines(batch)
+            except BaseException as error:
+                error.add_note(f"{path} holds the first {writer.n_lines} lines")
+                raise
+            return Written(writer.n_lines, writer.n_segments)
+
+
+@contextlib.contextmanager
+def _closing(batches):
+    """Stop a generator, and the threads it may have, as soon as the block is left."""
+    try:
+        yield batches
+    finally:
+        if hasattr(batches, "close"):
+            batches.close()
 
 
 class StoreWriter:
@@ -94,13 +137,13 @@ class StoreWriter:
     ----------
     path : pathlib.Path
     network : Network
-    n_lines : int
-        Lines in the store.
+    n_lines, n_segments : int
+        In the store.
     """
 
-    def __init__(self, path, network, tolerances):
+    def __init__(self, path, network, tolerances, threads):
         self.path, self.network = Path(path), network
-        self._tolerances = tolerances
+        self._tolerances, self._threads = tolerances, threads
         self._ends = {name: np.zeros(schema.COMMIT_AXES, np.int64) for name in schema.KINDS}
         try:
             self._disk = TransactionFile(self.path)
@@ -109,11 +152,18 @@ class StoreWriter:
             raise StoreError(f"{self.path} can't be opened for writing ({reason(error)}); {advice}") from error
         with interrupts_deferred():
             self._file = h5py.File(self._disk, "r+", libver=LIBVER)
+            datasets = (dataset for kind in schema.KINDS.values() for dataset in kind.datasets)
+            self._datasets = {dataset.path: GrowingDataset(self._file[dataset.path]) for dataset in datasets}
 
     @property
     def n_lines(self):
         """Lines in the store."""
         return int(self._ends["lines"][0])
+
+    @property
+    def n_segments(self):
+        """Segments in the store."""
+        return int(self._ends["lines"][1]) - self.n_lines
 
     def append_lines(self, lines):
         """Append a batch of line partitions.
@@ -206,9 +256,7 @@ class StoreWriter:
             last[axis] = first[axis] + len(array)
             if dataset.lead:  # offsets count from the store's first row
                 array = array + first[kind.axes.index(schema.OFFSETS_INTO[dataset.path])]
-            stored = self._file[dataset.path]
-            stored.resize(last[axis] + dataset.lead, axis=0)
-            stored[first[axis] + dataset.lead :] = array
+            self._datasets[dataset.path].append(array, self._threads)
             written.append((dataset.path, array))
         self._commit()
         commits = self._file[schema.COMMITS]

@@ -6,6 +6,8 @@ import pytest
 import pwlnet
 from pwlnet.kernels import workspace
 from pwlnet.partition import line_trace
+from pwlnet.partition.line_check import residuals
+from pwlnet.partition.line_trace import borrowed_tracer
 from tests.described import live, to_network
 from tests.reference.random_lines import random_line
 from tests.reference.random_networks import random_network
@@ -259,14 +261,13 @@ def test_check_finds_a_forged_flip():
 
 
 def test_residual_sees_displaced_breakpoints():
-    from pwlnet.partition.line_check import residuals
-
     network = big_network()
-    lines = pwlnet.partition_lines(network, np.zeros(64), np.full(64, 2.0))
-    t = lines.t.copy()
-    t[1:-1] += 1e-6
-    arguments = (lines.offsets, t, lines.flip_offsets, lines.flip_neurons)
-    assert lines.residual[0] < 1e-14 < 1e-8 < residuals(network, lines.starts, lines.ends, *arguments, 3, 1)[0]
+    starts, ends = np.zeros((1, 64)), np.full((1, 64), 2.0)
+    with borrowed_tracer(network, pwlnet.tolerances.DEFAULT, 2**30) as tracer:
+        traced = tracer.trace_lines(starts, ends)
+        pair = traced, traced._replace(t=traced.t + 1e-6)
+        right, displaced = (residuals(network, starts, ends, x, 3, tracer.forward_buffer)[0] for x in pair)
+    assert right < 1e-14 < 1e-8 < displaced
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ the divisor of an average is the exact integer (1/3 is a third, not its float).
 
     linear(weight, bias)    conv(weight, bias, stride, padding, dilation, groups)    scale_shift(scale, shift)
     avg_pool(kernel, stride, padding, count_pad)    add(coefficients)    concat(axis)    reshape(shape)
-    transpose(axes)    relu()    leaky_relu(slope)    clip(lower, upper)    max_pool(kernel, stride, padding, dilation)
+    transpose(axes)    gather(index, fill)    relu()    leaky_relu(slope)    clip(lower, upper)
+    max_pool(kernel, stride, padding, dilation)
 
 Every tensor is used flat here (C order). An affine node is a list of rows, one per output entry:
 ``(terms, bias)`` with terms ``(input number, entry of that input, coefficient)``, coefficient and bias Fractions.
@@ -19,7 +20,7 @@ from fractions import Fraction
 import numpy as np
 
 SWITCHING = ("relu", "leaky_relu", "clip", "max_pool")
-AFFINE = ("linear", "conv", "avg_pool", "scale_shift", "add", "concat", "reshape", "transpose")
+AFFINE = ("linear", "conv", "avg_pool", "scale_shift", "add", "concat", "reshape", "transpose", "gather")
 
 
 def attribute(node, name):
@@ -57,7 +58,7 @@ def output_shape(node, inputs):
         return tuple(sum(s[k] for s in inputs) if k == node["axis"] else n for k, n in enumerate(shape))
     if kind == "transpose":
         return tuple(shape[k] for k in node["axes"])
-    return shape
+    return node["index"].shape if kind == "gather" else shape
 
 
 def window_taps(node, kernel, shape, position):
@@ -99,6 +100,9 @@ def affine_rows(node, inputs):
     if kind == "add":
         parts = [(i, Fraction(c)) for i, c in enumerate(node["coefficients"]) if c]
         return [([(i, k, c) for i, c in parts], Fraction(0)) for k in range(int(np.prod(shape)))]
+    if kind == "gather":
+        index, fill = node["index"].ravel().tolist(), Fraction(node["fill"])
+        return [([(0, k, Fraction(1))], Fraction(0)) if k >= 0 else ([], fill) for k in index]
     entries = [np.arange(np.prod(s, dtype=int)).reshape(s) for s in inputs]
     if kind == "concat":
         sources = np.concatenate([np.full(s, i) for i, s in enumerate(inputs)], axis=node["axis"])
@@ -142,6 +146,18 @@ def _conv_rows(node, shape):
             terms += [(0, image + y * shape[2] + x, kernel[tap]) for tap, y, x in taps if kernel[tap]]
         rows.append((terms, bias[out]))
     return rows
+
+
+def live(description):
+    """Without the nodes that the output doesn't need: a network has no neurons for them."""
+    needed, waiting = {0}, [len(description) - 1]
+    while waiting:
+        k = waiting.pop()
+        if k not in needed:
+            needed.add(k)
+            waiting += description[k]["inputs"]
+    number = {old: new for new, old in enumerate(sorted(needed))}
+    return [{**description[k], "inputs": [number[i] for i in description[k]["inputs"]]} for k in sorted(needed)]
 
 
 def leaky_slopes(node, shape):

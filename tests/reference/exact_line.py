@@ -28,11 +28,7 @@ def partition(description, start, end):
     (neuron, new state) that change there, sorted by neuron; none at 0 and 1.
     """
     line = trace(description, start, end)
-    found = line.pattern()
-    flips = [[]]
-    for before, after in pairwise(found):
-        flips.append([(int(n), int(after[n])) for n in np.flatnonzero(before != after)])
-    return line.t, flips + [[]]
+    return line.t, line.flips()
 
 
 def states(description, start, end):
@@ -100,6 +96,11 @@ class Line:
     def pattern(self):
         """States of all neurons of the nodes done so far, int64[segments, neurons]."""
         return np.concatenate([np.empty((len(self.t) - 1, 0), np.int64), *self.states.values()], axis=1)
+
+    def flips(self):
+        """For each entry of ``t`` the pairs (neuron, new state) that change there, sorted by neuron."""
+        changes = [[(int(n), int(b[n])) for n in np.flatnonzero(a != b)] for a, b in pairwise(self.pattern())]
+        return [[], *changes, []]
 
 
 def _integers(rows):

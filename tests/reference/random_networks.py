@@ -5,14 +5,16 @@ import numpy as np
 from .description import output_shape, pool_windows
 
 KINDS = (
-    "linear", "conv", "avg_pool", "scale_shift", "add", "concat", "reshape", "transpose",
+    "linear", "conv", "avg_pool", "scale_shift", "add", "concat", "reshape", "transpose", "gather",
     "relu", "leaky_relu", "clip", "max_pool",
 )  # fmt: skip
 SLOPES = (0.01, 0.0, 0.125, 0.5, 2.0, -0.5, -1.0)
+# The float 0.01 is no hundredth: what should tie can be 6e-18 apart in t, and no float64 holds both.
+DYADIC_SLOPES = (1 / 64, *SLOPES[1:])
 BOUNDS = ((-1.0, 1.0), (0.0, 6.0), (0.0, 1.0), (-2.0, np.inf), (-np.inf, 2.0), (-1.5, 0.25), (0.0, np.inf))
 
 
-def random_network(rng, *, degenerate, generic=False, kinds=KINDS, depth=(1, 5), width=(1, 8), thirds=False):
+def random_network(rng, *, degenerate, generic=False, kinds=KINDS, depth=(1, 5), width=(1, 8), thirds=False, slopes=SLOPES):
     """Draw a network description.
 
     Parameters
@@ -28,8 +30,10 @@ def random_network(rng, *, degenerate, generic=False, kinds=KINDS, depth=(1, 5),
         Least and largest number of blocks, and of entries of a hidden vector.
     thirds : bool
         Whether averages may have divisors other than powers of two.
+    slopes : tuple of float
+        Of leaky ReLUs.
     """
-    builder = _Builder(rng, degenerate, generic, kinds, width, thirds)
+    builder = _Builder(rng, degenerate, generic, kinds, width, thirds, slopes)
     for _ in range(rng.integers(*depth, endpoint=True)):
         builder.block()
     if rng.random() < 0.7:
@@ -41,9 +45,10 @@ def random_network(rng, *, degenerate, generic=False, kinds=KINDS, depth=(1, 5),
 class _Builder:
     """A description under construction; methods append nodes that read ``here``, the last one."""
 
-    def __init__(self, rng, degenerate, generic, kinds, width, thirds):
+    def __init__(self, rng, degenerate, generic, kinds, width, thirds, slopes):
         self.rng, self.degenerate, self.generic, self.width, self.thirds = rng, degenerate, generic, width, thirds
-        self.kinds = set(kinds)
+        self.kinds, self.slopes = set(kinds), slopes
+        self.layouts = rng.spawn(1)[0]  # a stream of its own: gathers keep the shape, so the other draws stay what they were
         if self.kinds & {"conv", "avg_pool"} and rng.random() < 0.5:
             shape = (int(rng.integers(1, 4)), int(rng.integers(1, 5)), int(rng.integers(1, 5)))
         else:
@@ -101,11 +106,21 @@ class _Builder:
             self.append("transpose", axes=self.choose(((0, 2, 1), (1, 2, 0), (2, 0, 1))))
             if self.shape[0] > 4:
                 self.flatten()
+        if "gather" in self.kinds and self.layouts.random() < 0.15:
+            self.gather()
         if {"add", "concat"} & self.kinds and self.chance(0.35):
             self.branches()
         else:
             self.affine()
             self.switch()
+
+    def gather(self):
+        """Shuffle the entries; perhaps copy some over others, or replace some by a constant."""
+        index = self.layouts.permutation(int(np.prod(self.shape)))
+        changed = self.layouts.random(index.size) < self.layouts.choice((0.0, 0.3))
+        copies = self.layouts.choice(index, index.size)
+        index[changed] = np.where(self.layouts.random(index.size) < 0.3, -1, copies)[changed]
+        self.append("gather", index=index.reshape(self.shape), fill=float(self.layouts.integers(-2, 3)))
 
     def branches(self):
         """Two branches from one node, the second perhaps empty (residual) or the same again; added or joined."""
@@ -209,7 +224,7 @@ class _Builder:
         """One switching node that keeps the shape."""
         kind = self.choose([k for k in ("relu", "relu", "leaky_relu", "clip") if k in self.kinds] or ["relu"])
         if kind == "leaky_relu":
-            slopes = SLOPES + (1.0,) if self.degenerate else SLOPES
+            slopes = self.slopes + (1.0,) if self.degenerate else self.slopes
             per_channel = (self.shape[0],) + (1,) * (len(self.shape) - 1)
             self.append(kind, slope=self.rng.choice(slopes, per_channel if self.chance(0.4) else ()))
         elif kind == "clip":

@@ -1,16 +1,20 @@
 """Checks of the oracles themselves: closed forms, brute force over rational points, torch, and invariants of lines."""
 
 from bisect import bisect_right
+from collections import Counter
 from fractions import Fraction
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
-from tests.reference import dense_line, exact_line
+from tests.reference import dense_line, exact_line, features
 from tests.reference.description import SWITCHING, clip_bounds, point_states, pool_windows, shapes, values
-from tests.reference.random_lines import first_rows, random_line
+from tests.reference.random_cases import random_case
+from tests.reference.random_lines import random_line
 from tests.reference.random_networks import KINDS, random_network
+from tests.reference.reordering import reordered
+from tests.reference.rescaling import rescaled_by_odd_numbers, rescaled_by_powers_of_two
 from tests.reference.torch_network import to_torch
 
 SEEDS = range(60)
@@ -197,6 +201,33 @@ def test_the_dense_oracle_agrees_with_the_exact_one_on_generic_networks():
         assert found_flips == flips
 
 
+@both
+def test_rescaled_networks_have_rescaled_values_and_the_same_partition(degenerate):
+    rescaled = ((rescaled_by_powers_of_two, np.arange(-60, 61)), (rescaled_by_odd_numbers, (3, 5, 49)))
+    for seed in SEEDS:
+        net, start, end = draw(seed, degenerate)
+        for rescale, drawn_from in rescaled:
+            changed, factors = rescale(net, np.random.default_rng(seed), drawn_from)
+            assert (factors != 1).any()
+            for x, y in zip(values(net, start), values(changed, start * factors), strict=True):
+                assert all((a == 0) == (b == 0) and a * b >= 0 for a, b in zip(x, y, strict=True))
+            assert exact_line.partition(changed, start * factors, end * factors) == exact_line.partition(net, start, end)
+
+
+@both
+def test_reordered_networks_have_reordered_values_and_states(degenerate):
+    moved = 0
+    for seed in SEEDS:
+        net, start, end = draw(seed, degenerate)
+        changed, inputs, neurons = reordered(net, np.random.default_rng(seed))
+        for x, y in zip(values(net, start), values(changed, start[inputs]), strict=True):
+            assert sorted(x) == sorted(y)
+        states = exact_line.states(changed, start[inputs], end[inputs])
+        assert np.array_equal(states, exact_line.states(net, start, end)[:, neurons])
+        moved += (neurons != np.arange(len(neurons))).any()
+    assert moved > len(SEEDS) / 2
+
+
 def test_a_point_has_one_segment():
     for seed in SEEDS:
         net, start, _ = draw(seed, True)
@@ -211,16 +242,13 @@ def test_random_networks_hold_every_kind_and_the_allowed_kinds_only():
     assert {node["kind"] for net in nets for node in net[1:]} == {"linear", "relu"}
 
 
-def test_degenerate_lines_meet_many_thresholds_at_once_and_run_along_them():
-    several = along = at_an_end = points = 0
-    for seed in range(300):
-        net, start, end = draw(seed, True)
-        several += any(len(flips) > 1 for flips in exact_line.partition(net, start, end)[1])
-        first = first_rows(net)
-        first = first[first[:, :-1].any(axis=1)]
-        z = [first[:, :-1] @ x + first[:, -1] for x in (start, end)]
-        points += (start == end).all()
-        along += bool(((z[0] == 0) & (z[1] == 0)).any())
-        at_an_end += bool(((z[0] == 0) != (z[1] == 0)).any())
-    assert min(several, along, at_an_end) > 50
-    assert points > 10
+def test_the_random_cases_hold_every_feature_many_times():
+    """What tests of lines claim to try is there: every op in all its forms, all that can coincide."""
+    networks, lines = Counter(), Counter()
+    for seed in range(2000):
+        description, starts, ends = random_case(seed)
+        networks.update(features.of_network(description))
+        for start, end in zip(starts, ends, strict=True) if seed < 400 else ():
+            lines.update(features.of_line(description, start, end))
+    assert {name: networks[name] for name in features.OF_NETWORKS if networks[name] < 15} == {}
+    assert {name: lines[name] for name in features.OF_LINES if lines[name] < 15} == {}

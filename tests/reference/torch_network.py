@@ -56,6 +56,9 @@ def _evaluate(node, x, other=None, *more):
         return x.reshape(len(x), *node["shape"])
     if kind == "transpose":
         return x.permute(0, *(axis + 1 for axis in node["axes"]))
+    if kind == "gather":
+        index = torch.as_tensor(node["index"])
+        return torch.where(index >= 0, x.flatten(1)[:, index.clamp(min=0)], node["fill"])
     if kind == "relu":
         return torch.relu(x)
     if kind == "leaky_relu":

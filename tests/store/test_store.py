@@ -2,6 +2,7 @@
 
 import json
 import platform
+import shutil
 
 import h5py
 import numpy as np
@@ -61,6 +62,58 @@ def test_batches_across_chunks_come_back(path, make_lines, network, monkeypatch,
         assert opened.verify() == []
         for seed in range(4):
             assert same(opened.lines(5 * seed, 5 * seed + 5), make_lines(5, seed=seed))
+
+
+def test_an_iterator_is_written_batch_by_batch(path, make_lines):
+    batches = [make_lines(n, seed=n) for n in (4, 0, 7)]
+
+    def give():
+        for k, batch in enumerate(batches):
+            if k == 2:
+                assert len(read_while_written(path).starts) == 4
+            yield batch
+
+    written = store.save_lines(path, give(), parameters={"seed": 1})
+    assert written == (11, sum(batch.n_segments.sum() for batch in batches))
+    with store.open(path) as opened:
+        assert opened.verify() == []
+        assert opened.provenance["parameters"] == {"seed": 1}
+        assert same(opened.lines(0, 4), batches[0])
+        assert same(opened.lines(4, 11), batches[2])
+
+
+def read_while_written(path):
+    """The lines of a copy of a store that a writer holds open."""
+    return store.load_lines(shutil.copy(path, path.with_suffix(".copy")))
+
+
+def test_what_was_written_is_told(path, make_lines):
+    lines = make_lines(20)
+    written = store.save_lines(path, lines)
+    assert (written.n_lines, written.n_segments) == (20, lines.n_segments.sum())
+
+
+def test_an_iterator_without_lines_is_refused(path):
+    with pytest.raises(InputError, match=r"lines gave no line partitions, so the network is not known; give at least one"):
+        store.save_lines(path, iter([]))
+    assert not path.exists()
+
+
+def test_a_store_is_read_in_the_batches_that_it_was_written_in(path, make_lines):
+    batches = [make_lines(n, seed=n) for n in (4, 1, 7)]
+    store.save_lines(path, iter(batches))
+    with store.open(path) as opened:
+        assert all(same(a, b) for a, b in zip(opened.batches(), batches, strict=True))
+
+
+@pytest.mark.parametrize("chunk_bytes", [1000, 2**18])
+def test_the_number_of_threads_changes_no_byte_of_the_file(tmp_path, make_lines, monkeypatch, chunk_bytes):
+    monkeypatch.setattr(schema, "CHUNK_BYTES", chunk_bytes)
+    for module in ("header", "writer"):
+        monkeypatch.setattr(f"pwlnet.store.{module}.now", lambda: "2000-01-01T00:00:00Z")
+    for threads in (1, 4):
+        store.save_lines(tmp_path / f"{threads}.h5", iter([make_lines(50), make_lines(50, seed=1)]), threads=threads)
+    assert (tmp_path / "1.h5").read_bytes() == (tmp_path / "4.h5").read_bytes()
 
 
 def test_an_empty_range_gives_no_lines(path, make_lines):

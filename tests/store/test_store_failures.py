@@ -58,9 +58,11 @@ def fail_at(monkeypatch, name, call, error):
     return calls
 
 
+@pytest.mark.parametrize("chunk_bytes", [10_000, schema.CHUNK_BYTES])
 @pytest.mark.parametrize("name", ["pwrite", "fsync", "ftruncate", "pread"])
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "full"), OSError(errno.EIO, "broken"), MemoryError()])
-def test_a_write_that_fails_anywhere_keeps_the_batches_before(path, network, make_lines, monkeypatch, name, error):
+def test_a_write_that_fails_anywhere_keeps_the_batches_before(path, network, make_lines, monkeypatch, chunk_bytes, name, error):
+    monkeypatch.setattr(schema, "CHUNK_BYTES", chunk_bytes)
     small, large = make_lines(3), make_lines(200, seed=1)
     for call in range(1, 30):
         with store.create(path, network, overwrite=True) as writer:
@@ -118,17 +120,19 @@ def test_a_really_full_disk_keeps_the_batches_before(tmp_path, network, make_lin
 
 @pytest.fixture
 def interruptible():
-    """Python's own handler of Ctrl-C: a test run in a shell's background starts with the signal ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Python's own handler of Ctrl-C, for SIGTERM too: a test run in a shell's background starts with Ctrl-C ignored."""
+    before = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGINT, signal.SIGTERM)}
     yield
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
-def test_an_interrupt_waits_for_the_batch(path, network, make_lines, monkeypatch, interruptible):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_waits_for_the_batch(path, network, make_lines, monkeypatch, interruptible, number):
     real = TransactionFile.write
 
     def interrupted(file, data):
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), number)
         return real(file, data)
 
     with store.create(path, network) as writer:
@@ -146,6 +150,36 @@ def test_an_exception_between_batches_keeps_them(path, network, make_lines):
         writer.append_lines(make_lines(3))
         raise KeyboardInterrupt
     assert len(store.load_lines(path).starts) == 3
+
+
+def test_an_iterator_that_fails_leaves_the_batches_before_and_says_so(path, make_lines):
+    def give():
+        yield make_lines(3)
+        yield make_lines(4)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        store.save_lines(path, give())
+    assert caught.value.__notes__ == [f"{path} holds the first 7 lines"]
+    with store.open(path) as opened:
+        assert (opened.n_lines, opened.verify()) == (7, [])
+
+
+@pytest.mark.parametrize("call", [1, 30])
+def test_an_iterator_is_closed_when_its_batches_can_not_be_written(path, make_lines, monkeypatch, call):
+    closed = []
+
+    def give():
+        try:
+            while True:
+                yield make_lines(3)
+        finally:
+            closed.append(True)
+
+    fail_at(monkeypatch, "fsync", call, OSError(errno.ENOSPC, "full"))
+    with pytest.raises(StoreError, match="No space left on device"):
+        store.save_lines(path, give())
+    assert closed
 
 
 APPEND_FOREVER = """
@@ -178,7 +212,7 @@ def test_a_store_has_one_writer_and_no_reader_meanwhile(path, network, make_line
         with pytest.raises(StoreError, match="is being written; close its writer, or wait until it is finished"):
             store.open(path)
         with pytest.raises(StoreError, match=r"can't be opened for writing .*; close its other writer"):
-            store.StoreWriter(path, network, DEFAULT)
+            store.StoreWriter(path, network, DEFAULT, 1)
         writer.append_lines(make_lines(2))
     assert problems(path) == []
 

@@ -1,0 +1,172 @@
+"""Print the tables of docs/performance.md on long lines, deep networks, large data sets and threads.
+
+    PWLNET_DATA_DIR=... python asv_benchmarks/line_scale.py [long] [deep] [dataset] [threads] [--scale SHARE]
+
+Every row is measured in a process of its own. It tells that process's peak memory (maximum resident set) during the measured
+call and its memory just before; Linux only. ``--scale 0.01`` makes lines and data sets so much smaller, to see that all runs.
+
+long     one convbig line from a black image to a test image and beyond: end = start + reach (image - start); one thread
+deep     one line of VGG16 and of ResNet-18, and float32 forward passes of torch in batches of 256; one thread
+dataset  lines from black to CIFAR-10 images on convsmall, streamed to an HDF5 store until it holds 10^7 breakpoints
+threads  how much quicker two threads are than one, in turn, medians
+"""
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+FORWARD_BATCHES = 4
+BREAKPOINTS = 10**7  # of the data set
+
+
+def peak_mib(since_now=False):
+    """Largest resident set of this process; ``since_now`` forgets what it was before."""
+    if since_now:
+        Path("/proc/self/clear_refs").write_text("5")
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def partition_on_one_thread(network, starts, ends, memory=2**30):
+    """Partition and measure: a dict of breakpoints, CPU time, peak memory and what the result says of itself."""
+    import pwlnet
+
+    pwlnet.partition_lines(network, starts, starts, threads=1)  # compiled, and buffers for a start
+    before, start = peak_mib(since_now=True), time.process_time()
+    lines = pwlnet.partition_lines(network, starts, ends, threads=1, memory=memory)
+    seconds, peak = time.process_time() - start, peak_mib()
+    breakpoints = len(lines.t) - 2 * len(lines)
+    return {
+        "breakpoints": breakpoints,
+        "CPU us per breakpoint": 1e6 * seconds / max(1, breakpoints),
+        "peak MiB": peak,
+        "before": before,
+        "residual": float(lines.residual.max()),
+        "near-ties": int(lines.ambiguous.sum()),
+    }
+
+
+def long_line(reach, memory, scale):
+    """One convbig line, ``reach`` times as long as from black to the image."""
+    import image_lines
+
+    network = image_lines.load("cifar convbig")
+    starts, ends = image_lines.lines_of("cifar convbig", network, 1)
+    found = partition_on_one_thread(network, starts, starts + scale * reach * (ends - starts), memory)
+    return {"reach": reach, "memory": f"{memory / 2**20:.0f} MiB", **found}
+
+
+def deep_network(name, reach, scale):
+    """A share ``reach`` of a random line through a deep network, and forward passes of torch."""
+    import torch
+    from benchmarks import networks, torch_twin
+
+    network, module = networks.build_network(name), networks.build_module(name)
+    starts, ends = networks.draw_lines(network, 1, reach=scale * reach)
+    found = {"network": name, "neurons": network.n_neurons, **partition_on_one_thread(network, starts, ends)}
+    torch.set_num_threads(1)
+    batch = torch.rand(torch_twin.BATCH, 3, 32, 32)
+    with torch.inference_mode():
+        module(batch)
+        start = time.process_time()
+        for _ in range(FORWARD_BATCHES):
+            module(batch)
+    forward = 1e6 * (time.process_time() - start) / (FORWARD_BATCHES * len(batch))
+    return {**found, "forward us": forward, "ratio": found["CPU us per breakpoint"] / forward}
+
+
+def dataset(scale):
+    """Lines from black to images, streamed to a store; the network's breakpoints per line say how many."""
+    import image_lines
+
+    import pwlnet
+    from pwlnet import store
+
+    network = image_lines.load("cifar convsmall")
+    black, images = image_lines.image_rows("cifar convsmall", "train")
+    per_line = len(pwlnet.partition_lines(network, black, images[:16]).t) / 16
+    ends = image_lines.ImageRows(images.images[: round(scale * BREAKPOINTS / per_line)], images.normalisation)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "lines.h5"
+        before, start = peak_mib(since_now=True), time.perf_counter()
+        written = store.save_lines(path, pwlnet.iter_line_partitions(network, black, ends))
+        seconds, peak, size = time.perf_counter() - start, peak_mib(), path.stat().st_size
+        with store.open(path) as opened:
+            problems = opened.verify()
+    breakpoints = written.n_segments - written.n_lines
+    return {
+        "lines": written.n_lines,
+        "breakpoints": breakpoints,
+        "seconds": seconds,
+        "breakpoints per second": breakpoints / seconds,
+        "bytes per breakpoint": size / breakpoints,
+        "peak MiB": peak,
+        "before": before,
+        "problems": len(problems),
+    }
+
+
+def two_threads(name, n_lines, scale):
+    """Seconds with one thread and with two, in turn."""
+    import image_lines
+    from benchmarks import torch_twin
+
+    import pwlnet
+
+    network = image_lines.load(name)
+    starts, ends = image_lines.lines_of(name, network, max(1, round(scale * n_lines)))
+    seconds = torch_twin.medians_in_turn(
+        *(lambda threads=threads: pwlnet.partition_lines(network, starts, ends, threads=threads) for threads in (1, 2))
+    )
+    return {"network": name, "lines": len(ends), "one": seconds[0], "two": seconds[1], "speed-up": seconds[0] / seconds[1]}
+
+
+TABLES = {  # name: function, its rows, environment
+    "long": (long_line, [(reach, memory) for memory in (2**30, 2**27) for reach in (1, 4, 16)], ONE_THREAD),
+    "deep": (deep_network, [("vgg16_bn", 1 / 16), ("resnet18", 1 / 32), ("vgg16_bn", 1 / 2)], ONE_THREAD),
+    "dataset": (dataset, [()], {}),
+    "threads": (two_threads, [("cifar convsmall", 100), ("cifar convbig", 1), ("acas xu", 1000)], {}),
+}
+
+
+def in_own_process(table, row, scale):
+    """One row of a table: the dict that its function returns."""
+    command = [sys.executable, __file__, "--row", table, str(row), "--scale", str(scale)]
+    found = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env={**os.environ, **TABLES[table][2]})
+    return json.loads(found.stdout.splitlines()[-1])
+
+
+def as_text(value):
+    """A cell."""
+    if isinstance(value, float):
+        return f"{value:.0f}" if value >= 1000 else f"{value:.3g}"
+    return str(value)
+
+
+def main():
+    """Print the tables, or one row of one as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("tables", nargs="*", choices=[*TABLES, []], help="which to print; all by default")
+    parser.add_argument("--scale", type=float, default=1.0, help="share of the length or of the data set")
+    parser.add_argument("--row", nargs=2, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.row:
+        function, rows, _ = TABLES[options.row[0]]
+        print(json.dumps(function(*rows[int(options.row[1])], options.scale)))
+        return
+    for table in options.tables or TABLES:
+        for row in range(len(TABLES[table][1])):
+            found = in_own_process(table, row, options.scale)
+            if row == 0:
+                print(f"\n| {' | '.join(found)} |\n|{'---|' * len(found)}")
+            print(f"| {' | '.join(map(as_text, found.values()))} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

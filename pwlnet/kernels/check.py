@@ -1,0 +1,76 @@
+"""Forward passes for the check of lines: no outputs, but the size of the pre-activations, and those of chosen neurons.
+
+The same tiles as in sweep.py, so the same bits. Reading all pre-activations back costs more than computing them.
+
+Legend: B rows, D inputs, S switching ops, T tile rows.
+"""
+
+import numpy as np
+
+from . import program as ir
+from ._jit import borrowed, kernel
+from .affine import add_constant, apply_linear, n_ops, operand, rows_of
+from .sweep import TILE, load_inputs
+from .switching import apply_switching
+
+MAGNITUDE = 2**63 - 1  # the bits of a float64 without its sign: as whole numbers in the order of the magnitudes, NaN last
+
+
+@kernel
+def _largest(x):
+    """Largest magnitude in x float64[n] as bits; not finite numbers are larger than all others."""
+    bits = x.view(np.int64)
+    largest = np.int64(0)
+    for k in range(bits.shape[0]):
+        largest = max(largest, bits[k] & MAGNITUDE)
+    return largest
+
+
+@kernel
+def _switch(code, i, x, y, states):
+    """Values of switching op i for one row; most ops are ReLU, which needs no states."""
+    if code.info[i, ir.OP] == ir.RELU:
+        for k in range(y.shape[0]):
+            y[k] = max(x[k], 0.0)
+    else:
+        apply_switching(code, i, x, y, states)
+
+
+@kernel
+def _copy_chosen(code, i, z, neurons, first, last, z_out):
+    """Copy the pre-activations of those neurons first, ... that belong to op i; returns the first one that doesn't."""
+    channels = code.info[i, ir.CHANNELS]
+    positions = code.info[i, ir.HEIGHT] * code.info[i, ir.WIDTH]
+    while first < last and neurons[first] < code.info[i + 1, ir.NEURON]:
+        k = neurons[first] - code.info[i, ir.NEURON]
+        z_out[first] = z[k % positions * channels + k // positions]
+        first += 1
+    return first
+
+
+@kernel
+def check_rows(code, points, offsets, neurons, buffer, states, largest_out, z_out):
+    """Evaluate rows: the largest magnitude of the pre-activations of each switching op, and those of chosen neurons.
+
+    points float64[B, D]; offsets int64[B+1], neurons int64[*]: row r wants neurons[offsets[r] : offsets[r + 1]], increasing.
+    buffer float64[T * n_values], zero at first, and states int32[n_values] are scratch.
+    Out: largest_out int64[B, S], the bits of a float64 that isn't finite where a pre-activation isn't; z_out float64[*].
+    """
+    view = ir.Code(borrowed(code.info), borrowed(code.lists), borrowed(code.numbers))
+    values, cursor = borrowed(buffer), np.empty(TILE, np.int64)
+    for first in range(0, points.shape[0], TILE):
+        filled = load_inputs(view, points, first, TILE, values)
+        cursor[:filled] = offsets[first : first + filled]
+        s = 0
+        for i in range(1, n_ops(view)):
+            if view.info[i, ir.OP] < ir.FIRST_SWITCHING:
+                apply_linear(view, i, TILE, filled, values, False)
+                add_constant(view, i, filled, TILE, values)
+                continue
+            x, y = rows_of(view, operand(view, i, 0), TILE, values), rows_of(view, i, TILE, values)
+            for r in range(filled):
+                _switch(view, i, x[r], y[r], states)
+                z = y[r] if view.info[i, ir.OP] == ir.MAX_POOL else x[r]
+                largest_out[first + r, s] = _largest(z)
+                cursor[r] = _copy_chosen(view, i, z, neurons, cursor[r], offsets[first + r + 1], z_out)
+            s += 1

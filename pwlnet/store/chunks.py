@@ -1,0 +1,134 @@
+"""Appending rows to datasets: their chunks are encoded here, on threads, and handed to HDF5 as they lie in the file.
+
+HDF5 encodes one chunk after the other, and its gzip looks for repetitions everywhere: on line parameters, whose mantissas
+have none, that takes most of the time of a batch and gains nothing. A chunk here is read by HDF5's own filters (shuffle,
+gzip, fletcher32) all the same: gzip's format allows parts that are stored as they are.
+"""
+
+import functools
+import itertools
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from .schema import CREATION
+
+_SAMPLE = 2**11  # bytes of a plane that tell whether gzip would shrink it ...
+_SHRINKS = 0.9  # ... to less than this share: nine tenths cost five times the time of storing it
+_ZLIB_HEADER = b"\x78\x01"  # deflate, window of 32 KiB
+_LAST_BLOCK = b"\x03\x00"  # an empty one
+_BLOCK = 2**17  # words whose weighted sum float64 holds exactly: at most 2^16 * 2^17 * 2^17
+_MODULUS = 2**16 - 1
+
+
+class GrowingDataset:
+    """The end of a dataset, at which rows are appended.
+
+    Parameters
+    ----------
+    stored : h5py.Dataset
+        Made with ``schema.CREATION``, chunked along its first axis only. Nobody else writes to it.
+    """
+
+    def __init__(self, stored):
+        self._stored = stored
+        self._rows_per_chunk = stored.chunks[0]
+        self._tail = stored[len(stored) - len(stored) % self._rows_per_chunk :]  # the rows of a chunk that is not full
+
+    def append(self, rows, threads):
+        """Write rows behind those that are there.
+
+        Parameters
+        ----------
+        rows : ndarray
+        threads : int
+        """
+        if not len(rows):
+            return
+        stored, size = self._stored, self._rows_per_chunk
+        rows = np.ascontiguousarray(rows, stored.dtype)
+        first = len(stored) - len(self._tail)
+        missing = size - len(self._tail)
+        chunks = [np.concatenate([self._tail, rows[:missing]])]
+        chunks += [rows[k : k + size] for k in range(missing, len(rows), size)]
+        stored.resize(len(stored) + len(rows), axis=0)
+        with ThreadPoolExecutor(threads) as pool:
+            for k, content in enumerate(pool.map(lambda chunk: encode_chunk(chunk, size), chunks)):
+                stored.id.write_direct_chunk((first + k * size, *(0 for _ in rows.shape[1:])), content)
+        self._tail = chunks[-1].copy() if len(chunks[-1]) < size else rows[:0].copy()
+
+
+def encode_chunk(rows, n_rows):
+    """Turn the rows of a chunk into the bytes that HDF5 reads: shuffle, gzip, fletcher32.
+
+    Parameters
+    ----------
+    rows : ndarray
+        C-contiguous, at least one.
+    n_rows : int
+        Of the whole chunk; those that are missing are zeros.
+
+    Returns
+    -------
+    bytes
+    """
+    planes = np.zeros((rows.itemsize, n_rows * rows[0].size), np.uint8)
+    planes[:, : rows.size] = rows.reshape(-1).view(np.uint8).reshape(-1, rows.itemsize).T  # k: byte k of all numbers
+    content = _zlib_stream(planes, rows.size, max(_SAMPLE, 4 * rows[0].size))  # so that repeated rows show
+    return content + fletcher32(content).to_bytes(4, "little")
+
+
+def _zlib_stream(planes, n_given, sample):
+    """Compress what shrinks, neighbours together, and store the rest as it is; all from ``n_given`` on is zeros."""
+    level = CREATION["compression_opts"]
+    pieces = []
+    for plane in planes:
+        given, missing = plane[:n_given], plane[n_given:]
+        pieces.append((_shrinks(given[:sample], level), given))
+        if len(missing):
+            pieces.append((True, missing))
+    parts = [_ZLIB_HEADER]
+    for shrinks, run in itertools.groupby(pieces, lambda piece: piece[0]):
+        deflate = zlib.compressobj(level if shrinks else 0, wbits=-zlib.MAX_WBITS)
+        parts += [deflate.compress(piece) for _, piece in run]
+        parts.append(deflate.flush(zlib.Z_SYNC_FLUSH))
+    return b"".join([*parts, _LAST_BLOCK, zlib.adler32(planes.reshape(-1)).to_bytes(4, "big")])
+
+
+def _shrinks(sample, level):
+    return len(zlib.compress(sample, level)) < _SHRINKS * len(sample)
+
+
+def fletcher32(content):
+    """Compute HDF5's checksum of a chunk: Fletcher's sums of 16-bit words, big-endian, modulo 2^16 - 1.
+
+    Parameters
+    ----------
+    content : bytes
+
+    Returns
+    -------
+    int
+        32 bits: the sum of the sums, then the sum. A sum that is a multiple of the modulus, but not 0, is the modulus.
+    """
+    words = np.frombuffer(content + bytes(len(content) % 2), "<u2")
+    low = high = 0
+    for k in range(0, len(words), _BLOCK):
+        block = words[k : k + _BLOCK].astype(np.float64)
+        high += len(block) * low
+        low += int(block.sum())
+        block *= _weights()[_BLOCK - len(block) :]
+        high += int(block.sum())
+    low, high = (_folded(2**8 * total) for total in (low, high))  # 2^8: swaps the bytes of a word, modulo 2^16 - 1
+    return high << 16 | low
+
+
+def _folded(total):
+    return (total - 1) % _MODULUS + 1 if total else 0
+
+
+@functools.cache
+def _weights():
+    """How many of a block's sums hold each word: n, ..., 2, 1."""
+    return np.arange(float(_BLOCK), 0.0, -1.0)
