@@ -13,13 +13,15 @@ from typing import NamedTuple
 import numpy as np
 
 from . import program as ir
-from ._jit import borrowed, kernel
+from ._jit import allocating_kernel, borrowed, kernel
 from .affine import add_constant, apply_linear, n_ops, rows_of
+from .channel import begin
 from .order import compact, net_flips, relabel_rows, settle_births
 from .pool_scan import scan_pool
 from .rounding import affine_errors, input_errors
-from .rows import accumulate, collect, tile_height
-from .scan import new_row, scan_position
+from .rows import accumulate, add_entry, collect, drop_empty_row, gathered_rows, new_row, tile_height
+from .scan import scan_rows
+from .wide import is_wide, scan_wide
 from .workspace import (
     AMBIGUOUS,
     DONE,
@@ -29,7 +31,6 @@ from .workspace import (
     N_FLIPS,
     N_IDS,
     NEXT_OP,
-    ROWS,
     SAVED_FLIPS,
     SAVED_ROW,
     SAVED_VALUE,
@@ -38,7 +39,6 @@ from .workspace import (
     STATUS,
     TOP_ROW,
     TOP_VALUE,
-    VALUES,
     VARIANCE,
     Work,
 )
@@ -74,8 +74,7 @@ def _start_window(code, work, start, end, t0, length):
         x[1, k] = slope
     input_errors(code, work.sweep[START], length, work.sweep[VARIANCE])
     work.counts[:] = 0
-    work.bases[ROWS, 0] = 0
-    work.bases[VALUES, 0] = 0
+    work.bases[0] = work.starts[0] = 0
 
 
 @kernel
@@ -86,12 +85,27 @@ def _store_position(code, work, i, p):
     height = tile_height(channels)
     for first in range(0, n, height):
         last = min(n, first + height)
-        rows = accumulate(code, work, i, p, first, last)
+        accumulate(code, work, i, p, first, last)
+        rows = gathered_rows(work, last - first, channels)
         for a in range(last - first):
-            place = new_row(work, channels, work.labels[SORTED_IDS, first + a])
-            if place < 0:
+            if not new_row(work, channels, work.labels[SORTED_IDS, first + a]):
                 return
-            work.values[place : place + channels] = rows[a]
+            for c in range(channels):
+                if rows[a, c] != 0.0:
+                    add_entry(work, c, rows[a, c])
+            drop_empty_row(work)
+
+
+@kernel
+def _scan_position(code, work, i, p, t0, t1, rounding):
+    """Scan position p of elementwise op i over the window: rows, births and flips are appended to the work buffers."""
+    f = code.info[i, ir.PRODUCER]
+    n = collect(code, work, f, p)
+    n_parked = begin(code, work, i, p, n, t1 - t0, rounding)
+    if is_wide(code, i, f, n):
+        scan_wide(code, work, i, p, n, t0, t1)
+    else:
+        scan_rows(code, work, i, p, n, n_parked, t0, t1)
 
 
 @kernel
@@ -117,7 +131,7 @@ def trace_window(code, work, start, end, t0, t1, rounding, ambiguous):
             affine_errors(code, i, work.sweep[VARIANCE])
         if role == ir.FUSED:
             continue
-        work.bases[ROWS, i], work.bases[VALUES, i] = work.counts[TOP_ROW], work.counts[TOP_VALUE]
+        work.bases[i] = work.counts[TOP_ROW]
         counts[N_BIRTHS] = 0
         known, first_flip = counts[N_IDS], counts[N_FLIPS]
         counts[NEXT_OP], counts[SAVED_FLIPS] = i, first_flip
@@ -127,10 +141,10 @@ def trace_window(code, work, start, end, t0, t1, rounding, ambiguous):
             if role == ir.STORED:
                 _store_position(code, work, i, p)
             elif role == ir.ELEMENTWISE:
-                scan_position(code, work, i, p, t0, t1, rounding)
+                _scan_position(code, work, i, p, t0, t1, rounding)
             else:
                 scan_pool(code, work, i, p, t0, t1, rounding)
-            work.pointers[pointer + p + 1] = counts[TOP_ROW] - work.bases[ROWS, i]
+            work.pointers[pointer + p + 1] = counts[TOP_ROW] - work.bases[i]
             if counts[STATUS] != DONE:
                 return counts[STATUS]
         if counts[N_BIRTHS] > 0:
@@ -141,19 +155,21 @@ def trace_window(code, work, start, end, t0, t1, rounding, ambiguous):
     return np.int64(DONE)
 
 
-@kernel
+@allocating_kernel
 def _borrow_code(code):
     """The program's arrays without reference counts."""
     return ir.Code(borrowed(code.info), borrowed(code.lists), borrowed(code.numbers))
 
 
-@kernel
+@allocating_kernel
 def _borrow_work(work):
     """The buffers without reference counts."""
     return Work(
         borrowed(work.counts),
         borrowed(work.values),
+        borrowed(work.columns),
         borrowed(work.ids),
+        borrowed(work.starts),
         borrowed(work.pointers),
         borrowed(work.bases),
         borrowed(work.times),
@@ -161,6 +177,7 @@ def _borrow_work(work):
         borrowed(work.marks),
         borrowed(work.tiles),
         borrowed(work.small),
+        borrowed(work.flows),
         borrowed(work.sweep),
         borrowed(work.states),
         borrowed(work.taps),
@@ -169,7 +186,7 @@ def _borrow_work(work):
     )
 
 
-@kernel
+@allocating_kernel
 def trace_windows(code, work, starts, ends, lines, t0, t1, first, top, rounding, ambiguous, found):
     """Trace windows ``first``, ``first + 1``, ... and append their results to ``found``.
 

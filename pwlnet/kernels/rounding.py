@@ -12,7 +12,7 @@ A float64 array [2, n] of an op: row 0 squared error of values, row 1 squared er
 import numpy as np
 
 from . import program as ir
-from ._jit import kernel
+from ._jit import inlined_kernel, kernel
 from .affine import apply_linear, rows_of
 
 UNIT_ROUNDOFF = 2.0**-53
@@ -42,7 +42,7 @@ def affine_errors(code, i, variance):
             e[0, k + c] += (UNIT_ROUNDOFF * b[c]) ** 2
 
 
-@kernel
+@inlined_kernel
 def decision_bounds(variance, k, value, slope, n, length, rounding):
     """Bounds within which entry k's value and slope count as zero along a window: (value, slope).
 
