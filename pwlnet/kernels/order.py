@@ -15,7 +15,10 @@ from .workspace import (
     BIRTH_ERROR,
     BIRTH_ID,
     BIRTH_T,
+    END_COLUMN,
     ERROR,
+    FIRST_COLUMN,
+    FIRST_ROW,
     FLIP_ID,
     FLIP_NEURON,
     FLIP_NEW,
@@ -26,6 +29,7 @@ from .workspace import (
     N_IDS,
     ORDER,
     RANK,
+    TOP_COLUMN,
     TOP_ROW,
     TOP_VALUE,
     T,
@@ -91,24 +95,11 @@ def settle_births(work, first_flip, ambiguous):
 
 
 @kernel
-def relabel_rows(code, work, i, known):
-    """Replace provisional ids in op i's rows and join rows of one position that became one breakpoint."""
-    base, pointer = work.bases[i], code.info[i, ir.POINTER]
-    kept, row = base, base
-    for p in range(code.info[i, ir.HEIGHT] * code.info[i, ir.WIDTH]):
-        end = base + work.pointers[pointer + p + 1]
-        begin = kept
-        while row < end:
-            label = work.ids[row]
-            if label >= known:
-                label = work.labels[BIRTH_ID, label - known]
-            if kept == begin or work.ids[kept - 1] != label:
-                work.ids[kept] = label
-                kept += 1
-            work.starts[kept] = work.starts[row + 1]
-            row += 1
-        work.pointers[pointer + p + 1] = kept - base
-    work.counts[TOP_ROW] = kept
+def relabel_rows(work, i, known):
+    """Replace provisional ids in op i's rows."""
+    for row in range(work.bases[FIRST_ROW, i], work.counts[TOP_ROW]):
+        if work.ids[row] >= known:
+            work.ids[row] = work.labels[BIRTH_ID, work.ids[row] - known]
 
 
 @kernel
@@ -116,24 +107,27 @@ def compact(code, work, i):
     """Move op i's rows down over those that no later op reads, once half of a buffer is in use."""
     if 2 * work.counts[TOP_ROW] < work.ids.shape[0] and 2 * work.counts[TOP_VALUE] < work.values.shape[0]:
         return
-    top = np.int64(0)
+    top, top_column = np.int64(0), np.int64(0)
     for j in range(i):
         if code.info[j, ir.LAST_USE] > i and code.info[j, ir.ROLE] != ir.SKIPPED and code.info[j, ir.ROLE] != ir.FUSED:
             positions = code.info[j, ir.HEIGHT] * code.info[j, ir.WIDTH]
-            top = max(top, work.bases[j] + work.pointers[code.info[j, ir.POINTER] + positions])
-    base = work.bases[i]
+            top = max(top, work.bases[FIRST_ROW, j] + work.pointers[code.info[j, ir.POINTER] + positions])
+            top_column = max(top_column, work.bases[END_COLUMN, j])
+    base, column = work.bases[FIRST_ROW, i], work.bases[FIRST_COLUMN, i]
     if top == base:
         return
     first, target = work.starts[base], work.starts[top]
-    rows, size = work.counts[TOP_ROW] - base, work.counts[TOP_VALUE] - first
+    rows, size, columns = work.counts[TOP_ROW] - base, work.counts[TOP_VALUE] - first, work.counts[TOP_COLUMN] - column
     for k in range(rows):
         work.ids[top + k] = work.ids[base + k]
         work.starts[top + k + 1] = work.starts[base + k + 1] - first + target
+        work.shifts[top + k] = work.shifts[base + k] - column + top_column + first - target
     for k in range(size):
         work.values[target + k] = work.values[first + k]
-        work.columns[target + k] = work.columns[first + k]
-    work.bases[i] = top
-    work.counts[TOP_ROW], work.counts[TOP_VALUE] = top + rows, target + size
+    for k in range(columns):
+        work.columns[top_column + k] = work.columns[column + k]
+    work.bases[FIRST_ROW, i], work.bases[FIRST_COLUMN, i], work.bases[END_COLUMN, i] = top, top_column, top_column + columns
+    work.counts[TOP_ROW], work.counts[TOP_VALUE], work.counts[TOP_COLUMN] = top + rows, target + size, top_column + columns
 
 
 @allocating_kernel

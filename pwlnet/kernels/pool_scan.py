@@ -175,10 +175,11 @@ def _arrive(code, work, i, p, event, value, slope, inside, keep):
             continue
         j, q = tap_source(code, i, p, tap)
         _, end = row_range(code, work, j, q)
-        if cursor < end and work.ids[cursor] == event:
+        while cursor < end and work.ids[cursor] == event:
             for e in range(work.starts[cursor], work.starts[cursor + 1]):
-                slope[tap, work.columns[e]] += work.values[e]
-            work.small[CURSOR, tap] = cursor + 1
+                slope[tap, work.columns[e + work.shifts[cursor]]] += work.values[e]
+            cursor += 1
+        work.small[CURSOR, tap] = cursor
     for c in range(channels):
         best = _best_after(value, slope, c, taps, inside, work.channels[TOLERANCE, c], work.channels[SLOPE_TOLERANCE, c])
         if best != work.channel_labels[STATE, c]:

@@ -15,6 +15,7 @@ from .affine import n_operands, operand, pool_divisor, tap_position, weights_of
 from .bits import popcount
 from .workspace import (
     CURSOR,
+    FIRST_ROW,
     FULL_ROWS,
     FULL_VALUES,
     GATHERED,
@@ -26,6 +27,7 @@ from .workspace import (
     STATUS,
     TILE_DOUBLES,
     TILE_ROWS,
+    TOP_COLUMN,
     TOP_ROW,
     TOP_VALUE,
 )
@@ -43,6 +45,7 @@ def new_row(work, n_entries, breakpoint_id):
         return False
     work.ids[row] = breakpoint_id
     work.starts[row + 1] = top
+    work.shifts[row] = work.counts[TOP_COLUMN] - top
     work.counts[TOP_ROW] = row + 1
     return True
 
@@ -50,9 +53,10 @@ def new_row(work, n_entries, breakpoint_id):
 @inlined_kernel
 def add_entry(work, column, value):
     """Append an entry to the last row; ``new_row`` has made room for it."""
-    top = work.counts[TOP_VALUE]
-    work.values[top], work.columns[top] = value, column
+    top, top_column = work.counts[TOP_VALUE], work.counts[TOP_COLUMN]
+    work.values[top], work.columns[top_column] = value, column
     work.starts[work.counts[TOP_ROW]] = work.counts[TOP_VALUE] = top + 1
+    work.counts[TOP_COLUMN] = top_column + 1
 
 
 @inlined_kernel
@@ -100,7 +104,7 @@ def tap_source(code, f, p, tap):
 def row_range(code, work, j, q):
     """First and past-the-last row of position q of op j."""
     base = code.info[j, ir.POINTER] + q
-    return work.bases[j] + work.pointers[base], work.bases[j] + work.pointers[base + 1]
+    return work.bases[FIRST_ROW, j] + work.pointers[base], work.bases[FIRST_ROW, j] + work.pointers[base + 1]
 
 
 @kernel
@@ -200,16 +204,16 @@ def _add_products(work, w, k0, start, stop, first, out):
     channels = out.shape[1]
     for row in range(start, stop):
         a = work.labels[ROW_OF, work.ids[row]] - first
-        e, end = work.starts[row], work.starts[row + 1]
+        e, end, k = work.starts[row], work.starts[row + 1], work.shifts[row]
         while e + 4 <= end:
             x0, x1, x2, x3 = work.values[e], work.values[e + 1], work.values[e + 2], work.values[e + 3]
-            r0, r1 = k0 + work.columns[e], k0 + work.columns[e + 1]
-            r2, r3 = k0 + work.columns[e + 2], k0 + work.columns[e + 3]
+            r0, r1 = k0 + work.columns[e + k], k0 + work.columns[e + k + 1]
+            r2, r3 = k0 + work.columns[e + k + 2], k0 + work.columns[e + k + 3]
             for c in range(channels):
                 out[a, c] += (x0 * w[r0, c] + x1 * w[r1, c]) + (x2 * w[r2, c] + x3 * w[r3, c])
             e += 4
         while e < end:
-            x0, r0 = work.values[e], k0 + work.columns[e]
+            x0, r0 = work.values[e], k0 + work.columns[e + k]
             for c in range(channels):
                 out[a, c] += x0 * w[r0, c]
             e += 1
@@ -224,8 +228,9 @@ def _add_grouped(code, work, f, tap, start, stop, first, out):
     for row in range(start, stop):
         a = work.labels[ROW_OF, work.ids[row]] - first
         for e in range(work.starts[row], work.starts[row + 1]):
-            group, x = work.columns[e] // c_in, work.values[e]
-            k = (group * taps + tap) * c_in + work.columns[e] - group * c_in
+            column, x = work.columns[e + work.shifts[row]], work.values[e]
+            group = column // c_in
+            k = (group * taps + tap) * c_in + column - group * c_in
             for c in range(c_out):
                 out[a, group * c_out + c] += x * w[k, c]
 
@@ -249,7 +254,7 @@ def _add_simple(code, work, f, p, tap, start, stop, first, out):
     for row in range(start, stop):
         a = work.labels[ROW_OF, work.ids[row]] - first
         for e in range(work.starts[row], work.starts[row + 1]):
-            c = np.int64(work.columns[e])
+            c = np.int64(work.columns[e + work.shifts[row]])
             if kind == ir.GATHER:
                 if c == source:
                     out[a, tap] += work.values[e]

@@ -47,6 +47,7 @@ from .workspace import (
     STATUS,
     STEEPEST,
     TOLERANCE,
+    TOP_COLUMN,
     TOP_ROW,
     TOP_VALUE,
     VALUE,
@@ -169,12 +170,13 @@ def arrive(work, slots, arriving):
 @inlined_kernel
 def keep_row(work, slots):
     """Append the non-zero entries of work.channels[ROW] to the last row, for which there is room."""
-    top = work.counts[TOP_VALUE]
     row, channel = work.channels[ROW], work.channel_labels[CHANNEL]
+    top, shift = work.counts[TOP_VALUE], work.counts[TOP_COLUMN] - work.counts[TOP_VALUE]
     for k in range(slots):
-        work.values[top], work.columns[top] = row[k], channel[k]
+        work.values[top], work.columns[top + shift] = row[k], channel[k]
         top += np.int64(row[k] != 0.0)
     work.starts[work.counts[TOP_ROW]] = work.counts[TOP_VALUE] = top
+    work.counts[TOP_COLUMN] = top + shift
 
 
 @inlined_kernel
@@ -225,21 +227,19 @@ def settle_specials(code, work, i, p, breakpoint_id, n_special, n_parked, arrivi
 
 @inlined_kernel
 def pass_event(code, work, i, p, slots, t, event, arriving, n_parked, keep, room):
-    """Move the slots from t to an event and apply its row; the row that leaves is the last row, with ``room`` to spare.
+    """Move the slots from t to an event and apply its row; where ``keep``, begin a row with ``room`` entries.
 
-    Returns the number of parked slots; counts[STATUS] tells where a buffer was full.
+    The row is in work.channels[ROW]. Returns the number of parked slots; counts[STATUS] tells where a buffer was full.
     """
     t_event, n_special = work.times[T, event], 0
     if advance(work, slots, t_event - t) > 0:
         n_crossings, n_special = find_crossings(code, work, i, slots, t, t_event)
         emit_crossings(code, work, i, p, n_crossings, keep)
-    if work.counts[STATUS] != DONE or (keep and not new_row(work, slots + room, event)):
+    if work.counts[STATUS] != DONE or (keep and not new_row(work, room, event)):
         return n_parked
     arrive(work, slots, arriving)
     if n_special + n_parked > 0:
         n_parked = settle_specials(code, work, i, p, event, n_special, n_parked, arriving)
-    if keep:
-        keep_row(work, slots)
     return n_parked
 
 
@@ -268,10 +268,11 @@ def scan_rows(code, work, i, p, n, n_parked, t0, t1):
         arriving = gathered_rows(work, last - first, channels)
         for a in range(last - first):
             event = work.labels[SORTED_IDS, first + a]
-            n_parked = pass_event(code, work, i, p, channels, t, event, arriving[a], n_parked, keep, 0)
+            n_parked = pass_event(code, work, i, p, channels, t, event, arriving[a], n_parked, keep, channels)
             if work.counts[STATUS] != DONE:
                 return
             if keep:
+                keep_row(work, channels)
                 drop_empty_row(work)
                 if n <= MANY_EVENTS or a % MANY_EVENTS == 0:
                     record_extremes(work, channels)

@@ -17,7 +17,7 @@ from ._jit import allocating_kernel, inlined_kernel, kernel
 from .affine import weights_of
 from .channel import finish
 from .rows import n_taps, row_range, rows_before, tap_source
-from .scan import pass_event, pass_rest, record_extremes
+from .scan import MANY_EVENTS, pass_event, pass_rest, record_extremes
 from .workspace import (
     ARRIVED,
     CHANGE,
@@ -25,6 +25,7 @@ from .workspace import (
     CURSOR,
     DEVIATION,
     DONE,
+    FULL_VALUES,
     GAIN,
     GATHERED,
     HIGH,
@@ -37,6 +38,7 @@ from .workspace import (
     PARKED,
     PRODUCT,
     REACH,
+    ROW,
     ROW_OF,
     SLOPE,
     SLOPE_CHANGE,
@@ -47,6 +49,7 @@ from .workspace import (
     STATUS,
     STEEPEST,
     STOP,
+    TOP_COLUMN,
     TOP_ROW,
     TOP_VALUE,
     TOTAL,
@@ -58,10 +61,10 @@ from .workspace import (
 )
 
 LONG_FROM = 24  # breakpoints
-FIRST_HEIGHT = 64  # of a tile; doubled after few open slots, halved after many
+FIRST_HEIGHT = 48  # of a tile; doubled after few open slots, halved after many
 LEAST_HEIGHT = 16
-FEW_OPEN = 16
-MANY_OPEN = 48
+FEW_OPEN = 10
+MANY_OPEN = 30
 DENSE_FROM = 0.3  # share of entries among sources times rows from which a matrix product is cheaper
 
 
@@ -86,12 +89,30 @@ def _find_sources(code, work, f, p, last):
         work.small[STOP, tap] = stop
         base = tap * code.info[j, ir.CHANNELS]
         n_entries += work.starts[stop] - work.starts[start]
-        for e in range(work.starts[start], work.starts[stop]):
-            k = base + work.columns[e]
-            if work.small[SOURCE_AT, k] < 0:
-                work.small[SOURCE_AT, k], work.small[SOURCE, n_sources] = n_sources, k
-                n_sources += 1
+        first, end = np.int64(-1), np.int64(-1)
+        for row in range(start, stop):
+            begin_list, end_list = work.starts[row] + work.shifts[row], work.starts[row + 1] + work.shifts[row]
+            if begin_list == first and end_list == end:  # the same columns as the row before
+                continue
+            first, end = begin_list, end_list
+            for e in range(first, end):
+                k = base + work.columns[e]
+                if work.small[SOURCE_AT, k] < 0:
+                    work.small[SOURCE_AT, k], work.small[SOURCE, n_sources] = n_sources, k
+                    n_sources += 1
     return n_sources, n_entries
+
+
+@inlined_kernel
+def _run_of_sources(work, base, first, end):
+    """First source of columns first .. end of a tap where their sources follow one another, else -1."""
+    if first == end:
+        return np.int64(0)
+    source = work.small[SOURCE_AT, base + work.columns[first]]
+    for e in range(first, end):
+        if work.small[SOURCE_AT, base + work.columns[e]] != source + e - first:
+            return np.int64(-1)
+    return source
 
 
 @kernel
@@ -105,10 +126,19 @@ def _pack_rows(code, work, f, p, first, last, n_sources):
         if start < 0:
             continue
         base = tap * code.info[tap_source(code, f, p, tap)[0], ir.CHANNELS]
+        source, begin_list, end_list = np.int64(0), np.int64(-1), np.int64(-1)
         for row in range(start, work.small[STOP, tap]):
             o = (work.labels[ROW_OF, work.ids[row]] - first) * n_sources
-            for e in range(work.starts[row], work.starts[row + 1]):
-                packed[o + work.small[SOURCE_AT, base + work.columns[e]]] += work.values[e]
+            e0, e1, shift = work.starts[row], work.starts[row + 1], work.shifts[row]
+            if e0 + shift != begin_list or e1 + shift != end_list:
+                begin_list, end_list = e0 + shift, e1 + shift
+                source = _run_of_sources(work, base, begin_list, end_list)
+            if source >= 0:
+                for e in range(e1 - e0):
+                    packed[o + source + e] += work.values[e0 + e]
+            else:
+                for e in range(e0, e1):
+                    packed[o + work.small[SOURCE_AT, base + work.columns[e + shift]]] += work.values[e]
 
 
 @kernel
@@ -154,7 +184,7 @@ def _measure_rows(code, work, f, p, n_sources, t_start, t_end):
             for row in range(start, work.small[STOP, tap]):
                 t = work.times[T, work.ids[row]]
                 for e in range(work.starts[row], work.starts[row + 1]):
-                    s, x = work.small[SOURCE_AT, base + work.columns[e]], work.values[e]
+                    s, x = work.small[SOURCE_AT, base + work.columns[e + work.shifts[row]]], work.values[e]
                     if again == 0:
                         flows[TURN, s] += x
                         flows[TOTAL, s] += x * (t_end - t)
@@ -264,19 +294,19 @@ def _add_sparse(code, work, f, p, first, z0, z1, n_needed):
         base = tap * code.info[tap_source(code, f, p, tap)[0], ir.CHANNELS]
         for row in range(start, work.small[STOP, tap]):
             o = (work.labels[ROW_OF, work.ids[row]] - first) * n_needed + z0
-            e, end = work.starts[row], work.starts[row + 1]
+            e, end, k = work.starts[row], work.starts[row + 1], work.shifts[row]
             while e < end:
-                x0, r0 = work.values[e], work.small[SOURCE_AT, base + work.columns[e]] * width
+                x0, r0 = work.values[e], work.small[SOURCE_AT, base + work.columns[e + k]] * width
                 if e + 1 == end:
                     for z in range(width):
                         out[o + z] += x0 * w[r0 + z]
                     break
-                x1, r1 = work.values[e + 1], work.small[SOURCE_AT, base + work.columns[e + 1]] * width
+                x1, r1 = work.values[e + 1], work.small[SOURCE_AT, base + work.columns[e + k + 1]] * width
                 x2, r2, x3, r3 = 0.0, r0, 0.0, r0
                 if e + 2 < end:
-                    x2, r2 = work.values[e + 2], work.small[SOURCE_AT, base + work.columns[e + 2]] * width
+                    x2, r2 = work.values[e + 2], work.small[SOURCE_AT, base + work.columns[e + k + 2]] * width
                 if e + 3 < end:
-                    x3, r3 = work.values[e + 3], work.small[SOURCE_AT, base + work.columns[e + 3]] * width
+                    x3, r3 = work.values[e + 3], work.small[SOURCE_AT, base + work.columns[e + k + 3]] * width
                 for z in range(width):
                     out[o + z] += (x0 * w[r0 + z] + x1 * w[r1 + z]) + (x2 * w[r2 + z] + x3 * w[r3 + z])
                 e += 4
@@ -315,31 +345,48 @@ def _multiply(code, work, f, p, first, last, n_sources, n_needed, dense):
             _add_sparse(code, work, f, p, first, z0, z1, n_needed)
 
 
+@kernel
+def _list_columns(work, n_needed):
+    """Append the channels of the slots that need products as columns that the tile's rows share; returns where."""
+    top = work.counts[TOP_COLUMN]
+    if top + n_needed > work.columns.shape[0]:
+        work.counts[STATUS] = FULL_VALUES
+        return np.int64(0)
+    for z in range(n_needed):
+        work.columns[top + z] = work.channel_labels[CHANNEL, z]
+    work.counts[TOP_COLUMN] = top + n_needed
+    return top
+
+
 @inlined_kernel
-def _keep_idle(work, arriving, o, n_open, n_needed):
-    """Append the entries of idle slots to the last row, for which there is room."""
-    top = work.counts[TOP_VALUE] - n_open
+def _keep_row(work, o, n_open, n_needed, columns):
+    """Fill the last row: what left the open slots, and what arrived at the idle ones."""
+    top, arriving = work.counts[TOP_VALUE], work.tiles[GATHERED]
+    for z in range(n_open):
+        work.values[top + z] = work.channels[ROW, z]
     for z in range(n_open, n_needed):
         work.values[top + z] = arriving[o + z] * work.channels[GAIN, z]
-        work.columns[top + z] = work.channel_labels[CHANNEL, z]
-    work.starts[work.counts[TOP_ROW]] = work.counts[TOP_VALUE] = top + n_needed
+    row = work.counts[TOP_ROW]
+    work.starts[row] = work.counts[TOP_VALUE] = top + n_needed
+    work.shifts[row - 1] = columns - top
 
 
 @kernel
 def _pass_tile(code, work, i, p, first, last, t, n_open, n_needed, n_parked, keep):
     """Scan the open slots over the tile's breakpoints; returns the last one's time."""
     arriving = work.tiles[GATHERED]
+    keep = keep and n_needed > 0
+    columns = _list_columns(work, n_needed) if keep else np.int64(0)
     for a in range(last - first):
+        if work.counts[STATUS] != DONE:
+            return t
         event, o = work.labels[SORTED_IDS, first + a], a * n_needed
-        row = arriving[o : o + n_needed]
-        n_parked = pass_event(code, work, i, p, n_open, t, event, row, n_parked, keep, n_needed - n_open)
+        n_parked = pass_event(code, work, i, p, n_open, t, event, arriving[o : o + n_needed], n_parked, keep, n_needed)
         if work.counts[STATUS] != DONE:
             return t
         if keep:
-            _keep_idle(work, arriving, o, n_open, n_needed)
-            if work.starts[work.counts[TOP_ROW] - 1] == work.starts[work.counts[TOP_ROW]]:
-                work.counts[TOP_ROW] -= 1
-            if a % 16 == 0:
+            _keep_row(work, o, n_open, n_needed, columns)
+            if a % MANY_EVENTS == 0:
                 record_extremes(work, n_open)
         t = work.times[T, event]
     return t

@@ -1,11 +1,11 @@
 """Buffers of the line kernels: rows of slope changes, breakpoints, flips, and scratch for one position's scan.
 
 Along a line x(t) = start + t (end - start) every scalar signal is  f(t) = v0 + s0 t + sum_k d_k max(t - t_k, 0).
-A *row* holds the slope changes d_k of the channels of one position at one breakpoint k, without the zeros: row r owns the
-entries ``starts[r]`` to ``starts[r + 1]`` of ``values`` and ``columns`` (channels; one that occurs twice counts twice). The
-rows of op i are a list per position, sorted by t: position p owns rows ``pointers[k + p]`` to ``pointers[k + p + 1]``,
-k = info[i, POINTER], counted from ``bases[i]``. Breakpoints are labels (*ids*) into ``t`` that never change meaning;
-``ORDER`` sorts them by t and ``RANK`` is its inverse.
+A *row* holds the slope changes d_k of the channels of one position at one breakpoint k: row r owns the entries ``starts[r]``
+to ``starts[r + 1]`` of ``values``; entry e belongs to channel ``columns[e + shifts[r]]``. Neighbouring rows may share their
+columns. The rows of op i are a list per position, sorted by t; several may have the same breakpoint, and add up. Position p
+owns rows ``pointers[k + p]`` to ``pointers[k + p + 1]``, k = info[i, POINTER], counted from ``bases[FIRST_ROW, i]``.
+Breakpoints are labels (*ids*) into ``t`` that never change meaning; ``ORDER`` sorts them by t and ``RANK`` is its inverse.
 
 The scan of a position keeps its channels in *slots* (rows of ``channels`` and ``channel_labels``), in any order.
 
@@ -34,10 +34,12 @@ N_FLIPS = 4  # flips recorded
 STATUS = 5
 AMBIGUOUS = 6  # decisions that came near their rounding bound
 NEXT_OP = 7  # op to go on with in a window that was left because a buffer was full; 0 to start a window
-SAVED_ROW = 8  # TOP_ROW, TOP_VALUE and N_FLIPS before that op
+SAVED_ROW = 8  # TOP_ROW, TOP_VALUE, N_FLIPS and TOP_COLUMN before that op
 SAVED_VALUE = 9
 SAVED_FLIPS = 10
-N_COUNTS = 11
+TOP_COLUMN = 11  # columns in use, never more than row entries
+SAVED_COLUMN = 12
+N_COUNTS = 13
 
 # Values of counts[STATUS].
 DONE = 0
@@ -64,7 +66,8 @@ ROW_OF = 8  # row of a breakpoint in the current position
 SORTED_IDS = 9  # breakpoints of the current position in time order
 N_LABELS = 10
 
-# Rows of ``tiles``, ``small``, ``sweep``, ``states``.
+# Rows of ``bases``, ``tiles``, ``small``, ``sweep``, ``states``.
+FIRST_ROW, FIRST_COLUMN, END_COLUMN = 0, 1, 2
 GATHERED, PRODUCT, PACKED, WEIGHTS = 0, 1, 2, 3
 CURSOR = 0  # next row of each tap
 STOP = 1  # row at which a tile ends for each tap
@@ -115,11 +118,12 @@ class Work(NamedTuple):
 
     counts: np.ndarray  # int64[N_COUNTS]
     values: np.ndarray  # float64[*] entries of rows
-    columns: np.ndarray  # int32[*] their channels
+    columns: np.ndarray  # int32[*] channels of entries
     ids: np.ndarray  # int64[*] breakpoint of each row
     starts: np.ndarray  # int64[*] first entry of each row
+    shifts: np.ndarray  # int64[*] from an entry of the row to its column
     pointers: np.ndarray  # int64[*]
-    bases: np.ndarray  # int64[N] first row of each op
+    bases: np.ndarray  # int64[3, N] first row of each op, first and past-the-last column
     times: np.ndarray  # float64[4, M]
     labels: np.ndarray  # int64[N_LABELS, M]
     marks: np.ndarray  # uint64[*] one bit per rank, zero between uses
@@ -149,8 +153,9 @@ def make_work(code, n_ids, n_rows, n_entries):
         columns=np.empty(n_entries, np.int32),
         ids=np.empty(n_rows, np.int64),
         starts=np.zeros(n_rows + 1, np.int64),
+        shifts=np.empty(n_rows, np.int64),
         pointers=np.zeros(int(code.info[-1, ir.POINTER]), np.int64),
-        bases=np.zeros(len(info), np.int64),
+        bases=np.zeros((3, len(info)), np.int64),
         times=np.empty((4, n_ids)),
         labels=np.empty((N_LABELS, n_ids), np.int64),
         marks=np.zeros(n_ids // 64 + 2, np.uint64),
@@ -170,7 +175,8 @@ def enlarged(work, n_ids, n_rows, n_entries):
     times, labels = np.empty((4, n_ids)), np.empty((N_LABELS, n_ids), np.int64)
     times[:, : work.times.shape[1]], labels[:, : work.labels.shape[1]] = work.times, work.labels
     larger = {"times": times, "labels": labels, "marks": np.zeros(n_ids // 64 + 2, np.uint64)}
-    for name, size in (("values", n_entries), ("columns", n_entries), ("ids", n_rows), ("starts", n_rows + 1)):
+    sizes = {"values": n_entries, "columns": n_entries, "ids": n_rows, "starts": n_rows + 1, "shifts": n_rows}
+    for name, size in sizes.items():
         old = getattr(work, name)
         larger[name] = np.empty(size, old.dtype)
         larger[name][: len(old)] = old
