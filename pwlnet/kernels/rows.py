@@ -205,18 +205,21 @@ def _add_products(work, w, k0, start, stop, first, out):
     for row in range(start, stop):
         a = work.labels[ROW_OF, work.ids[row]] - first
         e, end, k = work.starts[row], work.starts[row + 1], work.shifts[row]
-        while e + 4 <= end:
-            x0, x1, x2, x3 = work.values[e], work.values[e + 1], work.values[e + 2], work.values[e + 3]
+        while e + 1 < end:
+            x0, x1, x2, x3 = work.values[e], work.values[e + 1], 0.0, 0.0
             r0, r1 = k0 + work.columns[e + k], k0 + work.columns[e + k + 1]
-            r2, r3 = k0 + work.columns[e + k + 2], k0 + work.columns[e + k + 3]
+            r2, r3 = r0, r0
+            if e + 2 < end:
+                x2, r2 = work.values[e + 2], k0 + work.columns[e + k + 2]
+            if e + 3 < end:
+                x3, r3 = work.values[e + 3], k0 + work.columns[e + k + 3]
             for c in range(channels):
                 out[a, c] += (x0 * w[r0, c] + x1 * w[r1, c]) + (x2 * w[r2, c] + x3 * w[r3, c])
             e += 4
-        while e < end:
+        if e < end:
             x0, r0 = work.values[e], k0 + work.columns[e + k]
             for c in range(channels):
                 out[a, c] += x0 * w[r0, c]
-            e += 1
 
 
 @kernel

@@ -56,15 +56,17 @@ from .workspace import (
     TURN,
     VALUE,
     WEIGHTS,
-    WIDE_FROM,
     T,
 )
 
+WIDE_FROM = 128  # channels, with one tap
+WIDE_FROM_OF_MANY = 256  # with many taps: a row's share of the sources is small
 LONG_FROM = 24  # breakpoints
-FIRST_HEIGHT = 48  # of a tile; doubled after few open slots, halved after many
+FIRST_HEIGHT = 48  # of a tile, with one tap; twice as high after few open slots, half as high after many
+FIRST_HEIGHT_OF_MANY = 256  # with many taps, which have more sources
 LEAST_HEIGHT = 16
-FEW_OPEN = 10
-MANY_OPEN = 30
+FEW_OPEN = 0.05  # of the channels
+MANY_OPEN = 0.15
 DENSE_FROM = 0.3  # share of entries among sources times rows from which a matrix product is cheaper
 
 
@@ -73,7 +75,8 @@ def is_wide(code, i, f, n):
     """Whether position scans of op i fed by op f pay off here for n breakpoints."""
     kind = code.info[f, ir.OP]
     matrix = kind == ir.AFFINE or (kind == ir.CONV2D and code.info[f, ir.GROUPS] == 1)
-    return matrix and f != i and code.info[i, ir.CHANNELS] >= WIDE_FROM and n >= LONG_FROM
+    least = WIDE_FROM if n_taps(code, f) == 1 else WIDE_FROM_OF_MANY
+    return matrix and f != i and code.info[i, ir.CHANNELS] >= least and n >= LONG_FROM
 
 
 @kernel
@@ -92,10 +95,11 @@ def _find_sources(code, work, f, p, last):
         first, end = np.int64(-1), np.int64(-1)
         for row in range(start, stop):
             begin_list, end_list = work.starts[row] + work.shifts[row], work.starts[row + 1] + work.shifts[row]
-            if begin_list == first and end_list == end:  # the same columns as the row before
+            if begin_list == first and end_list == end:  # the same columns as a row before
                 continue
-            first, end = begin_list, end_list
-            for e in range(first, end):
+            if end_list > begin_list + 1:
+                first, end = begin_list, end_list
+            for e in range(begin_list, end_list):
                 k = base + work.columns[e]
                 if work.small[SOURCE_AT, k] < 0:
                     work.small[SOURCE_AT, k], work.small[SOURCE, n_sources] = n_sources, k
@@ -130,6 +134,9 @@ def _pack_rows(code, work, f, p, first, last, n_sources):
         for row in range(start, work.small[STOP, tap]):
             o = (work.labels[ROW_OF, work.ids[row]] - first) * n_sources
             e0, e1, shift = work.starts[row], work.starts[row + 1], work.shifts[row]
+            if e1 == e0 + 1:
+                packed[o + work.small[SOURCE_AT, base + work.columns[e0 + shift]]] += work.values[e0]
+                continue
             if e0 + shift != begin_list or e1 + shift != end_list:
                 begin_list, end_list = e0 + shift, e1 + shift
                 source = _run_of_sources(work, base, begin_list, end_list)
@@ -205,16 +212,21 @@ def _push_ends(code, work, f, n_sources):
     change, turn, reach = work.channels[CHANGE], work.channels[SLOPE_CHANGE], work.channels[REACH]
     for c in range(channels):
         change[c] = turn[c] = reach[c] = 0.0
-    for s in range(0, n_sources, 2):
-        k, x, y, d = work.small[SOURCE, s], work.flows[TOTAL, s], work.flows[TURN, s], work.flows[LARGEST_DEVIATION, s]
-        k2, x2, y2, d2 = k, 0.0, 0.0, 0.0
-        if s + 1 < n_sources:
-            k2, x2, y2 = work.small[SOURCE, s + 1], work.flows[TOTAL, s + 1], work.flows[TURN, s + 1]
-            d2 = work.flows[LARGEST_DEVIATION, s + 1]
+    flows = work.flows
+    for s in range(n_sources, n_sources + -n_sources % 4):  # round off: sources without any effect
+        work.small[SOURCE, s] = 0
+        flows[TOTAL, s] = flows[TURN, s] = flows[LARGEST_DEVIATION, s] = 0.0
+    for s in range(0, n_sources, 4):
+        k0, k1, k2, k3 = work.small[SOURCE, s], work.small[SOURCE, s + 1], work.small[SOURCE, s + 2], work.small[SOURCE, s + 3]
+        x0, x1, x2, x3 = flows[TOTAL, s], flows[TOTAL, s + 1], flows[TOTAL, s + 2], flows[TOTAL, s + 3]
+        y0, y1, y2, y3 = flows[TURN, s], flows[TURN, s + 1], flows[TURN, s + 2], flows[TURN, s + 3]
+        d0, d1 = flows[LARGEST_DEVIATION, s], flows[LARGEST_DEVIATION, s + 1]
+        d2, d3 = flows[LARGEST_DEVIATION, s + 2], flows[LARGEST_DEVIATION, s + 3]
         for c in range(channels):
-            change[c] += x * w[k, c] + x2 * w[k2, c]
-            turn[c] += y * w[k, c] + y2 * w[k2, c]
-            reach[c] += d * abs(w[k, c]) + d2 * abs(w[k2, c])
+            w0, w1, w2, w3 = w[k0, c], w[k1, c], w[k2, c], w[k3, c]
+            change[c] += (x0 * w0 + x1 * w1) + (x2 * w2 + x3 * w3)
+            turn[c] += (y0 * w0 + y1 * w1) + (y2 * w2 + y3 * w3)
+            reach[c] += (d0 * abs(w0) + d1 * abs(w1)) + (d2 * abs(w2) + d3 * abs(w3))
 
 
 @inlined_kernel
@@ -422,7 +434,7 @@ def scan_wide(code, work, i, p, n, t0, t1):
     """Scan position p of op i over the window [t0, t1]; ``collect`` and ``begin`` have been called."""
     channels, f = code.info[i, ir.CHANNELS], code.info[i, ir.PRODUCER]
     keep = code.info[i, ir.LAST_USE] > i
-    first, t, height = 0, t0, FIRST_HEIGHT
+    first, t, height = 0, t0, FIRST_HEIGHT if n_taps(code, f) == 1 else FIRST_HEIGHT_OF_MANY
     while first < n:
         height = max(LEAST_HEIGHT, min(height, work.tiles.shape[1] // channels))
         last = min(n, first + height)
@@ -440,5 +452,5 @@ def scan_wide(code, work, i, p, n, t0, t1):
         elif keep:
             record_extremes(work, n_open)
         first = last
-        height = height * 2 if n_open < FEW_OPEN else height // 2 if n_open > MANY_OPEN else height
+        height = height * 2 if n_open < FEW_OPEN * channels else height // 2 if n_open > MANY_OPEN * channels else height
     finish(code, work, i, p, t1)

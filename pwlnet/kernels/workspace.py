@@ -23,7 +23,6 @@ from . import program as ir
 
 TILE_DOUBLES = 98304  # gathered rows of one tile: 768 KiB, to stay in a core's second-level cache
 TILE_ROWS = 128  # least height of a tile
-WIDE_FROM = 96  # from so many channels on, only those that may cross are scanned (wide.py)
 
 # Entries of ``counts``.
 TOP_ROW = 0  # rows in use
@@ -146,7 +145,7 @@ def make_work(code, n_ids, n_rows, n_entries):
     pools = info[:, ir.ROLE] == ir.POOL
     n_taps = max(int(x.max()) for x in (window, positions, info[:, ir.N_OPERANDS], info[:, ir.CHANNELS]))
     matrices = np.isin(info[:, ir.OP], (ir.AFFINE, ir.CONV2D))
-    n_sources = int((info[:, ir.N_WEIGHTS] // info[:, ir.CHANNELS])[matrices].max(initial=1))
+    n_sources = int((info[:, ir.N_WEIGHTS] // info[:, ir.CHANNELS])[matrices].max(initial=1)) + 3  # rounded up to fours
     return Work(
         counts=np.zeros(N_COUNTS, np.int64),
         values=np.empty(n_entries),
