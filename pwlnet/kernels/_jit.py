@@ -1,4 +1,4 @@
-"""The one decorator of all kernels; the only file that spells Numba's options.
+"""The decorators of all kernels; the only file that spells Numba's options.
 
 ``nogil`` lets callers run kernels on many lines from plain threads: no threading layer, dynamic scheduling, Ctrl-C works,
 and it is safe inside dask's worker threads (Numba's workqueue layer is not). ``error_model="numpy"`` gives inf for 1/0
@@ -43,15 +43,38 @@ def _cache_folder():
 CACHE_FOLDER = _cache_folder()
 
 
-def kernel(function):
+def _compiled(function, **options):
     """Compile a kernel on first call, with pwlnet's options."""
     before = config.CACHE_DIR
     try:
         config.CACHE_DIR = CACHE_FOLDER or before
-        options = {"cache": CACHE_FOLDER is not None, "nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
+        options |= {"cache": CACHE_FOLDER is not None, "nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
         return numba.njit(**options)(function)
     finally:
         config.CACHE_DIR = before
+
+
+def kernel(function):
+    """Compile a kernel that allocates nothing and returns no arrays: it counts no references."""
+    return _compiled(function, _nrt=False)
+
+
+def inlined_kernel(function):
+    """A kernel that becomes part of its callers.
+
+    A call passes each array as a handful of words, so passing a tuple of buffers costs more than a short kernel does.
+    """
+    return _compiled(function, _nrt=False, forceinline=True)
+
+
+def allocating_kernel(function):
+    """A kernel that allocates arrays."""
+    return _compiled(function, _nrt=True)
+
+
+def view(function):
+    """A short kernel that returns a view of one of its arguments; it becomes part of its callers' source."""
+    return _compiled(function, inline="always")
 
 
 @intrinsic
@@ -67,7 +90,7 @@ def _borrowed(typing_context, array):
     return array(array), generate
 
 
-@kernel
+@allocating_kernel
 def _borrowed_compiled(array):
     """Compiled form of ``borrowed``."""
     return _borrowed(array)

@@ -10,44 +10,44 @@ Legend: T rows, P positions, C channels, N ops.
 import numpy as np
 
 from . import program as ir
-from ._jit import kernel
+from ._jit import allocating_kernel, inlined_kernel, kernel, view
 
 ROWS_ALIKE = 8
 WIDE = 128
 
 
-@kernel
+@inlined_kernel
 def n_ops(code):
     """Number of ops."""
     return code.info.shape[0] - 1
 
 
-@kernel
+@view
 def rows_of(code, i, rows, buffer):
     """View of op i's values: float64[T, n_i]."""
     lo, hi = rows * code.info[i, ir.VALUE], rows * code.info[i + 1, ir.VALUE]
     return buffer[lo:hi].reshape(rows, code.info[i + 1, ir.VALUE] - code.info[i, ir.VALUE])
 
 
-@kernel
+@inlined_kernel
 def operand(code, i, k):
     """Index of op i's k-th operand."""
     return code.lists[code.info[i, ir.OPERANDS] + k]
 
 
-@kernel
+@inlined_kernel
 def n_operands(code, i):
     """Number of op i's operands."""
     return code.info[i, ir.N_OPERANDS]
 
 
-@kernel
+@view
 def weights_of(code, i):
     """Op i's weights: float64[*]."""
     return code.numbers[code.info[i, ir.WEIGHT] : code.info[i, ir.WEIGHT] + code.info[i, ir.N_WEIGHTS]]
 
 
-@kernel
+@view
 def conv_weights(code, i):
     """Weights of a convolution: float64[groups, taps, C_in / groups, C_out / groups]."""
     groups = code.info[i, ir.GROUPS]
@@ -57,7 +57,7 @@ def conv_weights(code, i):
     return weights_of(code, i).reshape(groups, taps, c_in, c_out)
 
 
-@kernel
+@inlined_kernel
 def tap_position(code, i, p, tap):
     """Input position that tap ``tap`` of output position ``p`` reads, -1 in the padding."""
     taps = code.info[i, ir.KERNEL_H] * code.info[i, ir.KERNEL_W]
@@ -101,7 +101,7 @@ def _gather_columns(code, i, group, x, columns_out):
                     columns_out[p, tap * c + k] = x[base + k]
 
 
-@kernel
+@allocating_kernel
 def _conv_rows(code, i, x, y, squared):
     """y = W x (or W**2 x) for a convolution, row by row."""
     w = conv_weights(code, i)
@@ -208,7 +208,7 @@ def apply_linear(code, i, rows, filled, buffer, squared):
         _gather_rows(code, i, x, y)
 
 
-@kernel
+@allocating_kernel
 def _product(x, w, y):
     """y = x @ w, such that a row's bits don't depend on its place in a tile.
 
@@ -253,7 +253,7 @@ def add_constant(code, i, first_rows, rows, buffer):
                 y[r, k + c] += b[c]
 
 
-@kernel
+@allocating_kernel
 def _conv_adjoint(code, i, gy, gx):
     """gx += W^T gy for a convolution."""
     w = conv_weights(code, i)
@@ -293,7 +293,7 @@ def _pool_adjoint(code, i, gy, gx):
                         gx[r, q * channels + c] += gy[r, p * channels + c] / divisor
 
 
-@kernel
+@allocating_kernel
 def add_adjoint(code, i, rows, buffer):
     """Add the adjoint of affine op i applied to its rows to the rows of its operands."""
     gy = rows_of(code, i, rows, buffer)

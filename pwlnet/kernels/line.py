@@ -13,32 +13,37 @@ from typing import NamedTuple
 import numpy as np
 
 from . import program as ir
-from ._jit import borrowed, kernel
-from .affine import add_constant, apply_linear, n_ops, rows_of
+from ._jit import allocating_kernel, borrowed, kernel
+from .affine import n_ops, rows_of
+from .channel import begin
 from .order import compact, net_flips, relabel_rows, settle_births
 from .pool_scan import scan_pool
-from .rounding import affine_errors, input_errors
-from .rows import accumulate, collect, tile_height
-from .scan import new_row, scan_position
+from .rounding import input_errors, push_start
+from .rows import accumulate, add_entry, collect, drop_empty_row, gathered_rows, new_row, tile_height
+from .scan import scan_rows
+from .wide import is_wide, scan_wide
 from .workspace import (
     AMBIGUOUS,
     DONE,
+    END_COLUMN,
     FIRST,
+    FIRST_COLUMN,
+    FIRST_ROW,
     LAST,
     N_BIRTHS,
     N_FLIPS,
     N_IDS,
     NEXT_OP,
-    ROWS,
+    SAVED_COLUMN,
     SAVED_FLIPS,
     SAVED_ROW,
     SAVED_VALUE,
     SORTED_IDS,
     START,
     STATUS,
+    TOP_COLUMN,
     TOP_ROW,
     TOP_VALUE,
-    VALUES,
     VARIANCE,
     Work,
 )
@@ -74,8 +79,8 @@ def _start_window(code, work, start, end, t0, length):
         x[1, k] = slope
     input_errors(code, work.sweep[START], length, work.sweep[VARIANCE])
     work.counts[:] = 0
-    work.bases[ROWS, 0] = 0
-    work.bases[VALUES, 0] = 0
+    work.bases[:, 0] = 0
+    work.starts[0] = 0
 
 
 @kernel
@@ -86,12 +91,27 @@ def _store_position(code, work, i, p):
     height = tile_height(channels)
     for first in range(0, n, height):
         last = min(n, first + height)
-        rows = accumulate(code, work, i, p, first, last)
+        accumulate(code, work, i, p, first, last)
+        rows = gathered_rows(work, last - first, channels)
         for a in range(last - first):
-            place = new_row(work, channels, work.labels[SORTED_IDS, first + a])
-            if place < 0:
+            if not new_row(work, channels, work.labels[SORTED_IDS, first + a]):
                 return
-            work.values[place : place + channels] = rows[a]
+            for c in range(channels):
+                if rows[a, c] != 0.0:
+                    add_entry(work, c, rows[a, c])
+            drop_empty_row(work)
+
+
+@kernel
+def _scan_position(code, work, i, p, t0, t1, rounding):
+    """Scan position p of elementwise op i over the window: rows, births and flips are appended to the work buffers."""
+    f = code.info[i, ir.PRODUCER]
+    n = collect(code, work, f, p)
+    n_parked = begin(code, work, i, p, n, t1 - t0, rounding)
+    if is_wide(code, i, f, n):
+        scan_wide(code, work, i, p, n, t0, t1)
+    else:
+        scan_rows(code, work, i, p, n, n_parked, t0, t1)
 
 
 @kernel
@@ -105,55 +125,57 @@ def trace_window(code, work, start, end, t0, t1, rounding, ambiguous):
         _start_window(code, work, start, end, t0, t1 - t0)
         counts[NEXT_OP] = 1
     else:
-        counts[TOP_ROW], counts[TOP_VALUE] = counts[SAVED_ROW], counts[SAVED_VALUE]
+        counts[TOP_ROW], counts[TOP_VALUE], counts[TOP_COLUMN] = counts[SAVED_ROW], counts[SAVED_VALUE], counts[SAVED_COLUMN]
         counts[N_FLIPS], counts[STATUS] = counts[SAVED_FLIPS], DONE
     for i in range(counts[NEXT_OP], n_ops(code)):
         role = code.info[i, ir.ROLE]
         if role == ir.SKIPPED:
             continue
         if role == ir.STORED or role == ir.FUSED:
-            apply_linear(code, i, 2, 2, work.sweep[START], False)
-            add_constant(code, i, 1, 2, work.sweep[START])
-            affine_errors(code, i, work.sweep[VARIANCE])
+            push_start(code, i, work.sweep[START], work.sweep[VARIANCE])
         if role == ir.FUSED:
             continue
-        work.bases[ROWS, i], work.bases[VALUES, i] = work.counts[TOP_ROW], work.counts[TOP_VALUE]
+        work.bases[FIRST_ROW, i], work.bases[FIRST_COLUMN, i] = counts[TOP_ROW], counts[TOP_COLUMN]
         counts[N_BIRTHS] = 0
         known, first_flip = counts[N_IDS], counts[N_FLIPS]
         counts[NEXT_OP], counts[SAVED_FLIPS] = i, first_flip
-        counts[SAVED_ROW], counts[SAVED_VALUE] = counts[TOP_ROW], counts[TOP_VALUE]
+        counts[SAVED_ROW], counts[SAVED_VALUE], counts[SAVED_COLUMN] = counts[TOP_ROW], counts[TOP_VALUE], counts[TOP_COLUMN]
         pointer = code.info[i, ir.POINTER]
         for p in range(code.info[i, ir.HEIGHT] * code.info[i, ir.WIDTH]):
             if role == ir.STORED:
                 _store_position(code, work, i, p)
             elif role == ir.ELEMENTWISE:
-                scan_position(code, work, i, p, t0, t1, rounding)
+                _scan_position(code, work, i, p, t0, t1, rounding)
             else:
                 scan_pool(code, work, i, p, t0, t1, rounding)
-            work.pointers[pointer + p + 1] = counts[TOP_ROW] - work.bases[ROWS, i]
+            work.pointers[pointer + p + 1] = counts[TOP_ROW] - work.bases[FIRST_ROW, i]
             if counts[STATUS] != DONE:
                 return counts[STATUS]
         if counts[N_BIRTHS] > 0:
             settle_births(work, first_flip, ambiguous)
-            relabel_rows(code, work, i, known)
+            relabel_rows(work, i, known)
+        work.bases[END_COLUMN, i] = counts[TOP_COLUMN]
         compact(code, work, i)
     counts[NEXT_OP] = 0
     return np.int64(DONE)
 
 
-@kernel
+@allocating_kernel
 def _borrow_code(code):
     """The program's arrays without reference counts."""
     return ir.Code(borrowed(code.info), borrowed(code.lists), borrowed(code.numbers))
 
 
-@kernel
+@allocating_kernel
 def _borrow_work(work):
     """The buffers without reference counts."""
     return Work(
         borrowed(work.counts),
         borrowed(work.values),
+        borrowed(work.columns),
         borrowed(work.ids),
+        borrowed(work.starts),
+        borrowed(work.shifts),
         borrowed(work.pointers),
         borrowed(work.bases),
         borrowed(work.times),
@@ -161,6 +183,7 @@ def _borrow_work(work):
         borrowed(work.marks),
         borrowed(work.tiles),
         borrowed(work.small),
+        borrowed(work.flows),
         borrowed(work.sweep),
         borrowed(work.states),
         borrowed(work.taps),
@@ -169,7 +192,7 @@ def _borrow_work(work):
     )
 
 
-@kernel
+@allocating_kernel
 def trace_windows(code, work, starts, ends, lines, t0, t1, first, top, rounding, ambiguous, found):
     """Trace windows ``first``, ``first + 1``, ... and append their results to ``found``.
 

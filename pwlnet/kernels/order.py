@@ -9,13 +9,16 @@ Legend: M breakpoints.
 import numpy as np
 
 from . import program as ir
-from ._jit import kernel
+from ._jit import allocating_kernel, kernel
 from .workspace import (
     AMBIGUOUS,
     BIRTH_ERROR,
     BIRTH_ID,
     BIRTH_T,
+    END_COLUMN,
     ERROR,
+    FIRST_COLUMN,
+    FIRST_ROW,
     FLIP_ID,
     FLIP_NEURON,
     FLIP_NEW,
@@ -26,15 +29,14 @@ from .workspace import (
     N_IDS,
     ORDER,
     RANK,
-    ROWS,
+    TOP_COLUMN,
     TOP_ROW,
     TOP_VALUE,
-    VALUES,
     T,
 )
 
 
-@kernel
+@allocating_kernel
 def settle_births(work, first_flip, ambiguous):
     """Give each crossing of the current op its final id, and refresh ``order`` and ``rank``.
 
@@ -93,36 +95,11 @@ def settle_births(work, first_flip, ambiguous):
 
 
 @kernel
-def relabel_rows(code, work, i, known):
-    """Replace provisional ids in op i's rows and add up rows of one position that became one breakpoint."""
-    channels = code.info[i, ir.CHANNELS]
-    base, value_base = work.bases[ROWS, i], work.bases[VALUES, i]
-    pointer = code.info[i, ir.POINTER]
-    positions = code.info[i, ir.HEIGHT] * code.info[i, ir.WIDTH]
-    kept, row = 0, 0
-    for p in range(positions):
-        end = work.pointers[pointer + p + 1]
-        begin = kept
-        while row < end:
-            label = work.ids[base + row]
-            if label >= known:
-                label = work.labels[BIRTH_ID, label - known]
-            source = value_base + row * channels
-            if kept > begin and work.ids[base + kept - 1] == label:
-                target = value_base + (kept - 1) * channels
-                for c in range(channels):
-                    work.values[target + c] += work.values[source + c]
-            else:
-                if kept != row:
-                    target = value_base + kept * channels
-                    for c in range(channels):
-                        work.values[target + c] = work.values[source + c]
-                work.ids[base + kept] = label
-                kept += 1
-            row += 1
-        work.pointers[pointer + p + 1] = kept
-    work.counts[TOP_ROW] = base + kept
-    work.counts[TOP_VALUE] = value_base + kept * channels
+def relabel_rows(work, i, known):
+    """Replace provisional ids in op i's rows."""
+    for row in range(work.bases[FIRST_ROW, i], work.counts[TOP_ROW]):
+        if work.ids[row] >= known:
+            work.ids[row] = work.labels[BIRTH_ID, work.ids[row] - known]
 
 
 @kernel
@@ -130,25 +107,30 @@ def compact(code, work, i):
     """Move op i's rows down over those that no later op reads, once half of a buffer is in use."""
     if 2 * work.counts[TOP_ROW] < work.ids.shape[0] and 2 * work.counts[TOP_VALUE] < work.values.shape[0]:
         return
-    top_row, top_value = 0, 0
+    top, top_column = np.int64(0), np.int64(0)
     for j in range(i):
         if code.info[j, ir.LAST_USE] > i and code.info[j, ir.ROLE] != ir.SKIPPED and code.info[j, ir.ROLE] != ir.FUSED:
             positions = code.info[j, ir.HEIGHT] * code.info[j, ir.WIDTH]
-            rows = work.pointers[code.info[j, ir.POINTER] + positions]
-            top_row = max(top_row, work.bases[ROWS, j] + rows)
-            top_value = max(top_value, work.bases[VALUES, j] + rows * code.info[j, ir.CHANNELS])
-    rows = work.counts[TOP_ROW] - work.bases[ROWS, i]
-    size = work.counts[TOP_VALUE] - work.bases[VALUES, i]
-    if top_row < work.bases[ROWS, i]:
-        for k in range(rows):
-            work.ids[top_row + k] = work.ids[work.bases[ROWS, i] + k]
-        for k in range(size):
-            work.values[top_value + k] = work.values[work.bases[VALUES, i] + k]
-        work.bases[ROWS, i], work.bases[VALUES, i] = top_row, top_value
-        work.counts[TOP_ROW], work.counts[TOP_VALUE] = top_row + rows, top_value + size
+            top = max(top, work.bases[FIRST_ROW, j] + work.pointers[code.info[j, ir.POINTER] + positions])
+            top_column = max(top_column, work.bases[END_COLUMN, j])
+    base, column = work.bases[FIRST_ROW, i], work.bases[FIRST_COLUMN, i]
+    if top == base:
+        return
+    first, target = work.starts[base], work.starts[top]
+    rows, size, columns = work.counts[TOP_ROW] - base, work.counts[TOP_VALUE] - first, work.counts[TOP_COLUMN] - column
+    for k in range(rows):
+        work.ids[top + k] = work.ids[base + k]
+        work.starts[top + k + 1] = work.starts[base + k + 1] - first + target
+        work.shifts[top + k] = work.shifts[base + k] - column + top_column + first - target
+    for k in range(size):
+        work.values[target + k] = work.values[first + k]
+    for k in range(columns):
+        work.columns[top_column + k] = work.columns[column + k]
+    work.bases[FIRST_ROW, i], work.bases[FIRST_COLUMN, i], work.bases[END_COLUMN, i] = top, top_column, top_column + columns
+    work.counts[TOP_ROW], work.counts[TOP_VALUE], work.counts[TOP_COLUMN] = top + rows, target + size, top_column + columns
 
 
-@kernel
+@allocating_kernel
 def net_flips(work, keep, out_t, out_error, out_counts, out_neuron, out_old, out_new):
     """Sort flips by breakpoint and neuron, cancel those that undo each other, and drop breakpoints without any.
 

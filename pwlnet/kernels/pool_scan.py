@@ -9,20 +9,21 @@ Legend: C channels, T taps of the window (padding taps have position -1 and neve
 import numpy as np
 
 from . import program as ir
-from ._jit import kernel
+from ._jit import allocating_kernel, kernel
 from .affine import rows_of
+from .channel import neuron_number
 from .rounding import UNIT_ROUNDOFF, decision_bounds
-from .rows import collect, n_taps, row_range, tap_source
-from .scan import neuron_number, new_birth, new_row, record_flip
+from .rows import add_entry, collect, drop_empty_row, n_taps, new_row, row_range, tap_source
+from .scan import new_birth, record_flip
 from .workspace import (
     CROSSING,
-    CROSSING_CHANNEL,
+    CROSSING_SLOT,
     CURSOR,
     DONE,
     FIRST,
     LARGEST,
     LAST,
-    ROWS,
+    ROW,
     SLOPE_TOLERANCE,
     SORTED_IDS,
     SPECIAL,
@@ -31,9 +32,6 @@ from .workspace import (
     STATUS,
     STEEPEST,
     TOLERANCE,
-    TOP_ROW,
-    TOP_VALUE,
-    VALUES,
     VARIANCE,
     T,
 )
@@ -113,13 +111,13 @@ def _envelope(work, channels, t0, t1, value, slope, inside):
         earliest = min(max(earliest, t0), t1)
         k = n
         while k > 0 and work.channels[CROSSING, k - 1] > earliest:
-            work.channels[CROSSING, k], work.channel_labels[CROSSING_CHANNEL, k] = (
+            work.channels[CROSSING, k], work.channel_labels[CROSSING_SLOT, k] = (
                 work.channels[CROSSING, k - 1],
-                work.channel_labels[CROSSING_CHANNEL, k - 1],
+                work.channel_labels[CROSSING_SLOT, k - 1],
             )
             work.channel_labels[SPECIAL, k] = work.channel_labels[SPECIAL, k - 1]
             k -= 1
-        work.channels[CROSSING, k], work.channel_labels[CROSSING_CHANNEL, k], work.channel_labels[SPECIAL, k] = (
+        work.channels[CROSSING, k], work.channel_labels[CROSSING_SLOT, k], work.channel_labels[SPECIAL, k] = (
             earliest,
             c,
             challenger,
@@ -129,7 +127,7 @@ def _envelope(work, channels, t0, t1, value, slope, inside):
 
 
 @kernel
-def _cross(code, work, i, p, t0, t1, value, slope, inside):
+def _cross(code, work, i, p, t0, t1, value, slope, inside, keep):
     """Emit all changes of winners inside (t0, t1), then move every tap to t1."""
     channels, taps = code.info[i, ir.CHANNELS], value.shape[0]
     t = t0
@@ -138,7 +136,7 @@ def _cross(code, work, i, p, t0, t1, value, slope, inside):
         if n == 0:
             break
         c, new, moment = (
-            work.channel_labels[CROSSING_CHANNEL, 0],
+            work.channel_labels[CROSSING_SLOT, 0],
             work.channel_labels[SPECIAL, 0],
             work.channels[CROSSING, 0],
         )  # the earliest, then look again
@@ -146,11 +144,10 @@ def _cross(code, work, i, p, t0, t1, value, slope, inside):
         change = slope[new, c] - slope[old, c]
         error = work.channels[TOLERANCE, c] / change + 4.0 * UNIT_ROUNDOFF * abs(moment)
         birth = new_birth(work, moment, error)
-        place = new_row(work, channels, birth)
-        if birth < 0 or place < 0:
+        if birth < 0 or (keep and not new_row(work, 1, birth)):
             return
-        work.values[place : place + channels] = 0.0
-        work.values[place + c] = change
+        if keep:
+            add_entry(work, c, change)
         work.channel_labels[STATE, c] = new
         work.channels[STEEPEST, c] = max(work.channels[STEEPEST, c], abs(slope[new, c]))
         record_flip(work, birth, neuron_number(code, i, p, c), old, new)
@@ -167,9 +164,9 @@ def _cross(code, work, i, p, t0, t1, value, slope, inside):
 
 
 @kernel
-def _arrive(code, work, i, p, event, row, value, slope, inside):
-    """Apply the rows of all taps at an event; fill the op's row; returns its number of non-zero entries and flips."""
-    channels, taps = code.info[i, ir.CHANNELS], value.shape[0]
+def _arrive(code, work, i, p, event, value, slope, inside, keep):
+    """Apply the rows of all taps at an event, and fill the op's row."""
+    channels, taps, row = code.info[i, ir.CHANNELS], value.shape[0], work.channels[ROW]
     for c in range(channels):
         row[c] = -slope[work.channel_labels[STATE, c], c]
     for tap in range(taps):
@@ -178,26 +175,24 @@ def _arrive(code, work, i, p, event, row, value, slope, inside):
             continue
         j, q = tap_source(code, i, p, tap)
         _, end = row_range(code, work, j, q)
-        if cursor < end and work.ids[cursor] == event:
-            base = work.bases[VALUES, j] + (cursor - work.bases[ROWS, j]) * channels
-            for c in range(channels):
-                slope[tap, c] += work.values[base + c]
-            work.small[CURSOR, tap] = cursor + 1
-    nonzero = 0
+        while cursor < end and work.ids[cursor] == event:
+            for e in range(work.starts[cursor], work.starts[cursor + 1]):
+                slope[tap, work.columns[e + work.shifts[cursor]]] += work.values[e]
+            cursor += 1
+        work.small[CURSOR, tap] = cursor
     for c in range(channels):
         best = _best_after(value, slope, c, taps, inside, work.channels[TOLERANCE, c], work.channels[SLOPE_TOLERANCE, c])
         if best != work.channel_labels[STATE, c]:
             record_flip(work, event, neuron_number(code, i, p, c), work.channel_labels[STATE, c], best)
             value[best, c] = max(value[best, c], value[work.channel_labels[STATE, c], c])
             work.channel_labels[STATE, c] = best
-            nonzero += 1
         row[c] += slope[best, c]
-        nonzero += row[c] != 0.0
+        if keep and row[c] != 0.0:
+            add_entry(work, c, row[c])
         work.channels[STEEPEST, c] = max(work.channels[STEEPEST, c], abs(slope[best, c]))
-    return nonzero
 
 
-@kernel
+@allocating_kernel
 def scan_pool(code, work, i, p, t0, t1, rounding):
     """Scan position p of MaxPool op i over the window [t0, t1]."""
     channels, taps = code.info[i, ir.CHANNELS], n_taps(code, i)
@@ -205,6 +200,7 @@ def scan_pool(code, work, i, p, t0, t1, rounding):
     slope = work.taps[1, : taps * channels].reshape(taps, channels)
     value[:] = 0.0
     slope[:] = 0.0
+    keep = code.info[i, ir.LAST_USE] > i
     n = collect(code, work, i, p)
     inside = np.empty(taps, np.int64)
     for tap in range(taps):
@@ -214,16 +210,14 @@ def scan_pool(code, work, i, p, t0, t1, rounding):
     t = t0
     for a in range(n):
         event = work.labels[SORTED_IDS, a]
-        _cross(code, work, i, p, t, work.times[T, event], value, slope, inside)
-        place = new_row(work, channels, event)
-        if work.counts[STATUS] != DONE or place < 0:
+        _cross(code, work, i, p, t, work.times[T, event], value, slope, inside, keep)
+        if work.counts[STATUS] != DONE or (keep and not new_row(work, channels, event)):
             return
-        row = work.values[place : place + channels]
-        if _arrive(code, work, i, p, event, row, value, slope, inside) == 0:
-            work.counts[TOP_ROW] -= 1
-            work.counts[TOP_VALUE] -= channels
+        _arrive(code, work, i, p, event, value, slope, inside, keep)
+        if keep:
+            drop_empty_row(work)
         t = work.times[T, event]
-    _cross(code, work, i, p, t, t1, value, slope, inside)
+    _cross(code, work, i, p, t, t1, value, slope, inside, keep)
     _finish(code, work, i, p, t1)
 
 

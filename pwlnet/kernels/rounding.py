@@ -12,8 +12,8 @@ A float64 array [2, n] of an op: row 0 squared error of values, row 1 squared er
 import numpy as np
 
 from . import program as ir
-from ._jit import kernel
-from .affine import apply_linear, rows_of
+from ._jit import inlined_kernel, kernel
+from .affine import add_constant, apply_linear, operand, rows_of, weights_of
 
 UNIT_ROUNDOFF = 2.0**-53
 
@@ -30,9 +30,14 @@ def input_errors(code, start, length, variance):
 
 
 @kernel
-def affine_errors(code, i, variance):
-    """Errors behind affine op i."""
-    apply_linear(code, i, 2, 2, variance, True)
+def push_start(code, i, start, variance):
+    """Values, slopes and their errors behind affine op i at the window's start."""
+    if code.info[i, ir.OP] == ir.AFFINE:
+        _push_matrix(code, i, start, variance)
+    else:
+        apply_linear(code, i, 2, 2, start, False)
+        apply_linear(code, i, 2, 2, variance, True)
+    add_constant(code, i, 1, 2, start)
     b = code.numbers[code.info[i, ir.BIAS] : code.info[i, ir.BIAS] + code.info[i, ir.N_BIASES]]
     e = rows_of(code, i, 2, variance)
     if b.shape[0] == 0 or code.info[i, ir.OP] == ir.GATHER:
@@ -43,6 +48,25 @@ def affine_errors(code, i, variance):
 
 
 @kernel
+def _push_matrix(code, i, start, variance):
+    """A fully connected op reads its weights once for values, slopes and both errors, and skips inputs that are zero."""
+    x, e = rows_of(code, operand(code, i, 0), 2, start), rows_of(code, operand(code, i, 0), 2, variance)
+    y, f = rows_of(code, i, 2, start), rows_of(code, i, 2, variance)
+    w = weights_of(code, i).reshape(x.shape[1], y.shape[1])
+    for c in range(y.shape[1]):
+        y[0, c] = y[1, c] = f[0, c] = f[1, c] = 0.0
+    for k in range(x.shape[1]):
+        if x[0, k] == 0.0 and x[1, k] == 0.0 and e[0, k] == 0.0 and e[1, k] == 0.0:
+            continue
+        v, s, v_error, s_error = x[0, k], x[1, k], e[0, k], e[1, k]
+        for c in range(y.shape[1]):
+            y[0, c] += v * w[k, c]
+            y[1, c] += s * w[k, c]
+            f[0, c] += v_error * (w[k, c] * w[k, c])
+            f[1, c] += s_error * (w[k, c] * w[k, c])
+
+
+@inlined_kernel
 def decision_bounds(variance, k, value, slope, n, length, rounding):
     """Bounds within which entry k's value and slope count as zero along a window: (value, slope).
 

@@ -1,8 +1,8 @@
 """Push rows of slope changes through affine ops, one output position at a time.
 
 ``collect`` finds the breakpoints that reach a position (all taps of its receptive field) in time order; ``accumulate``
-adds up their rows, in tiles of consecutive breakpoints that stay in cache. Products are matrix products on the contiguous
-rows of each input position. Convolutions, pools, sums, ... differ in their taps only.
+adds up their rows, in tiles of consecutive breakpoints that stay in cache. A row's cost is its non-zero entries times the
+channels that each of them reaches. Convolutions, pools, sums, ... differ in their taps only.
 
 Legend: C channels, n breakpoints of a position.
 """
@@ -10,31 +10,64 @@ Legend: C channels, n breakpoints of a position.
 import numpy as np
 
 from . import program as ir
-from ._jit import kernel
-from .affine import conv_weights, n_operands, operand, pool_divisor, tap_position, weights_of
+from ._jit import inlined_kernel, kernel, view
+from .affine import n_operands, operand, pool_divisor, tap_position, weights_of
 from .bits import popcount
 from .workspace import (
-    ACTIVE,
-    COLUMNS,
     CURSOR,
+    FIRST_ROW,
+    FULL_ROWS,
+    FULL_VALUES,
     GATHERED,
     N_IDS,
     ORDER,
-    PRODUCT,
     RANK,
     ROW_OF,
-    ROWS,
     SORTED_IDS,
-    SPARSE_ROWS,
+    STATUS,
     TILE_DOUBLES,
     TILE_ROWS,
-    VALUES,
+    TOP_COLUMN,
+    TOP_ROW,
+    TOP_VALUE,
 )
 
-SPARSE_FROM = 48  # below so many input channels a product of all channels beats gathering the active ones
+
+@inlined_kernel
+def new_row(work, n_entries, breakpoint_id):
+    """Append a row without entries, with room for ``n_entries``; returns whether the buffers hold it."""
+    row, top = work.counts[TOP_ROW], work.counts[TOP_VALUE]
+    if row >= work.ids.shape[0]:
+        work.counts[STATUS] = FULL_ROWS
+        return False
+    if top + n_entries > work.values.shape[0]:
+        work.counts[STATUS] = FULL_VALUES
+        return False
+    work.ids[row] = breakpoint_id
+    work.starts[row + 1] = top
+    work.shifts[row] = work.counts[TOP_COLUMN] - top
+    work.counts[TOP_ROW] = row + 1
+    return True
 
 
-@kernel
+@inlined_kernel
+def add_entry(work, column, value):
+    """Append an entry to the last row; ``new_row`` has made room for it."""
+    top, top_column = work.counts[TOP_VALUE], work.counts[TOP_COLUMN]
+    work.values[top], work.columns[top_column] = value, column
+    work.starts[work.counts[TOP_ROW]] = work.counts[TOP_VALUE] = top + 1
+    work.counts[TOP_COLUMN] = top_column + 1
+
+
+@inlined_kernel
+def drop_empty_row(work):
+    """Take back the last row where it has no entries."""
+    row = work.counts[TOP_ROW]
+    if work.starts[row - 1] == work.starts[row]:
+        work.counts[TOP_ROW] = row - 1
+
+
+@inlined_kernel
 def n_taps(code, f):
     """Number of taps of one position of op f; a switching op stands for a copy of its operand."""
     kind = code.info[f, ir.OP]
@@ -50,7 +83,7 @@ def n_taps(code, f):
     return np.int64(1)
 
 
-@kernel
+@inlined_kernel
 def tap_source(code, f, p, tap):
     """Operand and input position of a tap: (op, position); position -1 in the padding."""
     kind = code.info[f, ir.OP]
@@ -67,11 +100,11 @@ def tap_source(code, f, p, tap):
     return j, p
 
 
-@kernel
+@inlined_kernel
 def row_range(code, work, j, q):
     """First and past-the-last row of position q of op j."""
     base = code.info[j, ir.POINTER] + q
-    return work.bases[ROWS, j] + work.pointers[base], work.bases[ROWS, j] + work.pointers[base + 1]
+    return work.bases[FIRST_ROW, j] + work.pointers[base], work.bases[FIRST_ROW, j] + work.pointers[base + 1]
 
 
 @kernel
@@ -118,161 +151,117 @@ def collect(code, work, f, p):
     return n
 
 
-@kernel
+@inlined_kernel
 def tile_height(channels):
     """Rows of one tile of gathered rows."""
     return max(TILE_ROWS, TILE_DOUBLES // channels)
 
 
+@inlined_kernel
+def rows_before(work, start, end, last):
+    """Past-the-last of a tap's rows from ``start`` on whose breakpoint has a place before ``last`` in work.sorted_ids."""
+    stop = start
+    while stop < end and work.labels[ROW_OF, work.ids[stop]] < last:
+        stop += 1
+    return stop
+
+
+@view
+def gathered_rows(work, height, channels):
+    """Where ``accumulate`` puts its sums: float64[height, C]."""
+    return work.tiles[GATHERED, : height * channels].reshape(height, channels)
+
+
 @kernel
 def accumulate(code, work, f, p, first, last):
-    """Sum the rows of breakpoints ``first`` .. ``last`` (places in work.sorted_ids) into work.gathered [last - first, C]."""
+    """Sum the rows of breakpoints ``first`` .. ``last`` (places in work.sorted_ids): ``gathered_rows`` [last - first, C]."""
     channels = code.info[f, ir.CHANNELS]
-    height = last - first
-    out = work.tiles[GATHERED, : height * channels].reshape(height, channels)
+    out = gathered_rows(work, last - first, channels)
     out[:] = 0.0
     kind = code.info[f, ir.OP]
+    dense = kind == ir.AFFINE or (kind == ir.CONV2D and code.info[f, ir.GROUPS] == 1)
     for tap in range(n_taps(code, f)):
         start = work.small[CURSOR, tap]
         if start < 0:
             continue
         j, q = tap_source(code, f, p, tap)
-        _, end = row_range(code, work, j, q)
-        stop = start
-        while stop < end and work.labels[ROW_OF, work.ids[stop]] < last:
-            stop += 1
+        stop = rows_before(work, start, row_range(code, work, j, q)[1], last)
         work.small[CURSOR, tap] = stop
-        m = stop - start
-        if m == 0:
+        if stop == start:
             continue
-        c_in = code.info[j, ir.CHANNELS]
-        base = work.bases[VALUES, j] + (start - work.bases[ROWS, j]) * c_in
-        rows = work.values[base : base + m * c_in].reshape(m, c_in)
-        if kind == ir.AFFINE:
-            w = weights_of(code, f).reshape(-1, channels)[tap * c_in : (tap + 1) * c_in]
-            _add_product(work, rows, w, start, m, first, out)
+        if dense:
+            c_in = code.info[j, ir.CHANNELS]
+            _add_products(work, weights_of(code, f).reshape(-1, channels), tap * c_in, start, stop, first, out)
         elif kind == ir.CONV2D:
-            if code.info[f, ir.GROUPS] == 1:
-                _add_product(work, rows, conv_weights(code, f)[0, tap], start, m, first, out)
-            else:
-                _add_grouped(code, work, f, tap, rows, start, first, out)
+            _add_grouped(code, work, f, tap, start, stop, first, out)
         else:
-            _add_simple(code, work, f, p, tap, rows, start, first, out)
-    return out
+            _add_simple(code, work, f, p, tap, start, stop, first, out)
 
 
-@kernel
-def _add_product(work, rows, w, start, m, first, out):
-    """Add rows @ w to the rows of ``out`` that belong to the same breakpoints."""
-    c_out = w.shape[1]
-    product = work.tiles[PRODUCT, : m * c_out].reshape(m, c_out)
-    _product(work, rows, w, product)
-    if m == out.shape[0]:  # every breakpoint of the tile, in order
-        out += product
-        return
-    for k in range(m):
-        a = work.labels[ROW_OF, work.ids[start + k]] - first
-        for c in range(c_out):
-            out[a, c] += product[k, c]
-
-
-@kernel
-def _product(work, rows, w, product):
-    """product = rows @ w; with many input channels only the active ones, a few rows at a time."""
-    m, c_in = rows.shape
-    c_out = w.shape[1]
-    if c_in < SPARSE_FROM:
-        np.dot(rows, w, product)
-        return
-    for k0 in range(0, m, SPARSE_ROWS):
-        k1 = min(m, k0 + SPARSE_ROWS)
-        n_active = _active_columns(rows[k0:k1], work.tiles[COLUMNS], work.small[ACTIVE])
-        if 4 * n_active > 3 * c_in or n_active * (c_out + k1 - k0) > work.tiles.shape[1]:
-            np.dot(rows[k0:k1], w, product[k0:k1])
-            continue
-        if n_active * (k1 - k0) <= 2 * (k1 - k0):  # a newborn row or two
-            for k in range(k0, k1):
-                product[k] = 0.0
-                for z in range(n_active):
-                    x = rows[k, work.small[ACTIVE, z]]
-                    if x != 0.0:
-                        for c in range(c_out):
-                            product[k, c] += x * w[work.small[ACTIVE, z], c]
-            continue
-        split = n_active * (k1 - k0)
-        x = work.tiles[COLUMNS, :split].reshape(k1 - k0, n_active)
-        part = work.tiles[COLUMNS, split : split + n_active * c_out].reshape(n_active, c_out)
-        for k in range(k0, k1):
-            for z in range(n_active):
-                x[k - k0, z] = rows[k, work.small[ACTIVE, z]]
-        for z in range(n_active):
-            for c in range(c_out):
-                part[z, c] = w[work.small[ACTIVE, z], c]
-        np.dot(x, part, product[k0:k1])
-
-
-@kernel
-def _active_columns(rows, sums, active_out):
-    """Columns with a non-zero entry; returns how many."""
-    c_in = rows.shape[1]
-    for c in range(c_in):
-        sums[c] = 0.0
-    for k in range(rows.shape[0]):
-        for c in range(c_in):
-            sums[c] += abs(rows[k, c])
-    n = 0
-    for c in range(c_in):
-        if sums[c] > 0.0:
-            active_out[n] = c
-            n += 1
-    return n
-
-
-@kernel
-def _add_grouped(code, work, f, tap, rows, start, first, out):
-    """A grouped convolution's tap, group by group."""
-    w = conv_weights(code, f)
-    groups, _, c_in, c_out = w.shape
-    for k in range(rows.shape[0]):
-        a = work.labels[ROW_OF, work.ids[start + k]] - first
-        for group in range(groups):
-            for ci in range(c_in):
-                x = rows[k, group * c_in + ci]
-                if x != 0.0:
-                    for co in range(c_out):
-                        out[a, group * c_out + co] += x * w[group, tap, ci, co]
-
-
-@kernel
-def _add_simple(code, work, f, p, tap, rows, start, first, out):
-    """Taps without a matrix: pools, scalings, sums, concatenations, copies."""
-    kind = code.info[f, ir.OP]
-    m, c_in = rows.shape
+@inlined_kernel
+def _add_products(work, w, k0, start, stop, first, out):
+    """Add the products of rows ``start`` .. ``stop`` with weights ``w[k0:]`` to ``out``, four entries at a time."""
     channels = out.shape[1]
-    w = weights_of(code, f)
-    offset = 0
-    if kind == ir.CONCAT:
+    for row in range(start, stop):
+        a = work.labels[ROW_OF, work.ids[row]] - first
+        e, end, k = work.starts[row], work.starts[row + 1], work.shifts[row]
+        while e + 1 < end:
+            x0, x1, x2, x3 = work.values[e], work.values[e + 1], 0.0, 0.0
+            r0, r1 = k0 + work.columns[e + k], k0 + work.columns[e + k + 1]
+            r2, r3 = r0, r0
+            if e + 2 < end:
+                x2, r2 = work.values[e + 2], k0 + work.columns[e + k + 2]
+            if e + 3 < end:
+                x3, r3 = work.values[e + 3], k0 + work.columns[e + k + 3]
+            for c in range(channels):
+                out[a, c] += (x0 * w[r0, c] + x1 * w[r1, c]) + (x2 * w[r2, c] + x3 * w[r3, c])
+            e += 4
+        if e < end:
+            x0, r0 = work.values[e], k0 + work.columns[e + k]
+            for c in range(channels):
+                out[a, c] += x0 * w[r0, c]
+
+
+@kernel
+def _add_grouped(code, work, f, tap, start, stop, first, out):
+    """A grouped convolution's tap, group by group."""
+    groups, taps = code.info[f, ir.GROUPS], code.info[f, ir.KERNEL_H] * code.info[f, ir.KERNEL_W]
+    c_in, c_out = code.info[operand(code, f, 0), ir.CHANNELS] // groups, out.shape[1] // groups
+    w = weights_of(code, f).reshape(-1, c_out)
+    for row in range(start, stop):
+        a = work.labels[ROW_OF, work.ids[row]] - first
+        for e in range(work.starts[row], work.starts[row + 1]):
+            column, x = work.columns[e + work.shifts[row]], work.values[e]
+            group = column // c_in
+            k = (group * taps + tap) * c_in + column - group * c_in
+            for c in range(c_out):
+                out[a, group * c_out + c] += x * w[k, c]
+
+
+@kernel
+def _add_simple(code, work, f, p, tap, start, stop, first, out):
+    """Taps without a matrix: pools, scalings, sums, concatenations, copies."""
+    kind, channels = code.info[f, ir.OP], out.shape[1]
+    factor, divisor, offset = 1.0, 1.0, np.int64(0)
+    if kind == ir.AVG_POOL:
+        divisor = pool_divisor(code, f, p)
+    elif kind == ir.ADD:
+        factor = code.numbers[code.info[f, ir.COEFFICIENTS] + tap]
+    elif kind == ir.CONCAT:
         for k in range(tap):
             offset += code.info[operand(code, f, k), ir.CHANNELS]
-    for k in range(m):
-        a = work.labels[ROW_OF, work.ids[start + k]] - first
-        if kind == ir.AVG_POOL:
-            divisor = pool_divisor(code, f, p)
-            for c in range(c_in):
-                out[a, c] += rows[k, c] / divisor
-        elif kind == ir.SCALE:
-            base = p * channels
-            for c in range(c_in):
-                out[a, c] += rows[k, c] * w[(base + c) % w.shape[0]]
-        elif kind == ir.ADD:
-            for c in range(c_in):
-                out[a, c] += rows[k, c] * code.numbers[code.info[f, ir.COEFFICIENTS] + tap]
-        elif kind == ir.CONCAT:
-            for c in range(c_in):
-                out[a, offset + c] += rows[k, c]
-        elif kind == ir.GATHER:  # tap = output channel
-            source = code.lists[code.info[f, ir.INDEX] + p * channels + tap]
-            out[a, tap] += rows[k, source % c_in]
-        else:
-            for c in range(c_in):
-                out[a, c] += rows[k, c]
+    w = weights_of(code, f)
+    source = np.int64(-1)
+    if kind == ir.GATHER:  # tap = output channel
+        source = code.lists[code.info[f, ir.INDEX] + p * channels + tap] % code.info[operand(code, f, 0), ir.CHANNELS]
+    for row in range(start, stop):
+        a = work.labels[ROW_OF, work.ids[row]] - first
+        for e in range(work.starts[row], work.starts[row + 1]):
+            c = np.int64(work.columns[e + work.shifts[row]])
+            if kind == ir.GATHER:
+                if c == source:
+                    out[a, tap] += work.values[e]
+            elif kind == ir.SCALE:
+                out[a, c] += work.values[e] * w[(p * channels + c) % w.shape[0]]
+            else:
+                out[a, offset + c] += work.values[e] * factor / divisor

@@ -1,11 +1,11 @@
-"""Scan one position of an elementwise switching op (ReLU, LeakyReLU, Clip) in time order.
+"""Scan one position of an elementwise switching op in time order: find crossings, filter rows, give birth to rows.
 
-Between events every pre-activation is affine in t, so leaving a piece is found exactly; the rows that arrive are filtered by
-the slope of the current piece, and each crossing adds a newborn row with one entry.
+Between two arriving rows every channel is affine, so its crossings of thresholds are found exactly. At an arriving row the
+channels' slopes change; the row leaves filtered by the pieces that the channels are on. A crossing is a newborn row with one
+entry. Rows that no later op reads are not kept.
 
 Ties are decided by a rounding bound (rounding.py), not by luck: a value within its bound of a threshold at an event *is* on the
-threshold, and its next piece is read off its next slope; a slope within its bound of zero *is* zero. A neuron that stays
-exactly on a threshold is on the outer piece (ReLU: inactive), and is parked until its slope changes.
+threshold, and its next piece is read off its next slope; a slope within its bound of zero *is* zero.
 
 Legend: C channels, n breakpoints of the position.
 """
@@ -13,144 +13,51 @@ Legend: C channels, n breakpoints of the position.
 import numpy as np
 
 from . import program as ir
-from ._jit import kernel
-from .affine import operand, rows_of
-from .rounding import UNIT_ROUNDOFF, decision_bounds
-from .rows import accumulate, collect, tile_height
-from .switching import piece, state_of
+from ._jit import inlined_kernel, kernel
+from .channel import finish, neuron_number, piece_range, set_piece, settle
+from .rounding import UNIT_ROUNDOFF
+from .rows import accumulate, add_entry, drop_empty_row, gathered_rows, new_row, tile_height
 from .workspace import (
     BIRTH_ERROR,
     BIRTH_T,
+    CHANNEL,
     CROSSING,
-    CROSSING_CHANNEL,
+    CROSSING_SLOT,
     DONE,
-    FIRST,
     FLIP_ID,
     FLIP_NEURON,
     FLIP_NEW,
     FLIP_OLD,
     FULL_IDS,
-    FULL_ROWS,
-    FULL_VALUES,
     GAIN,
     HIGH,
     LARGEST,
-    LAST,
     LOW,
     N_BIRTHS,
     N_FLIPS,
     N_IDS,
     NEXT_VALUE,
     PARKED,
+    ROW,
     SLOPE,
     SLOPE_TOLERANCE,
     SORTED_IDS,
     SPECIAL,
-    START,
     STATE,
     STATUS,
     STEEPEST,
     TOLERANCE,
+    TOP_COLUMN,
     TOP_ROW,
     TOP_VALUE,
     VALUE,
-    VARIANCE,
     T,
 )
 
 MANY_EVENTS = 16  # from so many events on, extremes are recorded at every so-many-th
 
 
-@kernel
-def piece_range(code, i, state):
-    """Pre-activations for which a neuron of op i is in a state: (low, high)."""
-    if code.info[i, ir.OP] == ir.CLIP:
-        low = -np.inf if state == 0 else code.numbers[code.info[i, ir.COEFFICIENTS] + state - 1]
-        high = np.inf if state == 2 else code.numbers[code.info[i, ir.COEFFICIENTS] + state]
-        return low, high
-    return (0.0, np.inf) if state == 1 else (-np.inf, 0.0)
-
-
-@kernel
-def settle(code, i, z, slope, tolerance, slope_tolerance):
-    """State just after a moment at which a neuron has pre-activation z and the given slope: (state, z, slope), snapped."""
-    n_thresholds = 2 if code.info[i, ir.OP] == ir.CLIP else 1
-    for k in range(n_thresholds):
-        threshold = code.numbers[code.info[i, ir.COEFFICIENTS] + k] if code.info[i, ir.OP] == ir.CLIP else 0.0
-        if abs(z - threshold) <= tolerance:
-            if slope > slope_tolerance:
-                return k + 1, threshold, slope
-            if slope < -slope_tolerance:
-                return k, threshold, slope
-            return 2 * k, threshold, 0.0  # stands on the threshold: the outer piece
-    return state_of(code, i, z), z, slope
-
-
-@kernel
-def neuron_number(code, i, p, c):
-    """Number of a neuron over the network: channel by channel inside an op."""
-    return code.info[i, ir.NEURON] + c * code.info[i, ir.HEIGHT] * code.info[i, ir.WIDTH] + p
-
-
-@kernel
-def set_piece(code, work, i, p, c):
-    """Set gain and range of channel c for work.channel_labels[STATE, c]; returns 1 where the channel is parked."""
-    low, high = piece_range(code, i, work.channel_labels[STATE, c])
-    slope, _ = piece(code, i, p * code.info[i, ir.CHANNELS] + c, work.channel_labels[STATE, c])
-    work.channels[GAIN, c] = slope
-    if work.channels[SLOPE, c] == 0.0 and (work.channels[VALUE, c] == low or work.channels[VALUE, c] == high):
-        work.channels[LOW, c], work.channels[HIGH, c] = -np.inf, np.inf
-        return 1
-    work.channels[LOW, c] = low + work.channels[TOLERANCE, c]
-    work.channels[HIGH, c] = high - work.channels[TOLERANCE, c]
-    return 0
-
-
-@kernel
-def begin(code, work, i, p, n, length, rounding):
-    """Set up the channels of position p at the window's start; returns the number of parked channels."""
-    channels = code.info[i, ir.CHANNELS]
-    z = rows_of(code, operand(code, i, 0), 2, work.sweep[START])
-    variance = rows_of(code, operand(code, i, 0), 2, work.sweep[VARIANCE])
-    a = rows_of(code, i, 2, work.sweep[START])
-    n_parked = 0
-    for c in range(channels):
-        k = p * channels + c
-        v, s = z[0, k], z[1, k]
-        tolerance, slope_tolerance = decision_bounds(variance, k, v, s, n, length, rounding)
-        work.channels[TOLERANCE, c], work.channels[SLOPE_TOLERANCE, c] = tolerance, slope_tolerance
-        state, v, s = settle(code, i, v, s, tolerance, slope_tolerance)
-        work.channel_labels[STATE, c], work.channels[VALUE, c], work.channels[SLOPE, c] = state, v, s
-        if set_piece(code, work, i, p, c) == 1:
-            work.channel_labels[PARKED, n_parked] = c
-            n_parked += 1
-        slope, intercept = piece(code, i, k, state)
-        a[0, k], a[1, k] = slope * v + intercept, slope * s
-        work.channels[LARGEST, c], work.channels[STEEPEST, c] = abs(slope * v), abs(slope * s)
-        work.states[FIRST, neuron_number(code, i, p, c)] = state
-    return n_parked
-
-
-@kernel
-def finish(code, work, i, p, t1):
-    """Record end states, and the rounding error of what the op gives.
-
-    A kink at t, rounded to u t, displaces the value by the slope times that.
-    """
-    channels = code.info[i, ir.CHANNELS]
-    before = rows_of(code, operand(code, i, 0), 2, work.sweep[VARIANCE])
-    after = rows_of(code, i, 2, work.sweep[VARIANCE])
-    for c in range(channels):
-        k = p * channels + c
-        work.states[LAST, neuron_number(code, i, p, c)] = work.channel_labels[STATE, c]
-        used = work.channels[LARGEST, c] > 0.0 or work.channels[STEEPEST, c] > 0.0
-        for r in range(2):
-            size = work.channels[LARGEST, c] + t1 * work.channels[STEEPEST, c] if r == 0 else work.channels[STEEPEST, c]
-            own = 2.0 * UNIT_ROUNDOFF * size
-            after[r, k] = (before[r, k] if used else 0.0) + own * own
-
-
-@kernel
+@inlined_kernel
 def record_flip(work, breakpoint_id, neuron, old, new):
     """Append one flip."""
     k = work.counts[N_FLIPS]
@@ -162,23 +69,7 @@ def record_flip(work, breakpoint_id, neuron, old, new):
     work.counts[N_FLIPS] = k + 1
 
 
-@kernel
-def new_row(work, channels, breakpoint_id):
-    """Append a row and return the place of its values; -1 where a buffer is full."""
-    row, top = work.counts[TOP_ROW], work.counts[TOP_VALUE]
-    if row >= work.ids.shape[0]:
-        work.counts[STATUS] = FULL_ROWS
-        return np.int64(-1)
-    if top + channels > work.values.shape[0]:
-        work.counts[STATUS] = FULL_VALUES
-        return np.int64(-1)
-    work.ids[row] = breakpoint_id
-    work.counts[TOP_ROW] = row + 1
-    work.counts[TOP_VALUE] = top + channels
-    return top
-
-
-@kernel
+@inlined_kernel
 def new_birth(work, t, error):
     """Append a crossing of the current op; returns its provisional id, or -1 where a buffer is full."""
     k = work.counts[N_BIRTHS]
@@ -192,18 +83,18 @@ def new_birth(work, t, error):
     return breakpoint_id
 
 
-@kernel
-def find_crossings(code, work, i, channels, t0, t1):
-    """Crossings inside the open interval, sorted by time, and the channels on a threshold at its end.
+@inlined_kernel
+def find_crossings(code, work, i, slots, t0, t1):
+    """Crossings inside the open interval, sorted by time, and the slots on a threshold at its end.
 
     Returns (crossings, specials).
     """
     n, n_special = 0, 0
-    for c in range(channels):
-        x = work.channels[NEXT_VALUE, c]
-        if not (x < work.channels[LOW, c] or x > work.channels[HIGH, c]):
+    for slot in range(slots):
+        x = work.channels[NEXT_VALUE, slot]
+        if not (x < work.channels[LOW, slot] or x > work.channels[HIGH, slot]):
             continue
-        tolerance, state = work.channels[TOLERANCE, c], work.channel_labels[STATE, c]
+        tolerance, state = work.channels[TOLERANCE, slot], work.channel_labels[STATE, slot]
         while True:
             low, high = piece_range(code, i, state)
             if x < low - tolerance:
@@ -212,163 +103,179 @@ def find_crossings(code, work, i, channels, t0, t1):
                 threshold, state = high, state + 1
             else:
                 break
-            t = t0 + (threshold - work.channels[VALUE, c]) / work.channels[SLOPE, c]
+            t = t0 + (threshold - work.channels[VALUE, slot]) / work.channels[SLOPE, slot]
             t = min(max(t, t0), t1)
             k = n
             while k > 0 and work.channels[CROSSING, k - 1] > t:
-                work.channels[CROSSING, k], work.channel_labels[CROSSING_CHANNEL, k] = (
-                    work.channels[CROSSING, k - 1],
-                    work.channel_labels[CROSSING_CHANNEL, k - 1],
-                )
+                work.channels[CROSSING, k] = work.channels[CROSSING, k - 1]
+                work.channel_labels[CROSSING_SLOT, k] = work.channel_labels[CROSSING_SLOT, k - 1]
                 k -= 1
-            work.channels[CROSSING, k], work.channel_labels[CROSSING_CHANNEL, k] = t, c
+            work.channels[CROSSING, k], work.channel_labels[CROSSING_SLOT, k] = t, slot
             n += 1
         if abs(x - low) <= tolerance or abs(x - high) <= tolerance:
-            work.channel_labels[SPECIAL, n_special] = c
+            work.channel_labels[SPECIAL, n_special] = slot
             n_special += 1
     return n, n_special
 
 
-@kernel
-def emit_crossings(code, work, i, p, n):
+@inlined_kernel
+def emit_crossings(code, work, i, p, n, keep):
     """Append births, flips and newborn rows for the crossings of one interval."""
-    channels = code.info[i, ir.CHANNELS]
     for k in range(n):
-        c = work.channel_labels[CROSSING_CHANNEL, k]
-        slope, t = work.channels[SLOPE, c], work.channels[CROSSING, k]
-        error = work.channels[TOLERANCE, c] / abs(slope) + 4.0 * UNIT_ROUNDOFF * abs(t)
+        slot = work.channel_labels[CROSSING_SLOT, k]
+        c = work.channel_labels[CHANNEL, slot]
+        slope, t = work.channels[SLOPE, slot], work.channels[CROSSING, k]
+        error = work.channels[TOLERANCE, slot] / abs(slope) + 4.0 * UNIT_ROUNDOFF * abs(t)
         birth = new_birth(work, t, error)
-        place = new_row(work, channels, birth)
-        if birth < 0 or place < 0:
+        if birth < 0 or (keep and not new_row(work, 1, birth)):
             return
-        old = work.channel_labels[STATE, c]
-        work.channel_labels[STATE, c] = old + 1 if slope > 0.0 else old - 1
-        record_flip(work, birth, neuron_number(code, i, p, c), old, work.channel_labels[STATE, c])
-        gain = work.channels[GAIN, c]
-        set_piece(code, work, i, p, c)
-        work.values[place : place + channels] = 0.0
-        work.values[place + c] = slope * (work.channels[GAIN, c] - gain)
-        work.channels[STEEPEST, c] = max(work.channels[STEEPEST, c], abs(slope * work.channels[GAIN, c]))
+        old = work.channel_labels[STATE, slot]
+        work.channel_labels[STATE, slot] = old + 1 if slope > 0.0 else old - 1
+        record_flip(work, birth, neuron_number(code, i, p, c), old, work.channel_labels[STATE, slot])
+        gain = work.channels[GAIN, slot]
+        set_piece(code, work, i, p, slot)
+        if not keep:
+            continue
+        add_entry(work, c, slope * (work.channels[GAIN, slot] - gain))
+        work.channels[STEEPEST, slot] = max(work.channels[STEEPEST, slot], abs(slope * work.channels[GAIN, slot]))
         low, high = piece_range(code, i, old)
-        reached = max(abs(work.channels[NEXT_VALUE, c] * work.channels[GAIN, c]), abs(high if slope > 0.0 else low))
-        work.channels[LARGEST, c] = max(work.channels[LARGEST, c], reached)
+        reached = max(abs(work.channels[NEXT_VALUE, slot] * work.channels[GAIN, slot]), abs(high if slope > 0.0 else low))
+        work.channels[LARGEST, slot] = max(work.channels[LARGEST, slot], reached)
 
 
-@kernel
-def advance(work, channels, dt):
-    """Move all channels forward by dt; returns whether some channel may have left its piece."""
+@inlined_kernel
+def advance(work, slots, dt):
+    """Move all slots forward by dt; returns a number that is zero only where no channel may have left its piece."""
     value, slope, next_value = work.channels[VALUE], work.channels[SLOPE], work.channels[NEXT_VALUE]
     low, high = work.channels[LOW], work.channels[HIGH]
     hits = np.int64(0)
-    for c in range(channels):
-        x = value[c] + slope[c] * dt
-        next_value[c] = x
-        hits += np.int64(x < low[c]) + np.int64(x > high[c])
+    for k in range(slots):
+        x = value[k] + slope[k] * dt
+        next_value[k] = x
+        hits += np.int64(x < low[k]) + np.int64(x > high[k])
     return hits
 
 
-@kernel
-def filter_row(work, channels, arriving, row):
-    """Filter an arriving row by the current pieces and update slopes; returns the number of non-zero entries."""
-    value, slope, next_value, gain = (
-        work.channels[VALUE], work.channels[SLOPE], work.channels[NEXT_VALUE], work.channels[GAIN]
-    )  # fmt: skip
-    nonzero = np.int64(0)
-    for c in range(channels):
-        w = arriving[c] * gain[c]
-        row[c] = w
-        nonzero += np.int64(w != 0.0)
-    for c in range(channels):
-        slope[c] += arriving[c]
-        value[c] = next_value[c]
-    return nonzero
+@inlined_kernel
+def arrive(work, slots, arriving):
+    """Apply an arriving row to the slots' slopes, and move them to their next values; the row leaves in work.channels[ROW]."""
+    value, slope, next_value = work.channels[VALUE], work.channels[SLOPE], work.channels[NEXT_VALUE]
+    gain, row = work.channels[GAIN], work.channels[ROW]
+    for k in range(slots):
+        row[k] = arriving[k] * gain[k]
+        slope[k] += arriving[k]
+        value[k] = next_value[k]
 
 
-@kernel
-def record_extremes(work, channels):
+@inlined_kernel
+def keep_row(work, slots):
+    """Append the non-zero entries of work.channels[ROW] to the last row, for which there is room."""
+    row, channel = work.channels[ROW], work.channel_labels[CHANNEL]
+    top, shift = work.counts[TOP_VALUE], work.counts[TOP_COLUMN] - work.counts[TOP_VALUE]
+    for k in range(slots):
+        work.values[top], work.columns[top + shift] = row[k], channel[k]
+        top += np.int64(row[k] != 0.0)
+    work.starts[work.counts[TOP_ROW]] = work.counts[TOP_VALUE] = top
+    work.counts[TOP_COLUMN] = top + shift
+
+
+@inlined_kernel
+def record_extremes(work, slots):
     """Keep the largest post-activation and the steepest slope seen, for the rounding errors behind this op."""
     value, slope, gain = work.channels[VALUE], work.channels[SLOPE], work.channels[GAIN]
     largest, steepest = work.channels[LARGEST], work.channels[STEEPEST]
-    for c in range(channels):
-        y = abs(value[c] * gain[c])
-        largest[c] = y if y > largest[c] else largest[c]
-    for c in range(channels):
-        y = abs(slope[c] * gain[c])
-        steepest[c] = y if y > steepest[c] else steepest[c]
+    for k in range(slots):
+        y = abs(value[k] * gain[k])
+        largest[k] = y if y > largest[k] else largest[k]
+    for k in range(slots):
+        y = abs(slope[k] * gain[k])
+        steepest[k] = y if y > steepest[k] else steepest[k]
 
 
 @kernel
-def settle_specials(code, work, i, p, breakpoint_id, n_special, n_parked, arriving, row):
-    """Channels that stand on a threshold at an event: choose their next piece; returns (flips, parked channels)."""
+def settle_specials(code, work, i, p, breakpoint_id, n_special, n_parked, arriving):
+    """Slots that stand on a threshold at an event: choose their next piece; returns the number of parked ones."""
     for k in range(n_parked):  # parked channels move only when their slope changes
         work.channel_labels[SPECIAL, n_special + k] = work.channel_labels[PARKED, k]
-    n_flips, still = 0, 0
+    still = 0
     for k in range(n_special + n_parked):
-        c = work.channel_labels[SPECIAL, k]
-        if k >= n_special and arriving[c] == 0.0:
-            work.channel_labels[PARKED, still] = c
+        slot = work.channel_labels[SPECIAL, k]
+        if k >= n_special and arriving[slot] == 0.0:
+            work.channel_labels[PARKED, still] = slot
             still += 1
             continue
-        old, before = work.channel_labels[STATE, c], work.channels[SLOPE, c] * work.channels[GAIN, c]
-        state, work.channels[VALUE, c], work.channels[SLOPE, c] = settle(
+        old, before = work.channel_labels[STATE, slot], work.channels[SLOPE, slot] * work.channels[GAIN, slot]
+        state, work.channels[VALUE, slot], work.channels[SLOPE, slot] = settle(
             code,
             i,
-            work.channels[VALUE, c],
-            work.channels[SLOPE, c],
-            work.channels[TOLERANCE, c],
-            work.channels[SLOPE_TOLERANCE, c],
+            work.channels[VALUE, slot],
+            work.channels[SLOPE, slot],
+            work.channels[TOLERANCE, slot],
+            work.channels[SLOPE_TOLERANCE, slot],
         )
-        work.channel_labels[STATE, c] = state
-        if set_piece(code, work, i, p, c) == 1:
-            work.channel_labels[PARKED, still] = c
+        work.channel_labels[STATE, slot] = state
+        if set_piece(code, work, i, p, slot):
+            work.channel_labels[PARKED, still] = slot
             still += 1
-        row[c] += work.channels[SLOPE, c] * work.channels[GAIN, c] - before
-        work.channels[STEEPEST, c] = max(work.channels[STEEPEST, c], abs(work.channels[SLOPE, c] * work.channels[GAIN, c]))
+        after = work.channels[SLOPE, slot] * work.channels[GAIN, slot]
+        work.channels[ROW, slot] += after - before
+        work.channels[STEEPEST, slot] = max(work.channels[STEEPEST, slot], abs(after))
         if state != old:
-            record_flip(work, breakpoint_id, neuron_number(code, i, p, c), old, state)
-            n_flips += 1
-    return n_flips, still
+            record_flip(work, breakpoint_id, neuron_number(code, i, p, work.channel_labels[CHANNEL, slot]), old, state)
+    return still
+
+
+@inlined_kernel
+def pass_event(code, work, i, p, slots, t, event, arriving, n_parked, keep, room):
+    """Move the slots from t to an event and apply its row; where ``keep``, begin a row with ``room`` entries.
+
+    The row is in work.channels[ROW]. Returns the number of parked slots; counts[STATUS] tells where a buffer was full.
+    """
+    t_event, n_special = work.times[T, event], 0
+    if advance(work, slots, t_event - t) > 0:
+        n_crossings, n_special = find_crossings(code, work, i, slots, t, t_event)
+        emit_crossings(code, work, i, p, n_crossings, keep)
+    if work.counts[STATUS] != DONE or (keep and not new_row(work, room, event)):
+        return n_parked
+    arrive(work, slots, arriving)
+    if n_special + n_parked > 0:
+        n_parked = settle_specials(code, work, i, p, event, n_special, n_parked, arriving)
+    return n_parked
+
+
+@inlined_kernel
+def pass_rest(code, work, i, p, slots, t, t1, keep):
+    """Move the slots from the last event to t1."""
+    if advance(work, slots, t1 - t) > 0:
+        n_crossings, _ = find_crossings(code, work, i, slots, t, t1)
+        emit_crossings(code, work, i, p, n_crossings, keep)
+    for k in range(slots):
+        work.channels[VALUE, k] = work.channels[NEXT_VALUE, k]
+    if keep:
+        record_extremes(work, slots)
 
 
 @kernel
-def scan_position(code, work, i, p, t0, t1, rounding):
-    """Scan position p of op i over the window [t0, t1]: rows, births and flips are appended to the work buffers."""
-    channels = code.info[i, ir.CHANNELS]
-    f = code.info[i, ir.PRODUCER]
-    n = collect(code, work, f, p)
-    n_parked = begin(code, work, i, p, n, t1 - t0, rounding)
+def scan_rows(code, work, i, p, n, n_parked, t0, t1):
+    """Scan position p of op i over the window [t0, t1]; ``collect`` and ``begin`` have been called."""
+    channels, f = code.info[i, ir.CHANNELS], code.info[i, ir.PRODUCER]
+    keep = code.info[i, ir.LAST_USE] > i
     height = tile_height(channels)
     t = t0
     for first in range(0, n, height):
         last = min(n, first + height)
-        arriving = accumulate(code, work, f, p, first, last)
+        accumulate(code, work, f, p, first, last)
+        arriving = gathered_rows(work, last - first, channels)
         for a in range(last - first):
             event = work.labels[SORTED_IDS, first + a]
-            t_event = work.times[T, event]
-            hits = advance(work, channels, t_event - t)
-            n_special = 0
-            if hits > 0:
-                n_crossings, n_special = find_crossings(code, work, i, channels, t, t_event)
-                emit_crossings(code, work, i, p, n_crossings)
+            n_parked = pass_event(code, work, i, p, channels, t, event, arriving[a], n_parked, keep, channels)
             if work.counts[STATUS] != DONE:
                 return
-            place = new_row(work, channels, event)
-            if place < 0:
-                return
-            row = work.values[place : place + channels]
-            nonzero = filter_row(work, channels, arriving[a], row)
-            if n_special + n_parked > 0:
-                flips, n_parked = settle_specials(code, work, i, p, event, n_special, n_parked, arriving[a], row)
-                nonzero += flips
-            if nonzero == 0:
-                work.counts[TOP_ROW] -= 1
-                work.counts[TOP_VALUE] -= channels
-            if n <= MANY_EVENTS or a % MANY_EVENTS == 0:
-                record_extremes(work, channels)
-            t = t_event
-    if advance(work, channels, t1 - t) > 0:
-        n_crossings, _ = find_crossings(code, work, i, channels, t, t1)
-        emit_crossings(code, work, i, p, n_crossings)
-    work.channels[VALUE, :channels] = work.channels[NEXT_VALUE, :channels]
-    record_extremes(work, channels)
+            if keep:
+                keep_row(work, channels)
+                drop_empty_row(work)
+                if n <= MANY_EVENTS or a % MANY_EVENTS == 0:
+                    record_extremes(work, channels)
+            t = work.times[T, event]
+    pass_rest(code, work, i, p, channels, t, t1, keep)
     finish(code, work, i, p, t1)

@@ -9,7 +9,7 @@ Legend: B rows, D inputs, O outputs, K neurons, T tile rows.
 import numpy as np
 
 from . import program as ir
-from ._jit import kernel
+from ._jit import allocating_kernel, kernel
 from .affine import add_adjoint, add_constant, apply_linear, n_ops, operand, rows_of
 from .switching import (
     add_select_adjoint,
@@ -29,7 +29,7 @@ def n_values(code):
     return code.info[-1, ir.VALUE]
 
 
-@kernel
+@allocating_kernel
 def run_ops(code, rows, filled, buffer, states):
     """Fill the first ``filled`` rows of all ops after the input.
 
@@ -61,7 +61,7 @@ def load_inputs(code, points, first, rows, buffer):
     return filled
 
 
-@kernel
+@allocating_kernel
 def forward(code, points, outputs, preactivations, states):
     """Evaluate rows.
 
@@ -95,7 +95,7 @@ def _copy_preactivations(code, r, buffer, out):
             preactivations_of(code, i, x[r], y[r], out[code.info[i, ir.NEURON] : code.info[i + 1, ir.NEURON]])
 
 
-@kernel
+@allocating_kernel
 def jacobian_of_states(code, states, jacobian_out):
     """Jacobian of the affine piece with the given states: states int32[K] (source order), out float64[O, D]."""
     last = n_ops(code) - 1
@@ -128,7 +128,7 @@ def jacobians(code, states, jacobians_out):
         jacobian_of_states(code, states[b], jacobians_out[b])
 
 
-@kernel
+@allocating_kernel
 def values_of_states(code, states, point, outputs_out):
     """Outputs of the affine piece with the given states at a point: states int32[K], point float64[D], out float64[O]."""
     last = n_ops(code) - 1

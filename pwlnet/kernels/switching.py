@@ -10,11 +10,11 @@ Legend: P positions, C channels.
 import numpy as np
 
 from . import program as ir
-from ._jit import kernel
+from ._jit import inlined_kernel, kernel
 from .affine import tap_position, weights_of
 
 
-@kernel
+@inlined_kernel
 def piece(code, i, k, state):
     """Slope and intercept of neuron k (stored order) of elementwise op i in a state."""
     kind = code.info[i, ir.OP]
@@ -28,7 +28,7 @@ def piece(code, i, k, state):
     return 0.0, code.numbers[code.info[i, ir.COEFFICIENTS] + (0 if state == 0 else 1)]
 
 
-@kernel
+@inlined_kernel
 def state_of(code, i, z):
     """State of an elementwise neuron with pre-activation z."""
     if code.info[i, ir.OP] == ir.CLIP:

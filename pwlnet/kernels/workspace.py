@@ -1,10 +1,13 @@
 """Buffers of the line kernels: rows of slope changes, breakpoints, flips, and scratch for one position's scan.
 
 Along a line x(t) = start + t (end - start) every scalar signal is  f(t) = v0 + s0 t + sum_k d_k max(t - t_k, 0).
-A *row* holds the slope changes d_k of all channels of one position at one breakpoint k. The rows of op i are a list per
-position, sorted by t: position p owns rows ``pointers[k + p]`` to ``pointers[k + p + 1]``, k = info[i, POINTER], counted from
-``bases[ROWS, i]``, with their values from ``bases[VALUES, i]`` on, C numbers each. Breakpoints are labels (*ids*) into ``t``
-that never change meaning; ``ORDER`` sorts them by t and ``RANK`` is its inverse.
+A *row* holds the slope changes d_k of the channels of one position at one breakpoint k: row r owns the entries ``starts[r]``
+to ``starts[r + 1]`` of ``values``; entry e belongs to channel ``columns[e + shifts[r]]``. Neighbouring rows may share their
+columns. The rows of op i are a list per position, sorted by t; several may have the same breakpoint, and add up. Position p
+owns rows ``pointers[k + p]`` to ``pointers[k + p + 1]``, k = info[i, POINTER], counted from ``bases[FIRST_ROW, i]``.
+Breakpoints are labels (*ids*) into ``t`` that never change meaning; ``ORDER`` sorts them by t and ``RANK`` is its inverse.
+
+The scan of a position keeps its channels in *slots* (rows of ``channels`` and ``channel_labels``), in any order.
 
 Nothing grows inside a kernel: a full buffer sets ``counts[STATUS]``, and the caller makes a larger one and calls again,
 which goes on with the op at hand. Buffers are kept from line to line.
@@ -20,22 +23,22 @@ from . import program as ir
 
 TILE_DOUBLES = 98304  # gathered rows of one tile: 768 KiB, to stay in a core's second-level cache
 TILE_ROWS = 128  # least height of a tile
-COLUMN_VALUES = 2**21  # most room for gathered weights; larger products multiply all channels
-SPARSE_ROWS = 64  # rows whose active channels are gathered together
 
 # Entries of ``counts``.
 TOP_ROW = 0  # rows in use
-TOP_VALUE = 1  # row values in use
+TOP_VALUE = 1  # row entries in use
 N_IDS = 2  # breakpoints known
 N_BIRTHS = 3  # crossings found in the current op
 N_FLIPS = 4  # flips recorded
 STATUS = 5
 AMBIGUOUS = 6  # decisions that came near their rounding bound
 NEXT_OP = 7  # op to go on with in a window that was left because a buffer was full; 0 to start a window
-SAVED_ROW = 8  # TOP_ROW, TOP_VALUE and N_FLIPS before that op
+SAVED_ROW = 8  # TOP_ROW, TOP_VALUE, N_FLIPS and TOP_COLUMN before that op
 SAVED_VALUE = 9
 SAVED_FLIPS = 10
-N_COUNTS = 11
+TOP_COLUMN = 11  # columns in use, never more than row entries
+SAVED_COLUMN = 12
+N_COUNTS = 13
 
 # Values of counts[STATUS].
 DONE = 0
@@ -63,13 +66,17 @@ SORTED_IDS = 9  # breakpoints of the current position in time order
 N_LABELS = 10
 
 # Rows of ``bases``, ``tiles``, ``small``, ``sweep``, ``states``.
-ROWS, VALUES = 0, 1
-GATHERED, PRODUCT, COLUMNS = 0, 1, 2
-CURSOR, ACTIVE = 0, 1
+FIRST_ROW, FIRST_COLUMN, END_COLUMN = 0, 1, 2
+GATHERED, PRODUCT, PACKED, WEIGHTS = 0, 1, 2, 3
+CURSOR = 0  # next row of each tap
+STOP = 1  # row at which a tile ends for each tap
+SOURCE_AT = 2  # source of each row of weights, -1 between uses
+SOURCE = 3  # row of weights of each source
+N_SMALL = 4
 START, VARIANCE = 0, 1
 FIRST, LAST = 0, 1
 
-# Rows of ``channels``: the state of the scan of one position.
+# Rows of ``channels``: the slots of the scan of one position.
 VALUE = 0
 SLOPE = 1
 NEXT_VALUE = 2
@@ -80,30 +87,48 @@ TOLERANCE = 6  # bound of the value's rounding error
 SLOPE_TOLERANCE = 7
 LARGEST = 8  # largest absolute post-activation seen
 STEEPEST = 9  # largest absolute slope seen
-CROSSING = 10  # scratch: crossing times inside one interval
-N_CHANNEL_NUMBERS = 11
+ROW = 10  # scratch: the row of an event
+CHANGE = 11  # scratch, by channel: change of the value over a tile ...
+SLOPE_CHANGE = 12  # ... of the slope ...
+REACH = 13  # ... and how far the value may get from its chord
+CROSSING = 14  # scratch: crossing times inside one interval
+N_CHANNEL_NUMBERS = 15
+
+# Rows of ``flows``: sources of a tile (wide.py).
+TOTAL = 0  # change of the value over the tile, beyond the slope at its start
+TURN = 1  # change of the slope
+ARRIVED = 2  # slope relative to the chord
+DEVIATION = 3  # from the chord, at LAST_TIME
+LAST_TIME = 4
+LARGEST_DEVIATION = 5
+N_FLOWS = 6
 
 # Rows of ``channel_labels``.
-STATE = 0
-CROSSING_CHANNEL = 1  # scratch
-SPECIAL = 2  # scratch: channels that need care at an event
-PARKED = 3  # channels that stand still exactly at a threshold
-N_CHANNEL_LABELS = 4
+CHANNEL = 0  # of each slot
+STATE = 1
+CROSSING_SLOT = 2  # scratch
+SPECIAL = 3  # scratch: slots that need care at an event
+PARKED = 4  # slots that stand still exactly at a threshold
+N_CHANNEL_LABELS = 5
 
 
 class Work(NamedTuple):
     """All buffers of one thread."""
 
     counts: np.ndarray  # int64[N_COUNTS]
-    values: np.ndarray  # float64[*] row values
+    values: np.ndarray  # float64[*] entries of rows
+    columns: np.ndarray  # int32[*] channels of entries
     ids: np.ndarray  # int64[*] breakpoint of each row
+    starts: np.ndarray  # int64[*] first entry of each row
+    shifts: np.ndarray  # int64[*] from an entry of the row to its column
     pointers: np.ndarray  # int64[*]
-    bases: np.ndarray  # int64[2, N] first row and first row value of each op
+    bases: np.ndarray  # int64[3, N] first row of each op, first and past-the-last column
     times: np.ndarray  # float64[4, M]
     labels: np.ndarray  # int64[N_LABELS, M]
     marks: np.ndarray  # uint64[*] one bit per rank, zero between uses
-    tiles: np.ndarray  # float64[3, *] rows of one position, a product, active columns
-    small: np.ndarray  # int64[2, *] next row of each tap; active columns
+    tiles: np.ndarray  # float64[4, *] rows of one position, a product and its factors
+    small: np.ndarray  # int64[N_SMALL, *] by tap, row of weights, source
+    flows: np.ndarray  # float64[N_FLOWS, *] by source
     sweep: np.ndarray  # float64[2, 2 * n_values] value and slope of everything at the window's start; squared errors
     states: np.ndarray  # int32[2, K] at the window's start and end
     taps: np.ndarray  # float64[2, *] MaxPool: value and slope of each tap
@@ -111,25 +136,31 @@ class Work(NamedTuple):
     channel_labels: np.ndarray  # int64[N_CHANNEL_LABELS, 2 C]
 
 
-def make_work(code, n_ids, n_rows, n_row_values):
-    """Allocate the buffers for windows of up to ``n_ids`` breakpoints, ``n_rows`` rows and ``n_row_values`` row values."""
+def make_work(code, n_ids, n_rows, n_entries):
+    """Allocate the buffers for windows of up to ``n_ids`` breakpoints, ``n_rows`` rows and ``n_entries`` row entries."""
     info = code.info[:-1]
     channels = int(info[:, ir.CHANNELS].max())
     window = info[:, ir.KERNEL_H] * info[:, ir.KERNEL_W]
     positions = info[:, ir.HEIGHT] * info[:, ir.WIDTH]
     pools = info[:, ir.ROLE] == ir.POOL
     n_taps = max(int(x.max()) for x in (window, positions, info[:, ir.N_OPERANDS], info[:, ir.CHANNELS]))
+    matrices = np.isin(info[:, ir.OP], (ir.AFFINE, ir.CONV2D))
+    n_sources = int((info[:, ir.N_WEIGHTS] // info[:, ir.CHANNELS])[matrices].max(initial=1)) + 3  # rounded up to fours
     return Work(
         counts=np.zeros(N_COUNTS, np.int64),
-        values=np.empty(n_row_values),
+        values=np.empty(n_entries),
+        columns=np.empty(n_entries, np.int32),
         ids=np.empty(n_rows, np.int64),
+        starts=np.zeros(n_rows + 1, np.int64),
+        shifts=np.empty(n_rows, np.int64),
         pointers=np.zeros(int(code.info[-1, ir.POINTER]), np.int64),
-        bases=np.zeros((2, len(info)), np.int64),
+        bases=np.zeros((3, len(info)), np.int64),
         times=np.empty((4, n_ids)),
         labels=np.empty((N_LABELS, n_ids), np.int64),
         marks=np.zeros(n_ids // 64 + 2, np.uint64),
-        tiles=np.empty((3, _tile_values(info, channels))),
-        small=np.zeros((2, n_taps), np.int64),
+        tiles=np.empty((4, TILE_DOUBLES + TILE_ROWS * channels)),
+        small=np.full((N_SMALL, max(n_taps, n_sources)), -1),
+        flows=np.empty((N_FLOWS, n_sources)),
         sweep=np.zeros((2, 2 * int(code.info[-1, ir.VALUE]))),
         states=np.zeros((2, int(code.info[-1, ir.NEURON])), np.int32),
         taps=np.zeros((2, int((info[:, ir.CHANNELS] * window * pools).max(initial=1)))),
@@ -138,20 +169,14 @@ def make_work(code, n_ids, n_rows, n_row_values):
     )
 
 
-def enlarged(work, n_ids, n_rows, n_row_values):
+def enlarged(work, n_ids, n_rows, n_entries):
     """The same buffers with room for more, contents kept."""
     times, labels = np.empty((4, n_ids)), np.empty((N_LABELS, n_ids), np.int64)
     times[:, : work.times.shape[1]], labels[:, : work.labels.shape[1]] = work.times, work.labels
-    values, ids = np.empty(n_row_values), np.empty(n_rows, np.int64)
-    values[: len(work.values)], ids[: len(work.ids)] = work.values, work.ids
-    return work._replace(times=times, labels=labels, values=values, ids=ids, marks=np.zeros(n_ids // 64 + 2, np.uint64))
-
-
-def _tile_values(info, channels):
-    """Room for one tile of rows, and for the active columns of a product: a few input rows and as many of the weights."""
-    most = TILE_DOUBLES + TILE_ROWS * channels + channels
-    for row in info:
-        if row[ir.N_WEIGHTS] and row[ir.OP] in (ir.AFFINE, ir.CONV2D):
-            c_in = min(int(row[ir.N_WEIGHTS] // row[ir.CHANNELS]), channels)
-            most = max(most, min(c_in * (int(row[ir.CHANNELS]) + SPARSE_ROWS), COLUMN_VALUES))
-    return most
+    larger = {"times": times, "labels": labels, "marks": np.zeros(n_ids // 64 + 2, np.uint64)}
+    sizes = {"values": n_entries, "columns": n_entries, "ids": n_rows, "starts": n_rows + 1, "shifts": n_rows}
+    for name, size in sizes.items():
+        old = getattr(work, name)
+        larger[name] = np.empty(size, old.dtype)
+        larger[name][: len(old)] = old
+    return work._replace(**larger)

@@ -20,8 +20,8 @@ FIRST_VALUES = 2**18  # room for the rows of a small network: they are moved tog
 FIRST_FOUND = 2**15  # breakpoints that are copied out together
 BYTES = {  # of one entry
     workspace.FULL_IDS: 8 * (workspace.N_LABELS + 4),
-    workspace.FULL_ROWS: 8,
-    workspace.FULL_VALUES: 8,
+    workspace.FULL_ROWS: 16,
+    workspace.FULL_VALUES: 12,
 }
 SHARES = {workspace.FULL_IDS: 0.25, workspace.FULL_ROWS: 0.05, workspace.FULL_VALUES: 0.7}  # of the memory
 KEPT_BYTES = 2**28  # buffers up to this size are kept for the next call ...
