@@ -2,18 +2,32 @@
 
 The same tiles as in sweep.py, so the same bits. Reading all pre-activations back costs more than computing them.
 
-Legend: B rows, D inputs, S switching ops, T tile rows.
+Legend: L lines, D inputs, B rows, S switching ops, T tile rows.
 """
 
 import numpy as np
 
 from . import program as ir
-from ._jit import borrowed, kernel
-from .affine import add_constant, apply_linear, n_ops, operand, rows_of
-from .sweep import TILE, load_inputs
+from ._jit import allocating_kernel, borrowed, kernel
+from .affine import add_constant, apply_linear, operand, rows_of
+from .sweep import TILE
 from .switching import apply_switching
 
 MAGNITUDE = 2**63 - 1  # the bits of a float64 without its sign: as whole numbers in the order of the magnitudes, NaN last
+
+
+@kernel
+def _load_points(code, starts, ends, lines, t, first, buffer):
+    """Put points of lines into op 0, counted from the nearer end; returns the rows filled."""
+    x = rows_of(code, 0, TILE, buffer)
+    filled = min(TILE, lines.shape[0] - first)
+    for r in range(filled):
+        start, end, at = starts[lines[first + r]], ends[lines[first + r]], t[first + r]
+        for d in range(start.shape[0]):
+            k = code.lists[code.info[-1, ir.INPUTS] + d]
+            slope = end[d] - start[d]
+            x[r, k] = start[d] + at * slope if at <= 0.5 else end[d] - (1.0 - at) * slope
+    return filled
 
 
 @kernel
@@ -48,21 +62,26 @@ def _copy_chosen(code, i, z, neurons, first, last, z_out):
     return first
 
 
-@kernel
-def check_rows(code, points, offsets, neurons, buffer, states, largest_out, z_out):
-    """Evaluate rows: the largest magnitude of the pre-activations of each switching op, and those of chosen neurons.
+@allocating_kernel
+def check_points(code, starts, ends, lines, t, depth, offsets, neurons, buffer, states, largest_out, z_out):
+    """Evaluate points of lines: the largest magnitude of each switching op's pre-activations, and those of chosen neurons.
 
-    points float64[B, D]; offsets int64[B+1], neurons int64[*]: row r wants neurons[offsets[r] : offsets[r + 1]], increasing.
-    buffer float64[T * n_values], zero at first, and states int32[n_values] are scratch.
-    Out: largest_out int64[B, S], the bits of a float64 that isn't finite where a pre-activation isn't; z_out float64[*].
+    starts, ends float64[L, D]; lines int64[B] and t float64[B] say where the points are. depth int64[B]: the last op that a
+    point needs, never increasing, so that the rows of a tile which an op is left with are its first. offsets int64[B+1],
+    neurons int64[*]: row r wants neurons[offsets[r] : offsets[r + 1]], increasing. buffer float64[T * n_values], zero at first,
+    and states int32[n_values] are scratch.
+    Out: largest_out int64[B, S], the bits of a float64 that isn't finite where a pre-activation isn't, untouched behind the
+    last op; z_out float64[*].
     """
     view = ir.Code(borrowed(code.info), borrowed(code.lists), borrowed(code.numbers))
     values, cursor = borrowed(buffer), np.empty(TILE, np.int64)
-    for first in range(0, points.shape[0], TILE):
-        filled = load_inputs(view, points, first, TILE, values)
+    for first in range(0, lines.shape[0], TILE):
+        filled = _load_points(view, borrowed(starts), borrowed(ends), lines, t, first, values)
         cursor[:filled] = offsets[first : first + filled]
         s = 0
-        for i in range(1, n_ops(view)):
+        for i in range(1, depth[first] + 1):
+            while depth[first + filled - 1] < i:
+                filled -= 1
             if view.info[i, ir.OP] < ir.FIRST_SWITCHING:
                 apply_linear(view, i, TILE, filled, values, False)
                 add_constant(view, i, filled, TILE, values)

@@ -13,7 +13,7 @@ Legend: C channels, S sources, n breakpoints of the position, H breakpoints of a
 import numpy as np
 
 from . import program as ir
-from ._jit import allocating_kernel, inlined_kernel, kernel
+from ._jit import allocating_kernel, inlined_kernel, kernel, view
 from .affine import weights_of
 from .channel import finish
 from .rows import n_taps, row_range, rows_before, tap_source
@@ -119,12 +119,29 @@ def _run_of_sources(work, base, first, end):
     return source
 
 
+@view
+def _packed(work, height, n_sources):
+    """The tile's rows as a matrix over the sources: float64[H, S]."""
+    return work.tiles[PACKED, : height * n_sources].reshape(height, n_sources)
+
+
+@view
+def _weights(work, n_sources, width):
+    """Weights of the sources for some slots: float64[S, width]."""
+    return work.tiles[WEIGHTS, : n_sources * width].reshape(n_sources, width)
+
+
+@view
+def _block(work, height, width, n_needed):
+    """Where products for some slots are put: float64[H, width]; those for all slots at once into their final place."""
+    return work.tiles[GATHERED if width == n_needed else PRODUCT, : height * width].reshape(height, width)
+
+
 @kernel
 def _pack_rows(code, work, f, p, first, last, n_sources):
-    """The tile's rows as a matrix: work.tiles[PACKED], float64[H, S]."""
-    packed = work.tiles[PACKED]
-    for k in range((last - first) * n_sources):
-        packed[k] = 0.0
+    """Fill ``_packed`` with the tile's rows."""
+    packed = _packed(work, last - first, n_sources)
+    packed[:] = 0.0
     for tap in range(n_taps(code, f)):
         start = work.small[CURSOR, tap]
         if start < 0:
@@ -132,32 +149,33 @@ def _pack_rows(code, work, f, p, first, last, n_sources):
         base = tap * code.info[tap_source(code, f, p, tap)[0], ir.CHANNELS]
         source, begin_list, end_list = np.int64(0), np.int64(-1), np.int64(-1)
         for row in range(start, work.small[STOP, tap]):
-            o = (work.labels[ROW_OF, work.ids[row]] - first) * n_sources
+            a = work.labels[ROW_OF, work.ids[row]] - first
             e0, e1, shift = work.starts[row], work.starts[row + 1], work.shifts[row]
             if e1 == e0 + 1:
-                packed[o + work.small[SOURCE_AT, base + work.columns[e0 + shift]]] += work.values[e0]
+                packed[a, work.small[SOURCE_AT, base + work.columns[e0 + shift]]] += work.values[e0]
                 continue
             if e0 + shift != begin_list or e1 + shift != end_list:
                 begin_list, end_list = e0 + shift, e1 + shift
                 source = _run_of_sources(work, base, begin_list, end_list)
             if source >= 0:
+                target, values = packed[a, source : source + e1 - e0], work.values[e0:e1]
                 for e in range(e1 - e0):
-                    packed[o + source + e] += work.values[e0 + e]
+                    target[e] += values[e]
             else:
                 for e in range(e0, e1):
-                    packed[o + work.small[SOURCE_AT, base + work.columns[e + shift]]] += work.values[e]
+                    packed[a, work.small[SOURCE_AT, base + work.columns[e + shift]]] += work.values[e]
 
 
 @kernel
 def _measure_packed(work, first, last, n_sources, t_start, t_end):
     """TURN, TOTAL and LARGEST_DEVIATION of all sources from the packed rows."""
-    packed, flows = work.tiles[PACKED], work.flows
+    packed, flows = _packed(work, last - first, n_sources), work.flows
     for s in range(n_sources):
         flows[TURN, s] = flows[TOTAL, s] = 0.0
     for a in range(last - first):
         left = t_end - work.times[T, work.labels[SORTED_IDS, first + a]]
         for s in range(n_sources):
-            x = packed[a * n_sources + s]
+            x = packed[a, s]
             flows[TURN, s] += x
             flows[TOTAL, s] += x * left
     for s in range(n_sources):
@@ -169,7 +187,7 @@ def _measure_packed(work, first, last, n_sources, t_start, t_end):
         for s in range(n_sources):
             deviation = flows[DEVIATION, s] + flows[ARRIVED, s] * (t - before)
             flows[DEVIATION, s] = deviation
-            flows[ARRIVED, s] += packed[a * n_sources + s]
+            flows[ARRIVED, s] += packed[a, s]
             deviation = abs(deviation)
             flows[LARGEST_DEVIATION, s] = max(flows[LARGEST_DEVIATION, s], deviation)
         before = t
@@ -285,76 +303,69 @@ def _pass_idle(work, n_open, channels, length):
 
 @kernel
 def _gather_weights(code, work, f, n_sources, z0, z1):
-    """Weights of the sources for slots z0 .. z1: work.tiles[WEIGHTS], float64[S, z1 - z0]."""
+    """Fill ``_weights`` for slots z0 .. z1."""
     w = weights_of(code, f).reshape(-1, code.info[f, ir.CHANNELS])
-    width = z1 - z0
+    gathered, channel = _weights(work, n_sources, z1 - z0), work.channel_labels[CHANNEL, z0:z1]
     for s in range(n_sources):
         k = work.small[SOURCE, s]
-        for z in range(width):
-            work.tiles[WEIGHTS, s * width + z] = w[k, work.channel_labels[CHANNEL, z0 + z]]
+        for z in range(z1 - z0):
+            gathered[s, z] = w[k, channel[z]]
 
 
 @kernel
-def _add_sparse(code, work, f, p, first, z0, z1, n_needed):
-    """Add the products of the rows, entry by entry, to columns z0 .. z1 of the tile."""
-    width = z1 - z0
-    w, out = work.tiles[WEIGHTS], work.tiles[GATHERED]
+def _multiply_rows(code, work, f, p, first, last, n_sources, width, n_needed):
+    """Products of the rows, entry by entry, for ``width`` slots: ``_block``."""
+    w, out = _weights(work, n_sources, width), _block(work, last - first, width, n_needed)
+    out[:] = 0.0
     for tap in range(n_taps(code, f)):
         start = work.small[CURSOR, tap]
         if start < 0:
             continue
         base = tap * code.info[tap_source(code, f, p, tap)[0], ir.CHANNELS]
         for row in range(start, work.small[STOP, tap]):
-            o = (work.labels[ROW_OF, work.ids[row]] - first) * n_needed + z0
+            a = work.labels[ROW_OF, work.ids[row]] - first
             e, end, k = work.starts[row], work.starts[row + 1], work.shifts[row]
-            while e < end:
-                x0, r0 = work.values[e], work.small[SOURCE_AT, base + work.columns[e + k]] * width
-                if e + 1 == end:
-                    for z in range(width):
-                        out[o + z] += x0 * w[r0 + z]
-                    break
-                x1, r1 = work.values[e + 1], work.small[SOURCE_AT, base + work.columns[e + k + 1]] * width
-                x2, r2, x3, r3 = 0.0, r0, 0.0, r0
+            while e + 1 < end:
+                x0, x1, x2, x3 = work.values[e], work.values[e + 1], 0.0, 0.0
+                r0 = work.small[SOURCE_AT, base + work.columns[e + k]]
+                r1 = work.small[SOURCE_AT, base + work.columns[e + k + 1]]
+                r2, r3 = r0, r0
                 if e + 2 < end:
-                    x2, r2 = work.values[e + 2], work.small[SOURCE_AT, base + work.columns[e + k + 2]] * width
+                    x2, r2 = work.values[e + 2], work.small[SOURCE_AT, base + work.columns[e + k + 2]]
                 if e + 3 < end:
-                    x3, r3 = work.values[e + 3], work.small[SOURCE_AT, base + work.columns[e + k + 3]] * width
+                    x3, r3 = work.values[e + 3], work.small[SOURCE_AT, base + work.columns[e + k + 3]]
                 for z in range(width):
-                    out[o + z] += (x0 * w[r0 + z] + x1 * w[r1 + z]) + (x2 * w[r2 + z] + x3 * w[r3 + z])
+                    out[a, z] += (x0 * w[r0, z] + x1 * w[r1, z]) + (x2 * w[r2, z] + x3 * w[r3, z])
                 e += 4
+            if e < end:
+                x0, r0 = work.values[e], work.small[SOURCE_AT, base + work.columns[e + k]]
+                for z in range(width):
+                    out[a, z] += x0 * w[r0, z]
 
 
 @allocating_kernel
-def _set_dense(work, height, n_sources, z0, z1, n_needed):
-    """The product of the packed rows as columns z0 .. z1 of the tile."""
-    width = z1 - z0
-    x = work.tiles[PACKED, : height * n_sources].reshape(height, n_sources)
-    w = work.tiles[WEIGHTS, : n_sources * width].reshape(n_sources, width)
-    if width == n_needed:
-        np.dot(x, w, work.tiles[GATHERED, : height * width].reshape(height, width))
-        return
-    np.dot(x, w, work.tiles[PRODUCT, : height * width].reshape(height, width))
-    for a in range(height):
-        for z in range(width):
-            work.tiles[GATHERED, a * n_needed + z0 + z] = work.tiles[PRODUCT, a * width + z]
+def _multiply_packed(work, height, n_sources, width, n_needed):
+    """Product of the packed rows for ``width`` slots: ``_block``."""
+    np.dot(_packed(work, height, n_sources), _weights(work, n_sources, width), _block(work, height, width, n_needed))
 
 
 @kernel
 def _multiply(code, work, f, p, first, last, n_sources, n_needed, dense):
     """Arriving rows of the tile for the slots that need them: work.tiles[GATHERED], float64[H, M]."""
-    if n_needed == 0:
-        return
-    if not dense:
-        for k in range((last - first) * n_needed):
-            work.tiles[GATHERED, k] = 0.0
-    block = max(1, work.tiles.shape[1] // n_sources)
+    block = max(1, work.tiles.shape[1] // max(1, n_sources))
     for z0 in range(0, n_needed, block):
         z1 = min(n_needed, z0 + block)
+        width = z1 - z0
         _gather_weights(code, work, f, n_sources, z0, z1)
         if dense:
-            _set_dense(work, last - first, n_sources, z0, z1, n_needed)
+            _multiply_packed(work, last - first, n_sources, width, n_needed)
         else:
-            _add_sparse(code, work, f, p, first, z0, z1, n_needed)
+            _multiply_rows(code, work, f, p, first, last, n_sources, width, n_needed)
+        if width == n_needed:
+            return
+        for a in range(last - first):
+            for z in range(width):
+                work.tiles[GATHERED, a * n_needed + z0 + z] = work.tiles[PRODUCT, a * width + z]
 
 
 @kernel
@@ -373,11 +384,12 @@ def _list_columns(work, n_needed):
 @inlined_kernel
 def _keep_row(work, o, n_open, n_needed, columns):
     """Fill the last row: what left the open slots, and what arrived at the idle ones."""
-    top, arriving = work.counts[TOP_VALUE], work.tiles[GATHERED]
+    top = work.counts[TOP_VALUE]
+    values, arriving = work.values[top : top + n_needed], work.tiles[GATHERED, o : o + n_needed]
     for z in range(n_open):
-        work.values[top + z] = work.channels[ROW, z]
+        values[z] = work.channels[ROW, z]
     for z in range(n_open, n_needed):
-        work.values[top + z] = arriving[o + z] * work.channels[GAIN, z]
+        values[z] = arriving[z] * work.channels[GAIN, z]
     row = work.counts[TOP_ROW]
     work.starts[row] = work.counts[TOP_VALUE] = top + n_needed
     work.shifts[row - 1] = columns - top

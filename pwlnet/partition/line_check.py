@@ -15,19 +15,10 @@ from .line_trace import initial_states
 def points_at(start, end, t):
     """Points start + t (end - start): float64[len(t), D]; counted from the nearer end, so the ends are exact."""
     t = np.asarray(t)
-    points = np.empty((len(t), len(start)))
-    _fill_points(start[None], end[None], np.zeros(len(t), np.int64), t, points)
+    direction, column = end - start, t[:, None]
+    points = np.where(column <= 0.5, start + column * direction, end - (1.0 - column) * direction)
     points[t == 0.0], points[t == 1.0] = start, end
     return points
-
-
-def _fill_points(starts, ends, lines, t, out):
-    """Points t of the lines with some numbers, counted from the nearer end: ``out`` float64[len(t), D]."""
-    np.take(ends - starts, lines, axis=0, out=out)
-    near = t <= 0.5
-    out *= np.where(near, t, t - 1.0)[:, None]
-    out[near] += starts[lines[near]]
-    out[~near] += ends[lines[~near]]
 
 
 def op_bounds(network):
@@ -64,8 +55,8 @@ def refuse_overflow(largest, lines):
 def residuals(network, starts, ends, traced, n_checked, buffer, first_line=0, largest=None):
     """Largest relative distance from its threshold of a flipping neuron at sampled breakpoints: float64[L].
 
-    At each of them the network is evaluated in float64; the distance is relative to the largest pre-activation of the neuron's
-    op at these points and the line's ends.
+    At each of them the network is evaluated in float64 as far as neurons flip there; the distance is relative to the largest
+    pre-activation of the neuron's op at these points and the line's ends.
 
     Parameters
     ----------
@@ -86,37 +77,42 @@ def residuals(network, starts, ends, traced, n_checked, buffer, first_line=0, la
     NumericalError
         Values overflow at a line's ends or, before the last op with a flip, at a sampled breakpoint.
     """
-    lines, places = _sample(traced.n_points, n_checked)
+    bounds, switching = op_bounds(network), np.flatnonzero(np.diff(network.program.neuron_offsets))
+    lines, places = _sample(traced, n_checked, bounds)
     flips, rows = _flips_of(places, traced)
     neurons = traced.neuron[flips]
-    bounds, n = op_bounds(network), len(places)
     ops = np.searchsorted(bounds, neurons, side="right") - 1
-    from_ends = [] if largest is not None else [_without_repeats(x) for x in (starts, ends)]
-    points = np.empty((n + sum(len(x) for x, _ in from_ends), network.n_inputs))
-    _fill_points(starts, ends, lines, traced.t[places], points[:n])
-    np.concatenate([points[:0], *(x for x, _ in from_ends)], out=points[n:])
-    n_ops = len(bounds) - 1 if from_ends else 1 + int(ops.max(initial=-1))
-    sizes, z = _evaluate(network, points, n_ops, rows, neurons, buffer)
+    from_ends = [] if largest is not None else [_distinct(x) for x in (starts, ends)]
+    t_ends = [np.full(len(x), at) for (x, _), at in zip(from_ends, (0.0, 1.0), strict=False)]
+    n = sum(map(len, t_ends))
+    depth = np.full(n + len(places), switching.max(initial=0))
+    depth[n + rows] = switching[ops]  # of several flips of a row, the last one stays
+    points = np.concatenate([*(x for x, _ in from_ends), lines]), np.concatenate([*t_ends, traced.t[places]])
+    sizes, z = _evaluate(network, starts, ends, points, depth, n + rows, neurons, buffer)
     if from_ends:
         (distinct, of_start), (_, of_end) = from_ends
-        largest = np.maximum(sizes[n + of_start], sizes[n + len(distinct) + of_end])
+        largest = np.maximum(sizes[of_start], sizes[len(distinct) + of_end])
         refuse_overflow(largest, first_line + np.arange(len(largest)))
-    refuse_overflow(sizes[:n], first_line + lines)
-    scale = largest[:, :n_ops].copy()
-    np.maximum.at(scale, lines, sizes[:n])
+    refuse_overflow(sizes[n:], first_line + lines)
+    scale = largest.copy()
+    np.maximum.at(scale, lines, sizes[n:])
     scale[scale == 0.0] = 1.0
     residual = np.zeros(len(scale))
     np.maximum.at(residual, lines[rows], _distances(network, z, neurons) / scale[lines[rows], ops])
     return residual
 
 
-def _sample(n_points, n_checked):
-    """Breakpoints to check, spread evenly over each line: (line, place in t) of each."""
+def _sample(traced, n_checked, bounds):
+    """Breakpoints to check, spread evenly over each line: (line, place in t) of each, those of late ops first."""
+    n_points = traced.n_points
     count = np.minimum(n_points, n_checked)
     lines = np.repeat(np.arange(len(n_points)), count)
     order = np.arange(lines.size) - np.repeat(np.cumsum(count) - count, count)
     first = (np.cumsum(n_points) - n_points)[lines]
-    return lines, first + order * (n_points[lines] - 1) // np.maximum(1, count[lines] - 1)
+    places = first + order * (n_points[lines] - 1) // np.maximum(1, count[lines] - 1)
+    last_flips = np.cumsum(traced.counts)[places] - 1
+    late = np.argsort(-np.searchsorted(bounds, traced.neuron[last_flips], side="right"), kind="stable")
+    return lines[late], places[late]
 
 
 def _flips_of(places, traced):
@@ -127,26 +123,25 @@ def _flips_of(places, traced):
     return np.arange(rows.size) + np.repeat(first - (np.cumsum(count) - count), count), rows
 
 
-def _without_repeats(points):
-    """Points without those that repeat the one before (lines often have a common start), and where each one is then."""
+def _distinct(points):
+    """Rows that don't repeat the one before (lines often have a common start), and for each row which of these it is."""
     new = np.ones(len(points), bool)
     new[1:] = (points[1:] != points[:-1]).any(axis=1)
-    return points[new], np.cumsum(new) - 1
+    return np.flatnonzero(new), np.cumsum(new) - 1
 
 
-def _evaluate(network, points, n_ops, rows, neurons, buffer):
-    """Evaluate points up to the switching op number ``n_ops``.
+def _evaluate(network, starts, ends, points, depth, rows, neurons, buffer):
+    """Evaluate points (lines, t) up to the op ``depth`` of each, which never increases.
 
-    Returns the largest pre-activations of each op float64[B, n_ops], and the pre-activation of each of ``neurons`` at the point
-    with the index in ``rows`` (increasing, like the neurons of one row).
+    Returns the largest pre-activations of each switching op float64[B, S], 0 behind the depth, and the pre-activation of each
+    of ``neurons`` at the point with the index in ``rows`` (increasing, like the neurons of one row).
     """
-    largest, z = np.zeros((len(points), n_ops), np.int64), np.zeros(len(neurons))
-    if n_ops:
-        code = evaluate.code_up_to(network.code, np.flatnonzero(np.diff(network.program.neuron_offsets))[n_ops - 1])
-        states = np.empty(int(code.info[-1, ir.VALUE]), np.int32)
-        offsets = np.searchsorted(rows, np.arange(len(points) + 1))
-        with evaluate.single_threaded_blas():
-            check.check_rows(code, points, offsets, neurons, buffer, states, largest, z)
+    code = network.code
+    largest, z = np.zeros((len(depth), len(op_bounds(network)) - 1), np.int64), np.zeros(len(neurons))
+    states = np.empty(int(code.info[-1, ir.VALUE]), np.int32)
+    offsets = np.searchsorted(rows, np.arange(len(depth) + 1))
+    with evaluate.single_threaded_blas():
+        check.check_points(code, starts, ends, *points, depth, offsets, neurons, buffer, states, largest, z)
     return largest.view(np.float64), z
 
 

@@ -12,13 +12,15 @@ from tests.described import to_network
 from tests.drawn import draw
 
 
-def check_rows(code, points, offsets, neurons):
+def check_rows(code, points, offsets, neurons, depth=None):
     n_values = int(code.info[-1, ir.VALUE])
     n_ops = np.count_nonzero(code.info[:-1, ir.OP] >= ir.FIRST_SWITCHING)
     sizes, z = np.full((len(points), n_ops), -1, np.int64), np.full(len(neurons), np.nan)
+    depth = np.full(len(points), len(code.info) - 2) if depth is None else depth
+    lines, t = np.arange(len(points)), np.zeros(len(points))
     scratch = np.zeros(TILE * n_values), np.empty(n_values, np.int32)
     with evaluate.single_threaded_blas():
-        check.check_rows(code, points, offsets, neurons, *scratch, sizes, z)
+        check.check_points(code, points, points + 1.0, lines, t, depth, offsets, neurons, *scratch, sizes, z)
     return sizes.view(np.float64), z
 
 
@@ -35,6 +37,30 @@ def test_sizes_and_chosen_preactivations_have_the_bits_of_a_forward_pass(degener
         wanted = network.preactivations(points)
         assert np.array_equal(z, wanted[chosen]), seed
         assert np.array_equal(sizes, np.maximum.reduceat(np.abs(wanted), bounds[:-1], axis=1)), seed
+
+
+def test_a_row_is_evaluated_as_far_as_it_wants():
+    _, network, points = draw(4, n_points=40, depth=(4, 6))
+    none = np.zeros(len(points) + 1, np.int64), np.empty(0, np.int64)
+    switching = np.flatnonzero(np.diff(network.program.neuron_offsets))
+    wanted = np.sort(np.random.default_rng(0).integers(0, len(switching), 40))[::-1]
+    sizes, _ = check_rows(network.code, points, *none, switching[wanted])
+    whole, _ = check_rows(network.code, points, *none)
+    untouched = np.full(whole.shape, -1, np.int64).view(np.float64)
+    assert np.array_equal(sizes, np.where(np.arange(len(switching)) <= wanted[:, None], whole, untouched), equal_nan=True)
+
+
+def test_points_of_lines_are_counted_from_the_nearer_end():
+    _, network, points = draw(8, n_points=2, generic=True)
+    lines, t = np.array([1, 0, 1, 0, 0]), np.array([0.0, 1.0, 0.3, 0.7, 0.5])
+    start, end = points[::-1][lines], points[lines]
+    wanted = np.where(t[:, None] <= 0.5, start + t[:, None] * (end - start), end - (1.0 - t[:, None]) * (end - start))
+    depth, offsets = np.full(5, len(network.code.info) - 2), np.arange(6)
+    scratch = np.zeros(TILE * int(network.code.info[-1, ir.VALUE])), np.empty(int(network.code.info[-1, ir.VALUE]), np.int32)
+    sizes, z = np.zeros((5, len(np.unique(network.program.neuron_offsets)) - 1), np.int64), np.zeros(5)
+    ends = np.ascontiguousarray(points[::-1]), points
+    check.check_points(network.code, *ends, lines, t, depth, offsets, np.zeros(5, np.int64), *scratch, sizes, z)
+    assert np.array_equal(z, network.preactivations(wanted)[:, 0])
 
 
 def test_the_first_ops_of_a_network_are_a_network():
