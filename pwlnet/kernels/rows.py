@@ -21,6 +21,7 @@ from .workspace import (
     GATHERED,
     N_IDS,
     ORDER,
+    PLACE,
     RANK,
     ROW_OF,
     SORTED_IDS,
@@ -199,27 +200,49 @@ def accumulate(code, work, f, p, first, last):
 
 
 @inlined_kernel
+def add_row(work, e, n, w, out, a):
+    """Add entries e .. e + n times the rows work.small[PLACE, :n] of ``w`` to row a of ``out``, eight at a time."""
+    width, j = out.shape[1], np.int64(0)
+    place, x = work.small[PLACE], work.values
+    while n - j > 4:
+        r0, r1, r2, r3 = place[j], place[j + 1], place[j + 2], place[j + 3]
+        r4, r5, r6, r7 = place[j + 4], r0, r0, r0
+        x0, x1, x2, x3 = x[e + j], x[e + j + 1], x[e + j + 2], x[e + j + 3]
+        x4, x5, x6, x7 = x[e + j + 4], 0.0, 0.0, 0.0
+        if n - j > 5:
+            r5, x5 = place[j + 5], x[e + j + 5]
+        if n - j > 6:
+            r6, x6 = place[j + 6], x[e + j + 6]
+        if n - j > 7:
+            r7, x7 = place[j + 7], x[e + j + 7]
+        for c in range(width):
+            low = (x0 * w[r0, c] + x1 * w[r1, c]) + (x2 * w[r2, c] + x3 * w[r3, c])
+            high = (x4 * w[r4, c] + x5 * w[r5, c]) + (x6 * w[r6, c] + x7 * w[r7, c])
+            out[a, c] += low + high
+        j += 8
+    if n - j > 1:
+        r0, r1, r2, r3 = place[j], place[j + 1], place[j], place[j]
+        x0, x1, x2, x3 = x[e + j], x[e + j + 1], 0.0, 0.0
+        if n - j > 2:
+            r2, x2 = place[j + 2], x[e + j + 2]
+        if n - j > 3:
+            r3, x3 = place[j + 3], x[e + j + 3]
+        for c in range(width):
+            out[a, c] += (x0 * w[r0, c] + x1 * w[r1, c]) + (x2 * w[r2, c] + x3 * w[r3, c])
+    elif n - j == 1:
+        r0, x0 = place[j], x[e + j]
+        for c in range(width):
+            out[a, c] += x0 * w[r0, c]
+
+
+@inlined_kernel
 def _add_products(work, w, k0, start, stop, first, out):
-    """Add the products of rows ``start`` .. ``stop`` with weights ``w[k0:]`` to ``out``, four entries at a time."""
-    channels = out.shape[1]
+    """Add the products of rows ``start`` .. ``stop`` with weights ``w[k0:]`` to ``out``."""
     for row in range(start, stop):
-        a = work.labels[ROW_OF, work.ids[row]] - first
-        e, end, k = work.starts[row], work.starts[row + 1], work.shifts[row]
-        while e + 1 < end:
-            x0, x1, x2, x3 = work.values[e], work.values[e + 1], 0.0, 0.0
-            r0, r1 = k0 + work.columns[e + k], k0 + work.columns[e + k + 1]
-            r2, r3 = r0, r0
-            if e + 2 < end:
-                x2, r2 = work.values[e + 2], k0 + work.columns[e + k + 2]
-            if e + 3 < end:
-                x3, r3 = work.values[e + 3], k0 + work.columns[e + k + 3]
-            for c in range(channels):
-                out[a, c] += (x0 * w[r0, c] + x1 * w[r1, c]) + (x2 * w[r2, c] + x3 * w[r3, c])
-            e += 4
-        if e < end:
-            x0, r0 = work.values[e], k0 + work.columns[e + k]
-            for c in range(channels):
-                out[a, c] += x0 * w[r0, c]
+        e, n, shift = work.starts[row], work.starts[row + 1] - work.starts[row], work.shifts[row]
+        for j in range(n):
+            work.small[PLACE, j] = k0 + work.columns[e + shift + j]
+        add_row(work, e, n, w, out, work.labels[ROW_OF, work.ids[row]] - first)
 
 
 @kernel

@@ -16,7 +16,7 @@ from . import program as ir
 from ._jit import allocating_kernel, inlined_kernel, kernel, view
 from .affine import weights_of
 from .channel import finish
-from .rows import n_taps, row_range, rows_before, tap_source
+from .rows import add_row, n_taps, row_range, rows_before, tap_source
 from .scan import MANY_EVENTS, pass_event, pass_rest, record_extremes
 from .workspace import (
     ARRIVED,
@@ -36,6 +36,7 @@ from .workspace import (
     N_CHANNEL_NUMBERS,
     PACKED,
     PARKED,
+    PLACE,
     PRODUCT,
     REACH,
     ROW,
@@ -323,24 +324,10 @@ def _multiply_rows(code, work, f, p, first, last, n_sources, width, n_needed):
             continue
         base = tap * code.info[tap_source(code, f, p, tap)[0], ir.CHANNELS]
         for row in range(start, work.small[STOP, tap]):
-            a = work.labels[ROW_OF, work.ids[row]] - first
-            e, end, k = work.starts[row], work.starts[row + 1], work.shifts[row]
-            while e + 1 < end:
-                x0, x1, x2, x3 = work.values[e], work.values[e + 1], 0.0, 0.0
-                r0 = work.small[SOURCE_AT, base + work.columns[e + k]]
-                r1 = work.small[SOURCE_AT, base + work.columns[e + k + 1]]
-                r2, r3 = r0, r0
-                if e + 2 < end:
-                    x2, r2 = work.values[e + 2], work.small[SOURCE_AT, base + work.columns[e + k + 2]]
-                if e + 3 < end:
-                    x3, r3 = work.values[e + 3], work.small[SOURCE_AT, base + work.columns[e + k + 3]]
-                for z in range(width):
-                    out[a, z] += (x0 * w[r0, z] + x1 * w[r1, z]) + (x2 * w[r2, z] + x3 * w[r3, z])
-                e += 4
-            if e < end:
-                x0, r0 = work.values[e], work.small[SOURCE_AT, base + work.columns[e + k]]
-                for z in range(width):
-                    out[a, z] += x0 * w[r0, z]
+            e, n, shift = work.starts[row], work.starts[row + 1] - work.starts[row], work.shifts[row]
+            for j in range(n):
+                work.small[PLACE, j] = work.small[SOURCE_AT, base + work.columns[e + shift + j]]
+            add_row(work, e, n, w, out, work.labels[ROW_OF, work.ids[row]] - first)
 
 
 @allocating_kernel

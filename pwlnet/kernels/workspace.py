@@ -72,7 +72,8 @@ CURSOR = 0  # next row of each tap
 STOP = 1  # row at which a tile ends for each tap
 SOURCE_AT = 2  # source of each row of weights, -1 between uses
 SOURCE = 3  # row of weights of each source
-N_SMALL = 4
+PLACE = 4  # row of weights or source of each entry of a row
+N_SMALL = 5
 START, VARIANCE = 0, 1
 FIRST, LAST = 0, 1
 
@@ -159,7 +160,7 @@ def make_work(code, n_ids, n_rows, n_entries):
         labels=np.empty((N_LABELS, n_ids), np.int64),
         marks=np.zeros(n_ids // 64 + 2, np.uint64),
         tiles=np.empty((4, TILE_DOUBLES + TILE_ROWS * channels)),
-        small=np.full((N_SMALL, max(n_taps, n_sources)), -1),
+        small=np.full((N_SMALL, max(n_taps, n_sources, 2 * channels)), -1),
         flows=np.empty((N_FLOWS, n_sources)),
         sweep=np.zeros((2, 2 * int(code.info[-1, ir.VALUE]))),
         states=np.zeros((2, int(code.info[-1, ir.NEURON])), np.int32),

@@ -13,7 +13,7 @@ from .. import evaluate
 from .line_check import largest_preactivations, refuse_overflow
 from .line_trace import CUT
 
-WINDOW_POINTS = 3000  # starting a window costs as much as 200 to 300 breakpoints; shorter rows in its buffers make up for it
+WINDOW_POINTS = 3000  # starting a window costs as much as 100 to 300 breakpoints; smaller buffers make up for most of it
 MOST_WINDOWS = 64
 INTERVALS = 8  # in which breakpoints are estimated
 COUNTED = 0.9  # share of the neurons among which they are estimated: the last ops of a network are costly and have few
