@@ -88,40 +88,56 @@ def _begin(code, work, i, p, value, slope, inside):
 
 
 @kernel
-def _envelope(work, channels, t0, t1, value, slope, inside):
-    """Changes of the winner inside an open interval, sorted by time; returns how many.
+def _challenger(work, c, length, value, slope, inside):
+    """The next tap to overtake the winner of channel c within ``length``: (time from now, tap), or (inf, -1).
 
-    The new winner of each change is put into work.channel_labels[SPECIAL]. A channel that changes more often than once gets
-    its next change from the next call (the caller repeats until none is left).
+    Of taps that have caught up by then, the steepest one; of equally steep ones, the one with the lowest index.
     """
-    taps, n = value.shape[0], 0
-    for c in range(channels):
-        best = work.channel_labels[STATE, c]
-        v, s = value[best, c] + slope[best, c] * (t1 - t0), slope[best, c]
-        earliest, challenger = np.inf, -1
-        for tap in range(taps):
+    best, tolerance = work.channel_labels[STATE, c], work.channels[TOLERANCE, c]
+    v, s = value[best, c], slope[best, c]
+    earliest = np.inf
+    for tap in range(value.shape[0]):
+        ahead = value[tap, c] + slope[tap, c] * length > v + s * length + tolerance
+        if inside[tap] >= 0 and slope[tap, c] > s and ahead:
+            earliest = min(earliest, max(0.0, (v - value[tap, c]) / (slope[tap, c] - s)))
+    if earliest == np.inf:
+        return earliest, -1
+    steepest, chosen = s, -1
+    for again in range(2):
+        for tap in range(value.shape[0]):
             if inside[tap] < 0 or slope[tap, c] <= s:
                 continue
-            if value[tap, c] + slope[tap, c] * (t1 - t0) > v + work.channels[TOLERANCE, c]:
-                t = t0 + max(0.0, (value[best, c] - value[tap, c]) / (slope[tap, c] - s))
-                if t < earliest or (t == earliest and slope[tap, c] > slope[challenger, c]):
-                    earliest, challenger = t, tap
+            if value[tap, c] + slope[tap, c] * length <= v + s * length + tolerance:
+                continue
+            if value[tap, c] + slope[tap, c] * earliest < v + s * earliest - tolerance:
+                continue
+            if again == 0:
+                steepest = max(steepest, slope[tap, c])
+            elif chosen < 0 and slope[tap, c] >= steepest - work.channels[SLOPE_TOLERANCE, c]:
+                chosen = tap
+    return earliest, chosen
+
+
+@kernel
+def _envelope(work, channels, t0, t1, value, slope, inside):
+    """The next change of the winner of each channel inside an open interval, sorted by time; returns how many.
+
+    The new winner of each change is put into work.channel_labels[SPECIAL]. The caller takes the first and asks again.
+    """
+    n = 0
+    for c in range(channels):
+        earliest, challenger = _challenger(work, c, t1 - t0, value, slope, inside)
         if challenger < 0:
             continue
-        earliest = min(max(earliest, t0), t1)
+        earliest = min(max(t0 + earliest, t0), t1)
         k = n
         while k > 0 and work.channels[CROSSING, k - 1] > earliest:
-            work.channels[CROSSING, k], work.channel_labels[CROSSING_SLOT, k] = (
-                work.channels[CROSSING, k - 1],
-                work.channel_labels[CROSSING_SLOT, k - 1],
-            )
+            work.channels[CROSSING, k] = work.channels[CROSSING, k - 1]
+            work.channel_labels[CROSSING_SLOT, k] = work.channel_labels[CROSSING_SLOT, k - 1]
             work.channel_labels[SPECIAL, k] = work.channel_labels[SPECIAL, k - 1]
             k -= 1
-        work.channels[CROSSING, k], work.channel_labels[CROSSING_SLOT, k], work.channel_labels[SPECIAL, k] = (
-            earliest,
-            c,
-            challenger,
-        )
+        work.channels[CROSSING, k] = earliest
+        work.channel_labels[CROSSING_SLOT, k], work.channel_labels[SPECIAL, k] = c, challenger
         n += 1
     return n
 

@@ -1,0 +1,285 @@
+"""The rows that arrive at a position in a tile of breakpoints: what they do to all channels, and to chosen ones.
+
+A *source* is an entry of the receptive field (tap, channel) that some row of the tile changes.
+
+Legend: C channels, S sources, H breakpoints of a tile, M slots that need products.
+"""
+
+import numpy as np
+
+from . import program as ir
+from ._jit import allocating_kernel, inlined_kernel, kernel, view
+from .affine import weights_of
+from .rows import add_row, n_taps, row_range, rows_before, tap_source
+from .workspace import (
+    ARRIVED,
+    CHANGE,
+    CHANNEL,
+    CURSOR,
+    DEVIATION,
+    GATHERED,
+    LARGEST_DEVIATION,
+    LAST_TIME,
+    PACKED,
+    PLACE,
+    PRODUCT,
+    REACH,
+    ROW_OF,
+    SLOPE_CHANGE,
+    SORTED_IDS,
+    SOURCE,
+    SOURCE_AT,
+    STOP,
+    TOTAL,
+    TURN,
+    WEIGHTS,
+    T,
+)
+
+DENSE_FROM = 0.3  # share of entries among sources times rows from which a matrix product is cheaper
+
+
+@kernel
+def _find_sources(code, work, f, p, last):
+    """List the sources of a tile, and find where each tap's rows stop; returns (sources, entries)."""
+    n_sources, n_entries = np.int64(0), np.int64(0)
+    for tap in range(n_taps(code, f)):
+        start = work.small[CURSOR, tap]
+        if start < 0:
+            continue
+        j, q = tap_source(code, f, p, tap)
+        stop = rows_before(work, start, row_range(code, work, j, q)[1], last)
+        work.small[STOP, tap] = stop
+        base = tap * code.info[j, ir.CHANNELS]
+        n_entries += work.starts[stop] - work.starts[start]
+        first, end = np.int64(-1), np.int64(-1)
+        for row in range(start, stop):
+            begin_list, end_list = work.starts[row] + work.shifts[row], work.starts[row + 1] + work.shifts[row]
+            if begin_list == first and end_list == end:  # the same columns as a row before
+                continue
+            if end_list > begin_list + 1:
+                first, end = begin_list, end_list
+            for e in range(begin_list, end_list):
+                k = base + work.columns[e]
+                if work.small[SOURCE_AT, k] < 0:
+                    work.small[SOURCE_AT, k], work.small[SOURCE, n_sources] = n_sources, k
+                    n_sources += 1
+    return n_sources, n_entries
+
+
+@inlined_kernel
+def _run_of_sources(work, base, first, end):
+    """First source of columns first .. end of a tap where their sources follow one another, else -1."""
+    if first == end:
+        return np.int64(0)
+    source = work.small[SOURCE_AT, base + work.columns[first]]
+    for e in range(first, end):
+        if work.small[SOURCE_AT, base + work.columns[e]] != source + e - first:
+            return np.int64(-1)
+    return source
+
+
+@view
+def _packed(work, height, n_sources):
+    """The tile's rows as a matrix over the sources: float64[H, S]."""
+    return work.tiles[PACKED, : height * n_sources].reshape(height, n_sources)
+
+
+@view
+def _weights(work, n_sources, width):
+    """Weights of the sources for some slots: float64[S, width]."""
+    return work.tiles[WEIGHTS, : n_sources * width].reshape(n_sources, width)
+
+
+@view
+def _block(work, height, width, n_needed):
+    """Where products for some slots are put: float64[H, width]; those for all slots at once into their final place."""
+    return work.tiles[GATHERED if width == n_needed else PRODUCT, : height * width].reshape(height, width)
+
+
+@kernel
+def _pack_rows(code, work, f, p, first, last, n_sources):
+    """Fill ``_packed`` with the tile's rows."""
+    packed = _packed(work, last - first, n_sources)
+    packed[:] = 0.0
+    for tap in range(n_taps(code, f)):
+        start = work.small[CURSOR, tap]
+        if start < 0:
+            continue
+        base = tap * code.info[tap_source(code, f, p, tap)[0], ir.CHANNELS]
+        source, begin_list, end_list = np.int64(0), np.int64(-1), np.int64(-1)
+        for row in range(start, work.small[STOP, tap]):
+            a = work.labels[ROW_OF, work.ids[row]] - first
+            e0, e1, shift = work.starts[row], work.starts[row + 1], work.shifts[row]
+            if e1 == e0 + 1:
+                packed[a, work.small[SOURCE_AT, base + work.columns[e0 + shift]]] += work.values[e0]
+                continue
+            if e0 + shift != begin_list or e1 + shift != end_list:
+                begin_list, end_list = e0 + shift, e1 + shift
+                source = _run_of_sources(work, base, begin_list, end_list)
+            if source >= 0:
+                target, values = packed[a, source : source + e1 - e0], work.values[e0:e1]
+                for e in range(e1 - e0):
+                    target[e] += values[e]
+            else:
+                for e in range(e0, e1):
+                    packed[a, work.small[SOURCE_AT, base + work.columns[e + shift]]] += work.values[e]
+
+
+@kernel
+def _measure_packed(work, first, last, n_sources, t_start, t_end):
+    """TURN, TOTAL and LARGEST_DEVIATION of all sources from the packed rows."""
+    packed, flows = _packed(work, last - first, n_sources), work.flows
+    for s in range(n_sources):
+        flows[TURN, s] = flows[TOTAL, s] = 0.0
+    for a in range(last - first):
+        left = t_end - work.times[T, work.labels[SORTED_IDS, first + a]]
+        for s in range(n_sources):
+            x = packed[a, s]
+            flows[TURN, s] += x
+            flows[TOTAL, s] += x * left
+    for s in range(n_sources):
+        flows[DEVIATION, s] = flows[LARGEST_DEVIATION, s] = 0.0
+        flows[ARRIVED, s] = -flows[TOTAL, s] / (t_end - t_start)
+    before = t_start
+    for a in range(last - first):
+        t = work.times[T, work.labels[SORTED_IDS, first + a]]
+        for s in range(n_sources):
+            deviation = flows[DEVIATION, s] + flows[ARRIVED, s] * (t - before)
+            flows[DEVIATION, s] = deviation
+            flows[ARRIVED, s] += packed[a, s]
+            deviation = abs(deviation)
+            flows[LARGEST_DEVIATION, s] = max(flows[LARGEST_DEVIATION, s], deviation)
+        before = t
+
+
+@kernel
+def _measure_rows(code, work, f, p, n_sources, t_start, t_end):
+    """TURN, TOTAL and LARGEST_DEVIATION of all sources from the rows."""
+    flows = work.flows
+    for s in range(n_sources):
+        flows[TURN, s] = flows[TOTAL, s] = flows[DEVIATION, s] = flows[LARGEST_DEVIATION, s] = 0.0
+        flows[LAST_TIME, s] = t_start
+    for again in range(2):
+        for tap in range(n_taps(code, f)):
+            start = work.small[CURSOR, tap]
+            if start < 0:
+                continue
+            base = tap * code.info[tap_source(code, f, p, tap)[0], ir.CHANNELS]
+            for row in range(start, work.small[STOP, tap]):
+                t = work.times[T, work.ids[row]]
+                for e in range(work.starts[row], work.starts[row + 1]):
+                    s, x = work.small[SOURCE_AT, base + work.columns[e + work.shifts[row]]], work.values[e]
+                    if again == 0:
+                        flows[TURN, s] += x
+                        flows[TOTAL, s] += x * (t_end - t)
+                        continue
+                    deviation = flows[DEVIATION, s] + flows[ARRIVED, s] * (t - flows[LAST_TIME, s])
+                    flows[DEVIATION, s], flows[LAST_TIME, s] = deviation, t
+                    flows[ARRIVED, s] += x
+                    flows[LARGEST_DEVIATION, s] = max(flows[LARGEST_DEVIATION, s], abs(deviation))
+        for s in range(n_sources * (1 - again)):
+            flows[ARRIVED, s] = -flows[TOTAL, s] / (t_end - t_start)
+
+
+@kernel
+def _push_ends(code, work, f, n_sources):
+    """Change of each channel's value and slope over the tile, and the reach around its chord; indexed by channel."""
+    channels = code.info[f, ir.CHANNELS]
+    w = weights_of(code, f).reshape(-1, channels)
+    change, turn, reach = work.channels[CHANGE], work.channels[SLOPE_CHANGE], work.channels[REACH]
+    for c in range(channels):
+        change[c] = turn[c] = reach[c] = 0.0
+    flows = work.flows
+    for s in range(n_sources, n_sources + -n_sources % 4):  # round off: sources without any effect
+        work.small[SOURCE, s] = 0
+        flows[TOTAL, s] = flows[TURN, s] = flows[LARGEST_DEVIATION, s] = 0.0
+    for s in range(0, n_sources, 4):
+        k0, k1, k2, k3 = work.small[SOURCE, s], work.small[SOURCE, s + 1], work.small[SOURCE, s + 2], work.small[SOURCE, s + 3]
+        x0, x1, x2, x3 = flows[TOTAL, s], flows[TOTAL, s + 1], flows[TOTAL, s + 2], flows[TOTAL, s + 3]
+        y0, y1, y2, y3 = flows[TURN, s], flows[TURN, s + 1], flows[TURN, s + 2], flows[TURN, s + 3]
+        d0, d1 = flows[LARGEST_DEVIATION, s], flows[LARGEST_DEVIATION, s + 1]
+        d2, d3 = flows[LARGEST_DEVIATION, s + 2], flows[LARGEST_DEVIATION, s + 3]
+        for c in range(channels):
+            w0, w1, w2, w3 = w[k0, c], w[k1, c], w[k2, c], w[k3, c]
+            change[c] += (x0 * w0 + x1 * w1) + (x2 * w2 + x3 * w3)
+            turn[c] += (y0 * w0 + y1 * w1) + (y2 * w2 + y3 * w3)
+            reach[c] += (d0 * abs(w0) + d1 * abs(w1)) + (d2 * abs(w2) + d3 * abs(w3))
+
+
+@kernel
+def _gather_weights(code, work, f, n_sources, z0, z1):
+    """Fill ``_weights`` for slots z0 .. z1."""
+    w = weights_of(code, f).reshape(-1, code.info[f, ir.CHANNELS])
+    gathered, channel = _weights(work, n_sources, z1 - z0), work.channel_labels[CHANNEL, z0:z1]
+    for s in range(n_sources):
+        k = work.small[SOURCE, s]
+        for z in range(z1 - z0):
+            gathered[s, z] = w[k, channel[z]]
+
+
+@kernel
+def _multiply_rows(code, work, f, p, first, last, n_sources, width, n_needed):
+    """Products of the rows, entry by entry, for ``width`` slots: ``_block``."""
+    w, out = _weights(work, n_sources, width), _block(work, last - first, width, n_needed)
+    out[:] = 0.0
+    for tap in range(n_taps(code, f)):
+        start = work.small[CURSOR, tap]
+        if start < 0:
+            continue
+        base = tap * code.info[tap_source(code, f, p, tap)[0], ir.CHANNELS]
+        for row in range(start, work.small[STOP, tap]):
+            e, n, shift = work.starts[row], work.starts[row + 1] - work.starts[row], work.shifts[row]
+            for j in range(n):
+                work.small[PLACE, j] = work.small[SOURCE_AT, base + work.columns[e + shift + j]]
+            add_row(work, e, n, w, out, work.labels[ROW_OF, work.ids[row]] - first)
+
+
+@allocating_kernel
+def _multiply_packed(work, height, n_sources, width, n_needed):
+    """Product of the packed rows for ``width`` slots: ``_block``."""
+    np.dot(_packed(work, height, n_sources), _weights(work, n_sources, width), _block(work, height, width, n_needed))
+
+
+@kernel
+def multiply(code, work, f, p, first, last, n_sources, n_needed, dense):
+    """Arriving rows of the tile for the slots that need them: work.tiles[GATHERED], float64[H, M]."""
+    block = max(1, work.tiles.shape[1] // max(1, n_sources))
+    for z0 in range(0, n_needed, block):
+        z1 = min(n_needed, z0 + block)
+        width = z1 - z0
+        _gather_weights(code, work, f, n_sources, z0, z1)
+        if dense:
+            _multiply_packed(work, last - first, n_sources, width, n_needed)
+        else:
+            _multiply_rows(code, work, f, p, first, last, n_sources, width, n_needed)
+        if width == n_needed:
+            return
+        for a in range(last - first):
+            for z in range(width):
+                work.tiles[GATHERED, a * n_needed + z0 + z] = work.tiles[PRODUCT, a * width + z]
+
+
+@kernel
+def open_tile(code, work, f, p, first, last, t, t_end):
+    """Measure the tile's sources, and what they do to all channels; returns (sources, whether the rows are packed)."""
+    n_sources, n_entries = _find_sources(code, work, f, p, last)
+    cells = n_sources * (last - first)
+    dense = n_entries > DENSE_FROM * cells and cells <= work.tiles.shape[1]
+    if dense:
+        _pack_rows(code, work, f, p, first, last, n_sources)
+        _measure_packed(work, first, last, n_sources, t, t_end)
+    else:
+        _measure_rows(code, work, f, p, n_sources, t, t_end)
+    _push_ends(code, work, f, n_sources)
+    return n_sources, dense
+
+
+@kernel
+def close_tile(code, work, f, n_sources):
+    """Forget the tile's sources, and go on behind its rows."""
+    for s in range(n_sources):
+        work.small[SOURCE_AT, work.small[SOURCE, s]] = -1
+    for tap in range(n_taps(code, f)):
+        if work.small[CURSOR, tap] >= 0:
+            work.small[CURSOR, tap] = work.small[STOP, tap]
