@@ -13,7 +13,7 @@ from tests.reference.random_cases import random_case
 from tests.reference.random_lines import random_line
 from tests.reference.random_networks import random_network
 
-# The largest difference of a breakpoint from the exact rational one over these networks is XXX.
+# Of a breakpoint from the exact rational one; the largest difference met is far below.
 AGREE = 1e-12
 
 
