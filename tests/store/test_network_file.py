@@ -3,6 +3,7 @@
 import errno
 import os
 import subprocess
+import tempfile
 from pathlib import Path
 
 import h5py
@@ -92,12 +93,13 @@ def test_a_failed_write_leaves_nothing(tmp_path, network, monkeypatch, number):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_read_only_folder_is_refused(tmp_path, network):
-    folder = tmp_path / "fixed"
-    folder.mkdir(0o500)
+def test_a_read_only_folder_is_refused(network):
+    folder = Path(tempfile.mkdtemp(prefix="pwlnet-read-only-"))  # not pytest's, which a mount left by a killed run breaks
+    folder.chmod(0o500)
     mount = ["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(folder)]  # root may write everywhere else
     mounted = os.geteuid() == 0
     if mounted and subprocess.run(mount, capture_output=True).returncode:
+        folder.rmdir()
         pytest.skip("root can't make a folder that it can't write")
     try:
         with pytest.raises(StoreError, match=r"(Permission denied|Read-only file system)\); nothing was left there"):
@@ -105,6 +107,7 @@ def test_a_read_only_folder_is_refused(tmp_path, network):
     finally:
         if mounted:
             subprocess.run(["umount", str(folder)], check=True)
+        folder.rmdir()
 
 
 def test_changed_weights_do_not_match_the_digest(saved):
