@@ -7,7 +7,7 @@ import numpy as np
 from .errors import ConversionError, ShapeError
 
 _SUFFIXES = {".onnx": "onnx", ".nnet": "nnet", ".eran": "eran", ".tf": "eran", ".h5": "h5", ".hdf5": "h5"}
-_HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+HDF5_MAGICS = (b"\x89PWL\r\n\x1a\n", b"\x89HDF\r\n\x1a\n")  # with the head of pwlnet's stores, and without
 
 
 def load_network(path, *, input_shape=None):
@@ -49,7 +49,7 @@ def load_network(path, *, input_shape=None):
             magic = file.read(8)
     except OSError as error:
         raise ConversionError(f"{path} can't be read ({error.strerror}); check its permissions") from error
-    kind = "h5" if magic == _HDF5_MAGIC else _SUFFIXES.get(path.suffix.lower())
+    kind = "h5" if magic in HDF5_MAGICS else _SUFFIXES.get(path.suffix.lower())
     if kind is None:
         raise ConversionError(
             f"{path} has the suffix {path.suffix!r}, which is no known kind of network file; "

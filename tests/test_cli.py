@@ -17,6 +17,7 @@ from pwlnet.cli import arguments
 from pwlnet.convert.graph import Graph
 from pwlnet.convert.lower import lower
 from pwlnet.store import schema
+from tests.sealing import changing
 
 
 @pytest.fixture(scope="module")
@@ -255,10 +256,8 @@ def test_a_sound_store_verifies(folder, run):
 
 
 def test_a_damaged_store_does_not_verify(folder, run):
-    import h5py
-
     run("lines", "net.h5", "--random", 5, "--out", "out.h5")
-    with h5py.File("out.h5", "r+") as file:
+    with changing("out.h5") as file:
         file["breakpoints/t"][1] *= 0.5
     message = (
         "batch 0 (lines 0..4) of out.h5 does not match its checksum; the file is damaged, restore a copy or compute it again"

@@ -81,10 +81,11 @@ def run_demo(options):
 
 def _is_hdf5(path):
     from ..errors import InputError
+    from ..loading import HDF5_MAGICS
 
     try:
         with Path(path).open("rb") as file:
-            return file.read(8) == b"\x89HDF\r\n\x1a\n"
+            return file.read(8) in HDF5_MAGICS
     except OSError as error:
         raise InputError(f"{path} can't be read ({error.strerror}); give a network file or a store") from error
 

@@ -5,7 +5,7 @@
 
 from .network_file import read_network_file, save_network
 from .reader import RegionStore, load_lines, open
-from .writer import StoreWriter, Written, create, save_lines
+from .writer import StoreWriter, Written, create, resume, save_lines
 
 __all__ = [
     "RegionStore",
@@ -15,6 +15,7 @@ __all__ = [
     "load_lines",
     "open",
     "read_network_file",
+    "resume",
     "save_lines",
     "save_network",
 ]

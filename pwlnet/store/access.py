@@ -1,6 +1,7 @@
 """Opening and publishing files; h5py's and the system's errors as one sentence each."""
 
 import contextlib
+import io
 import os
 import secrets
 from pathlib import Path
@@ -8,9 +9,24 @@ from pathlib import Path
 import h5py
 
 from ..errors import ChecksumError, PwlnetError, StoreError
+from .seal import HEAD, sealed
+from .sealed_file import PageError, SealedFile
 
-MAGIC = b"\x89HDF\r\n\x1a\n"
-_H5PY_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError)
+_H5PY_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, IndexError, OverflowError, MemoryError)
+LIBVER = ("v110", "v110")  # of what lies in a file: everything has a checksum; read by every HDF5 since 1.10
+
+
+class ReadFile(h5py.File):
+    """An HDF5 file that is open for reading; ``disk`` is the SealedFile below it."""
+
+    def __init__(self, disk):
+        self.disk = disk
+        super().__init__(disk, "r")
+
+    def close(self):
+        """Close both."""
+        super().close()
+        self.disk.close()
 
 
 def reason(error):
@@ -22,9 +38,14 @@ def reason(error):
 
 @contextlib.contextmanager
 def reading(path, what):
-    """Turn h5py's errors while reading ``what`` into StoreError, or ChecksumError where a chunk's checksum is wrong."""
+    """Turn h5py's errors while reading ``what`` into StoreError, or ChecksumError where a checksum is wrong."""
     try:
         yield
+    except PageError as error:
+        raise ChecksumError(
+            f"{what} of {path} does not match its checksum ({error.place}); the file is damaged, restore a copy, "
+            "or keep its sound batches with pwlnet repair"
+        ) from error
     except PwlnetError:
         raise
     except _H5PY_ERRORS as error:
@@ -38,41 +59,68 @@ def reading(path, what):
         ) from error
 
 
-def open_for_reading(path):
+def open_for_reading(path, *, checked=True):
     """Open an HDF5 file.
 
     Parameters
     ----------
     path : str or path
+    checked : bool, optional
+        As for SealedFile.
 
     Returns
     -------
-    h5py.File
+    ReadFile
 
     Raises
     ------
     StoreError
-        There is no such file, it can't be read, is no HDF5 file, is cut off, or is being written.
+        There is no such file, it can't be read, pwlnet didn't write it, it is cut off or damaged.
     """
     path = Path(path)
     try:
-        with path.open("rb") as file:
-            magic = file.read(len(MAGIC))
-            size = os.fstat(file.fileno()).st_size
+        disk = SealedFile(path, checked=checked)
+    except PwlnetError:
+        raise
     except OSError as error:
         raise StoreError(f"{path} can't be read ({reason(error)}); give the path of a store") from error
-    if magic != MAGIC:
-        raise StoreError(f"{path} is not an HDF5 file; give a file that pwlnet wrote")
     try:
-        return h5py.File(path, "r")
-    except _H5PY_ERRORS as error:
-        if "truncated" in str(error):
-            problem = f"{path} is cut off after {size} bytes; restore a copy or compute it again"
-        elif "lock" in str(error):
-            problem = f"{path} is being written; close its writer, or wait until it is finished"
-        else:
-            problem = f"{path} can't be opened as HDF5 ({reason(error)}); the file is damaged, restore a copy"
-        raise StoreError(problem) from error
+        with reading(path, "its HDF5 part"):
+            return ReadFile(disk)
+    except BaseException:
+        disk.close()
+        raise
+
+
+def new_image(write):
+    """Make an HDF5 file in memory.
+
+    Parameters
+    ----------
+    write : callable
+        Called with the h5py.File, empty.
+
+    Returns
+    -------
+    bytes
+        Of the whole file, sealed.
+    """
+    image = _Image()
+    with h5py.File(image, "w", libver=("v108", "v108"), userblock_size=HEAD):  # v110 would mark a file that is open
+        pass
+    with h5py.File(image, "r+", libver=LIBVER) as file:
+        write(file)
+    return sealed(image.getvalue())
+
+
+class _Image(io.BytesIO):
+    """Memory that can be made longer, as a file can."""
+
+    def truncate(self, size=None):
+        if size is not None and size > len(self.getbuffer()):
+            self.seek(0, os.SEEK_END)
+            self.write(bytes(size - self.tell()))
+        return super().truncate(size)
 
 
 def publish(path, content, *, overwrite=False):

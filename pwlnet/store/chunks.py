@@ -28,13 +28,16 @@ class GrowingDataset:
     Parameters
     ----------
     stored : h5py.Dataset
-        Made with ``schema.CREATION``, chunked along its first axis only. Nobody else writes to it.
+        Chunked along its first axis only. Nobody else writes to it. Chunks are encoded here where it was made with
+        ``schema.CREATION``; others by HDF5.
     """
 
     def __init__(self, stored):
         self._stored = stored
+        self._encodes = bool(stored.shuffle and stored.compression == "gzip" and stored.fletcher32)
         self._rows_per_chunk = stored.chunks[0]
-        self._tail = stored[len(stored) - len(stored) % self._rows_per_chunk :]  # the rows of a chunk that is not full
+        if self._encodes:
+            self._tail = stored[len(stored) - len(stored) % self._rows_per_chunk :]  # the rows of a chunk that is not full
 
     def append(self, rows, threads):
         """Write rows behind those that are there.
@@ -48,6 +51,10 @@ class GrowingDataset:
             return
         stored, size = self._stored, self._rows_per_chunk
         rows = np.ascontiguousarray(rows, stored.dtype)
+        if not self._encodes:
+            stored.resize(len(stored) + len(rows), axis=0)
+            stored[len(stored) - len(rows) :] = rows
+            return
         first = len(stored) - len(self._tail)
         missing = size - len(self._tail)
         chunks = [np.concatenate([self._tail, rows[:missing]])]

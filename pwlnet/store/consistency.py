@@ -1,56 +1,69 @@
-"""Whether the arrays of a batch of lines fit one another: asked before they are written, and again by ``verify``.
-
-Legend: L lines, T breakpoints, F flips, D inputs, K neurons.
-"""
+"""Whether the arrays of a batch fit one another: asked before they are written, and again by ``verify``."""
 
 import numpy as np
 
 from . import schema
+from .results import free_lengths, row_shape
 
 
-def batch_problem(arrays, n_inputs, n_neurons):
-    """Say what is wrong with a batch of lines, or None.
+def batch_problem(name, arrays, sizes):
+    """Say what is wrong with a batch, or None.
 
     Parameters
     ----------
+    name : str
+        Its kind.
     arrays : dict of str to ndarray
-        Fields of LinePartitions, offsets from 0.
-    n_inputs, n_neurons : int
+        By field, offsets from 0. Derived datasets are not asked for.
+    sizes : dict of str to int
+        Lengths of the network's axes, ``results.axis_sizes``.
 
     Returns
     -------
     str or None
         The start of a sentence: "t has ...".
     """
-    return _dtype_problem(arrays) or _shape_problem(arrays, n_inputs) or _content_problem(arrays, n_neurons)
+    kind = schema.KINDS[name]
+    problem = _dtype_problem(kind, arrays) or _shape_problem(kind, arrays, sizes) or _offsets_problem(kind, arrays)
+    if problem is None and kind is schema.LINES:
+        problem = _lines_problem(arrays, sizes["K"])
+    return problem
 
 
-def _dtype_problem(arrays):
-    for dataset in schema.LINES.datasets:
+def _dtype_problem(kind, arrays):
+    for dataset in kind.datasets:
         found, wanted = arrays[dataset.field].dtype, np.dtype(dataset.dtype)
         if found.newbyteorder("<") != wanted:
             return f"{dataset.field} has dtype {found}, not {wanted.name}"
     return None
 
 
-def _shape_problem(arrays, n_inputs):
-    starts, t, neurons = arrays["starts"], arrays["t"], arrays["flip_neurons"]
-    sizes = {"L": len(starts), "T": len(t), "F": len(neurons)}
-    for dataset in schema.LINES.datasets:
-        rows = sizes[dataset.axis] + dataset.lead
-        wanted = (rows, n_inputs) if len(dataset.dims) == 2 else (rows,)
-        if arrays[dataset.field].shape != wanted:
-            return f"{dataset.field} has shape {arrays[dataset.field].shape}, not {wanted}"
+def _shape_problem(kind, arrays, sizes):
+    rows = {dataset.axis: len(arrays[dataset.field]) for dataset in reversed(kind.datasets) if not dataset.lead}
+    for dataset in kind.datasets:
+        shape = arrays[dataset.field].shape
+        if len(shape) != len(dataset.dims):
+            return f"{dataset.field} has shape {shape}, not {' x '.join(dataset.dims)}"
+        wanted = (rows[dataset.axis] + dataset.lead, *row_shape(dataset, sizes, free_lengths(dataset, shape)))
+        if shape != wanted:
+            return f"{dataset.field} has shape {shape}, not {wanted}"
     return None
 
 
-def _content_problem(arrays, n_neurons):
-    offsets, flip_offsets, t = arrays["offsets"], arrays["flip_offsets"], arrays["t"]
-    if offsets[0] != 0 or offsets[-1] != len(t) or (np.diff(offsets) < 2).any():
+def _offsets_problem(kind, arrays):
+    lengths = {dataset.axis: len(arrays[dataset.field]) - dataset.lead for dataset in reversed(kind.datasets)}
+    for dataset in kind.datasets:
+        if dataset.lead:
+            offsets, length = arrays[dataset.field], lengths[kind.counts[dataset.path]]
+            if offsets[0] != 0 or offsets[-1] != length or (np.diff(offsets) < 0).any():
+                return f"{dataset.field} do not cut the {length} rows into ranges that follow one another"
+    return None
+
+
+def _lines_problem(arrays, n_neurons):
+    offsets, neurons, t = arrays["offsets"], arrays["flip_neurons"], arrays["t"]
+    if (np.diff(offsets) < 2).any():
         return f"offsets do not cut the {len(t)} breakpoints into lines of two and more"
-    neurons = arrays["flip_neurons"]
-    if flip_offsets[0] != 0 or flip_offsets[-1] != len(neurons) or (np.diff(flip_offsets) < 0).any():
-        return f"flip_offsets do not cut the {len(neurons)} flips into one range for each breakpoint"
     firsts, lasts = offsets[:-1], offsets[1:] - 1
     bad = np.flatnonzero((t[firsts] != 0.0) | (t[lasts] != 1.0))
     if bad.size:

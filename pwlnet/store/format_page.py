@@ -5,23 +5,51 @@ python -m pwlnet.store.format_page > docs/store_format.md
 
 import sys
 
-from . import schema
+from . import schema, seal
+from .provenance import provenance_schema
 
 _INTRODUCTION = """\
 # The store's format
 
 Version {version}. Made from `pwlnet/store/schema.py` by `python -m pwlnet.store.format_page`; do not edit.
 
-A store is one HDF5 file with a network and any number of results. Numbers are little-endian. N ops, D inputs,
-O outputs, L lines, T breakpoints (with the ends of the lines), F flips; \\* any length.
+A store is one file with a network and any number of results: HDF5, in a seal of checksums. Any HDF5 tool of version 1.10 or
+later reads it as it stands (`h5dump`, `h5py`, and what other languages have). Numbers are little-endian.
+{legend}
 
 - A reader MUST refuse a file whose `pwlnet-format` is not `{name}`, and a greater major version.
 - A reader MUST ignore rows after the last row of `{commits}`: a batch counts when its commit is there.
-- A reader MAY ignore datasets and attributes that are not listed here: a greater minor version may have more.
-- A writer MUST write a batch's rows and its commit so that a reader sees both or neither.
+- A reader MAY ignore kinds of results, datasets and attributes that are not listed here: a greater minor version may have more.
+- A reader SHOULD compare what it reads with the seal, and MUST apply its patches where there are any.
+- A writer MUST write a batch's rows and its commit so that a reader sees both or neither, and MUST keep the seal right.
+- A writer MUST be alone: it holds an exclusive lock (`flock`) on the file.
 - A file without `/lines` and `{commits}` holds a network only (`Network.save`).
+- The datasets of a kind other than lines MAY be absent as long as it has no rows.
 
 Row i of something ragged is `x[offsets[i] : offsets[i + 1]]`; offsets start with 0 and never decrease.
+"""
+
+_SEAL = """\
+## Seal
+
+| part | bytes | content |
+|---|---|---|
+| head | 0 to {last} | `89 50 57 4c 0d 0a 1a 0a`, one line of text, a slot at {slots[0]} and one at {slots[1]}, else zeros |
+| HDF5 | {head} to `hdf5_end` | an HDF5 file: superblock of version 2, no messages or indexes without checksums |
+| trailer | `trailer_at`, `trailer_size` bytes | checksums and patches; right behind the HDF5 part in a file that was closed |
+
+The head is the user block of HDF5. A slot: `sequence`, `hdf5_end`, `trailer_at`, `trailer_size` (`<u8`), the trailer's CRC-32,
+and the CRC-32 of these 36 bytes (`<u4`; CRC-32 as in zlib). The slot with the greater `sequence` counts; it lies at the first
+place where `sequence` is even. Both slots are equal in a file that was closed.
+
+A trailer: `PWLSEAL\\n`, number of pages n and number of patches m (`<u8`), m times offset and length of a patch (`<u8`), n
+times the CRC-32 of a page (`<u4`), the bytes of the patches. Pages have {page} bytes and are counted from the start of the
+file; the head and what lies at `hdf5_end` and behind do not belong to them. Patches lie in the HDF5 part: a reader puts them
+over what it reads, a writer writes them into the file before anything else; doing so twice does no harm.
+
+To commit, a writer writes what lies past `hdf5_end`, and a trailer with everything that changes before it, to where nothing
+lies that counts; flushes; overwrites the older slot; flushes; writes the patches into the file. Whenever it is stopped, the
+file is in the state of its last commit. A slot or a trailer that does not match its checksum is damage, not an older state.
 """
 
 _COMMITS = """\
@@ -31,14 +59,40 @@ _COMMITS = """\
 
 | field | dtype | meaning |
 |---|---|---|
-| `kind` | {kind} | `lines` |
-| `first`, `last` | {axes} | rows from, and to (not included), along L, T, F; unused entries are 0 |
+| `kind` | {kind} | the kind of result, as in the headings above |
+| `first`, `last` | {axes} | rows from, and to (not included), along the axes of the kind, in their order; others are 0 |
 | `sha256` | {sha256} | hex digits, of the batch's rows |
 | `time` | {time} | UTC, ISO 8601 |
 
 The SHA-256 is over the datasets of the kind, in the order above: for each the text `path:dtype:shape;`, then the bytes.
 Offsets lie one row further: those of a batch are rows `first + 1` to `last + 1`. Chunks carry HDF5's own checksum
 (fletcher32) as well.
+
+The digest of a store's content (`RegionStore.digest`) is the SHA-256 over all rows of all kinds in the same form; offsets with
+their 0. It does not depend on batches, chunks or compression.
+"""
+
+_COMPRESSION = """\
+## Compression
+
+`compression` | filters of HDF5 | needs
+---|---|---
+`gzip` (default) | shuffle, gzip of level 1, fletcher32; byte planes that gzip would not shrink are stored | nothing
+`lzf` | shuffle, lzf, fletcher32 | h5py
+`none` | fletcher32 | nothing
+`zstd` | shuffle, Zstandard of level 3 (filter 32015), fletcher32 | hdf5plugin
+`blosc` | Blosc2 with shuffle and Zstandard of level 3 (filter 32026), fletcher32 | hdf5plugin
+
+Chunks have {chunk} KiB before compression, along the first axis.
+"""
+
+_PROVENANCE = """\
+## Provenance
+
+A JSON object; its JSON schema is `pwlnet/store/provenance.schema.json`. It has
+
+| name | meaning |
+|---|---|
 """
 
 
@@ -53,19 +107,31 @@ def format_page():
     version = ".".join(str(n) for n in schema.VERSION)
     fields = {name: f"`{schema.COMMIT[name].str[1:]}`" for name in ("kind", "sha256", "time")}
     width = schema.COMMIT_AXES
+    legend = schema.__doc__[schema.__doc__.index("Legend: ") + 8 :].strip().replace("``*``", "\\*")
+    provenance = provenance_schema()["properties"]
+    introduction = {"version": version, "name": schema.FORMAT, "commits": schema.COMMITS, "legend": legend}
     return "\n".join(
         [
-            _INTRODUCTION.format(version=version, name=schema.FORMAT, commits=schema.COMMITS),
+            _INTRODUCTION.format(**introduction),
             "## Root attributes\n\n| name | meaning | since |\n|---|---|---|",
             *(f"| `{a.name}` | {a.meaning} | {a.since} |" for a in schema.ATTRIBUTES),
+            "",
+            _PROVENANCE + "\n".join(f"| `{name}` | {_meaning(entry)} |" for name, entry in provenance.items()),
             _table("Network", schema.NETWORK),
             _table("Labels of the network (not part of its digest)", schema.NETWORK_LABELS),
-            *(_table(f"Results: {name}", kind.datasets) for name, kind in schema.KINDS.items()),
+            *(_table(f"Results: {name} (axes {', '.join(kind.axes)})", kind.stored) for name, kind in schema.KINDS.items()),
             "",
-            _COMMITS.format(commits=schema.COMMITS, axes=f"`<i8[{width}]`", **fields).rstrip(),
+            _COMMITS.format(commits=schema.COMMITS, axes=f"`<i8[{width}]`", **fields),
+            _COMPRESSION.format(chunk=schema.CHUNK_BYTES // 1024),
+            _SEAL.format(last=seal.HEAD - 1, head=seal.HEAD, slots=seal.SLOTS, page=seal.PAGE).rstrip(),
             "",
         ]
     )
+
+
+def _meaning(entry):
+    """What a part of the provenance is: its description, or the names in it."""
+    return entry.get("description") or ", ".join(f"`{name}`" for name in entry["required"])
 
 
 def _table(title, datasets):

@@ -1,18 +1,17 @@
-"""Root attributes of a store: format, version, tolerances, provenance."""
+"""Root attributes of a store: format, version, provenance, compression."""
 
 import datetime
 import json
-import platform
+import math
 
 import h5py
-import numba
 import numpy as np
 
-from .._version import __version__
-from ..errors import FormatVersionError, InputError, StoreError
+from ..errors import FormatVersionError, StoreError
 from ..tolerances import Tolerances
 from . import schema
 from .access import reading
+from .provenance import provenance_problem
 
 _VERSION_TEXT = ".".join(str(n) for n in schema.VERSION)
 
@@ -29,58 +28,21 @@ def write_text(attributes, name, text):
 
 
 def read_text(attributes, name):
-    """Read a text attribute; KeyError where there is none."""
+    """Read a text attribute; KeyError where there is none, ValueError where it is something else."""
     value = attributes[name]
-    return value.decode() if isinstance(value, bytes) else str(value)
+    if not isinstance(value, (bytes, str)):
+        raise ValueError(f"attribute {name} is no text")
+    return value.decode() if isinstance(value, bytes) else value
 
 
-def make_provenance(parameters):
-    """Say with what a store is made, as JSON.
-
-    Parameters
-    ----------
-    parameters : dict or None
-        The caller's own, such as seeds and options.
-
-    Returns
-    -------
-    str
-        Versions, parameters and environment; no names of users, machines or folders.
-
-    Raises
-    ------
-    InputError
-        The parameters are not a dict that JSON can hold.
-    """
-    provenance = {
-        "software": {
-            "pwlnet": __version__,
-            "numpy": np.__version__,
-            "numba": numba.__version__,
-            "h5py": h5py.version.version,
-            "hdf5": h5py.version.hdf5_version,
-        },
-        "parameters": {} if parameters is None else parameters,
-        "environment": {"python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}"},
-    }
-    try:
-        if not isinstance(provenance["parameters"], dict):
-            raise TypeError(f"it is a {type(parameters).__name__}")
-        return json.dumps(provenance)
-    except (TypeError, ValueError) as error:
-        raise InputError(
-            f"parameters can't be written as JSON ({error}); give a dict of texts, numbers, lists and dicts"
-        ) from error
-
-
-def write_header(file, network_digest, provenance, tolerances):
+def write_header(file, network_digest, provenance, compression):
     """Write the root attributes."""
     values = {
         "pwlnet-format": schema.FORMAT,
         "pwlnet-format-version": _VERSION_TEXT,
         "network-digest": network_digest,
-        "tolerances": json.dumps(tolerances._asdict()),
-        "provenance": provenance,
+        "provenance": json.dumps(provenance),
+        "compression": compression,
         "created": now(),
     }
     for attribute in schema.ATTRIBUTES:
@@ -107,7 +69,7 @@ def check_format(file, path):
         has = "has no attribute pwlnet-format" if found is None else f"has the format {found!r}"
         raise StoreError(f"{path} is HDF5, but {has}; give a file that pwlnet wrote")
     numbers = version.split(".")
-    if len(numbers) != 2 or not all(n.isdigit() for n in numbers):
+    if len(numbers) != 2 or not all(n.isascii() and n.isdigit() and len(n) < 10 for n in numbers):
         raise StoreError(f"{path} has the format version {version!r}, which is no version; restore a copy of the file")
     if int(numbers[0]) > schema.VERSION[0]:
         raise FormatVersionError(
@@ -118,10 +80,21 @@ def check_format(file, path):
 
 
 def read_header(file, path):
-    """Read the root attributes after ``check_format``: dict with JSON values decoded, tolerances as Tolerances."""
+    """Read the root attributes after ``check_format``: dict, provenance decoded and checked.
+
+    ``tolerances`` are those of the provenance, as Tolerances.
+    """
     with reading(path, "the header"):
         header = {a.name: read_text(file.attrs, a.name) for a in schema.ATTRIBUTES}
-        header["provenance"] = json.loads(header["provenance"])
-        known = json.loads(header["tolerances"])
-        header["tolerances"] = Tolerances(**{k: float(v) for k, v in known.items() if k in Tolerances._fields})
+        try:
+            header["provenance"] = json.loads(header["provenance"])
+        except RecursionError as error:
+            raise ValueError("provenance is nested too deeply") from error
+        problem = provenance_problem(header["provenance"])
+        if problem:
+            raise ValueError(problem)
+        known = {k: float(v) for k, v in header["provenance"]["tolerances"].items() if k in Tolerances._fields}
+        if not all(math.isfinite(value) for value in known.values()):
+            raise ValueError("provenance.tolerances are not finite")
+        header["tolerances"] = Tolerances(**known)
     return header

@@ -1,7 +1,5 @@
 """Networks in HDF5: the group /network of every store, and files that hold nothing else."""
 
-import io
-
 import h5py
 import numpy as np
 
@@ -10,11 +8,10 @@ from ..kernels.program import Program
 from ..network import Network, program_digest
 from ..tolerances import DEFAULT
 from . import schema
-from .access import open_for_reading, publish, reading
+from .access import new_image, open_for_reading, publish, reading
 from .digest import digest_arrays
-from .header import check_format, make_provenance, read_text, write_header, write_text
-
-LIBVER = ("v108", "v108")  # headers with checksums, readable by every HDF5 since 1.8
+from .header import check_format, read_text, write_header, write_text
+from .provenance import make_provenance
 
 
 def save_network(path, network):
@@ -34,11 +31,12 @@ def save_network(path, network):
     --------
     pwlnet.load_network : reads it back, bit for bit.
     """
-    image = io.BytesIO()
-    with h5py.File(image, "w", libver=LIBVER) as file:
-        write_header(file, network.digest, make_provenance(None), DEFAULT)
+
+    def write(file):
+        write_header(file, network.digest, make_provenance(None, None, DEFAULT), "gzip")
         write_network_group(file.create_group("network"), network)
-    publish(path, image.getbuffer())
+
+    publish(path, new_image(write))
 
 
 def read_network_file(path):

@@ -1,16 +1,15 @@
-"""Reading a store: lazily, row by row, and checking all of it."""
+"""Reading a store: lazily, row by row."""
 
 import hashlib
-import os
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import DigestMismatchError, InputError, PwlnetError, StoreError
-from . import schema
+from . import checks, schema
 from .access import open_for_reading, reading
-from .consistency import batch_problem
-from .digest import add_bytes, digest_arrays, start_array
+from .compression import load_plugin
+from .digest import add_bytes, start_array
 from .header import check_format, read_header
 from .network_file import read_stored_network
 
@@ -28,12 +27,13 @@ def open(path, *, network=None):
     Returns
     -------
     RegionStore
-        A context manager; reads what is asked for, when it is asked for.
+        A context manager; reads what is asked for, when it is asked for. A store that is being written can be read, too:
+        what was finished when it was opened.
 
     Raises
     ------
     StoreError
-        There is no such file, it is damaged or not one of pwlnet's, or it is being written.
+        There is no such file, it is damaged or not one of pwlnet's.
     FormatVersionError
         A newer pwlnet wrote it.
     DigestMismatchError
@@ -44,13 +44,11 @@ def open(path, *, network=None):
     create : make a store.
     """
     store = RegionStore(path)
-    wanted = store.network_digest if network is None else network.digest
-    if wanted != store.network_digest:
+    try:
+        store.check_made_with(network)
+    except PwlnetError:
         store.close()
-        raise DigestMismatchError(
-            f"{path} is for the network {store.network_digest[:12]}, but network is {wanted[:12]}; "
-            "give its own network, or leave network out"
-        )
+        raise
     return store
 
 
@@ -68,8 +66,9 @@ class RegionStore:
     path : pathlib.Path
     network_digest : str
     provenance : dict
-        Software versions, parameters and environment of the program that made the store.
+        Software versions, parameters, seeds, tolerances and environment of the program that made the store.
     tolerances : Tolerances
+    compression : str
     created : str
         UTC, ISO 8601.
     has_lines : bool
@@ -78,24 +77,21 @@ class RegionStore:
         Of finished batches only.
     """
 
-    def __init__(self, path):
+    def __init__(self, path, *, checked=True):
         self.path = Path(path)
-        self._file = open_for_reading(self.path)
+        self._file = open_for_reading(self.path, checked=checked)
         self._network = None
         try:
             self.format_version = check_format(self._file, self.path)
             header = read_header(self._file, self.path)
-            commits = self._read_commits()
-        except PwlnetError:
+            self.network_digest, self.created = header["network-digest"], header["created"]
+            self.provenance, self.tolerances = header["provenance"], header["tolerances"]
+            self.compression = header["compression"]
+            load_plugin(self.compression)
+            self._read_commits()
+        except BaseException:
             self.close()
             raise
-        self.network_digest, self.created = header["network-digest"], header["created"]
-        self.provenance, self.tolerances = header["provenance"], header["tolerances"]
-        self.has_lines = commits is not None
-        self._commits = commits if self.has_lines else np.zeros(0, schema.COMMIT)
-        self.n_batches = len(self._commits)
-        rows = self._commits["last"][-1] if self.n_batches else np.zeros(schema.COMMIT_AXES, np.int64)
-        self.n_lines, self.n_breakpoints, self.n_flips = (int(n) for n in rows[: len(schema.LINES.axes)])
 
     @property
     def network(self):
@@ -103,6 +99,20 @@ class RegionStore:
         if self._network is None:
             self._network = read_stored_network(self._open_file(), self.path)
         return self._network
+
+    def n_rows(self, name):
+        """Rows of a kind of result, of its first axis; 0 where there are none.
+
+        Parameters
+        ----------
+        name : str
+            A key of ``schema.KINDS``: "lines", "attributions", ...
+
+        Returns
+        -------
+        int
+        """
+        return int(self._ends[self._kind_name(name)][0])
 
     def lines(self, first=0, last=None):
         """Read the partitions of lines ``first`` to ``last`` (not included).
@@ -127,80 +137,123 @@ class RegionStore:
 
         if not self.has_lines:
             raise StoreError(f"{self.path} holds a network, but no lines; partition_lines computes them")
-        last = self.n_lines if last is None else last
-        if not 0 <= first <= last <= self.n_lines:
+        return LinePartitions(network=self.network, tolerances=self.tolerances, **self.read("lines", first, last))
+
+    def read(self, name, first=0, last=None, *, derived=False):
+        """Read rows ``first`` to ``last`` (not included) of a kind of result, and all that belongs to them.
+
+        Parameters
+        ----------
+        name : str
+            A key of ``schema.KINDS``.
+        first, last : int, optional
+            All rows by default.
+        derived : bool, optional
+            Read the derived datasets instead; of lines these are the summaries ``length``, ``shortest_t``,
+            ``longest_t`` and ``op_flips`` (as in LineSummary), for which no breakpoint is read.
+
+        Returns
+        -------
+        dict of str to ndarray
+            By field, as in the tables of docs/store_format.md; offsets from 0; read-only.
+
+        Raises
+        ------
+        InputError
+            There is no such kind, or there are no such rows.
+        ChecksumError, StoreError
+            The file is damaged.
+        """
+        kind = schema.KINDS[self._kind_name(name)]
+        n_rows = self.n_rows(name)
+        last = n_rows if last is None else last
+        if not 0 <= first <= last <= n_rows:
             raise InputError(
-                f"first is {first} and last is {last}, but {self.path} has {self.n_lines} lines; "
-                f"give 0 <= first <= last <= {self.n_lines}"
+                f"first is {first} and last is {last}, but {self.path} has {n_rows} {name}; give 0 <= first <= last <= {n_rows}"
             )
-        arrays = self._read_lines(int(first), int(last))
+        if kind.datasets[0].path not in self._open_file():
+            raise StoreError(f"{self.path} holds no {name}; append some first")
+        arrays = self._read_rows(kind, int(first), int(last), kind.derived if derived else kind.datasets)
         for array in arrays.values():
             array.setflags(write=False)
-        return LinePartitions(network=self.network, tolerances=self.tolerances, **arrays)
+        return arrays
 
     def batches(self):
-        """Read the store batch by batch, as it was written, for what does not fit into memory.
+        """Read the lines batch by batch, as they were written, for what does not fit into memory.
 
         Yields
         ------
         LinePartitions
             In the order of the lines; errors as for ``lines``.
         """
-        for commit in self._commits:
-            yield self.lines(int(commit["first"][0]), int(commit["last"][0]))
+        for commit in self._commits[self._commits["kind"] == b"lines"]:
+            if commit["first"][0] < commit["last"][0]:
+                yield self.lines(int(commit["first"][0]), int(commit["last"][0]))
 
-    def verify(self):
-        """Check the whole file: checksums, the network's digest, commits, and that the arrays fit one another.
+    def verify(self, *, n_samples=0):
+        """Check the whole file: every byte's checksum, the format, the network, commits, and that arrays fit one another.
+
+        Parameters
+        ----------
+        n_samples : int, optional
+            Segments of each line to compare with forward passes of the network; none by default.
 
         Returns
         -------
         list of str
             The problems, each a sentence; empty for a good store.
         """
-        try:
-            network = self.network
-        except PwlnetError as error:
-            return [str(error)]
-        end, problems = np.zeros(schema.COMMIT_AXES, np.int64), []
-        for number, commit in enumerate(self._commits):
-            rows = f"batch {number} (lines {commit['first'][0]}..{commit['last'][0] - 1}) of {self.path}"
-            try:
-                if (commit["first"] != end).any() or (commit["last"] < end).any():
-                    problems.append(f"{rows} does not start where the one before it ends; restore a copy of the file")
-                    break
-                problems += self._batch_problems(commit, rows, network)
-            except PwlnetError as error:
-                problems.append(f"{rows}: {error}")
-            end = commit["last"]
-        return problems
+        return checks.find_problems(self, n_samples)
+
+    def last_batch_problems(self):
+        """Check the last finished batch only: list of str, as ``verify``."""
+        return checks.batch_problems(self, self._commits[-1:])
+
+    def check_made_with(self, network=None, parameters=None, seeds=None, tolerances=None):
+        """Refuse a store that was not made with these; None: anything will do.
+
+        Parameters
+        ----------
+        network : Network, optional
+        parameters, seeds : dict, optional
+        tolerances : Tolerances, optional
+
+        Raises
+        ------
+        DigestMismatchError
+            The message names what differs.
+        """
+        if network is not None and network.digest != self.network_digest:
+            raise DigestMismatchError(
+                f"{self.path} is for the network {self.network_digest[:12]}, but network is {network.digest[:12]}; "
+                "give its own network, or leave network out"
+            )
+        wanted = {"parameters": parameters, "seeds": seeds}
+        wanted["tolerances"] = None if tolerances is None else tolerances._asdict()
+        for part, given in wanted.items():
+            difference = None if given is None else checks.first_difference(self.provenance[part], given)
+            if difference:
+                raise DigestMismatchError(
+                    f"{self.path} was made with other {part}: {difference}; give the same, or write to a store of its own"
+                )
 
     def digest(self):
         """SHA-256 (hex) of all results, the same however they were cut into batches."""
         sha = hashlib.sha256()
-        for dataset in schema.LINES.datasets if self.has_lines else ():
-            stored, rows = self._dataset(dataset), self._n_rows(dataset)
-            start_array(sha, dataset.path, stored.dtype, (rows, *stored.shape[1:]))
-            for k in range(0, rows, stored.chunks[0]):
-                add_bytes(sha, self._read(dataset, k, min(k + stored.chunks[0], rows)))
+        for name, kind in schema.KINDS.items():
+            if name != "lines" and not self.n_rows(name):
+                continue
+            ends = self._axis_ends(kind, 0, self.n_rows(name)) if self.has_lines else None
+            for dataset in kind.stored if self.has_lines else ():
+                stored, rows = self._dataset(dataset), ends[dataset.axis][1] + dataset.lead
+                start_array(sha, dataset.path, stored.dtype, (rows, *stored.shape[1:]))
+                for k in range(0, rows, stored.chunks[0]):
+                    add_bytes(sha, self._read(dataset, k, min(k + stored.chunks[0], rows)))
         return sha.hexdigest()
 
     def info(self):
-        """Return what the store holds, as a dict that JSON can hold."""
-        network = self.network
-        sizes = {"inputs": network.n_inputs, "outputs": network.n_outputs, "neurons": network.n_neurons}
-        return {
-            "path": str(self.path),
-            "bytes": os.path.getsize(self.path),
-            "format_version": self.format_version,
-            "created": self.created,
-            "network": {"digest": network.digest, **sizes},
-            "n_lines": self.n_lines,
-            "n_segments": self.n_breakpoints - self.n_lines,
-            "n_flips": self.n_flips,
-            "n_batches": self.n_batches,
-            "tolerances": self.tolerances._asdict(),
-            **self.provenance,
-        }
+        """Return what the store holds, as a dict that JSON can hold; sizes in bytes, ``ratio`` of all results to their file."""
+        return checks.describe(self)
 
     def close(self):
         """Close the file."""
@@ -222,59 +275,64 @@ class RegionStore:
             raise StoreError(f"{self.path} is closed; open it again")
         return self._file
 
+    def _kind_name(self, name):
+        if name not in schema.KINDS:
+            raise InputError(f"{name!r} is no kind of result; give one of {', '.join(schema.KINDS)}")
+        return name
+
     def _read_commits(self):
-        """Commits of lines; those of kinds that a later minor version adds are left alone. None: a network only."""
+        """Commits of the kinds that this version knows; those that a later minor version adds are left alone."""
+        self._commits = np.zeros(0, schema.COMMIT)
+        self._ends = {name: np.zeros(schema.COMMIT_AXES, np.int64) for name in schema.KINDS}
         with reading(self.path, schema.COMMITS):
-            if schema.COMMITS not in self._file and "lines" not in self._file:
-                return None
-            commits = self._file[schema.COMMITS][()].astype(schema.COMMIT)
-        return commits[commits["kind"] == b"lines"]
+            self.has_lines = schema.COMMITS in self._file or "lines" in self._file  # else a network only
+            if self.has_lines:
+                commits = self._file[schema.COMMITS][()].astype(schema.COMMIT)
+                self._commits = commits[np.isin(commits["kind"], [name.encode() for name in schema.KINDS])]
+        for commit in self._commits:
+            self._ends[commit["kind"].decode()] = commit["last"].astype(np.int64)
+        self.n_lines, self.n_breakpoints, self.n_flips = (int(n) for n in self._ends["lines"][:3])
+        self.n_batches = len(self._commits)
 
     def _dataset(self, dataset):
         with reading(self.path, dataset.path):
             stored = self._open_file()[dataset.path]
-            if stored.dtype != np.dtype(dataset.dtype) or len(stored.shape) != len(dataset.dims):
+            if stored.dtype != np.dtype(dataset.dtype) or len(stored.shape) != len(dataset.dims) or not stored.chunks:
                 raise TypeError(f"it has dtype {stored.dtype} and {len(stored.shape)} dimensions")
             return stored
-
-    def _n_rows(self, dataset):
-        rows = {"L": self.n_lines, "T": self.n_breakpoints, "F": self.n_flips}
-        return rows[dataset.axis] + dataset.lead
 
     def _read(self, dataset, first, last):
         """Rows [first, last) of a dataset."""
         stored = self._dataset(dataset)
         with reading(self.path, f"{dataset.path} rows {first}..{last - 1}"):
-            if last > len(stored):
+            if not 0 <= first <= last <= len(stored):
                 raise ValueError(f"it has {len(stored)} rows")
             rows = stored[first:last]
         return np.ascontiguousarray(rows, rows.dtype.newbyteorder("="))
 
-    def _read_lines(self, first, last):
-        """Fields of LinePartitions for a range of lines, offsets from 0."""
-        datasets = {d.field: d for d in schema.LINES.datasets}
-        ranges, arrays = {"L": (first, last)}, {}
-        for field, axis in (("offsets", "T"), ("flip_offsets", "F")):
-            low, high = ranges[datasets[field].axis]
-            offsets = self._read(datasets[field], low, high + 1)
-            if (np.diff(offsets) < 0).any() or not 0 <= offsets[0] <= offsets[-1]:
-                raise StoreError(f"{datasets[field].path} of {self.path} does not increase; restore a copy of the file")
-            ranges[axis] = int(offsets[0]), int(offsets[-1])
-            arrays[field] = offsets - offsets[0]
-        for field, dataset in datasets.items():
-            if field not in arrays:
-                arrays[field] = self._read(dataset, *ranges[dataset.axis])
-        return arrays
+    def _axis_ends(self, kind, first, last):
+        """Rows (from, to) along each axis of a kind for a range of its first: dict."""
+        ranges = {kind.axes[0]: (first, last)}
+        for dataset in kind.datasets:
+            if dataset.lead:
+                low, high = ranges[dataset.axis]
+                ends = [int(self._read(dataset, row, row + 1)[0]) for row in (low, high)]
+                if not 0 <= ends[0] <= ends[1]:
+                    raise StoreError(f"{dataset.path} of {self.path} does not increase; restore a copy of the file")
+                ranges[kind.counts[dataset.path]] = tuple(ends)
+        return ranges
 
-    def _batch_problems(self, commit, rows, network):
-        """What is wrong with one batch."""
-        stored = []
-        for dataset in schema.LINES.datasets:
-            axis = schema.LINES.axes.index(dataset.axis)
-            first, last = (int(commit[end][axis]) + dataset.lead for end in ("first", "last"))
-            stored.append((dataset.path, self._read(dataset, first, last)))
-        if digest_arrays(stored).encode() != commit["sha256"]:
-            return [f"{rows} does not match its checksum; the file is damaged, restore a copy or compute it again"]
-        arrays = self._read_lines(int(commit["first"][0]), int(commit["last"][0]))
-        problem = batch_problem(arrays, network.n_inputs, network.n_neurons)
-        return [f"{rows} is inconsistent: {problem}; compute it again"] if problem else []
+    def _read_rows(self, kind, first, last, datasets):
+        """Arrays by field for a range of the first axis, offsets from 0."""
+        ragged = any(dataset.axis != kind.axes[0] for dataset in datasets)
+        ranges = self._axis_ends(kind, first, last) if ragged else {kind.axes[0]: (first, last)}
+        arrays = {}
+        for dataset in datasets:
+            low, high = ranges[dataset.axis]
+            rows = self._read(dataset, low, high + dataset.lead)
+            if dataset.lead:
+                rows = rows - rows[0]
+                if (np.diff(rows) < 0).any():
+                    raise StoreError(f"{dataset.path} of {self.path} does not increase; restore a copy of the file")
+            arrays[dataset.field] = rows
+        return arrays

@@ -3,7 +3,9 @@
 A store is one HDF5 file with a network and any number of results. Rows are appended in batches; each batch has one row
 in ``/commits``, written last, so rows after the last commit don't count. A file with a network only has no results.
 
-Legend: N ops, D inputs, O outputs, L lines, T breakpoints, F flips, C batches; ``*`` any length.
+Legend: N ops, D inputs, O outputs, K neurons, S ops with neurons, W words of a pattern; the axes of results:
+L lines, T breakpoints, F flips, B attributions, P planes, Q polygons, V vertices, R regions, H facets, X patterns,
+Z float sets, C certificates; ``*`` any length.
 """
 
 from typing import NamedTuple
@@ -48,18 +50,29 @@ class Dataset(NamedTuple):
 
 
 class Kind(NamedTuple):
-    """A kind of result: the axes that its batches extend (columns of the commits), and its datasets."""
+    """A kind of result: the axes that its batches extend (columns of the commits), its datasets, and what offsets count.
+
+    ``counts``: the axis that each offsets dataset counts, by path. ``derived`` are datasets that the writer computes from
+    the others.
+    """
 
     axes: tuple
     datasets: tuple
+    counts: dict
+    derived: tuple = ()
+
+    @property
+    def stored(self):
+        """All datasets, in the order of checksums."""
+        return self.datasets + self.derived
 
 
 ATTRIBUTES = (
     Attribute("pwlnet-format", f"always {FORMAT!r}", "1.0"),
     Attribute("pwlnet-format-version", "'major.minor'", "1.0"),
     Attribute("network-digest", "Network.digest of /network: SHA-256, hex", "1.0"),
-    Attribute("tolerances", "JSON object of the Tolerances that all results were computed with", "1.0"),
-    Attribute("provenance", "JSON object: software (versions), parameters (of the caller), environment", "1.0"),
+    Attribute("provenance", "JSON object, see below: software, parameters, seeds, tolerances, environment", "1.0"),
+    Attribute("compression", "how result datasets are compressed, see below", "1.0"),
     Attribute("created", "time of creation, UTC, ISO 8601", "1.0"),
 )
 
@@ -103,10 +116,106 @@ LINES = Kind(
         Dataset("/flips/neuron", "flip_neurons", "<i8", ("F",), "neuron that changes its state", "1.0"),
         Dataset("/flips/state", "flip_states", "<i4", ("F",), "its state after the breakpoint", "1.0"),
     ),
+    derived=(
+        Dataset("/lines/length", "length", "<f8", ("L",), "Euclidean length, in input units", "1.0"),
+        Dataset("/lines/shortest_t", "shortest_t", "<f8", ("L",), "shortest segment, a share of the line", "1.0"),
+        Dataset("/lines/longest_t", "longest_t", "<f8", ("L",), "longest segment, a share of the line", "1.0"),
+        Dataset("/lines/op_flips", "op_flips", "<i8", ("L", "S"), "flips in each op that has neurons", "1.0"),
+    ),
+    counts={"/breakpoints/offsets": "T", "/flips/offsets": "F"},
 )
 
-KINDS = {"lines": LINES}
-OFFSETS_INTO = {"/breakpoints/offsets": "T", "/flips/offsets": "F"}  # the axis that offsets count
+# Kinds whose datasets are made when their first batch comes. "*": any length, the same in all batches.
+ATTRIBUTIONS = Kind(
+    axes=("B",),
+    datasets=(
+        Dataset("/attributions/baseline", "baselines", "<f8", ("B", "D"), "baseline", "1.0"),
+        Dataset("/attributions/input", "inputs", "<f8", ("B", "D"), "input", "1.0"),
+        Dataset("/attributions/values", "values", "<f8", ("B", "*", "D"), "attribution of each output asked for", "1.0"),
+        Dataset("/attributions/residual", "residual", "<f8", ("B", "*"), "completeness: sum minus difference", "1.0"),
+        Dataset("/attributions/n_segments", "n_segments", "<i8", ("B",), "segments, or samples, of each", "1.0"),
+    ),
+    counts={},
+)
+
+PLANES = Kind(
+    axes=("P", "Q", "V"),
+    datasets=(
+        Dataset("/planes/origin", "origins", "<f8", ("P", "D"), "origin of each plane", "1.0"),
+        Dataset("/planes/e1", "e1", "<f8", ("P", "D"), "first direction", "1.0"),
+        Dataset("/planes/e2", "e2", "<f8", ("P", "D"), "second direction", "1.0"),
+        Dataset("/planes/offsets", "offsets", "<i8", ("P+1",), "range of polygons, by plane", "1.0"),
+        Dataset("/polygons/offsets", "vertex_offsets", "<i8", ("Q+1",), "range of vertices, by polygon", "1.0"),
+        Dataset("/polygons/vertices", "vertices", "<f8", ("V", "2"), "plane coordinates, counter-clockwise", "1.0"),
+        Dataset("/polygons/pattern", "patterns", "<u8", ("Q", "W"), "activation pattern, packed", "1.0"),
+        Dataset("/polygons/map", "maps", "<f8", ("Q", "O", "3"), "outputs as a map of (x, y, 1)", "1.0"),
+        Dataset("/polygons/area", "areas", "<f8", ("Q",), "area in plane coordinates", "1.0"),
+    ),
+    counts={"/planes/offsets": "Q", "/polygons/offsets": "V"},
+)
+
+REGIONS = Kind(
+    axes=("R", "H"),
+    datasets=(
+        Dataset("/regions/pattern", "patterns", "<u8", ("R", "W"), "activation pattern, packed", "1.0"),
+        Dataset("/regions/witness", "witnesses", "<f8", ("R", "D"), "a point inside", "1.0"),
+        Dataset("/regions/A", "A", "<f8", ("R", "O", "D"), "outputs are A x + c", "1.0"),
+        Dataset("/regions/c", "c", "<f8", ("R", "O"), "outputs are A x + c", "1.0"),
+        Dataset("/regions/offsets", "offsets", "<i8", ("R+1",), "range of facets, by region", "1.0"),
+        Dataset("/facets/normal", "normals", "<f8", ("H", "D"), "row a of the region a x <= b, unit length", "1.0"),
+        Dataset("/facets/b", "b", "<f8", ("H",), "its right side", "1.0"),
+        Dataset("/facets/neuron", "neurons", "<i8", ("H",), "neuron that changes its state there; -1: the box", "1.0"),
+        Dataset("/facets/neighbour", "neighbours", "<i8", ("H",), "region behind it; -1: none or not known", "1.0"),
+    ),
+    counts={"/regions/offsets": "H"},
+)
+
+PATTERNS = Kind(
+    axes=("X",),
+    datasets=(
+        Dataset("/patterns/point", "points", "<f8", ("X", "D"), "input", "1.0"),
+        Dataset("/patterns/pattern", "patterns", "<u8", ("X", "W"), "its activation pattern, packed", "1.0"),
+    ),
+    counts={},
+)
+
+FLOAT_SETS = Kind(
+    axes=("Z",),
+    datasets=(
+        Dataset("/float_sets/domain", "domains", "<f8", ("Z", "*"), "numbers of the domain; its kind: parameters", "1.0"),
+        Dataset("/float_sets/lower", "lower", "|u1", ("Z", "K"), "1: the neuron certainly is a float neuron", "1.0"),
+        Dataset("/float_sets/upper", "upper", "|u1", ("Z", "K"), "1: the neuron may be a float neuron", "1.0"),
+        Dataset("/float_sets/always_on", "always_on", "|u1", ("Z", "K"), "1: it is active everywhere", "1.0"),
+        Dataset("/float_sets/always_off", "always_off", "|u1", ("Z", "K"), "1: it is inactive everywhere", "1.0"),
+    ),
+    counts={},
+)
+
+CERTIFICATES = Kind(
+    axes=("C",),
+    datasets=(
+        Dataset("/certificates/point", "points", "<f8", ("C", "D"), "input", "1.0"),
+        Dataset("/certificates/label", "labels", "<i8", ("C",), "certified class; -1: abstained", "1.0"),
+        Dataset("/certificates/radius", "radius", "<f8", ("C",), "certified radius, in input units", "1.0"),
+        Dataset("/certificates/p_low", "p_low", "<f8", ("C",), "lower bound of the class's probability", "1.0"),
+        Dataset("/certificates/k", "k", "<i8", ("C",), "samples of that class", "1.0"),
+        Dataset("/certificates/n", "n", "<i8", ("C",), "samples", "1.0"),
+        Dataset("/certificates/alpha", "alpha", "<f8", ("C",), "probability of error", "1.0"),
+        Dataset("/certificates/r_region", "r_region", "<f8", ("C",), "radius of the region of the guarantee", "1.0"),
+        Dataset("/certificates/seed", "seeds", "<i8", ("C",), "of its samples", "1.0"),
+    ),
+    counts={},
+)
+
+KINDS = {
+    "lines": LINES,
+    "attributions": ATTRIBUTIONS,
+    "planes": PLANES,
+    "regions": REGIONS,
+    "patterns": PATTERNS,
+    "float_sets": FLOAT_SETS,
+    "certificates": CERTIFICATES,
+}
 
 COMMITS = "/commits"
 COMMITS_PER_CHUNK = 64

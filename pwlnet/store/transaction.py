@@ -1,12 +1,12 @@
-"""A file for h5py that changes on disk only when told to, and then as a whole.
+"""A sealed file for h5py that changes on disk only when told to, and then as a whole, whenever the program is stopped.
 
-HDF5 leaves a file unreadable when a write fails half-way: disk full, quota, an interrupt between two writes. Here all
-writes stay in memory, as pages, until ``commit``; they then go to the disk in two steps: what lies past the end of the
-file first (this needs space, and no reader looks there), then the few pages that exist already. When a step fails, the
-old pages and the old length come back.
+All writes stay in memory, as pages, until ``commit``. What nobody reads yet goes to the disk first: bytes past the HDF5
+part that counts, and a trailer with all checksums, which also holds the bytes to be changed in place. When this is safe
+on the disk, one slot of the head is overwritten: from here on the batch counts. Then the changes in place are made; until
+the next commit everybody reads them from the trailer, too. No trailer that counts is ever overwritten.
 
-h5py calls the methods from inside HDF5, where an exception does harm: they keep it for ``commit``, which raises it, and
-``interrupts_deferred`` keeps Ctrl-C and SIGTERM out of them.
+h5py calls the methods from inside HDF5, where an exception while writing does harm: they keep it for ``commit``, which
+raises it, and ``interrupts_deferred`` keeps Ctrl-C and SIGTERM out of them.
 """
 
 import contextlib
@@ -14,11 +14,19 @@ import fcntl
 import os
 import signal
 import threading
+import zlib
 
-PAGE = 2**16
+import numpy as np
+
+from . import seal
+from .seal import HEAD, PAGE, Patch, Slot
+from .sealed_file import SealedFile
+
+_WORD = 8
+_GAP = 16  # words: changes that are nearer than this become one patch
 
 
-class TransactionFile:
+class TransactionFile(SealedFile):
     """A file object (for ``h5py.File``) whose writes are kept in memory until ``commit``; what is not is forgotten.
 
     Attributes
@@ -32,68 +40,46 @@ class TransactionFile:
         Another process has locked the file.
     OSError
         It can't be opened for writing.
+    StoreError
+        It is damaged.
     """
 
     def __init__(self, path):
-        self._descriptor = os.open(path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(self._descriptor)
+        self._pages, self._size, self.failure = {}, 0, None
+        super().__init__(path, mode=os.O_RDWR)
+        try:  # where a program was stopped half-way
+            self._apply([patch for patches in self._patches.values() for patch in patches])
+            if self.disk_size > self.slot.trailer_end:
+                os.ftruncate(self._descriptor, self.slot.trailer_end)
+        except BaseException:
+            super().close()
             raise
-        except OSError:
-            pass  # file systems without locks
-        self._disk_size = self._size = os.fstat(self._descriptor).st_size
-        self._pages = {}
-        self._position = 0
-        self.failure = None
 
-    def seek(self, offset, whence=os.SEEK_SET):
-        """Move; as for any file."""
-        self._position = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
-        return self._position
-
-    def tell(self):
-        """Return the position."""
-        return self._position
+    @property
+    def size(self):
+        """Where the HDF5 part will end."""
+        return max(self._size, self.slot.hdf5_end)
 
     def readinto(self, buffer):
         """Fill a buffer from the position on, with zeros past the end."""
-        view = memoryview(buffer).cast("B")
         with self._failures_kept():
-            for page, low, high, at in self._spans(len(view)):
-                if page in self._pages:
-                    view[at : at + high - low] = self._pages[page][low:high]
-                else:
-                    view[at : at + high - low] = self._stored(page * PAGE + low, high - low)
-        self._position += len(view)
-        return len(view)
-
-    def read(self, size):
-        """Return bytes from the position on."""
-        buffer = bytearray(size)
-        self.readinto(buffer)
-        return bytes(buffer)
+            return super().readinto(buffer)
+        return len(buffer)
 
     def write(self, data):
         """Keep bytes for the next commit."""
         view = memoryview(data).cast("B")
         with self._failures_kept():
             for page, low, high, at in self._spans(len(view)):
-                if page not in self._pages:
-                    self._pages[page] = bytearray(self._stored(page * PAGE, PAGE))
-                self._pages[page][low:high] = view[at : at + high - low]
+                self._dirty(page)[low:high] = view[at : at + high - low]
         self._position += len(view)
         self._size = max(self._size, self._position)
         return len(view)
 
     def truncate(self, size):
-        """Set the length."""
+        """Set the length; never less than what counts already: HDF5 knows its end."""
         self._size = size
         return size
-
-    def flush(self):
-        """Nothing: only ``commit`` writes."""
 
     def commit(self):
         """Bring all that was written since the last commit to the disk, or nothing of it.
@@ -105,27 +91,145 @@ class TransactionFile:
         """
         if self.failure is not None:
             raise self.failure
-        old = {page: self._stored(page * PAGE, PAGE) for page in self._pages if page * PAGE < self._disk_size}
-        try:
-            for page in sorted(self._pages):
-                self._put(page, max(page * PAGE, self._disk_size), self._size)
-            if self._size > self._disk_size:  # never shrunk: HDF5 knows its end, and that could not be undone
-                os.ftruncate(self._descriptor, self._size)
-            os.fsync(self._descriptor)
-            for page in sorted(old):
-                self._put(page, page * PAGE, min(self._size, self._disk_size))
-            os.fsync(self._descriptor)
-        except BaseException:
-            self._roll_back(old)
-            raise
-        self._disk_size = max(self._size, self._disk_size)
+        if not self._pages and self.size == self.slot.hdf5_end:
+            return
+        end = self.size
+        for page in range(self.slot.hdf5_end // PAGE, seal.n_pages(end)):
+            self._dirty(page)
+        self._pages = {page: content for page, content in self._pages.items() if page * PAGE < end}
+        crcs = np.zeros(seal.n_pages(end), np.uint32)
+        crcs[: len(self._crcs)] = self._crcs
+        for page, content in self._pages.items():
+            crcs[page] = seal.page_crc(content, page, end)
+        patches = [patch for page in sorted(self._pages) for patch in self._patches_of(page, end)]
+        self._publish(end, crcs, patches, self._fresh(end))
+        for page in self._pages:
+            self._cache.pop(page, None)
         self._pages.clear()
+        try:
+            self._apply(patches)
+        except BaseException as error:  # the batch counts: its patches are in the trailer, and are read from there
+            self._take_patches(patches)
+            self.failure = error
+
+    def settle(self):
+        """Bring the file into the form of a closed one: trailer right behind the HDF5 part, no patches, equal slots.
+
+        Raises
+        ------
+        OSError
+            The disk is full, or failed; the file is as good as before, but larger.
+        """
+        if self.failure is not None or self.is_closed:
+            return
+        self._pages.clear()
+        self._size = 0
+        while True:
+            self._publish(self.slot.hdf5_end, self._crcs, [], ())
+            if self.slot.trailer_at == self.slot.hdf5_end:
+                break
+        self._put_slot(self.slot, 1 - self.slot.place)
+        os.ftruncate(self._descriptor, self.slot.trailer_end)
+        os.fsync(self._descriptor)
+        self.is_closed = True
 
     def close(self):
-        """Forget what was not committed, and unlock."""
+        """Forget what was not committed, settle and unlock."""
         if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+            try:
+                with contextlib.suppress(OSError):
+                    if getattr(self, "slot", None):
+                        self.settle()
+            finally:
+                super().close()
+
+    def _load(self):
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise
+        except OSError:
+            pass  # file systems without locks
+        super()._load()
+
+    def _page(self, page):
+        return self._pages[page] if page in self._pages else super()._page(page)
+
+    def _dirty(self, page):
+        """A page that is kept for the next commit."""
+        if page not in self._pages:
+            self._pages[page] = bytearray(self._page(page))
+        return self._pages[page]
+
+    def _stored(self, page):
+        """A page as it counts: what is kept for the next commit does not move the end."""
+        size, self._size = self._size, 0
+        try:
+            return super()._stored(page)
+        finally:
+            self._size = size
+
+    def _publish(self, end, crcs, patches, fresh):
+        """Write what nobody reads yet, then the slot that makes it count."""
+        old = self.slot
+        self._check_alone()
+        trailer = seal.encode_trailer(crcs, patches)
+        at = end if end + len(trailer) <= old.trailer_at or end >= old.trailer_end else old.trailer_end
+        new = Slot(old.sequence + 1, end, at, len(trailer), zlib.crc32(trailer))
+        try:
+            for offset, content in fresh:
+                _write_at(self._descriptor, content, offset)
+            _write_at(self._descriptor, trailer, at)
+            os.fsync(self._descriptor)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._descriptor, old.trailer_end)
+            raise
+        try:
+            self._put_slot(new, new.place)
+            os.fsync(self._descriptor)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                self._put_slot(old, new.place)
+            raise
+        self.slot, self._crcs, self._patches, self.is_closed = new, crcs, {}, False
+
+    def _put_slot(self, slot, place):
+        _write_at(self._descriptor, seal.encode_slot(slot), seal.SLOTS[place])
+
+    def _check_alone(self):
+        """Refuse to go on when somebody else has written: not every file system has locks."""
+        if seal.decode_slot(self._pread(HEAD, 0)[seal.SLOTS[self.slot.place] :]) != self.slot:
+            raise OSError("another program has written to it")
+
+    def _fresh(self, end):
+        """Parts of pages where nothing lies that counts: (offset, content), in order."""
+        for page in sorted(self._pages):
+            low, high = max(page * PAGE, self.slot.hdf5_end), min((page + 1) * PAGE, end)
+            for first, last in ((low, min(high, self.slot.trailer_at)), (max(low, self.slot.trailer_end), high)):
+                if first < last:
+                    yield first, memoryview(self._pages[page])[first - page * PAGE : last - page * PAGE]
+
+    def _patches_of(self, page, end):
+        """What a page changes where something counts: in the HDF5 part, and where the trailer lies."""
+        start, content = page * PAGE, self._pages[page]
+        if start < self.slot.hdf5_end:
+            new, old = (np.frombuffer(part, np.uint64) for part in (content, super()._page(page)))
+            changed = np.flatnonzero(new != old)
+            for run in np.split(changed, np.flatnonzero(np.diff(changed) > _GAP) + 1) if changed.size else ():
+                low = max(start + _WORD * int(run[0]), HEAD)
+                high = min(start + _WORD * int(run[-1]) + _WORD, self.slot.hdf5_end)
+                if low < high:
+                    yield Patch(low, bytes(content[low - start : high - start]))
+        low = max(start, self.slot.trailer_at)
+        high = min(start + PAGE, self.slot.trailer_end, end)
+        if low < high:
+            yield Patch(low, bytes(content[low - start : high - start]))
+
+    def _apply(self, patches):
+        """Change in place."""
+        for patch in patches:
+            _write_at(self._descriptor, patch.content, patch.offset)
 
     @contextlib.contextmanager
     def _failures_kept(self):
@@ -133,33 +237,6 @@ class TransactionFile:
             yield
         except BaseException as error:
             self.failure = self.failure or error
-
-    def _roll_back(self, old):
-        with contextlib.suppress(OSError):
-            os.ftruncate(self._descriptor, self._disk_size)
-        for page, content in old.items():
-            with contextlib.suppress(OSError):
-                _write_at(self._descriptor, content[: self._disk_size - page * PAGE], page * PAGE)
-
-    def _put(self, page, first, last):
-        """Write the part of a page that lies in bytes [first, last) of the file."""
-        low, high = max(first - page * PAGE, 0), min(last - page * PAGE, PAGE)
-        if low < high:
-            _write_at(self._descriptor, self._pages[page][low:high], page * PAGE + low)
-
-    def _stored(self, offset, size):
-        """Bytes of the disk, zeros past its end."""
-        content = os.pread(self._descriptor, size, offset)
-        return content + bytes(size - len(content))
-
-    def _spans(self, size):
-        """Cut [position, position + size) at pages: (page, from, to in the page, offset in the buffer)."""
-        at = 0
-        while at < size:
-            page, low = divmod(self._position + at, PAGE)
-            high = min(PAGE, low + size - at)
-            yield page, low, high, at
-            at += high - low
 
 
 @contextlib.contextmanager

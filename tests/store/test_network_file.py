@@ -14,11 +14,12 @@ import pwlnet
 from pwlnet import store
 from pwlnet.errors import ChecksumError, DigestMismatchError, FormatVersionError, StoreError
 from pwlnet.store import schema
+from tests.sealing import changing
 
 
 def change(path, name, value):
-    """Overwrite an array or a root attribute with HDF5's own means, so that HDF5's checksums are right."""
-    with h5py.File(path, "r+") as file:
+    """Overwrite an array or a root attribute so that all checksums but the digests are right."""
+    with changing(path) as file:
         if name.startswith("/"):
             file[name][...] = value
         else:
@@ -129,7 +130,7 @@ def test_a_store_around_another_network_is_refused(saved, other_network):
 
 
 def test_a_missing_array_is_named(saved):
-    with h5py.File(saved, "r+") as file:
+    with changing(saved) as file:
         del file["network/biases"]
     with pytest.raises(StoreError, match=r"/network of .* can't be read .*biases.*; the file is damaged or incomplete"):
         pwlnet.load_network(saved)
@@ -152,14 +153,14 @@ def test_a_newer_minor_version_is_read(saved, network):
 def test_hdf5_of_something_else_is_refused(tmp_path):
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["x"] = 1.0
-    with pytest.raises(StoreError, match=r"other.h5 is HDF5, but has no attribute pwlnet-format; give a file"):
+    with pytest.raises(StoreError, match=r"other.h5 is HDF5, but has no head of pwlnet's; give a file that pwlnet wrote"):
         pwlnet.load_network(tmp_path / "other.h5")
 
 
 def test_what_is_not_hdf5_is_refused(tmp_path):
     path = tmp_path / "text.h5"
     path.write_text("not HDF5")
-    with pytest.raises(StoreError, match=r"text.h5 is not an HDF5 file; give a file that pwlnet wrote"):
+    with pytest.raises(StoreError, match=r"text.h5 is not a store; give a file that pwlnet wrote"):
         pwlnet.load_network(path)
 
 

@@ -195,7 +195,7 @@ def test_every_dataset_and_its_dtype_is_in_the_schema(path, make_lines):
     with h5py.File(path) as file:
         file.visititems(lambda name, item: items.update({f"/{name}": getattr(item, "dtype", None)}))
     found = {name: dtype for name, dtype in items.items() if dtype is not None}
-    wanted = {d.path: np.dtype(d.dtype) for d in (*schema.NETWORK, *schema.LINES.datasets) if d.dtype != "text"}
+    wanted = {d.path: np.dtype(d.dtype) for d in (*schema.NETWORK, *schema.LINES.stored) if d.dtype != "text"}
     labels = {d.path: found[d.path] for d in schema.NETWORK_LABELS}
     assert found == {**wanted, **labels, schema.COMMITS: schema.COMMIT}
 
@@ -217,7 +217,7 @@ def test_a_closed_store_says_so(path, make_lines, network):
     writer = store.create(path, network)
     writer.close()
     writer.close()
-    with pytest.raises(StoreError, match=r"lines.h5 is closed with 0 lines; append before close or to a new store"):
+    with pytest.raises(StoreError, match=r"lines.h5 is closed with 0 lines; append before close, or resume it"):
         writer.append_lines(make_lines(2))
     opened = store.open(path)
     opened.close()

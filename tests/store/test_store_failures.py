@@ -16,10 +16,11 @@ import numpy as np
 import pytest
 
 from pwlnet import store
-from pwlnet.errors import ChecksumError, DigestMismatchError, InputError, PwlnetError, StoreError
+from pwlnet.errors import ChecksumError, DigestMismatchError, InputError, StoreError
 from pwlnet.store import schema
 from pwlnet.store.transaction import TransactionFile
 from pwlnet.tolerances import DEFAULT
+from tests.sealing import changing
 
 
 @pytest.fixture
@@ -61,27 +62,33 @@ def fail_at(monkeypatch, name, call, error):
 
 
 @pytest.mark.parametrize("chunk_bytes", [10_000, schema.CHUNK_BYTES])
-@pytest.mark.parametrize("name", ["pwrite", "fsync", "ftruncate", "pread"])
+@pytest.mark.parametrize("name", ["pwrite", "fsync", "pread"])
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "full"), OSError(errno.EIO, "broken"), MemoryError()])
 def test_a_write_that_fails_anywhere_keeps_the_batches_before(path, network, make_lines, monkeypatch, chunk_bytes, name, error):
     monkeypatch.setattr(schema, "CHUNK_BYTES", chunk_bytes)
     small, large = make_lines(3), make_lines(200, seed=1)
-    for call in range(1, 30):
+    outcomes = []
+    for call in range(1, 100):
+        n_lines = 3
         with store.create(path, network, overwrite=True) as writer:
             writer.append_lines(small)
             with monkeypatch.context() as patch:
                 calls = fail_at(patch, name, call, error)
-                if name == "ftruncate" and call > 1:
-                    break
                 with contextlib.suppress(StoreError, MemoryError):
                     writer.append_lines(large)
-                    assert len(calls) < call
+                    n_lines = 203  # a failure after the slot was written does no harm
+            assert writer.n_lines == n_lines
         with store.open(path) as opened:
-            assert opened.n_lines == (203 if len(calls) < call else 3)
+            assert opened.n_lines == n_lines
             assert opened.verify() == []
+        with store.resume(path) as writer:
+            writer.append_lines(small)
+        assert problems(path) == []
+        outcomes.append(n_lines)
         if len(calls) < call:
             break
-    assert call > 1
+    assert 3 in outcomes
+    assert outcomes[-1] == 203
 
 
 def test_a_full_disk_says_what_is_kept(path, network, make_lines, monkeypatch):
@@ -92,33 +99,53 @@ def test_a_full_disk_says_what_is_kept(path, network, make_lines, monkeypatch):
             writer.append_lines(make_lines(3))
         assert str(caught.value) == (
             f"{path} can't be extended (No space left on device); its first 3 lines are kept and can be read, "
-            "free space and write the rest to a new store"
+            "free space and resume it"
         )
         assert caught.value.__cause__.errno == errno.ENOSPC
         with pytest.raises(StoreError, match="is closed with 3 lines"):
             writer.append_lines(make_lines(3))
 
 
-def test_a_really_full_disk_keeps_the_batches_before(network, make_lines):
+@pytest.fixture
+def small_disk():
+    """A folder on a disk of 400 KB."""
     folder = Path(tempfile.mkdtemp(prefix="pwlnet-small-disk-"))  # not pytest's, which a mount left by a killed run breaks
-    mount = ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(folder)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(folder)]
     if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode:
         folder.rmdir()
         pytest.skip("mounting a small disk needs root")
-    try:
-        with store.create(folder / "lines.h5", network) as writer:
-            with pytest.raises(StoreError, match="No space left on device"):
-                collections.deque((writer.append_lines(make_lines(50, seed=k)) for k in range(1000)), maxlen=0)
-            n_lines = writer.n_lines
-        with store.open(folder / "lines.h5") as opened:
-            assert 0 < n_lines == opened.n_lines
-            assert opened.verify() == []
-        with pytest.raises(StoreError, match=r"No space left on device\); nothing was left there"):
-            store.create(folder / "second.h5", network)
-        assert [file.name for file in folder.iterdir()] == ["lines.h5"]
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
-        folder.rmdir()
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+    folder.rmdir()
+
+
+def test_a_really_full_disk_keeps_the_batches_before_and_the_rest_follows_when_there_is_room(small_disk, network, make_lines):
+    path = small_disk / "lines.h5"
+    with store.create(path, network) as writer:
+        with pytest.raises(StoreError, match="No space left on device") as caught:
+            collections.deque((writer.append_lines(make_lines(50, seed=k)) for k in range(1000)), maxlen=0)
+        n_lines = writer.n_lines
+    assert f"its first {n_lines} lines are kept and can be read, free space and resume it" in str(caught.value)
+    with store.open(path) as opened:
+        assert 0 < n_lines == opened.n_lines
+        assert opened.verify() == []
+    (small_disk / "filler").write_bytes(bytes(os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_bsize))
+    with pytest.raises(StoreError, match=r"No space left on device\); nothing was left there"):
+        store.create(small_disk / "second.h5", network)
+    assert {file.name for file in small_disk.iterdir()} == {"lines.h5", "filler"}
+    with store.resume(path) as writer, pytest.raises(StoreError, match="No space left on device"):
+        writer.append_lines(make_lines(500))
+    (small_disk / "filler").unlink()
+    subprocess.run(["mount", "-o", "remount,size=10m", str(small_disk)], check=True)
+    with store.resume(path) as writer:
+        for k in range(n_lines // 50, 20):
+            writer.append_lines(make_lines(50, seed=k))
+    with store.create(small_disk / "whole.h5", network) as writer:
+        for k in range(20):
+            writer.append_lines(make_lines(50, seed=k))
+    with store.open(path) as resumed, store.open(small_disk / "whole.h5") as whole:
+        assert resumed.verify() == []
+        assert resumed.digest() == whole.digest()
 
 
 @pytest.fixture
@@ -210,12 +237,10 @@ def test_a_killed_program_leaves_its_finished_batches(tmp_path, written, delay):
         assert opened.verify() == []
 
 
-def test_a_store_has_one_writer_and_no_reader_meanwhile(path, network, make_lines):
+def test_a_store_has_one_writer(path, network, make_lines):
     with store.create(path, network) as writer:
-        with pytest.raises(StoreError, match="is being written; close its writer, or wait until it is finished"):
-            store.open(path)
-        with pytest.raises(StoreError, match=r"can't be opened for writing .*; close its other writer"):
-            store.StoreWriter(path, network, DEFAULT, 1)
+        with pytest.raises(StoreError, match=r"lines.h5 is being written by another program; wait for it, or stop it"):
+            store.resume(path)
         writer.append_lines(make_lines(2))
     assert problems(path) == []
 
@@ -250,7 +275,7 @@ def test_lines_of_other_tolerances_are_refused(path, network, make_lines):
         ("residual", lambda r: r + np.nan, "residual holds entries that are not finite"),
         ("starts", lambda s: s.astype(np.float32), "starts has dtype float32, not float64"),
         ("flip_neurons", lambda n: n + 200, r"flip_neurons holds \d+, but the network has neurons 0 to 199"),
-        ("offsets", lambda o: o[::-1], "offsets do not cut the .* breakpoints into lines"),
+        ("offsets", lambda o: o[::-1], "offsets do not cut the 111 rows into ranges"),
     ],
 )
 def test_lines_that_contradict_themselves_are_refused(path, network, make_lines, field, change, problem):
@@ -272,7 +297,7 @@ def test_lines_that_contradict_themselves_are_refused(path, network, make_lines,
 
 
 def test_an_array_changed_behind_the_checksums_of_hdf5_is_found(written):
-    with h5py.File(written, "r+") as file:
+    with changing(written) as file:
         file["breakpoints/t"][file["breakpoints/offsets"][7] + 1] *= 0.999
     assert problems(written) == [
         f"batch 1 (lines 5..9) of {written} does not match its checksum; the file is damaged, restore a copy or "
@@ -280,7 +305,8 @@ def test_an_array_changed_behind_the_checksums_of_hdf5_is_found(written):
     ]
 
 
-def test_a_damaged_chunk_is_refused_when_it_is_read(written):
+def test_a_damaged_chunk_is_refused_when_it_is_read(written, make_lines):
+    store.save_lines(written, make_lines(2000), overwrite=True)
     with h5py.File(written) as file:
         chunk = file["breakpoints/t"].id.get_chunk_info(0)
     with written.open("r+b") as file:
@@ -291,29 +317,9 @@ def test_a_damaged_chunk_is_refused_when_it_is_read(written):
     with store.open(written) as opened, pytest.raises(ChecksumError) as caught:
         opened.lines(1, 3)
     assert "/breakpoints/t rows" in str(caught.value)
-    assert str(caught.value).endswith("does not match its checksum; the file is damaged, restore a copy or compute it again")
-    assert isinstance(caught.value.__cause__, OSError)
-    assert len(problems(written)) == 3
-
-
-def test_any_flipped_bit_is_found_or_harmless(written):
-    content = written.read_bytes()
-    lines = store.load_lines(written)
-    rng = np.random.default_rng(5)
-    outcomes = []
-    for place in rng.integers(0, len(content), 60):
-        damaged = bytearray(content)
-        damaged[place] ^= 1 << int(rng.integers(8))
-        written.write_bytes(damaged)
-        try:
-            with store.open(written) as opened:
-                outcomes.append("found" if opened.verify() else "harmless")
-                if outcomes[-1] == "harmless":  # in the room that HDF5 leaves between its parts
-                    back = opened.lines()
-                    assert all(np.array_equal(getattr(back, d.field), getattr(lines, d.field)) for d in schema.LINES.datasets)
-        except PwlnetError:
-            outcomes.append("found")
-    assert outcomes.count("found") > 10
+    assert "does not match its checksum (bytes " in str(caught.value)
+    assert problems(written)[0].endswith("(there lie parts of /breakpoints/t)")
+    assert "batch 0 (lines 0..1999)" in problems(written)[1]
 
 
 @pytest.mark.parametrize("part", [0.01, 0.5, 0.999])
@@ -325,7 +331,7 @@ def test_a_store_cut_off_is_refused(written, part):
 
 
 def test_rows_after_the_last_commit_do_not_count(written):
-    with h5py.File(written, "r+") as file:
+    with changing(written) as file:
         file["breakpoints/t"].resize(len(file["breakpoints/t"]) + 9, axis=0)
         file["lines/residual"].resize(17, axis=0)
     with store.open(written) as opened:
@@ -334,7 +340,7 @@ def test_rows_after_the_last_commit_do_not_count(written):
 
 
 def test_a_commit_that_is_missing_is_found(written):
-    with h5py.File(written, "r+") as file:
+    with changing(written) as file:
         commits = file["commits"][()]
         file["commits"][:2] = commits[1:]
         file["commits"].resize(2, axis=0)
@@ -344,16 +350,16 @@ def test_a_commit_that_is_missing_is_found(written):
 
 
 def test_a_missing_dataset_is_named(written):
-    with h5py.File(written, "r+") as file:
+    with changing(written) as file:
         del file["flips/state"]
     assert all("/flips/state" in problem for problem in problems(written))
-    assert len(problems(written)) == 3
+    assert len(problems(written)) == 4
 
 
 def test_results_of_a_later_minor_version_are_left_alone(written):
-    with h5py.File(written, "r+") as file:
+    with changing(written) as file:
         file["commits"].resize(4, axis=0)
         row = np.zeros((), schema.COMMIT)
-        row["kind"] = "planes"
+        row["kind"] = "moons"
         file["commits"][-1] = row
     assert problems(written) == []
