@@ -60,10 +60,18 @@ class GrowingDataset:
         chunks = [np.concatenate([self._tail, rows[:missing]])]
         chunks += [rows[k : k + size] for k in range(missing, len(rows), size)]
         stored.resize(len(stored) + len(rows), axis=0)
-        with ThreadPoolExecutor(threads) as pool:
-            for k, content in enumerate(pool.map(lambda chunk: encode_chunk(chunk, size), chunks)):
-                stored.id.write_direct_chunk((first + k * size, *(0 for _ in rows.shape[1:])), content)
+        for k, content in enumerate(_encoded(chunks, size, threads)):
+            stored.id.write_direct_chunk((first + k * size, *(0 for _ in rows.shape[1:])), content)
         self._tail = chunks[-1].copy() if len(chunks[-1]) < size else rows[:0].copy()
+
+
+def _encoded(chunks, size, threads):
+    """Encode chunks, several at a time: iterator of bytes."""
+    if len(chunks) == 1 or threads == 1:
+        yield from (encode_chunk(chunk, size) for chunk in chunks)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        yield from pool.map(lambda chunk: encode_chunk(chunk, size), chunks)
 
 
 def encode_chunk(rows, n_rows):

@@ -22,8 +22,9 @@ from . import seal
 from .seal import HEAD, PAGE, Patch, Slot
 from .sealed_file import SealedFile
 
+_AT_ONCE = 2**22  # bytes per write
 _WORD = 8
-_GAP = 16  # words: changes that are nearer than this become one patch
+_GAP = 64  # words: changes that are nearer than this become one patch
 
 
 class TransactionFile(SealedFile):
@@ -203,12 +204,13 @@ class TransactionFile(SealedFile):
             raise OSError("another program has written to it")
 
     def _fresh(self, end):
-        """Parts of pages where nothing lies that counts: (offset, content), in order."""
-        for page in sorted(self._pages):
-            low, high = max(page * PAGE, self.slot.hdf5_end), min((page + 1) * PAGE, end)
-            for first, last in ((low, min(high, self.slot.trailer_at)), (max(low, self.slot.trailer_end), high)):
-                if first < last:
-                    yield first, memoryview(self._pages[page])[first - page * PAGE : last - page * PAGE]
+        """What lies where nothing lies that counts: (offset, content), in order."""
+        for low, high in ((self.slot.hdf5_end, self.slot.trailer_at), (self.slot.trailer_end, end)):
+            for first in range(low, min(high, end), _AT_ONCE):
+                last = min(first + _AT_ONCE, high, end)
+                pages = range(first // PAGE, seal.n_pages(last))
+                content = memoryview(b"".join(self._pages[page] for page in pages))
+                yield first, content[first - pages.start * PAGE : last - pages.start * PAGE]
 
     def _patches_of(self, page, end):
         """What a page changes where something counts: in the HDF5 part, and where the trailer lies."""

@@ -29,29 +29,34 @@ def other_network():
     return small_network(1)
 
 
+def make_partitions(network, n_lines, *, seed=0, n_segments=40, **changes):
+    """Well-formed line partitions of a network with five inputs, without computing any."""
+    rng = np.random.default_rng(seed)
+    counts = rng.integers(2, n_segments + 2, n_lines)
+    inner = [np.sort(rng.random(n - 2)) for n in counts]
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    flips = rng.integers(0, 3, offsets[-1])
+    fields = {
+        "network": network,
+        "starts": rng.random((n_lines, 5)),
+        "ends": rng.random((n_lines, 5)),
+        "offsets": offsets,
+        "t": np.concatenate([np.empty(0), *([0.0, *part, 1.0] for part in inner)]),
+        "flip_offsets": np.concatenate([[0], np.cumsum(flips)]),
+        "flip_neurons": rng.integers(0, network.n_neurons, flips.sum()),
+        "flip_states": rng.integers(0, 2, flips.sum()).astype(np.int32),
+        "residual": rng.random(n_lines),
+        "ambiguous": rng.integers(0, 3, n_lines),
+        "tolerances": DEFAULT,
+    }
+    return LinePartitions(**{**fields, **changes})
+
+
 @pytest.fixture
 def make_lines(network):
     """A function that makes well-formed line partitions without computing any: the store must keep what it is given."""
 
-    def make(n_lines, *, seed=0, n_segments=40, **changes):
-        rng = np.random.default_rng(seed)
-        counts = rng.integers(2, n_segments + 2, n_lines)
-        inner = [np.sort(rng.random(n - 2)) for n in counts]
-        offsets = np.concatenate([[0], np.cumsum(counts)])
-        flips = rng.integers(0, 3, offsets[-1])
-        fields = {
-            "network": network,
-            "starts": rng.random((n_lines, 5)),
-            "ends": rng.random((n_lines, 5)),
-            "offsets": offsets,
-            "t": np.concatenate([np.empty(0), *([0.0, *part, 1.0] for part in inner)]),
-            "flip_offsets": np.concatenate([[0], np.cumsum(flips)]),
-            "flip_neurons": rng.integers(0, 200, flips.sum()),
-            "flip_states": rng.integers(0, 2, flips.sum()).astype(np.int32),
-            "residual": rng.random(n_lines),
-            "ambiguous": rng.integers(0, 3, n_lines),
-            "tolerances": DEFAULT,
-        }
-        return LinePartitions(**{**fields, **changes})
+    def make(n_lines, **options):
+        return make_partitions(options.pop("network", network), n_lines, **options)
 
     return make

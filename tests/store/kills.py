@@ -1,0 +1,141 @@
+"""Programs that write a store and are killed at random instants, each followed by one that goes on.
+
+    python -m tests.store.kills --kills 200
+
+prints what was found; ``test_kills.py`` runs a few.
+"""
+
+import argparse
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from pwlnet import store
+from pwlnet.store import schema
+from tests.store.conftest import make_partitions, small_network
+
+N_BATCHES = 30
+
+
+def batches_to_write(network, seed):
+    """Batches of very different sizes, empty ones too."""
+    sizes = np.random.default_rng(seed).choice([0, 1, 2, 5, 20, 80], N_BATCHES)
+    return [make_partitions(network, int(n), seed=1000 * seed + k) for k, n in enumerate(sizes)]
+
+
+def write_rest(path, network, batches, told=None):
+    """Create a store or go on with it, and append the batches that are not there; tell a pipe how many lines there are."""
+    writer = store.resume(path, network) if path.exists() else store.create(path, network)
+    with writer:
+        ends = np.cumsum([len(batch) for batch in batches])
+        for batch, end in zip(batches, ends, strict=True):
+            if end > writer.n_lines:
+                writer.append_lines(batch)
+                if told is not None:
+                    os.write(told, int(writer.n_lines).to_bytes(8, "little"))
+
+
+def kill_a_writer(path, network, batches, seconds):
+    """Start a process that writes and kill it after some seconds: lines it said were written, and whether it was killed."""
+    reading, writing = os.pipe()
+    process = os.fork()
+    if process == 0:
+        status = 1
+        try:
+            write_rest(path, network, batches, writing)
+            status = 0
+        finally:
+            os._exit(status)
+    os.close(writing)
+    time.sleep(seconds)
+    os.kill(process, signal.SIGKILL)
+    _, status = os.waitpid(process, 0)
+    with open(reading, "rb") as pipe:
+        said = pipe.read()
+    killed = os.WIFSIGNALED(status)
+    if not killed and os.WEXITSTATUS(status):
+        raise AssertionError(f"a writer failed after {len(said) // 8} batches")
+    return int.from_bytes(said[-8:], "little"), killed
+
+
+def check_what_is_left(path, batches, said):
+    """A killed writer leaves a sound store of whole batches, at least those it spoke of: lines in it, bytes of slack."""
+    if not path.exists():
+        assert said == 0
+        return 0, 0
+    with store.open(path) as opened:
+        problems, n_lines, slack = opened.verify(), opened.n_lines, opened._file.disk.slack()
+        assert problems == [], problems
+        ends = np.cumsum([0, *(len(batch) for batch in batches)]).tolist()
+        assert n_lines >= said, f"{said} lines were told, {n_lines} are there"
+        assert n_lines in ends
+        for batch, first, last in zip(batches, ends, ends[1:]):
+            if last <= n_lines:
+                back = opened.lines(first, last)
+                for dataset in schema.LINES.datasets:
+                    assert np.array_equal(getattr(back, dataset.field), getattr(batch, dataset.field)), dataset.path
+    return n_lines, slack
+
+
+def run(n_kills, seed, folder):
+    """Kill writers until ``n_kills`` died, and let each store be finished: dict of what was seen."""
+    draw, network = random.Random(seed), small_network(0)
+    found = {"kills": 0, "stores": 0, "before create": 0, "patches pending": 0, "slack": 0, "unsettled": 0, "batches kept": []}
+    while found["kills"] < n_kills:
+        schema.CHUNK_BYTES = draw.choice([2**9, 2**12, 2**18])
+        batches = batches_to_write(network, draw.randrange(2**20))
+        path, whole = folder / f"{found['stores']}.h5", folder / "whole.h5"
+        whole.unlink(missing_ok=True)
+        began = time.perf_counter()
+        write_rest(whole, network, batches)
+        seconds = 1.1 * (time.perf_counter() - began) + 0.01
+        with store.open(whole) as opened:
+            wanted = opened.digest()
+        for _ in range(draw.choice([1, 1, 2, 5])):
+            said, killed = kill_a_writer(path, network, batches, draw.uniform(0.0, seconds))
+            n_lines, slack = check_what_is_left(path, batches, said)
+            found["kills"] += killed
+            found["before create"] += not path.exists()
+            found["batches kept"].append(n_lines)
+            found["slack"] += slack > 0
+            if path.exists():
+                with store.open(path) as opened:
+                    found["unsettled"] += not opened._file.disk.is_closed
+                    found["patches pending"] += any(opened._file.disk._patches.values())
+        write_rest(path, network, batches)
+        with store.open(path) as opened:
+            assert opened.verify() == []
+            assert opened.digest() == wanted
+            assert opened._file.disk.is_closed
+            assert opened._file.disk.slack() == 0
+        path.unlink()
+        found["stores"] += 1
+    return found
+
+
+def main():
+    """Run and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        found = run(options.kills, options.seed, Path(folder))
+        left = [name for name in os.listdir(folder) if name.endswith(".tmp")]
+    kept = found.pop("batches kept")
+    print(", ".join(f"{name} {n}" for name, n in found.items()))
+    print(f"lines kept by a killed writer: {min(kept)} to {max(kept)}, median {sorted(kept)[len(kept) // 2]}; "
+          f"temporary files of killed creators: {len(left)}")  # fmt: skip
+    print(f"all stores sound, nothing told was lost, all {found['stores']} final digests equal those of uninterrupted runs "
+          f"({time.perf_counter() - began:.0f} s)")  # fmt: skip
+
+
+if __name__ == "__main__":
+    sys.exit(main())
