@@ -149,7 +149,7 @@ def test_random_points_are_the_same_however_they_are_sliced():
         (["--starts", "net.h5", "--ends", "one.npy"], "net.h5 has the suffix '.h5'; give rows as .npy, .npz or .csv"),
         (["--random", "9", "--max-segments", "1"],
          "line 0 has 7 segments, more than max_segments=1; raise the limit or shorten the line; "
-         "out.h5 holds the first 0 of 9 lines"),
+         "out.h5 holds the first 0 of 9 lines; --resume goes on"),
     ],
 )  # fmt: skip
 def test_bad_input_gives_one_line(folder, run, arguments, message):
@@ -213,11 +213,105 @@ def test_a_signal_leaves_the_finished_batches_and_says_how_many(folder, network,
         assert opened.n_lines > 0
         assert opened.verify() == []
         lines = opened.lines()
-    assert (found, out, err) == (code, "", f"pwlnet: {word}; out.h5 holds the first {len(lines)} of {n_lines} lines\n")
+    assert (found, out, err) == (
+        code,
+        "",
+        f"pwlnet: {word}; out.h5 holds the first {len(lines)} of {n_lines} lines; --resume goes on\n",
+    )
     ends = (arguments.RandomPoints(1, 0.0, 1.0, (n_lines, 3), skip=skip)[: len(lines)] for skip in (0, n_lines))
     wanted = pwlnet.partition_lines(network, *ends)
     for dataset in schema.LINES.datasets:
         assert np.array_equal(getattr(lines, dataset.field), getattr(wanted, dataset.field)), dataset.field
+
+
+def digest(path):
+    with store.open(path) as opened:
+        assert opened.verify() == []
+        return opened.digest()
+
+
+POINTS = {
+    "files": ("--starts", "points.npy", "--ends", "one.npy"),
+    "single start": ("--from-zero", "--ends", "points.csv"),
+    "random": ("--random", "7", "--seed", "3"),
+}
+
+
+@pytest.mark.parametrize("points", POINTS.values(), ids=POINTS)
+@pytest.mark.parametrize("done", [0, 1, 4, 7])
+def test_resuming_ends_in_the_store_of_a_run_that_was_not_stopped(folder, run, network, points, done):
+    whole = ("lines", "net.h5", *points, "--batch", "20", "--json")
+    assert run(*whole, "--out", "whole.h5")[0] == 0
+    with store.open("whole.h5") as opened:
+        made_with = {name: opened.provenance[name] for name in ("parameters", "seeds")}
+        with store.create("part.h5", network, **made_with) as writer:
+            writer.append_lines(opened.lines(0, done))
+    code, out, err = run(*whole, "--out", "part.h5", "--resume")
+    assert (code, err) == (0, "")
+    assert json.loads(out)["lines"] == 7
+    assert json.loads(out)["segments"] == json.loads(run(*whole, "--out", "new.h5", "--resume")[1])["segments"]
+    assert digest("part.h5") == digest("whole.h5") == digest("new.h5")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--random", "6"], "out.h5 was made with other parameters: random is 7 there, 6 here; "),
+        (["--random", "7", "--seed", "1"], "out.h5 was made with other seeds: random is 0 there, 1 here; "),
+        (["--random", "7", "--max-segments", "99"], "out.h5 was made with other parameters: max_segments is None there, 99 "),
+        (["--random", "7", "--rows", "0:3"], "out.h5 holds 7 lines, but 3 were asked for; write to a new store"),
+    ],
+)
+def test_a_store_of_something_else_is_not_resumed(folder, run, arguments, message):
+    assert run("lines", "net.h5", "--random", 7, "--out", "out.h5")[0] == 0
+    before = digest("out.h5")
+    code, out, err = run("lines", "net.h5", *arguments, "--out", "out.h5", "--resume")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert message in err
+    assert digest("out.h5") == before
+
+
+def test_points_that_changed_since_are_noticed(folder, run):
+    command = ("lines", "net.h5", "--from-zero", "--ends", "points.npy", "--out", "out.h5")
+    assert run(*command)[0] == 0
+    np.save("points.npy", np.load("points.npy")[::-1])
+    message = "line 6 of out.h5 has other ends than the line that was asked for; give the same points, or write to a new store"
+    refused(run(*command, "--resume"), message)
+
+
+def test_shards_are_merged_into_the_store_of_one_run(folder, run):
+    command = ("lines", "net.h5", "--random", "7")
+    assert run(*command, "--out", "whole.h5")[0] == 0
+    for name, rows in (("a", "0:2"), ("b", "2:6"), ("c", "6:7")):
+        assert run(*command, "--rows", rows, "--out", f"{name}.h5")[0] == 0
+    code, out, _ = run("merge", "a.h5", "b.h5", "c.h5", "--out", "all.h5", "--json")
+    assert (code, json.loads(out)["lines"]) == (0, 7)
+    assert digest("all.h5") == digest("whole.h5")
+    refused(run(*command, "--rows", "6:8", "--out", "d.h5"), "--rows is 6:8, but there are 7 lines; give LAST up to 7")
+
+
+def test_a_damaged_store_is_repaired_only_when_told_to(folder, run):
+    assert run("lines", "net.h5", "--random", 7, "--batch", 1, "--out", "out.h5")[0] == 0
+    with changing("out.h5") as file:
+        file["breakpoints/t"][file["breakpoints/offsets"][4] + 1] *= 0.5
+    before = Path("out.h5").read_bytes()
+    code, out, _ = run("repair", "out.h5")
+    assert code == 0
+    assert out.endswith(
+        "4 batches with 4 lines are sound, 3 batches are lost; --out NEW.h5 writes a new store, --yes replaces this one\n"
+    )
+    assert run("repair", "out.h5", "--out", "new.h5")[0] == 0
+    assert Path("out.h5").read_bytes() == before
+    assert run("repair", "out.h5", "--yes", "--json")[0] == 0
+    assert digest("out.h5") == digest("new.h5")
+    assert run("lines", "net.h5", "--random", 7, "--out", "out.h5", "--resume")[0] == 0
+    assert run("lines", "net.h5", "--random", 7, "--out", "whole.h5")[0] == 0
+    assert digest("out.h5") == digest("whole.h5")
+
+
+def test_resuming_without_a_store_is_refused(folder, run):
+    message = "--summary was given with --resume or --overwrite, which are about a store; leave one out"
+    refused(run("lines", "net.h5", "--random", 2, "--summary", "--resume"), message)
 
 
 PEAK_MEMORY = """

@@ -12,7 +12,7 @@ import threading
 
 from .._version import __version__
 from ..errors import PwlnetError
-from . import lines, networks
+from . import lines, networks, stores
 
 __all__ = ["main"]
 
@@ -101,4 +101,5 @@ def _parser():
     common.add_argument("--debug", action="store_true", help="show the traceback of an error")
     networks.add_commands(commands, common)
     lines.add_commands(commands, common)
+    stores.add_commands(commands, common)
     return parser

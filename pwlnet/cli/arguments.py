@@ -20,6 +20,14 @@ def shape(text):
     return tuple(positive(part) for part in text.replace("x", ",").split(","))
 
 
+def row_range(text):
+    """A range of rows: "0:1000" to (0, 1000)."""
+    first, colon, last = text.partition(":")
+    if not colon or not first.isdigit() or not last.isdigit() or int(first) >= int(last):
+        raise argparse.ArgumentTypeError(f"{text} is no range FIRST:LAST with FIRST below LAST")
+    return int(first), int(last)
+
+
 class RandomPoints:
     """Uniformly drawn points that are drawn when they are asked for: any slices give the same numbers as one draw.
 
@@ -46,9 +54,14 @@ class RandomPoints:
         import numpy as np
 
         first, last, _ = rows.indices(len(self))
+        last = max(first, last)
         generator = np.random.default_rng(self._seed)
         generator.bit_generator.advance((self._skip + first) * self.shape[1])  # one step for each number
         return generator.uniform(*self._range, (last - first, self.shape[1]))
+
+    def rows(self, first, last):
+        """Points ``first`` to ``last`` (not included), drawn when they are asked for: RandomPoints."""
+        return RandomPoints(self._seed, *self._range, (last - first, self.shape[1]), skip=self._skip + first)
 
     def __array__(self, dtype=None, copy=None):
         """Draw all points."""

@@ -1,14 +1,14 @@
-"""Subcommands about line partitions: lines, verify."""
+"""The subcommand that partitions lines."""
 
 import contextlib
+import itertools
 import sys
 import time
 from pathlib import Path
 
-from .arguments import RandomPoints, positive, read_rows, shape
+from .arguments import RandomPoints, positive, read_rows, row_range, shape
+from .chosen_lines import ChosenLines
 from .output import show, table
-
-_VERIFIED_LINES = 64
 
 
 def add_commands(commands, common):
@@ -32,51 +32,79 @@ def add_commands(commands, common):
     result = lines.add_mutually_exclusive_group(required=True)
     result.add_argument("--out", metavar="STORE.h5", help="a new store for all breakpoints")
     result.add_argument("--summary", action="store_true", help="count and measure only, keep no breakpoints")
-    lines.add_argument("--overwrite", action="store_true", help="replace an existing store")
+    existing = lines.add_mutually_exclusive_group()
+    existing.add_argument("--overwrite", action="store_true", help="replace an existing store")
+    existing.add_argument("--resume", action="store_true",
+                          help="go on with the store where it is there already, behind its last finished batch")  # fmt: skip
+    lines.add_argument("--rows", type=row_range, metavar="FIRST:LAST",
+                       help="only these lines (LAST not included); pwlnet merge joins the stores")  # fmt: skip
+    lines.add_argument("--compression", default="gzip", choices=("gzip", "lzf", "none", "zstd", "blosc"),
+                       help="of the store (default: %(default)s; zstd and blosc need hdf5plugin)")  # fmt: skip
     lines.add_argument("--input-shape", type=shape, metavar="C,H,W", help="where an ONNX file leaves it open")
     lines.add_argument("--threads", type=positive, metavar="N", help="default: all processors")
     lines.add_argument("--max-segments", type=positive, metavar="N", help="refuse lines with more segments")
     lines.add_argument("--batch", type=positive, default=2**20, metavar="N",
                        help="breakpoints in memory, and per commit (default: %(default)s); at least one line")  # fmt: skip
     lines.set_defaults(run=run_lines)
-    verify = commands.add_parser("verify", parents=[common], help="check a store against checksums and its network")
-    verify.add_argument("store", metavar="STORE.h5")
-    verify.add_argument("--samples", type=int, default=16, metavar="N",
-                        help="segments per line to check against the network (default: 16; 0: none)")  # fmt: skip
-    verify.set_defaults(run=run_verify)
 
 
 def run_lines(options):
     """Partition lines and store or summarize them, batch by batch."""
+    from ..errors import InputError
     from ..loading import load_network
-    from ..partition.line import iter_line_partitions
-    from ..partition.line_summary import LineSummary
 
+    if options.summary and (options.resume or options.overwrite):
+        raise InputError("--summary was given with --resume or --overwrite, which are about a store; leave one out")
     network = load_network(options.network, input_shape=options.input_shape)
-    starts, ends, n_lines = _line_ends(options, network)
+    lines = _chosen_lines(options, network)
     began = time.perf_counter()
-    limits = {"max_points": options.batch, "max_segments": options.max_segments, "threads": options.threads}
-    with contextlib.closing(iter_line_partitions(network, starts, ends, **limits, progress=sys.stderr.isatty())) as batches:
-        summary = LineSummary.of(batches) if options.summary else _stored(options, network, batches, n_lines)
+    summary = _summarized(options, lines) if options.summary else _stored(options, network, lines)
     seconds = time.perf_counter() - began
-    breakpoints = int(summary.n_segments.sum()) - n_lines
+    breakpoints = int(summary.n_segments.sum()) - lines.n_lines
     times = {"seconds": seconds, "microseconds_per_breakpoint": 1e6 * seconds / max(1, breakpoints)}
     where = {} if options.summary else {"store": options.out}
     show(options, {**where, **summary.to_dict(), **times}, table({**where, **_rows(summary, options.summary), **times}))
 
 
-def _stored(options, network, batches, n_lines):
-    """Append batches to a new store; the summary of all of them."""
+def _batches(options, lines):
+    """Partitions of lines, batch by batch, with a progress bar on a terminal."""
+    from ..partition.line import iter_line_partitions
+
+    if not lines.n_lines:
+        return contextlib.nullcontext(())
+    limits = {"max_points": options.batch, "max_segments": options.max_segments, "threads": options.threads}
+    found = iter_line_partitions(lines.network, lines.starts, lines.ends, **limits, progress=sys.stderr.isatty())
+    return contextlib.closing(found)
+
+
+def _summarized(options, lines):
+    from ..partition.line_summary import LineSummary
+
+    with _batches(options, lines) as batches:
+        return LineSummary.of(batches)
+
+
+def _stored(options, network, lines):
+    """Append batches to a store; the summary of all of them, those that were there already too."""
     from .. import store
     from ..partition.line_summary import LineSummary
 
-    with store.create(
-        options.out, network, parameters=_parameters(options), overwrite=options.overwrite, threads=options.threads
-    ) as writer:
+    made_with = {"parameters": _parameters(options), "seeds": {"random": options.seed} if options.random else {}}
+    if options.resume and Path(options.out).exists():
+        writer = store.resume(options.out, network, **made_with, threads=options.threads)
+    else:
+        made_with |= {"overwrite": options.overwrite, "compression": options.compression}
+        writer = store.create(options.out, network, **made_with, threads=options.threads)
+    with writer:
+        before = writer.n_lines
+        lines.check_begun(options.out, before)
         try:
-            return LineSummary.of(_appended(writer, batches))
+            with store.open(options.out) as stored, _batches(options, lines.behind(before)) as batches:
+                if before and sys.stderr.isatty():
+                    print(f"{options.out} holds the first {before} of {lines.n_lines} lines; the rest follows", file=sys.stderr)
+                return LineSummary.of(itertools.chain(stored.batches(), _appended(writer, batches)))
         except BaseException as error:
-            error.add_note(f"{options.out} holds the first {writer.n_lines} of {n_lines} lines")
+            error.add_note(f"{options.out} holds the first {writer.n_lines} of {lines.n_lines} lines; --resume goes on")
             raise
 
 
@@ -110,41 +138,11 @@ def _spread(values):
     return "none" if values["min"] is None else " / ".join(f"{values[name]:.4g}" for name in ("min", "median", "max"))
 
 
-def run_verify(options):
-    """Check a store."""
-    from .. import store
-    from ..errors import ChecksumError
-
-    with store.open(options.store) as opened:
-        problems = opened.verify()
-        if not problems and options.samples > 0:
-            problems = _problems_with_the_network(opened, options)
-        counts = {"lines": opened.n_lines, "breakpoints": opened.n_breakpoints, "batches": opened.n_batches}
-    if problems and options.json:
-        show(options, {"store": options.store, **counts, "problems": problems})
-    if problems:
-        more = f" (and {len(problems) - 1} more problems)" if len(problems) > 1 else ""
-        raise ChecksumError(problems[0] + more)
-    text = f"{options.store} is sound: " + ", ".join(f"{n} {name}" for name, n in counts.items())
-    show(options, {"store": options.store, **counts, "problems": []}, text)
-
-
-def _problems_with_the_network(opened, options):
-    """Problems that evaluating the network at sampled segments shows, for a block of lines at a time."""
-    problems = []
-    for first in range(0, opened.n_lines, _VERIFIED_LINES):
-        last = min(first + _VERIFIED_LINES, opened.n_lines)
-        where = f"counted from line {first} of {opened.path}"
-        problems += [f"{problem} ({where})" for problem in opened.lines(first, last).check(n_samples=options.samples)]
-    return problems
-
-
-def _line_ends(options, network):
-    """Starts and ends of the lines that the options ask for, of which slices can be read, and how many there are."""
+def _chosen_lines(options, network):
+    """The lines that the options ask for: ChosenLines."""
     import numpy as np
 
     from ..errors import InputError
-    from ..partition.line_ends import LineEnds
 
     if options.random:
         if options.ends:
@@ -153,15 +151,15 @@ def _line_ends(options, network):
         if not low < high:
             raise InputError(f"--range is {low} {high}; LOW must be below HIGH")
         drawn = (options.seed, low, high, (options.random, network.n_inputs))
-        return RandomPoints(*drawn), RandomPoints(*drawn, skip=options.random), options.random
-    if not options.ends:
-        raise InputError("--ends was not given; --starts and --from-zero need it")
-    starts = np.zeros(network.n_inputs) if options.from_zero else read_rows(options.starts)
-    ends = read_rows(options.ends)
-    n_lines = len(LineEnds(network, starts, ends))
-    if not n_lines:
+        lines = ChosenLines(network, RandomPoints(*drawn), RandomPoints(*drawn, skip=options.random))
+    else:
+        if not options.ends:
+            raise InputError("--ends was not given; --starts and --from-zero need it")
+        starts = np.zeros(network.n_inputs) if options.from_zero else read_rows(options.starts)
+        lines = ChosenLines(network, starts, read_rows(options.ends))
+    if not lines.n_lines:
         raise InputError("--starts and --ends hold no rows; give at least one line")
-    return starts, ends, n_lines
+    return lines if options.rows is None else lines.rows(*options.rows)
 
 
 def _parameters(options):
@@ -169,5 +167,5 @@ def _parameters(options):
     names = {name: getattr(options, name) for name in ("network", "starts", "ends")}
     given = {name: Path(value).name for name, value in names.items() if value}
     if options.random:
-        given.update(random=options.random, seed=options.seed, range=list(options.range))
+        given.update(random=options.random, range=list(options.range))
     return {"command": "lines", **given, "from_zero": options.from_zero, "max_segments": options.max_segments}

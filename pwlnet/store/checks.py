@@ -42,7 +42,7 @@ def find_problems(store, n_samples):
     return problems
 
 
-def batch_problems(store, commits, *, chained=False):
+def batch_problems(store, commits, *, chained=False, last_only=False):
     """Check batches.
 
     Parameters
@@ -51,6 +51,8 @@ def batch_problems(store, commits, *, chained=False):
     commits : array of schema.COMMIT
     chained : bool
         They are all that there are: each must start where the one before it ends.
+    last_only : bool
+        They are the first ones; check the last of them.
 
     Returns
     -------
@@ -58,17 +60,19 @@ def batch_problems(store, commits, *, chained=False):
     """
     sizes, problems = axis_sizes(store.network), []
     ends = {name: np.zeros(schema.COMMIT_AXES, np.int64) for name in schema.KINDS}
-    for number, commit in enumerate(commits, store.n_batches - len(commits)):
-        name = commit["kind"].decode()
+    for number, commit in enumerate(commits, 0 if last_only else store.n_batches - len(commits)):
+        name, first = commit["kind"].decode(), ends[commit["kind"].decode()]
+        ends[name] = commit["last"]
+        if last_only and number < len(commits) - 1:
+            continue
         rows = f"batch {number} ({name} {commit['first'][0]}..{commit['last'][0] - 1}) of {store.path}"
         try:
-            if (commit["last"] < commit["first"]).any() or (chained and (commit["first"] != ends[name]).any()):
+            if (commit["last"] < commit["first"]).any() or ((chained or last_only) and (commit["first"] != first).any()):
                 problems.append(f"{rows} does not start where the one before it ends; restore a copy of the file")
                 break
             problems += _batch_problems(store, commit, rows, sizes)
         except PwlnetError as error:
             problems.append(f"{rows}: {error}")
-        ends[name] = commit["last"]
         if len(problems) >= _PROBLEMS:
             break
     return problems

@@ -100,6 +100,21 @@ class RegionStore:
             self._network = read_stored_network(self._open_file(), self.path)
         return self._network
 
+    def use_network(self, network):
+        """Take the network from the caller, where the store's own copy is damaged; None: nothing changes.
+
+        Parameters
+        ----------
+        network : Network or None
+
+        Raises
+        ------
+        DigestMismatchError
+            It is another one than the store's.
+        """
+        self.check_made_with(network)
+        self._network = self._network if network is None else network
+
     def n_rows(self, name):
         """Rows of a kind of result, of its first axis; 0 where there are none.
 

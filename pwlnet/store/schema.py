@@ -165,7 +165,7 @@ REGIONS = Kind(
         Dataset("/facets/normal", "normals", "<f8", ("H", "D"), "row a of the region a x <= b, unit length", "1.0"),
         Dataset("/facets/b", "b", "<f8", ("H",), "its right side", "1.0"),
         Dataset("/facets/neuron", "neurons", "<i8", ("H",), "neuron that changes its state there; -1: the box", "1.0"),
-        Dataset("/facets/neighbour", "neighbours", "<i8", ("H",), "region behind it; -1: none or not known", "1.0"),
+        Dataset("/facets/neighbour", "neighbours", "<i8", ("H",), "row of the region behind it minus own row; 0: none", "1.0"),
     ),
     counts={"/regions/offsets": "H"},
 )

@@ -40,7 +40,7 @@ class SealedFile:
     Attributes
     ----------
     slot : Slot
-        The state that is read. None where nothing is checked, and head or trailer can't be read.
+        The state that is read. None where nothing is checked, and the head can't be read.
     is_closed : bool
         False while a writer has it open, and where one was stopped.
 
@@ -148,7 +148,9 @@ class SealedFile:
                 if self._pread(HEAD, 0) == head or not left:
                     if self._checked:
                         raise
-                    self.slot, self._crcs, self._patches, self.is_closed = None, np.zeros(0, np.uint32), {}, False
+                    slots = [slot for slot in seal.decode_head(head)[0] if slot]
+                    self.slot, self._crcs = max(slots, default=None), np.zeros(0, np.uint32)
+                    self._patches, self.is_closed = {}, False
                     return
 
     def _load_state(self, head):

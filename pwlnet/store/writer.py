@@ -76,9 +76,28 @@ def create(
     resume : go on with one.
     save_lines : the same in one call.
     """
-    threads = n_threads(threads)
     provenance = make_provenance(parameters, seeds, tolerances)
+    return _create(path, network, provenance, tolerances, compression, overwrite, n_threads(threads))
 
+
+def create_like(store, path, *, seeds=None, overwrite=False, threads=None):
+    """Make a store with network, provenance and compression of another; ``seeds`` take the place of its own.
+
+    Parameters
+    ----------
+    store : RegionStore
+    path, seeds, overwrite, threads
+        As for ``create``.
+
+    Returns
+    -------
+    StoreWriter
+    """
+    provenance = {**store.provenance, "seeds": store.provenance["seeds"] if seeds is None else seeds}
+    return _create(path, store.network, provenance, store.tolerances, store.compression, overwrite, n_threads(threads))
+
+
+def _create(path, network, provenance, tolerances, compression, overwrite, threads):
     def write(file):
         write_header(file, network.digest, provenance, compression)
         write_network_group(file.create_group("network"), network)
@@ -173,7 +192,7 @@ def save_lines(path, lines, *, parameters=None, overwrite=False, threads=None, c
             except BaseException as error:
                 error.add_note(f"{path} holds the first {writer.n_lines} lines")
                 raise
-            return Written(writer.n_lines, writer.n_segments)
+            return writer.written
 
 
 @contextlib.contextmanager
@@ -233,6 +252,11 @@ class StoreWriter:
     def n_segments(self):
         """Segments in the store."""
         return int(self._ends["lines"][1]) - self.n_lines
+
+    @property
+    def written(self):
+        """Numbers of lines and segments in the store: Written."""
+        return Written(self.n_lines, self.n_segments)
 
     def n_rows(self, name):
         """Rows of a kind of result in the store: of its first axis."""

@@ -1,0 +1,77 @@
+"""Subcommands about stores: verify, repair, merge. (info: networks.py)"""
+
+from .arguments import positive
+from .output import show
+
+
+def add_commands(commands, common):
+    """Add the parsers of this module's subcommands."""
+    verify = commands.add_parser("verify", parents=[common], help="check a store against checksums and its network")
+    verify.add_argument("store", metavar="STORE.h5")
+    verify.add_argument("--samples", type=int, default=16, metavar="N",
+                        help="segments per line to check against the network (default: 16; 0: none)")  # fmt: skip
+    verify.set_defaults(run=run_verify)
+    repair = commands.add_parser(
+        "repair",
+        parents=[common],
+        help="keep the batches of a damaged store before the first damaged one",
+        description="Keep the batches of a damaged store before the first damaged one. Without --out and --yes nothing is "
+        "written: it says what could be kept.",
+    )
+    repair.add_argument("store", metavar="STORE.h5")
+    where = repair.add_mutually_exclusive_group()
+    where.add_argument("--out", metavar="NEW.h5", help="write them to a new store")
+    where.add_argument("--yes", action="store_true", help="replace the store by what can be kept")
+    repair.add_argument("--network", metavar="NET", help="where the store's own copy of its network is damaged")
+    repair.add_argument("--threads", type=positive, metavar="N", help="default: all processors")
+    repair.set_defaults(run=run_repair)
+    merge = commands.add_parser("merge", parents=[common], help="join stores of the same network and parameters")
+    merge.add_argument("stores", metavar="STORE.h5", nargs="+", help="in the order of their lines")
+    merge.add_argument("--out", metavar="NEW.h5", required=True, help="a new store")
+    merge.add_argument("--overwrite", action="store_true", help="replace an existing store")
+    merge.add_argument("--threads", type=positive, metavar="N", help="default: all processors")
+    merge.set_defaults(run=run_merge)
+
+
+def run_verify(options):
+    """Check a store."""
+    from .. import store
+    from ..errors import ChecksumError
+
+    with store.open(options.store) as opened:
+        problems = opened.verify(n_samples=options.samples)
+        counts = {"lines": opened.n_lines, "breakpoints": opened.n_breakpoints, "batches": opened.n_batches}
+    if problems and options.json:
+        show(options, {"store": options.store, **counts, "problems": problems})
+    if problems:
+        more = f" (and {len(problems) - 1} more problems)" if len(problems) > 1 else ""
+        raise ChecksumError(problems[0] + more)
+    text = f"{options.store} is sound: " + ", ".join(f"{n} {name}" for name, n in counts.items())
+    show(options, {"store": options.store, **counts, "problems": []}, text)
+
+
+def run_repair(options):
+    """Keep what is sound."""
+    from .. import store
+    from ..loading import load_network
+
+    network = load_network(options.network) if options.network else None
+    found = store.repair(options.store, options.out, in_place=options.yes, network=network, threads=options.threads)
+    kept = f"{found.n_batches} batches with {found.n_lines} lines"
+    if not found.problems:
+        text = f"{options.store} is sound: {kept}"
+    else:
+        text = f"{found.problems[0]}\n{kept} are sound, {found.n_batches_lost} batches are lost"
+    if found.path is None:
+        text += "" if not found.problems else "; --out NEW.h5 writes a new store, --yes replaces this one"
+    else:
+        text += f"; {found.path} holds them"
+    show(options, {**found._asdict(), "path": found.path and str(found.path)}, text)
+
+
+def run_merge(options):
+    """Join stores."""
+    from .. import store
+
+    written = store.merge(options.stores, options.out, overwrite=options.overwrite, threads=options.threads)
+    show(options, {"store": options.out, "lines": written.n_lines, "segments": written.n_segments})
