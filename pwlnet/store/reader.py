@@ -80,7 +80,7 @@ class RegionStore:
     def __init__(self, path, *, checked=True):
         self.path = Path(path)
         self._file = open_for_reading(self.path, checked=checked)
-        self._network = None
+        self._network, self._open = None, {}
         try:
             self.format_version = check_format(self._file, self.path)
             header = read_header(self._file, self.path)
@@ -273,6 +273,7 @@ class RegionStore:
     def close(self):
         """Close the file."""
         if self._file is not None:
+            self._open.clear()
             self._file.close()
             self._file = None
 
@@ -310,14 +311,18 @@ class RegionStore:
         self.n_batches = len(self._commits)
 
     def _dataset(self, dataset):
+        if dataset.path in self._open:  # HDF5 keeps chunks of open datasets
+            return self._open[dataset.path]
         with reading(self.path, dataset.path):
             stored = self._open_file()[dataset.path]
             if stored.dtype != np.dtype(dataset.dtype) or len(stored.shape) != len(dataset.dims) or not stored.chunks:
                 raise TypeError(f"it has dtype {stored.dtype} and {len(stored.shape)} dimensions")
-            return stored
+        self._open[dataset.path] = stored
+        return stored
 
     def _read(self, dataset, first, last):
         """Rows [first, last) of a dataset."""
+        self._open_file()
         stored = self._dataset(dataset)
         with reading(self.path, f"{dataset.path} rows {first}..{last - 1}"):
             if not 0 <= first <= last <= len(stored):
