@@ -4,10 +4,11 @@
 ``repair`` keeps the sound batches of a damaged one; ``merge`` joins several.
 """
 
+from .creation import create, resume, save_lines
 from .network_file import read_network_file, save_network
 from .reader import RegionStore, load_lines, open
 from .repair import Repaired, merge, repair
-from .writer import StoreWriter, Written, create, resume, save_lines
+from .writer import StoreWriter, Written
 
 __all__ = [
     "RegionStore",

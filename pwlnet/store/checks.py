@@ -65,7 +65,7 @@ def batch_problems(store, commits, *, chained=False, last_only=False):
         ends[name] = commit["last"]
         if last_only and number < len(commits) - 1:
             continue
-        rows = f"batch {number} ({name} {commit['first'][0]}..{commit['last'][0] - 1}) of {store.path}"
+        rows = f"batch {number} ({name} {commit['first'][0]}..{int(commit['last'][0]) - 1}) of {store.path}"
         try:
             if (commit["last"] < commit["first"]).any() or ((chained or last_only) and (commit["first"] != first).any()):
                 problems.append(f"{rows} does not start where the one before it ends; restore a copy of the file")

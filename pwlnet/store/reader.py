@@ -308,6 +308,9 @@ class RegionStore:
         for commit in self._commits:
             self._ends[commit["kind"].decode()] = commit["last"].astype(np.int64)
         self.n_lines, self.n_breakpoints, self.n_flips = (int(n) for n in self._ends["lines"][:3])
+        if self.has_lines and (self._commits["first"][:, 0] == self._commits["last"][:, 0]).any():  # a line in parts
+            ends = self._axis_ends(schema.LINES, 0, self.n_lines)
+            self.n_breakpoints, self.n_flips = ends["T"][1], ends["F"][1]
         self.n_batches = len(self._commits)
 
     def _dataset(self, dataset):

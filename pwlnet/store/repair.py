@@ -9,8 +9,8 @@ from typing import NamedTuple
 from ..errors import DigestMismatchError, InputError, PwlnetError, StoreError
 from . import checks, schema
 from .access import reason
+from .creation import create_like
 from .reader import RegionStore
-from .writer import create_like
 
 
 class Repaired(NamedTuple):

@@ -68,7 +68,7 @@ class ResultFile:
             options = {"maxshape": (None, *row), "chunks": (rows, *(max(1, n) for n in row)), **filters}
             self._file.create_dataset(dataset.path, data=np.zeros((dataset.lead, *row), dtype), **options)
 
-    def append(self, name, arrays, first):
+    def append(self, name, arrays, first, bases):
         """Append a batch.
 
         Parameters
@@ -78,6 +78,8 @@ class ResultFile:
             By field; offsets without their 0, counted from the batch's own first row.
         first : int64[axes]
             Rows before it, along the kind's axes.
+        bases : int64[axes]
+            Rows from which the batch's offsets count.
 
         Returns
         -------
@@ -93,7 +95,7 @@ class ResultFile:
             axis = kind.axes.index(dataset.axis)
             last[axis] = first[axis] + len(array)
             if dataset.lead:  # offsets count from the store's first row
-                array = array + first[kind.axes.index(kind.counts[dataset.path])]
+                array = array + bases[kind.axes.index(kind.counts[dataset.path])]
             self._dataset(dataset).append(array, self._threads)
             written.append((dataset.path, array))
         return last, written

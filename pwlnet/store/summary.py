@@ -29,12 +29,12 @@ def line_summaries(arrays, network):
         "length": np.linalg.norm(np.ascontiguousarray(arrays["ends"] - arrays["starts"]), axis=1),
         "shortest_t": np.minimum.reduceat(widths, firsts) if n_lines else widths,
         "longest_t": np.maximum.reduceat(widths, firsts) if n_lines else widths,
-        "op_flips": _op_flips(arrays["flip_neurons"], flip_offsets[offsets], network),
+        "op_flips": op_flips(arrays["flip_neurons"], flip_offsets[offsets], network),
     }
 
 
-def _op_flips(neurons, bounds, network):
-    """Flips of each line, ``neurons[bounds[i] : bounds[i + 1]]``, in each op that has neurons: int64[L, S]."""
+def op_flips(neurons, bounds, network):
+    """Count the flips of each line, ``neurons[bounds[i] : bounds[i + 1]]``, in each op that has neurons: int64[L, S]."""
     counts = np.diff(network.program.neuron_offsets)
     counts = counts[counts > 0]
     op_of_neuron = np.repeat(np.arange(len(counts)), counts)

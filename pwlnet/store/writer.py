@@ -1,8 +1,7 @@
-"""Making a store, going on with one, and appending batches of results to it."""
+"""Appending batches of results to a store."""
 
 import contextlib
 import errno
-import itertools
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,16 +9,11 @@ import h5py
 import numpy as np
 
 from ..errors import DigestMismatchError, InputError, PwlnetError, StoreError
-from ..evaluate import n_threads
-from ..tolerances import DEFAULT
-from . import schema
-from .access import LIBVER, new_image, publish, reason
+from . import line_parts, schema
+from .access import LIBVER, reason
 from .consistency import batch_problem
 from .digest import digest_arrays
-from .header import now, write_header
-from .network_file import write_network_group
-from .provenance import make_provenance
-from .reader import RegionStore
+from .header import now
 from .results import ResultFile, axis_sizes
 from .summary import line_summaries
 from .transaction import TransactionFile, interrupts_deferred
@@ -30,179 +24,6 @@ class Written(NamedTuple):
 
     n_lines: int
     n_segments: int
-
-
-def create(
-    path, network, *, parameters=None, seeds=None, tolerances=DEFAULT, overwrite=False, threads=None, compression="gzip"
-):
-    """Make a store for the results of one network.
-
-    Parameters
-    ----------
-    path : str or path
-    network : Network
-        Becomes part of the store.
-    parameters : dict, optional
-        What the results are computed with (options, names of data), as JSON can hold it; part of the provenance. A store
-        goes on with the same parameters only, and is merged only with stores of the same ones.
-    seeds : dict, optional
-        Seeds of random numbers (int or list of int), by what was drawn; as for parameters.
-    tolerances : Tolerances, optional
-        The ones that all results of the store are computed with.
-    overwrite : bool, optional
-        Replace an existing file. By default that is refused.
-    threads : int, optional
-        To compress with; all processors by default. The file doesn't depend on it.
-    compression : str, optional
-        "gzip", "lzf" or "none"; "zstd" or "blosc" where hdf5plugin is installed, for readers too.
-
-    Returns
-    -------
-    StoreWriter
-        A context manager.
-
-    Raises
-    ------
-    StoreError
-        The file exists or can't be written; then nothing of it is left.
-    InputError
-        The parameters can't be written as JSON; an unknown compression.
-    ImportError
-        The compression needs hdf5plugin.
-
-    See Also
-    --------
-    open : read a store.
-    resume : go on with one.
-    save_lines : the same in one call.
-    """
-    provenance = make_provenance(parameters, seeds, tolerances)
-    return _create(path, network, provenance, tolerances, compression, overwrite, n_threads(threads))
-
-
-def create_like(store, path, *, seeds=None, overwrite=False, threads=None):
-    """Make a store with network, provenance and compression of another; ``seeds`` take the place of its own.
-
-    Parameters
-    ----------
-    store : RegionStore
-    path, seeds, overwrite, threads
-        As for ``create``.
-
-    Returns
-    -------
-    StoreWriter
-    """
-    provenance = {**store.provenance, "seeds": store.provenance["seeds"] if seeds is None else seeds}
-    return _create(path, store.network, provenance, store.tolerances, store.compression, overwrite, n_threads(threads))
-
-
-def _create(path, network, provenance, tolerances, compression, overwrite, threads):
-    def write(file):
-        write_header(file, network.digest, provenance, compression)
-        write_network_group(file.create_group("network"), network)
-        ResultFile(file, network, compression, threads).create("lines")
-        options = {"maxshape": (None,), "chunks": (schema.COMMITS_PER_CHUNK,), **schema.CREATION}
-        file.create_dataset(schema.COMMITS, (0,), schema.COMMIT, **options)
-
-    publish(path, new_image(write), overwrite=overwrite)
-    return StoreWriter(path, network, tolerances, threads, compression)
-
-
-def resume(path, network=None, *, parameters=None, seeds=None, tolerances=None, threads=None):
-    """Go on with a store, behind its last finished batch, whatever stopped the program that wrote it.
-
-    Parameters
-    ----------
-    path : str or path
-    network : Network, optional
-        Refuse a store of another network.
-    parameters, seeds : dict, optional
-        Refuse a store that was made with others.
-    tolerances : Tolerances, optional
-        Refuse a store of others.
-    threads : int, optional
-        As for ``create``.
-
-    Returns
-    -------
-    StoreWriter
-        ``n_lines`` tells how far it is. The store that is finished now has the digest (``RegionStore.digest``) of one that
-        was never stopped.
-
-    Raises
-    ------
-    StoreError
-        There is no such store, it is damaged, or another program writes to it.
-    ChecksumError
-        The last batch is damaged.
-    DigestMismatchError
-        Network, parameters, seeds or tolerances are others than the store's.
-    FormatVersionError
-        A newer pwlnet wrote it.
-
-    See Also
-    --------
-    repair : where a store is damaged.
-    """
-    with RegionStore(path) as store:
-        if not store.has_lines:
-            raise StoreError(f"{path} holds a network only; create a new store for results")
-        store.check_made_with(network, parameters, seeds, tolerances)
-        problems = store.last_batch_problems()
-        if problems:
-            raise StoreError(f"{problems[0]}; repair the store before it goes on") from None
-        arguments = store.network, store.tolerances, n_threads(threads), store.compression
-    return StoreWriter(path, *arguments)
-
-
-def save_lines(path, lines, *, parameters=None, overwrite=False, threads=None, compression="gzip"):
-    """Write line partitions to a new store.
-
-    Parameters
-    ----------
-    path : str or path
-    lines : LinePartitions or iterable of LinePartitions
-        Of one network. From an iterator, such as ``iter_line_partitions``, each is on the disk before the next one is
-        asked for, and nothing of it is kept. Whatever stops it, Ctrl-C too, leaves a store of those before.
-    parameters, overwrite, threads, compression
-        As for ``create``.
-
-    Returns
-    -------
-    Written
-        ``n_lines`` and ``n_segments`` of the store.
-
-    Raises
-    ------
-    StoreError, InputError
-        As for ``create`` and ``StoreWriter.append_lines``. InputError, too, for an iterable that gives nothing.
-    """
-    from ..partition.line import LinePartitions
-
-    with _closing(iter([lines] if isinstance(lines, LinePartitions) else lines)) as batches:
-        first = next(batches, None)
-        if first is None:
-            raise InputError("lines gave no line partitions, so the network is not known; give at least one")
-        options = {"parameters": parameters, "overwrite": overwrite, "threads": threads, "compression": compression}
-        with create(path, first.network, tolerances=first.tolerances, **options) as writer:
-            try:
-                for batch in itertools.chain([first], batches):
-                    writer.append_lines(batch)
-            except BaseException as error:
-                error.add_note(f"{path} holds the first {writer.n_lines} lines")
-                raise
-            return writer.written
-
-
-@contextlib.contextmanager
-def _closing(batches):
-    """Stop a generator, and the threads it may have, as soon as the block is left."""
-    try:
-        yield batches
-    finally:
-        if hasattr(batches, "close"):
-            batches.close()
 
 
 class StoreWriter:
@@ -239,6 +60,7 @@ class StoreWriter:
                 self._ends = {name: np.zeros(schema.COMMIT_AXES, np.int64) for name in schema.KINDS}
                 for commit in self._file[schema.COMMITS][()]:
                     self._ends[commit["kind"].decode()] = commit["last"].astype(np.int64)
+                self._finished = int(self._file["/breakpoints/offsets"][self.n_lines])  # breakpoints of finished lines
         except BaseException:
             self._abandon()
             raise
@@ -251,7 +73,13 @@ class StoreWriter:
     @property
     def n_segments(self):
         """Segments in the store."""
-        return int(self._ends["lines"][1]) - self.n_lines
+        return self._finished - self.n_lines
+
+    @property
+    def unfinished_t(self):
+        """Where the last part of a line that is not finished ends, in (0, 1]; None: there is no such line."""
+        n_breakpoints = int(self._ends["lines"][1])
+        return float(self._file["/breakpoints/t"][n_breakpoints - 1]) if n_breakpoints > self._finished else None
 
     @property
     def written(self):
@@ -292,6 +120,61 @@ class StoreWriter:
             )
         arrays = {d.field: getattr(lines, d.field) for d in schema.LINES.datasets}
         self._append("lines", arrays, "give the result of partition_lines as it is")
+
+    def append_part(self, t, flip_offsets, flip_neurons, flip_states):
+        """Append a part of one very long line; ``finish_line`` makes it a line when all parts are there.
+
+        Until then no reader sees it; ``resume`` goes on behind its last part (``unfinished_t``).
+
+        Parameters
+        ----------
+        t : float64[T]
+            The line's next breakpoints: the first part starts with 0.0, the last one ends with 1.0.
+        flip_offsets : int64[T+1]
+        flip_neurons : int64[F]
+        flip_states : int32[F]
+            As in LinePartitions, counted from the part's first flip.
+
+        Raises
+        ------
+        InputError
+            They contradict one another, or don't go on where the part before ends.
+        StoreError
+            As for ``append_lines``.
+        """
+        self._check_open()
+        part = {"t": t, "flip_offsets": flip_offsets, "flip_neurons": flip_neurons, "flip_states": flip_states}
+        rows = line_parts.part_rows(part, self.unfinished_t, self._sizes)
+        if len(rows["t"]):
+            self._write("lines", rows)
+
+    def finish_line(self, start, end, *, residual, ambiguous):
+        """Make a line of the parts that were appended.
+
+        Parameters
+        ----------
+        start, end : float64[D]
+        residual : float
+        ambiguous : int
+            As in LinePartitions.
+
+        Raises
+        ------
+        InputError
+            The parts don't reach t = 1, or the arguments don't fit the network.
+        StoreError
+            As for ``append_lines``.
+        """
+        self._check_open()
+        if self.unfinished_t != 1.0:
+            raise InputError(f"the parts end at t = {self.unfinished_t}; append parts up to t = 1 before the line is finished")
+        line = {"starts": np.array([start], np.float64), "ends": np.array([end], np.float64)}
+        line |= {"residual": np.array([residual], np.float64), "ambiguous": np.array([ambiguous], np.int64)}
+        for name in ("starts", "ends"):
+            if line[name].shape != (1, self._sizes["D"]) or not np.isfinite(line[name]).all():
+                raise InputError(f"{name[:-1]} has shape {line[name].shape[1:]}; {self._sizes['D']} finite numbers are needed")
+        first_flip = int(self._file["/flips/offsets"][self._finished])
+        self._write("lines", line_parts.line_rows(line, self._file, self.network, self._finished, first_flip))
 
     def append(self, name, arrays):
         """Append a batch of results of any kind.
@@ -350,8 +233,13 @@ class StoreWriter:
         if not len(arrays[first.field]):
             return
         if name == "lines":
+            if self.unfinished_t is not None:
+                raise InputError(f"line {self.n_lines} of {self.path} is not finished; append its parts and finish it first")
             arrays |= line_summaries(arrays, self.network)
-        rows = {d.field: arrays[d.field][d.lead :] for d in schema.KINDS[name].stored}
+        self._write(name, {d.field: arrays[d.field][d.lead :] for d in schema.KINDS[name].stored})
+
+    def _write(self, name, rows):
+        """Write rows of all datasets of a kind as a batch."""
         with interrupts_deferred(), self._all_or_nothing():
             self._write_batch(name, rows)
 
@@ -384,7 +272,10 @@ class StoreWriter:
     def _write_batch(self, name, rows):
         """Write a batch and its commit, and bring both to the disk."""
         first = self._ends[name]
-        last, written = self._results.append(name, rows, first)
+        bases = first.copy()
+        if name == "lines":
+            bases[1] = self._finished
+        last, written = self._results.append(name, rows, first, bases)
         commits = self._file[schema.COMMITS]
         commits.resize(len(commits) + 1, axis=0)
         row = np.zeros((), schema.COMMIT)
@@ -394,3 +285,5 @@ class StoreWriter:
         self._file.flush()
         self._disk.commit()
         self._ends[name] = last
+        if name == "lines" and len(rows["offsets"]):
+            self._finished = int(last[1])

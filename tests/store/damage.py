@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 import traceback
+import warnings
 from pathlib import Path
 
 import h5py
@@ -49,6 +50,7 @@ def _in_child(work, items):
     if process == 0:
         os.close(reading)
         signal.alarm(PATIENCE)
+        warnings.simplefilter("error")
         try:
             with open(writing, "wb") as pipe:
                 for item in items:

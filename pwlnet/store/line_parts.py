@@ -1,0 +1,103 @@
+"""One very long line, appended part by part: breakpoints and flips first, the line itself when they are all there.
+
+Legend: T breakpoints and F flips of a part.
+"""
+
+import numpy as np
+
+from ..errors import InputError
+from . import schema
+from .summary import op_flips
+
+_AT_ONCE = 2**20
+_FIELDS = ("t", "flip_offsets", "flip_neurons", "flip_states")
+
+
+def part_rows(part, last_t, sizes):
+    """Check a part and give its rows.
+
+    Parameters
+    ----------
+    part : dict of str to array
+        ``t`` float64[T], ``flip_offsets`` int64[T+1], ``flip_neurons`` int64[F], ``flip_states`` int32[F].
+    last_t : float or None
+        Of the part before; None: there is none.
+    sizes : dict of str to int
+        ``results.axis_sizes``.
+
+    Returns
+    -------
+    dict of str to ndarray
+        Rows of all datasets of lines, none for those that have a row per line.
+
+    Raises
+    ------
+    InputError
+        They contradict one another, or don't go on where the part before ends.
+    """
+    dtypes = {dataset.field: np.dtype(dataset.dtype) for dataset in schema.LINES.datasets}
+    arrays = {field: np.ascontiguousarray(part[field]) for field in _FIELDS}
+    problem = _problem(arrays, dtypes, last_t, sizes["K"])
+    if problem:
+        raise InputError(f"the part can't be appended: {problem}; give the parts of one line in their order")
+    empty = {d.field: np.zeros((0, *(sizes[dim] for dim in d.dims[1:])), d.dtype) for d in schema.LINES.stored}
+    return {**empty, **arrays, "flip_offsets": arrays["flip_offsets"][1:]}
+
+
+def _problem(arrays, dtypes, last_t, n_neurons):
+    """What is wrong with a part, or None."""
+    t, offsets, neurons = arrays["t"], arrays["flip_offsets"], arrays["flip_neurons"]
+    for field, array in arrays.items():
+        rows = {"t": len(t), "flip_offsets": len(t) + 1}.get(field, len(neurons))
+        if array.dtype != dtypes[field] or array.shape != (rows,):
+            return f"{field} has dtype {array.dtype} and shape {array.shape}, not {dtypes[field]} and ({rows},)"
+    if offsets[0] != 0 or offsets[-1] != len(neurons) or (np.diff(offsets) < 0).any():
+        return f"flip_offsets do not cut the {len(neurons)} flips into ranges that follow one another"
+    if len(t) and last_t is None and t[0] != 0.0:
+        return f"t starts with {t[0]}, not 0"
+    if len(t) and last_t is not None and not t[0] > last_t:
+        return f"t starts with {t[0]}, not behind {last_t}"
+    if not (t[1:] > t[:-1]).all() or not (t <= 1.0).all():
+        return "t does not increase up to 1"
+    if len(neurons) and not (neurons.min() >= 0 and neurons.max() < n_neurons):
+        return f"flip_neurons goes from {neurons.min()} to {neurons.max()}, but the network has {n_neurons} neurons"
+    return None
+
+
+def line_rows(line, file, network, first_t, first_flip):
+    """Rows of the line whose parts are all there.
+
+    Parameters
+    ----------
+    line : dict of str to array
+        ``starts`` and ``ends`` float64[1, D], ``residual`` float64[1], ``ambiguous`` int64[1].
+    file : h5py.File
+        With all parts.
+    network : Network
+    first_t, first_flip : int
+        Rows where the line begins.
+
+    Returns
+    -------
+    dict of str to ndarray
+        Rows of all datasets of lines, none for those that have a row per breakpoint or flip.
+    """
+    t, neurons = file["/breakpoints/t"], file["/flips/neuron"]
+    shortest, longest = np.inf, 0.0
+    for row in range(first_t, len(t) - 1, _AT_ONCE):
+        widths = np.diff(t[row : row + _AT_ONCE + 1])
+        shortest, longest = min(shortest, widths.min()), max(longest, widths.max())
+    counts = sum(
+        op_flips(block, np.array([0, len(block)]), network)
+        for block in (neurons[row : row + _AT_ONCE] for row in range(first_flip, max(len(neurons), first_flip + 1), _AT_ONCE))
+    )
+    rows = {d.field: np.zeros(0, d.dtype) for d in schema.LINES.stored}
+    return {
+        **rows,
+        **line,
+        "offsets": np.array([len(t) - first_t]),
+        "length": np.linalg.norm(np.ascontiguousarray(line["ends"] - line["starts"]), axis=1),
+        "shortest_t": np.array([shortest]),
+        "longest_t": np.array([longest]),
+        "op_flips": counts,
+    }
