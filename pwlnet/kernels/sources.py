@@ -38,6 +38,37 @@ from .workspace import (
 
 DENSE_FROM = 0.3  # share of entries among sources times rows from which a matrix product is cheaper
 
+# Where a tile's rows are a matrix: from this place on in the values of rows, or ...
+COPIED = -1  # in work.tiles[PACKED], or ...
+NO_MATRIX = -2
+
+
+@kernel
+def block_height(code, work, f, p, first):
+    """Number of next rows that are a matrix as they lie there: one per breakpoint from ``first`` on, with the same columns."""
+    if n_taps(code, f) > 1:
+        return np.int64(0)
+    start, (j, q) = work.small[CURSOR, 0], tap_source(code, f, p, 0)
+    end = row_range(code, work, j, q)[1]
+    width, columns = work.starts[start + 1] - work.starts[start], work.starts[start] + work.shifts[start]
+    row = start
+    while row < end and work.labels[ROW_OF, work.ids[row]] == first + row - start:
+        if work.starts[row] + work.shifts[row] != columns or work.starts[row + 1] - work.starts[row] != width:
+            return row - start
+        row += 1
+    return row - start - (row < end)  # a breakpoint with several rows ends the block before it
+
+
+@kernel
+def _open_block(code, work, f, p, first, last):
+    """List the sources of a block; returns (sources, place in the values of rows)."""
+    start, j = work.small[CURSOR, 0], tap_source(code, f, p, 0)[0]
+    work.small[STOP, 0] = start + last - first
+    n_sources, columns = work.starts[start + 1] - work.starts[start], work.starts[start] + work.shifts[start]
+    for s in range(n_sources):
+        work.small[SOURCE, s] = work.columns[columns + s]
+    return n_sources, work.starts[start]
+
 
 @kernel
 def _find_sources(code, work, f, p, last):
@@ -80,9 +111,10 @@ def _run_of_sources(work, base, first, end):
 
 
 @view
-def _packed(work, height, n_sources):
-    """The tile's rows as a matrix over the sources: float64[H, S]."""
-    return work.tiles[PACKED, : height * n_sources].reshape(height, n_sources)
+def _packed(work, matrix, height, n_sources):
+    """The tile's rows as a matrix over the sources: float64[H, S]; their own block of values, or a copy."""
+    cells = work.values[matrix:] if matrix >= 0 else work.tiles[PACKED]
+    return cells[: height * n_sources].reshape(height, n_sources)
 
 
 @view
@@ -100,7 +132,7 @@ def _block(work, height, width, n_needed):
 @kernel
 def _pack_rows(code, work, f, p, first, last, n_sources):
     """Fill ``_packed`` with the tile's rows."""
-    packed = _packed(work, last - first, n_sources)
+    packed = _packed(work, COPIED, last - first, n_sources)
     packed[:] = 0.0
     for tap in range(n_taps(code, f)):
         start = work.small[CURSOR, tap]
@@ -127,29 +159,30 @@ def _pack_rows(code, work, f, p, first, last, n_sources):
 
 
 @kernel
-def _measure_packed(work, first, last, n_sources, t_start, t_end):
-    """TURN, TOTAL and LARGEST_DEVIATION of all sources from the packed rows."""
-    packed, flows = _packed(work, last - first, n_sources), work.flows
+def _measure_packed(work, matrix, first, last, n_sources, t_start, t_end):
+    """TURN, TOTAL and LARGEST_DEVIATION of all sources from the rows as a matrix."""
+    packed, flows = _packed(work, matrix, last - first, n_sources), work.flows
+    turn, total, arrived = flows[TURN], flows[TOTAL], flows[ARRIVED]
+    deviation, largest = flows[DEVIATION], flows[LARGEST_DEVIATION]
     for s in range(n_sources):
-        flows[TURN, s] = flows[TOTAL, s] = 0.0
+        turn[s] = total[s] = deviation[s] = largest[s] = 0.0
     for a in range(last - first):
         left = t_end - work.times[T, work.labels[SORTED_IDS, first + a]]
+        row = packed[a]
         for s in range(n_sources):
-            x = packed[a, s]
-            flows[TURN, s] += x
-            flows[TOTAL, s] += x * left
+            turn[s] += row[s]
+            total[s] += row[s] * left
     for s in range(n_sources):
-        flows[DEVIATION, s] = flows[LARGEST_DEVIATION, s] = 0.0
-        flows[ARRIVED, s] = -flows[TOTAL, s] / (t_end - t_start)
+        arrived[s] = -total[s] / (t_end - t_start)
     before = t_start
     for a in range(last - first):
         t = work.times[T, work.labels[SORTED_IDS, first + a]]
+        row = packed[a]
         for s in range(n_sources):
-            deviation = flows[DEVIATION, s] + flows[ARRIVED, s] * (t - before)
-            flows[DEVIATION, s] = deviation
-            flows[ARRIVED, s] += packed[a, s]
-            deviation = abs(deviation)
-            flows[LARGEST_DEVIATION, s] = max(flows[LARGEST_DEVIATION, s], deviation)
+            d = deviation[s] + arrived[s] * (t - before)
+            deviation[s] = d
+            arrived[s] += row[s]
+            largest[s] = max(largest[s], abs(d))
         before = t
 
 
@@ -236,21 +269,21 @@ def _multiply_rows(code, work, f, p, first, last, n_sources, width, n_needed):
 
 
 @allocating_kernel
-def _multiply_packed(work, height, n_sources, width, n_needed):
-    """Product of the packed rows for ``width`` slots: ``_block``."""
-    np.dot(_packed(work, height, n_sources), _weights(work, n_sources, width), _block(work, height, width, n_needed))
+def _multiply_matrix(work, matrix, height, n_sources, width, n_needed):
+    """Product of the rows as a matrix for ``width`` slots: ``_block``."""
+    np.dot(_packed(work, matrix, height, n_sources), _weights(work, n_sources, width), _block(work, height, width, n_needed))
 
 
 @kernel
-def multiply(code, work, f, p, first, last, n_sources, n_needed, dense):
+def multiply(code, work, f, p, first, last, n_sources, n_needed, matrix):
     """Arriving rows of the tile for the slots that need them: work.tiles[GATHERED], float64[H, M]."""
     block = max(1, work.tiles.shape[1] // max(1, n_sources))
     for z0 in range(0, n_needed, block):
         z1 = min(n_needed, z0 + block)
         width = z1 - z0
         _gather_weights(code, work, f, n_sources, z0, z1)
-        if dense:
-            _multiply_packed(work, last - first, n_sources, width, n_needed)
+        if matrix != NO_MATRIX:
+            _multiply_matrix(work, matrix, last - first, n_sources, width, n_needed)
         else:
             _multiply_rows(code, work, f, p, first, last, n_sources, width, n_needed)
         if width == n_needed:
@@ -261,18 +294,23 @@ def multiply(code, work, f, p, first, last, n_sources, n_needed, dense):
 
 
 @kernel
-def open_tile(code, work, f, p, first, last, t, t_end):
-    """Measure the tile's sources, and what they do to all channels; returns (sources, whether the rows are packed)."""
-    n_sources, n_entries = _find_sources(code, work, f, p, last)
-    cells = n_sources * (last - first)
-    dense = n_entries > DENSE_FROM * cells and cells <= work.tiles.shape[1]
-    if dense:
-        _pack_rows(code, work, f, p, first, last, n_sources)
-        _measure_packed(work, first, last, n_sources, t, t_end)
+def open_tile(code, work, f, p, first, last, t, t_end, block):
+    """Measure the tile's sources, and what they do to all channels; returns (sources, where the rows are a matrix)."""
+    if block:
+        n_sources, matrix = _open_block(code, work, f, p, first, last)
     else:
+        n_sources, n_entries = _find_sources(code, work, f, p, last)
+        cells = n_sources * (last - first)
+        dense = n_entries > DENSE_FROM * cells and cells <= work.tiles.shape[1]
+        matrix = np.int64(COPIED if dense else NO_MATRIX)
+    if matrix == COPIED:
+        _pack_rows(code, work, f, p, first, last, n_sources)
+    if matrix == NO_MATRIX:
         _measure_rows(code, work, f, p, n_sources, t, t_end)
+    else:
+        _measure_packed(work, matrix, first, last, n_sources, t, t_end)
     _push_ends(code, work, f, n_sources)
-    return n_sources, dense
+    return n_sources, matrix
 
 
 @kernel

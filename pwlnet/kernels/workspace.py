@@ -88,6 +88,7 @@ TOLERANCE = 6  # bound of the value's rounding error
 SLOPE_TOLERANCE = 7
 LARGEST = 8  # largest absolute post-activation seen
 STEEPEST = 9  # largest absolute slope seen
+N_SLOT_NUMBERS = 10  # those before are a slot's own; the rest is scratch
 ROW = 10  # scratch: the row of an event
 CHANGE = 11  # scratch, by channel: change of the value over a tile ...
 SLOPE_CHANGE = 12  # ... of the slope ...
