@@ -62,7 +62,7 @@ def add_entry(work, column, value):
 
 @inlined_kernel
 def close_row(work, width, columns):
-    """End the last row, whose ``width`` values are in place; its columns are those from ``columns`` on, which others may share."""
+    """End the last row, whose ``width`` values are in place, with the columns from ``columns`` on, which others may share."""
     row, top = work.counts[TOP_ROW], work.counts[TOP_VALUE]
     work.starts[row] = work.counts[TOP_VALUE] = top + width
     work.shifts[row - 1] = columns - top

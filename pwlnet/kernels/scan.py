@@ -13,7 +13,7 @@ Legend: C channels, n breakpoints of the position.
 import numpy as np
 
 from . import program as ir
-from ._jit import inlined_kernel, kernel
+from ._jit import ONE, inlined_kernel, kernel
 from .channel import finish, neuron_number, piece_range, set_piece, settle
 from .rounding import UNIT_ROUNDOFF
 from .rows import accumulate, add_entry, close_row, drop_empty_row, gathered_rows, new_row, tile_height
@@ -54,6 +54,7 @@ from .workspace import (
     T,
 )
 
+OWN_COLUMN = np.int64(-1)
 MANY_EVENTS = 16  # from so many events on, extremes are recorded at every so-many-th
 
 
@@ -131,7 +132,7 @@ def emit_crossings(code, work, i, p, n, keep, room, columns):
         slope, t = work.channels[SLOPE, slot], work.channels[CROSSING, k]
         error = work.channels[TOLERANCE, slot] / abs(slope) + 4.0 * UNIT_ROUNDOFF * abs(t)
         birth = new_birth(work, t, error)
-        if birth < 0 or (keep and not new_row(work, room if columns >= 0 else 1, birth)):
+        if birth < 0 or (keep and not new_row(work, room if columns >= 0 else ONE, birth)):
             return
         old = work.channel_labels[STATE, slot]
         work.channel_labels[STATE, slot] = old + 1 if slope > 0.0 else old - 1
@@ -240,7 +241,8 @@ def settle_specials(code, work, i, p, breakpoint_id, n_special, n_parked, arrivi
 def pass_event(code, work, i, p, slots, t, event, arriving, n_parked, keep, room, columns):
     """Move the slots from t to an event and apply its row; where ``keep``, begin a row with ``room`` entries.
 
-    The row is in work.channels[ROW]; ``columns`` as for ``emit_crossings``. Returns the number of parked slots; counts[STATUS] tells where a buffer was full.
+    The row is in work.channels[ROW]; ``columns`` as for ``emit_crossings``. Returns the number of parked slots;
+    counts[STATUS] tells where a buffer was full.
     """
     t_event, n_special = work.times[T, event], 0
     if advance(work, slots, t_event - t) > 0:
@@ -279,7 +281,7 @@ def scan_rows(code, work, i, p, n, n_parked, t0, t1):
         arriving = gathered_rows(work, last - first, channels)
         for a in range(last - first):
             event = work.labels[SORTED_IDS, first + a]
-            n_parked = pass_event(code, work, i, p, channels, t, event, arriving[a], n_parked, keep, channels, -1)
+            n_parked = pass_event(code, work, i, p, channels, t, event, arriving[a], n_parked, keep, channels, OWN_COLUMN)
             if work.counts[STATUS] != DONE:
                 return
             if keep:
@@ -288,5 +290,5 @@ def scan_rows(code, work, i, p, n, n_parked, t0, t1):
                 if n <= MANY_EVENTS or a % MANY_EVENTS == 0:
                     record_extremes(work, channels)
             t = work.times[T, event]
-    pass_rest(code, work, i, p, channels, t, t1, keep, 1, -1)
+    pass_rest(code, work, i, p, channels, t, t1, keep, channels, OWN_COLUMN)
     finish(code, work, i, p, t1)

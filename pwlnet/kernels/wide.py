@@ -38,7 +38,6 @@ from .workspace import (
     STATUS,
     STEEPEST,
     TOP_COLUMN,
-    TOP_ROW,
     TOP_VALUE,
     VALUE,
     T,
@@ -47,11 +46,12 @@ from .workspace import (
 WIDE_FROM = 128  # channels, with one tap
 WIDE_FROM_OF_MANY = 256  # with many taps: a row's share of the sources is small
 LONG_FROM = 24  # breakpoints
-FIRST_HEIGHT = 48  # of a tile, with one tap; twice as high after few open slots, half as high after many
+FIRST_HEIGHT = 64  # of a tile, with one tap; twice as high after few open slots, half as high after many
 FIRST_HEIGHT_OF_MANY = 256  # with many taps, which have more sources
 LEAST_HEIGHT = 16
 FEW_OPEN = 0.05  # of the channels
-MANY_OPEN = 0.15
+MANY_OPEN = 0.3
+FEW_ROWS = 8  # a block of fewer than one in so many of a tile's rows isn't worth a tile of its own
 
 
 @inlined_kernel
@@ -99,7 +99,7 @@ def _open_slots(work, channels, length, keep):
 
     Returns (slots that may cross, slots that need products, parked slots).
     """
-    n_open, n_parked = 0, 0
+    n_open, n_parked = np.int64(0), np.int64(0)
     for c in range(channels):
         k = channels + c
         v, low, high = work.channels[VALUE, k], work.channels[LOW, k], work.channels[HIGH, k]
@@ -118,12 +118,10 @@ def _open_slots(work, channels, length, keep):
         return n_open, n_open, n_parked
     n_needed, o = n_open, 0
     for c in range(channels):
-        gain = work.channels[GAIN, channels + c]
-        if o < n_open and work.channel_labels[CHANNEL, o] == c:
-            o += 1
-        elif gain != 0.0:
-            work.channel_labels[CHANNEL, n_needed], work.channels[GAIN, n_needed] = c, gain
-            n_needed += 1
+        gain, opened = work.channels[GAIN, channels + c], np.int64(o < n_open and work.channel_labels[CHANNEL, o] == c)
+        o += opened
+        work.channel_labels[CHANNEL, n_needed], work.channels[GAIN, n_needed] = c, gain  # kept where the next line counts it
+        n_needed += np.int64(gain != 0.0) * (1 - opened)
     return n_open, n_needed, n_parked
 
 
@@ -197,7 +195,7 @@ def _pass_tile(code, work, i, p, first, last, t, n_open, n_needed, n_parked, kee
 def _tile_end(code, work, f, p, first, n, height):
     """Past-the-last breakpoint of the next tile, and whether its rows are a block."""
     block = block_height(code, work, f, p, first)
-    if first + block < n and 2 * block < height:
+    if first + block < n and block < height // FEW_ROWS:
         return min(n, first + height), False
     pieces = (block + height - 1) // height
     return first + (block + pieces - 1) // pieces, True
@@ -212,7 +210,7 @@ def scan_wide(code, work, i, p, n, t0, t1):
     """
     channels, f = code.info[i, ir.CHANNELS], code.info[i, ir.PRODUCER]
     keep, single = code.info[i, ir.LAST_USE] > i, code.info[i, ir.HEIGHT] * code.info[i, ir.WIDTH] == 1
-    first, t, height = 0, t0, FIRST_HEIGHT if n_taps(code, f) == 1 else FIRST_HEIGHT_OF_MANY
+    first, t, height = np.int64(0), t0, FIRST_HEIGHT if n_taps(code, f) == 1 else FIRST_HEIGHT_OF_MANY
     _rest(work, channels)
     while first < n:
         height = max(LEAST_HEIGHT, min(height, work.tiles.shape[1] // channels))

@@ -147,7 +147,7 @@ def make_work(code, n_ids, n_rows, n_entries):
     pools = info[:, ir.ROLE] == ir.POOL
     n_taps = max(int(x.max()) for x in (window, positions, info[:, ir.N_OPERANDS], info[:, ir.CHANNELS]))
     matrices = np.isin(info[:, ir.OP], (ir.AFFINE, ir.CONV2D))
-    n_sources = int((info[:, ir.N_WEIGHTS] // info[:, ir.CHANNELS])[matrices].max(initial=1)) + 3  # rounded up to fours
+    n_sources = int((info[:, ir.N_WEIGHTS] // info[:, ir.CHANNELS])[matrices].max(initial=1)) + 7  # rounded up to eights
     return Work(
         counts=np.zeros(N_COUNTS, np.int64),
         values=np.empty(n_entries),
