@@ -81,6 +81,14 @@ def view(function):
     return _compiled(function, inline="always")
 
 
+def part(function):
+    """A kernel with one caller, which becomes part of its caller's source.
+
+    LLVM optimises a kernel's callees once more with every kernel above them, so large kernels are kept few levels deep.
+    """
+    return _compiled(function, inline="always")
+
+
 @intrinsic
 def _borrowed(typing_context, array):
     """The array's header with no owner."""

@@ -8,7 +8,7 @@ Legend: C channels, S sources, H breakpoints of a tile, M slots that need produc
 import numpy as np
 
 from . import program as ir
-from ._jit import allocating_kernel, inlined_kernel, kernel, view
+from ._jit import allocating_kernel, inlined_kernel, kernel, part, view
 from .affine import weights_of
 from .rows import add_row, n_taps, row_range, rows_before, tap_source
 from .workspace import (
@@ -293,7 +293,7 @@ def _multiply_matrix(work, matrix, height, n_sources, width, n_needed):
     np.dot(_packed(work, matrix, height, n_sources), _weights(work, n_sources, width), _block(work, height, width, n_needed))
 
 
-@kernel
+@part
 def multiply(code, work, f, p, first, last, n_sources, n_needed, matrix):
     """Arriving rows of the tile for the slots that need them: work.tiles[GATHERED], float64[H, M]."""
     block = max(1, work.tiles.shape[1] // max(1, n_sources))
@@ -312,7 +312,7 @@ def multiply(code, work, f, p, first, last, n_sources, n_needed, matrix):
                 work.tiles[GATHERED, a * n_needed + z0 + z] = work.tiles[PRODUCT, a * width + z]
 
 
-@kernel
+@part
 def open_tile(code, work, f, p, first, last, t, t_end, block):
     """Measure the tile's sources, and what they do to all channels; returns (sources, where the rows are a matrix)."""
     if block:
