@@ -118,10 +118,12 @@ def _open_slots(work, channels, length, keep):
         return n_open, n_open, n_parked
     n_needed, o = n_open, 0
     for c in range(channels):
-        gain, opened = work.channels[GAIN, channels + c], np.int64(o < n_open and work.channel_labels[CHANNEL, o] == c)
-        o += opened
-        work.channel_labels[CHANNEL, n_needed], work.channels[GAIN, n_needed] = c, gain  # kept where the next line counts it
-        n_needed += np.int64(gain != 0.0) * (1 - opened)
+        if o < n_open and work.channel_labels[CHANNEL, o] == c:
+            o += 1
+            continue
+        gain = work.channels[GAIN, channels + c]
+        work.channel_labels[CHANNEL, n_needed], work.channels[GAIN, n_needed] = c, gain
+        n_needed += np.int64(gain != 0.0)  # no branch, which would be foretold wrongly every other time
     return n_open, n_needed, n_parked
 
 
