@@ -5,6 +5,8 @@ and it is safe inside dask's worker threads (Numba's workqueue layer is not). ``
 without a branch. No ``fastmath``: it reorders sums and breaks NaN checks. ``no_cfunc_wrapper`` leaves out entry points for C,
 a sixth of the compile time.
 
+A literal as an argument compiles a kernel once more, for that value; constants that kernels pass on are NumPy scalars.
+
 Compiled kernels are kept on disk. Numba notices a change of a kernel's own file only, not of the kernels it calls, so the
 folder is named after a digest of all kernel sources: a new version never runs an old version's machine code.
 ``PWLNET_NUMBA_CACHE=0`` turns the cache off.
@@ -16,10 +18,12 @@ import os
 from pathlib import Path
 
 import numba
+import numpy as np
 from numba.core import cgutils, config
 from numba.extending import intrinsic
 
 _HERE = Path(__file__).parent
+ZERO, ONE, TWO = np.int64(0), np.int64(1), np.int64(2)
 
 
 def _cache_folder():
@@ -74,6 +78,14 @@ def allocating_kernel(function):
 
 def view(function):
     """A short kernel that returns a view of one of its arguments; it becomes part of its callers' source."""
+    return _compiled(function, inline="always")
+
+
+def part(function):
+    """A kernel with one caller, which becomes part of its caller's source.
+
+    LLVM optimises a kernel's callees once more with every kernel above them, so large kernels are kept few levels deep.
+    """
     return _compiled(function, inline="always")
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from . import program as ir
 from ._jit import allocating_kernel, inlined_kernel, kernel, view
 
+PLAIN, SQUARED = np.bool_(False), np.bool_(True)
 ROWS_ALIKE = 8
 WIDE = 128
 

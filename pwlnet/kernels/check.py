@@ -9,7 +9,7 @@ import numpy as np
 
 from . import program as ir
 from ._jit import allocating_kernel, borrowed, kernel
-from .affine import add_constant, apply_linear, operand, rows_of
+from .affine import PLAIN, add_constant, apply_linear, operand, rows_of
 from .sweep import TILE
 from .switching import apply_switching
 
@@ -83,7 +83,7 @@ def check_points(code, starts, ends, lines, t, depth, offsets, neurons, buffer, 
             while depth[first + filled - 1] < i:
                 filled -= 1
             if view.info[i, ir.OP] < ir.FIRST_SWITCHING:
-                apply_linear(view, i, TILE, filled, values, False)
+                apply_linear(view, i, TILE, filled, values, PLAIN)
                 add_constant(view, i, filled, TILE, values)
                 continue
             x, y = rows_of(view, operand(view, i, 0), TILE, values), rows_of(view, i, TILE, values)

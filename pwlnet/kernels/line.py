@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import program as ir
-from ._jit import allocating_kernel, borrowed, kernel
+from ._jit import allocating_kernel, borrowed, kernel, part
 from .affine import n_ops, rows_of
 from .channel import begin
 from .order import compact, net_flips, relabel_rows, settle_births
@@ -83,7 +83,7 @@ def _start_window(code, work, start, end, t0, length):
     work.starts[0] = 0
 
 
-@kernel
+@part
 def _store_position(code, work, i, p):
     """Keep the rows of position p of an affine op that several ops read."""
     channels = code.info[i, ir.CHANNELS]
@@ -102,7 +102,7 @@ def _store_position(code, work, i, p):
             drop_empty_row(work)
 
 
-@kernel
+@part
 def _scan_position(code, work, i, p, t0, t1, rounding):
     """Scan position p of elementwise op i over the window: rows, births and flips are appended to the work buffers."""
     f = code.info[i, ir.PRODUCER]
@@ -114,7 +114,7 @@ def _scan_position(code, work, i, p, t0, t1, rounding):
         scan_rows(code, work, i, p, n, n_parked, t0, t1)
 
 
-@kernel
+@part
 def trace_window(code, work, start, end, t0, t1, rounding, ambiguous):
     """Find breakpoints and flips of one window; returns the status. Results stay in the work buffers.
 

@@ -9,7 +9,7 @@ Legend: C channels, T taps of the window (padding taps have position -1 and neve
 import numpy as np
 
 from . import program as ir
-from ._jit import allocating_kernel, kernel
+from ._jit import ONE, allocating_kernel, kernel
 from .affine import rows_of
 from .channel import neuron_number
 from .rounding import UNIT_ROUNDOFF, decision_bounds
@@ -160,7 +160,7 @@ def _cross(code, work, i, p, t0, t1, value, slope, inside, keep):
         change = slope[new, c] - slope[old, c]
         error = work.channels[TOLERANCE, c] / change + 4.0 * UNIT_ROUNDOFF * abs(moment)
         birth = new_birth(work, moment, error)
-        if birth < 0 or (keep and not new_row(work, 1, birth)):
+        if birth < 0 or (keep and not new_row(work, ONE, birth)):
             return
         if keep:
             add_entry(work, c, change)

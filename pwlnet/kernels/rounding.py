@@ -12,8 +12,8 @@ A float64 array [2, n] of an op: row 0 squared error of values, row 1 squared er
 import numpy as np
 
 from . import program as ir
-from ._jit import inlined_kernel, kernel
-from .affine import add_constant, apply_linear, operand, rows_of, weights_of
+from ._jit import ONE, TWO, ZERO, inlined_kernel, kernel
+from .affine import PLAIN, SQUARED, add_constant, apply_linear, operand, rows_of, weights_of
 
 UNIT_ROUNDOFF = 2.0**-53
 
@@ -35,9 +35,9 @@ def push_start(code, i, start, variance):
     if code.info[i, ir.OP] == ir.AFFINE:
         _push_matrix(code, i, start, variance)
     else:
-        apply_linear(code, i, 2, 2, start, False)
-        apply_linear(code, i, 2, 2, variance, True)
-    add_constant(code, i, 1, 2, start)
+        apply_linear(code, i, TWO, TWO, start, PLAIN)
+        apply_linear(code, i, TWO, TWO, variance, SQUARED)
+    add_constant(code, i, ONE, TWO, start)
     b = code.numbers[code.info[i, ir.BIAS] : code.info[i, ir.BIAS] + code.info[i, ir.N_BIASES]]
     e = rows_of(code, i, 2, variance)
     if b.shape[0] == 0 or code.info[i, ir.OP] == ir.GATHER:
@@ -47,23 +47,45 @@ def push_start(code, i, start, variance):
             e[0, k + c] += (UNIT_ROUNDOFF * b[c]) ** 2
 
 
+@inlined_kernel
+def _next_used(x, e, k):
+    """First input from k on that isn't zero with certainty, else their number."""
+    while k < x.shape[1] and x[0, k] == 0.0 and x[1, k] == 0.0 and e[0, k] == 0.0 and e[1, k] == 0.0:
+        k += 1
+    return min(k, x.shape[1])
+
+
 @kernel
 def _push_matrix(code, i, start, variance):
     """A fully connected op reads its weights once for values, slopes and both errors, and skips inputs that are zero."""
     x, e = rows_of(code, operand(code, i, 0), 2, start), rows_of(code, operand(code, i, 0), 2, variance)
     y, f = rows_of(code, i, 2, start), rows_of(code, i, 2, variance)
-    w = weights_of(code, i).reshape(x.shape[1], y.shape[1])
-    for c in range(y.shape[1]):
-        y[0, c] = y[1, c] = f[0, c] = f[1, c] = 0.0
-    for k in range(x.shape[1]):
-        if x[0, k] == 0.0 and x[1, k] == 0.0 and e[0, k] == 0.0 and e[1, k] == 0.0:
-            continue
-        v, s, v_error, s_error = x[0, k], x[1, k], e[0, k], e[1, k]
+    w, last = weights_of(code, i).reshape(x.shape[1], y.shape[1]), x.shape[1]
+    y[:], f[:] = 0.0, 0.0
+    values, slopes, value_errors, slope_errors = y[0], y[1], f[0], f[1]
+    k0 = _next_used(x, e, ZERO)
+    while k0 < last:
+        k1 = _next_used(x, e, k0 + 1)
+        k2 = _next_used(x, e, k1 + 1)
+        k3 = _next_used(x, e, k2 + 1)
+        following = _next_used(x, e, k3 + 1)
+        (v0, s0), (e0, d0) = (x[0, k0], x[1, k0]), (e[0, k0], e[1, k0])
+        w0, w1, w2, w3 = w[k0], w[k0], w[k0], w[k0]
+        v1 = v2 = v3 = s1 = s2 = s3 = e1 = e2 = e3 = d1 = d2 = d3 = 0.0
+        if k1 < last:
+            w1, v1, s1, e1, d1 = w[k1], x[0, k1], x[1, k1], e[0, k1], e[1, k1]
+        if k2 < last:
+            w2, v2, s2, e2, d2 = w[k2], x[0, k2], x[1, k2], e[0, k2], e[1, k2]
+        if k3 < last:
+            w3, v3, s3, e3, d3 = w[k3], x[0, k3], x[1, k3], e[0, k3], e[1, k3]
         for c in range(y.shape[1]):
-            y[0, c] += v * w[k, c]
-            y[1, c] += s * w[k, c]
-            f[0, c] += v_error * (w[k, c] * w[k, c])
-            f[1, c] += s_error * (w[k, c] * w[k, c])
+            a0, a1, a2, a3 = w0[c], w1[c], w2[c], w3[c]
+            values[c] += (v0 * a0 + v1 * a1) + (v2 * a2 + v3 * a3)
+            slopes[c] += (s0 * a0 + s1 * a1) + (s2 * a2 + s3 * a3)
+            a0, a1, a2, a3 = a0 * a0, a1 * a1, a2 * a2, a3 * a3
+            value_errors[c] += (e0 * a0 + e1 * a1) + (e2 * a2 + e3 * a3)
+            slope_errors[c] += (d0 * a0 + d1 * a1) + (d2 * a2 + d3 * a3)
+        k0 = following
 
 
 @inlined_kernel

@@ -61,6 +61,14 @@ def add_entry(work, column, value):
 
 
 @inlined_kernel
+def close_row(work, width, columns):
+    """End the last row, whose ``width`` values are in place, with the columns from ``columns`` on, which others may share."""
+    row, top = work.counts[TOP_ROW], work.counts[TOP_VALUE]
+    work.starts[row] = work.counts[TOP_VALUE] = top + width
+    work.shifts[row - 1] = columns - top
+
+
+@inlined_kernel
 def drop_empty_row(work):
     """Take back the last row where it has no entries."""
     row = work.counts[TOP_ROW]

@@ -13,10 +13,10 @@ Legend: C channels, n breakpoints of the position.
 import numpy as np
 
 from . import program as ir
-from ._jit import inlined_kernel, kernel
+from ._jit import ONE, inlined_kernel, kernel
 from .channel import finish, neuron_number, piece_range, set_piece, settle
 from .rounding import UNIT_ROUNDOFF
-from .rows import accumulate, add_entry, drop_empty_row, gathered_rows, new_row, tile_height
+from .rows import accumulate, add_entry, close_row, drop_empty_row, gathered_rows, new_row, tile_height
 from .workspace import (
     BIRTH_ERROR,
     BIRTH_T,
@@ -54,6 +54,7 @@ from .workspace import (
     T,
 )
 
+OWN_COLUMN = np.int64(-1)
 MANY_EVENTS = 16  # from so many events on, extremes are recorded at every so-many-th
 
 
@@ -119,15 +120,19 @@ def find_crossings(code, work, i, slots, t0, t1):
 
 
 @inlined_kernel
-def emit_crossings(code, work, i, p, n, keep):
-    """Append births, flips and newborn rows for the crossings of one interval."""
+def emit_crossings(code, work, i, p, n, keep, room, columns):
+    """Append births, flips and newborn rows for the crossings of one interval.
+
+    The rows have one entry each; where ``columns`` >= 0 they have ``room`` entries instead, one for each slot from 0 on, with
+    the columns from there on.
+    """
     for k in range(n):
         slot = work.channel_labels[CROSSING_SLOT, k]
         c = work.channel_labels[CHANNEL, slot]
         slope, t = work.channels[SLOPE, slot], work.channels[CROSSING, k]
         error = work.channels[TOLERANCE, slot] / abs(slope) + 4.0 * UNIT_ROUNDOFF * abs(t)
         birth = new_birth(work, t, error)
-        if birth < 0 or (keep and not new_row(work, 1, birth)):
+        if birth < 0 or (keep and not new_row(work, room if columns >= 0 else ONE, birth)):
             return
         old = work.channel_labels[STATE, slot]
         work.channel_labels[STATE, slot] = old + 1 if slope > 0.0 else old - 1
@@ -136,7 +141,14 @@ def emit_crossings(code, work, i, p, n, keep):
         set_piece(code, work, i, p, slot)
         if not keep:
             continue
-        add_entry(work, c, slope * (work.channels[GAIN, slot] - gain))
+        turn = slope * (work.channels[GAIN, slot] - gain)
+        if columns >= 0:
+            values = work.values[work.counts[TOP_VALUE] :][:room]
+            values[:] = 0.0
+            values[slot] = turn
+            close_row(work, room, columns)
+        else:
+            add_entry(work, c, turn)
         work.channels[STEEPEST, slot] = max(work.channels[STEEPEST, slot], abs(slope * work.channels[GAIN, slot]))
         low, high = piece_range(code, i, old)
         reached = max(abs(work.channels[NEXT_VALUE, slot] * work.channels[GAIN, slot]), abs(high if slope > 0.0 else low))
@@ -226,15 +238,16 @@ def settle_specials(code, work, i, p, breakpoint_id, n_special, n_parked, arrivi
 
 
 @inlined_kernel
-def pass_event(code, work, i, p, slots, t, event, arriving, n_parked, keep, room):
+def pass_event(code, work, i, p, slots, t, event, arriving, n_parked, keep, room, columns):
     """Move the slots from t to an event and apply its row; where ``keep``, begin a row with ``room`` entries.
 
-    The row is in work.channels[ROW]. Returns the number of parked slots; counts[STATUS] tells where a buffer was full.
+    The row is in work.channels[ROW]; ``columns`` as for ``emit_crossings``. Returns the number of parked slots;
+    counts[STATUS] tells where a buffer was full.
     """
     t_event, n_special = work.times[T, event], 0
     if advance(work, slots, t_event - t) > 0:
         n_crossings, n_special = find_crossings(code, work, i, slots, t, t_event)
-        emit_crossings(code, work, i, p, n_crossings, keep)
+        emit_crossings(code, work, i, p, n_crossings, keep, room, columns)
     if work.counts[STATUS] != DONE or (keep and not new_row(work, room, event)):
         return n_parked
     arrive(work, slots, arriving)
@@ -244,11 +257,11 @@ def pass_event(code, work, i, p, slots, t, event, arriving, n_parked, keep, room
 
 
 @inlined_kernel
-def pass_rest(code, work, i, p, slots, t, t1, keep):
-    """Move the slots from the last event to t1."""
+def pass_rest(code, work, i, p, slots, t, t1, keep, room, columns):
+    """Move the slots from the last event to t1; ``room`` and ``columns`` as for ``emit_crossings``."""
     if advance(work, slots, t1 - t) > 0:
         n_crossings, _ = find_crossings(code, work, i, slots, t, t1)
-        emit_crossings(code, work, i, p, n_crossings, keep)
+        emit_crossings(code, work, i, p, n_crossings, keep, room, columns)
     for k in range(slots):
         work.channels[VALUE, k] = work.channels[NEXT_VALUE, k]
     if keep:
@@ -268,7 +281,7 @@ def scan_rows(code, work, i, p, n, n_parked, t0, t1):
         arriving = gathered_rows(work, last - first, channels)
         for a in range(last - first):
             event = work.labels[SORTED_IDS, first + a]
-            n_parked = pass_event(code, work, i, p, channels, t, event, arriving[a], n_parked, keep, channels)
+            n_parked = pass_event(code, work, i, p, channels, t, event, arriving[a], n_parked, keep, channels, OWN_COLUMN)
             if work.counts[STATUS] != DONE:
                 return
             if keep:
@@ -277,5 +290,5 @@ def scan_rows(code, work, i, p, n, n_parked, t0, t1):
                 if n <= MANY_EVENTS or a % MANY_EVENTS == 0:
                     record_extremes(work, channels)
             t = work.times[T, event]
-    pass_rest(code, work, i, p, channels, t, t1, keep)
+    pass_rest(code, work, i, p, channels, t, t1, keep, channels, OWN_COLUMN)
     finish(code, work, i, p, t1)

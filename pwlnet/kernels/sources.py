@@ -8,7 +8,7 @@ Legend: C channels, S sources, H breakpoints of a tile, M slots that need produc
 import numpy as np
 
 from . import program as ir
-from ._jit import allocating_kernel, inlined_kernel, kernel, view
+from ._jit import allocating_kernel, inlined_kernel, kernel, part, view
 from .affine import weights_of
 from .rows import add_row, n_taps, row_range, rows_before, tap_source
 from .workspace import (
@@ -37,6 +37,37 @@ from .workspace import (
 )
 
 DENSE_FROM = 0.3  # share of entries among sources times rows from which a matrix product is cheaper
+
+# Where a tile's rows are a matrix: from this place on in the values of rows, or ...
+COPIED = -1  # in work.tiles[PACKED], or ...
+NO_MATRIX = -2
+
+
+@kernel
+def block_height(code, work, f, p, first):
+    """Number of next rows that are a matrix as they lie there: one per breakpoint from ``first`` on, with the same columns."""
+    if n_taps(code, f) > 1:
+        return np.int64(0)
+    start, (j, q) = work.small[CURSOR, 0], tap_source(code, f, p, 0)
+    end = row_range(code, work, j, q)[1]
+    width, columns = work.starts[start + 1] - work.starts[start], work.starts[start] + work.shifts[start]
+    row = start
+    while row < end and work.labels[ROW_OF, work.ids[row]] == first + row - start:
+        if work.starts[row] + work.shifts[row] != columns or work.starts[row + 1] - work.starts[row] != width:
+            return row - start
+        row += 1
+    return row - start - (row < end)  # a breakpoint with several rows ends the block before it
+
+
+@kernel
+def _open_block(work, first, last):
+    """List the sources of a block; returns (sources, place in the values of rows)."""
+    start = work.small[CURSOR, 0]
+    work.small[STOP, 0] = start + last - first
+    n_sources, columns = work.starts[start + 1] - work.starts[start], work.starts[start] + work.shifts[start]
+    for s in range(n_sources):
+        work.small[SOURCE, s] = work.columns[columns + s]
+    return n_sources, work.starts[start]
 
 
 @kernel
@@ -80,9 +111,10 @@ def _run_of_sources(work, base, first, end):
 
 
 @view
-def _packed(work, height, n_sources):
-    """The tile's rows as a matrix over the sources: float64[H, S]."""
-    return work.tiles[PACKED, : height * n_sources].reshape(height, n_sources)
+def _packed(work, matrix, height, n_sources):
+    """The tile's rows as a matrix over the sources: float64[H, S]; their own block of values, or a copy."""
+    cells = work.values[matrix:] if matrix >= 0 else work.tiles[PACKED]
+    return cells[: height * n_sources].reshape(height, n_sources)
 
 
 @view
@@ -100,7 +132,7 @@ def _block(work, height, width, n_needed):
 @kernel
 def _pack_rows(code, work, f, p, first, last, n_sources):
     """Fill ``_packed`` with the tile's rows."""
-    packed = _packed(work, last - first, n_sources)
+    packed = _packed(work, COPIED, last - first, n_sources)
     packed[:] = 0.0
     for tap in range(n_taps(code, f)):
         start = work.small[CURSOR, tap]
@@ -127,30 +159,44 @@ def _pack_rows(code, work, f, p, first, last, n_sources):
 
 
 @kernel
-def _measure_packed(work, first, last, n_sources, t_start, t_end):
-    """TURN, TOTAL and LARGEST_DEVIATION of all sources from the packed rows."""
-    packed, flows = _packed(work, last - first, n_sources), work.flows
+def _measure_packed(work, matrix, first, last, n_sources, t_start, t_end):
+    """TURN, TOTAL and LARGEST_DEVIATION of all sources from the rows as a matrix."""
+    packed, flows = _packed(work, matrix, last - first, n_sources), work.flows
+    turn, total, arrived = flows[TURN], flows[TOTAL], flows[ARRIVED]
+    deviation, largest = flows[DEVIATION], flows[LARGEST_DEVIATION]
     for s in range(n_sources):
-        flows[TURN, s] = flows[TOTAL, s] = 0.0
-    for a in range(last - first):
-        left = t_end - work.times[T, work.labels[SORTED_IDS, first + a]]
+        turn[s] = total[s] = deviation[s] = largest[s] = 0.0
+    times, ids, n = work.times[T], work.labels[SORTED_IDS, first:last], last - first
+    for a in range(0, n, 4):
+        a1, a2, a3 = min(a + 1, n - 1), min(a + 2, n - 1), min(a + 3, n - 1)
+        one1, one2, one3 = min(1.0, n - 1.0 - a), min(1.0, max(0.0, n - 2.0 - a)), min(1.0, max(0.0, n - 3.0 - a))
+        left0, left1 = t_end - times[ids[a]], one1 * (t_end - times[ids[a1]])
+        left2, left3 = one2 * (t_end - times[ids[a2]]), one3 * (t_end - times[ids[a3]])
+        row0, row1, row2, row3 = packed[a], packed[a1], packed[a2], packed[a3]
         for s in range(n_sources):
-            x = packed[a, s]
-            flows[TURN, s] += x
-            flows[TOTAL, s] += x * left
+            x0, x1, x2, x3 = row0[s], row1[s], row2[s], row3[s]
+            turn[s] += (x0 + x1 * one1) + (x2 * one2 + x3 * one3)
+            total[s] += (x0 * left0 + x1 * left1) + (x2 * left2 + x3 * left3)
     for s in range(n_sources):
-        flows[DEVIATION, s] = flows[LARGEST_DEVIATION, s] = 0.0
-        flows[ARRIVED, s] = -flows[TOTAL, s] / (t_end - t_start)
+        arrived[s] = -total[s] / (t_end - t_start)
     before = t_start
-    for a in range(last - first):
-        t = work.times[T, work.labels[SORTED_IDS, first + a]]
+    for a in range(0, n, 4):
+        a1, a2, a3 = min(a + 1, n - 1), min(a + 2, n - 1), min(a + 3, n - 1)
+        t0, t1, t2, t3 = times[ids[a]], times[ids[a1]], times[ids[a2]], times[ids[a3]]  # behind the end: no time passes
+        dt0, dt1, dt2, dt3 = t0 - before, t1 - t0, t2 - t1, t3 - t2
+        row0, row1, row2, row3 = packed[a], packed[a1], packed[a2], packed[a3]
         for s in range(n_sources):
-            deviation = flows[DEVIATION, s] + flows[ARRIVED, s] * (t - before)
-            flows[DEVIATION, s] = deviation
-            flows[ARRIVED, s] += packed[a, s]
-            deviation = abs(deviation)
-            flows[LARGEST_DEVIATION, s] = max(flows[LARGEST_DEVIATION, s], deviation)
-        before = t
+            slope = arrived[s]
+            d0 = deviation[s] + slope * dt0
+            slope += row0[s]
+            d1 = d0 + slope * dt1
+            slope += row1[s]
+            d2 = d1 + slope * dt2
+            slope += row2[s]
+            d3 = d2 + slope * dt3
+            arrived[s], deviation[s] = slope + row3[s], d3
+            largest[s] = max(max(largest[s], max(abs(d0), abs(d1))), max(abs(d2), abs(d3)))
+        before = t3
 
 
 @kernel
@@ -190,21 +236,27 @@ def _push_ends(code, work, f, n_sources):
     change, turn, reach = work.channels[CHANGE], work.channels[SLOPE_CHANGE], work.channels[REACH]
     for c in range(channels):
         change[c] = turn[c] = reach[c] = 0.0
-    flows = work.flows
-    for s in range(n_sources, n_sources + -n_sources % 4):  # round off: sources without any effect
-        work.small[SOURCE, s] = 0
-        flows[TOTAL, s] = flows[TURN, s] = flows[LARGEST_DEVIATION, s] = 0.0
-    for s in range(0, n_sources, 4):
-        k0, k1, k2, k3 = work.small[SOURCE, s], work.small[SOURCE, s + 1], work.small[SOURCE, s + 2], work.small[SOURCE, s + 3]
-        x0, x1, x2, x3 = flows[TOTAL, s], flows[TOTAL, s + 1], flows[TOTAL, s + 2], flows[TOTAL, s + 3]
-        y0, y1, y2, y3 = flows[TURN, s], flows[TURN, s + 1], flows[TURN, s + 2], flows[TURN, s + 3]
-        d0, d1 = flows[LARGEST_DEVIATION, s], flows[LARGEST_DEVIATION, s + 1]
-        d2, d3 = flows[LARGEST_DEVIATION, s + 2], flows[LARGEST_DEVIATION, s + 3]
+    flows, source = work.flows, work.small[SOURCE]
+    totals, turns, largest = flows[TOTAL], flows[TURN], flows[LARGEST_DEVIATION]
+    for s in range(n_sources, n_sources + -n_sources % 8):  # round off: sources without any effect
+        source[s] = 0
+        totals[s] = turns[s] = largest[s] = 0.0
+    for s in range(0, n_sources, 8):
+        r0, r1, r2, r3 = w[source[s]], w[source[s + 1]], w[source[s + 2]], w[source[s + 3]]
+        r4, r5, r6, r7 = w[source[s + 4]], w[source[s + 5]], w[source[s + 6]], w[source[s + 7]]
+        x0, x1, x2, x3 = totals[s], totals[s + 1], totals[s + 2], totals[s + 3]
+        x4, x5, x6, x7 = totals[s + 4], totals[s + 5], totals[s + 6], totals[s + 7]
+        y0, y1, y2, y3 = turns[s], turns[s + 1], turns[s + 2], turns[s + 3]
+        y4, y5, y6, y7 = turns[s + 4], turns[s + 5], turns[s + 6], turns[s + 7]
+        d0, d1, d2, d3 = largest[s], largest[s + 1], largest[s + 2], largest[s + 3]
+        d4, d5, d6, d7 = largest[s + 4], largest[s + 5], largest[s + 6], largest[s + 7]
         for c in range(channels):
-            w0, w1, w2, w3 = w[k0, c], w[k1, c], w[k2, c], w[k3, c]
-            change[c] += (x0 * w0 + x1 * w1) + (x2 * w2 + x3 * w3)
-            turn[c] += (y0 * w0 + y1 * w1) + (y2 * w2 + y3 * w3)
-            reach[c] += (d0 * abs(w0) + d1 * abs(w1)) + (d2 * abs(w2) + d3 * abs(w3))
+            w0, w1, w2, w3, w4, w5, w6, w7 = r0[c], r1[c], r2[c], r3[c], r4[c], r5[c], r6[c], r7[c]
+            change[c] += ((x0 * w0 + x1 * w1) + (x2 * w2 + x3 * w3)) + ((x4 * w4 + x5 * w5) + (x6 * w6 + x7 * w7))
+            turn[c] += ((y0 * w0 + y1 * w1) + (y2 * w2 + y3 * w3)) + ((y4 * w4 + y5 * w5) + (y6 * w6 + y7 * w7))
+            w0, w1, w2, w3 = abs(w0), abs(w1), abs(w2), abs(w3)
+            w4, w5, w6, w7 = abs(w4), abs(w5), abs(w6), abs(w7)
+            reach[c] += ((d0 * w0 + d1 * w1) + (d2 * w2 + d3 * w3)) + ((d4 * w4 + d5 * w5) + (d6 * w6 + d7 * w7))
 
 
 @kernel
@@ -236,21 +288,21 @@ def _multiply_rows(code, work, f, p, first, last, n_sources, width, n_needed):
 
 
 @allocating_kernel
-def _multiply_packed(work, height, n_sources, width, n_needed):
-    """Product of the packed rows for ``width`` slots: ``_block``."""
-    np.dot(_packed(work, height, n_sources), _weights(work, n_sources, width), _block(work, height, width, n_needed))
+def _multiply_matrix(work, matrix, height, n_sources, width, n_needed):
+    """Product of the rows as a matrix for ``width`` slots: ``_block``."""
+    np.dot(_packed(work, matrix, height, n_sources), _weights(work, n_sources, width), _block(work, height, width, n_needed))
 
 
-@kernel
-def multiply(code, work, f, p, first, last, n_sources, n_needed, dense):
+@part
+def multiply(code, work, f, p, first, last, n_sources, n_needed, matrix):
     """Arriving rows of the tile for the slots that need them: work.tiles[GATHERED], float64[H, M]."""
     block = max(1, work.tiles.shape[1] // max(1, n_sources))
     for z0 in range(0, n_needed, block):
         z1 = min(n_needed, z0 + block)
         width = z1 - z0
         _gather_weights(code, work, f, n_sources, z0, z1)
-        if dense:
-            _multiply_packed(work, last - first, n_sources, width, n_needed)
+        if matrix != NO_MATRIX:
+            _multiply_matrix(work, matrix, last - first, n_sources, width, n_needed)
         else:
             _multiply_rows(code, work, f, p, first, last, n_sources, width, n_needed)
         if width == n_needed:
@@ -260,19 +312,24 @@ def multiply(code, work, f, p, first, last, n_sources, n_needed, dense):
                 work.tiles[GATHERED, a * n_needed + z0 + z] = work.tiles[PRODUCT, a * width + z]
 
 
-@kernel
-def open_tile(code, work, f, p, first, last, t, t_end):
-    """Measure the tile's sources, and what they do to all channels; returns (sources, whether the rows are packed)."""
-    n_sources, n_entries = _find_sources(code, work, f, p, last)
-    cells = n_sources * (last - first)
-    dense = n_entries > DENSE_FROM * cells and cells <= work.tiles.shape[1]
-    if dense:
-        _pack_rows(code, work, f, p, first, last, n_sources)
-        _measure_packed(work, first, last, n_sources, t, t_end)
+@part
+def open_tile(code, work, f, p, first, last, t, t_end, block):
+    """Measure the tile's sources, and what they do to all channels; returns (sources, where the rows are a matrix)."""
+    if block:
+        n_sources, matrix = _open_block(work, first, last)
     else:
+        n_sources, n_entries = _find_sources(code, work, f, p, last)
+        cells = n_sources * (last - first)
+        dense = n_entries > DENSE_FROM * cells and cells <= work.tiles.shape[1]
+        matrix = np.int64(COPIED if dense else NO_MATRIX)
+    if matrix == COPIED:
+        _pack_rows(code, work, f, p, first, last, n_sources)
+    if matrix == NO_MATRIX:
         _measure_rows(code, work, f, p, n_sources, t, t_end)
+    else:
+        _measure_packed(work, matrix, first, last, n_sources, t, t_end)
     _push_ends(code, work, f, n_sources)
-    return n_sources, dense
+    return n_sources, matrix
 
 
 @kernel

@@ -9,8 +9,8 @@ Legend: B rows, D inputs, O outputs, K neurons, T tile rows.
 import numpy as np
 
 from . import program as ir
-from ._jit import allocating_kernel, kernel
-from .affine import add_adjoint, add_constant, apply_linear, n_ops, operand, rows_of
+from ._jit import ONE, ZERO, allocating_kernel, kernel
+from .affine import PLAIN, add_adjoint, add_constant, apply_linear, n_ops, operand, rows_of
 from .switching import (
     add_select_adjoint,
     apply_switching,
@@ -20,7 +20,7 @@ from .switching import (
     to_source_order,
 )
 
-TILE = 32
+TILE = np.int64(32)
 
 
 @kernel
@@ -38,7 +38,7 @@ def run_ops(code, rows, filled, buffer, states):
     scratch = np.empty(n_values(code), np.int32)
     for i in range(1, n_ops(code)):
         if code.info[i, ir.OP] < ir.FIRST_SWITCHING:
-            apply_linear(code, i, rows, filled, buffer, False)
+            apply_linear(code, i, rows, filled, buffer, PLAIN)
             add_constant(code, i, filled, rows, buffer)
             continue
         x = rows_of(code, operand(code, i, 0), rows, buffer)
@@ -134,11 +134,11 @@ def values_of_states(code, states, point, outputs_out):
     last = n_ops(code) - 1
     buffer = np.empty(n_values(code))
     scratch = np.empty(n_values(code), np.int32)
-    load_inputs(code, point.reshape(1, -1), 0, 1, buffer)
+    load_inputs(code, point.reshape(1, -1), ZERO, ONE, buffer)
     for i in range(1, last + 1):
         if code.info[i, ir.OP] < ir.FIRST_SWITCHING:
-            apply_linear(code, i, 1, 1, buffer, False)
-            add_constant(code, i, 1, 1, buffer)
+            apply_linear(code, i, ONE, ONE, buffer, PLAIN)
+            add_constant(code, i, ONE, ONE, buffer)
             continue
         from_source_order(code, i, states[code.info[i, ir.NEURON] : code.info[i + 1, ir.NEURON]], scratch)
         x = rows_of(code, operand(code, i, 0), 1, buffer)

@@ -88,6 +88,7 @@ TOLERANCE = 6  # bound of the value's rounding error
 SLOPE_TOLERANCE = 7
 LARGEST = 8  # largest absolute post-activation seen
 STEEPEST = 9  # largest absolute slope seen
+N_SLOT_NUMBERS = 10  # those before are a slot's own; the rest is scratch
 ROW = 10  # scratch: the row of an event
 CHANGE = 11  # scratch, by channel: change of the value over a tile ...
 SLOPE_CHANGE = 12  # ... of the slope ...
@@ -146,7 +147,7 @@ def make_work(code, n_ids, n_rows, n_entries):
     pools = info[:, ir.ROLE] == ir.POOL
     n_taps = max(int(x.max()) for x in (window, positions, info[:, ir.N_OPERANDS], info[:, ir.CHANNELS]))
     matrices = np.isin(info[:, ir.OP], (ir.AFFINE, ir.CONV2D))
-    n_sources = int((info[:, ir.N_WEIGHTS] // info[:, ir.CHANNELS])[matrices].max(initial=1)) + 3  # rounded up to fours
+    n_sources = int((info[:, ir.N_WEIGHTS] // info[:, ir.CHANNELS])[matrices].max(initial=1)) + 7  # rounded up to eights
     return Work(
         counts=np.zeros(N_COUNTS, np.int64),
         values=np.empty(n_entries),
