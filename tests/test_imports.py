@@ -21,6 +21,7 @@ HEAVY = {  # the packages that may import a library
     "torch": {"convert", "learn", "smoothing", "reproduce"},
     "onnx": {"convert"},
     "h5py": {"store"},
+    "hdf5plugin": {"store"},
     "dask": {"distribute"},
     "distributed": {"distribute"},
     "matplotlib": {"plot"},

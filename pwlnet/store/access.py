@@ -59,6 +59,17 @@ def reading(path, what):
         ) from error
 
 
+def lock_holder(path):
+    """Who has locked a file, as far as the system tells: "process 123", or "another program"."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        inode = str(os.stat(path).st_ino)
+        for lock in Path("/proc/locks").read_text().splitlines():
+            fields = lock.split()
+            if "FLOCK" in fields and fields[5].split(":")[-1] == inode and int(fields[4]) > 0:
+                return f"process {int(fields[4])}"
+    return "another program"
+
+
 def open_for_reading(path, *, checked=True):
     """Open an HDF5 file.
 

@@ -1,6 +1,7 @@
 """What ``RegionStore.verify`` checks, and what ``info`` tells."""
 
 import contextlib
+import hashlib
 import itertools
 
 import numpy as np
@@ -9,11 +10,12 @@ from ..errors import PwlnetError
 from . import schema
 from .access import reading
 from .consistency import batch_problem
-from .digest import digest_arrays
+from .digest import add_bytes, start_array
 from .results import axis_sizes
 
 _LINES_AT_ONCE = 64
 _PROBLEMS = 100  # more are not told
+_ROWS_AT_ONCE = 2**21
 
 
 def find_problems(store, n_samples):
@@ -36,61 +38,102 @@ def find_problems(store, n_samples):
     except PwlnetError as error:
         return [*problems, str(error)]
     problems += _format_problems(store, sizes)
-    problems += batch_problems(store, store._commits, chained=True)
+    found = itertools.chain.from_iterable(batch_problems(store))
+    problems += itertools.islice(found, _PROBLEMS)
     if not problems and n_samples > 0:
         problems += _network_problems(store, n_samples)
     return problems
 
 
-def batch_problems(store, commits, *, chained=False, last_only=False):
-    """Check batches.
+def batch_problems(store):
+    """Check batch by batch.
 
     Parameters
     ----------
     store : RegionStore
-    commits : array of schema.COMMIT
-    chained : bool
-        They are all that there are: each must start where the one before it ends.
-    last_only : bool
-        They are the first ones; check the last of them.
+
+    Yields
+    ------
+    list of str
+        For each batch, until one does not start where the one before it ends.
+    """
+    sizes = axis_sizes(store.network)
+    ends = {name: np.zeros(schema.COMMIT_AXES, np.int64) for name in schema.KINDS}
+    for number, commit in enumerate(store._commits):
+        name = commit["kind"].decode()
+        if (commit["first"] != ends[name]).any() or (commit["last"] < commit["first"]).any():
+            yield [f"{_batch_name(store, number)} does not start where the one before it ends; restore a copy of the file"]
+            return
+        yield problems_of_batch(store, number, sizes)
+        ends[name] = commit["last"]
+
+
+def problems_of_batch(store, number, sizes=None):
+    """Check one batch.
+
+    Parameters
+    ----------
+    store : RegionStore
+    number : int
+    sizes : dict of str to int, optional
+        ``axis_sizes`` of its network.
 
     Returns
     -------
     list of str
     """
-    sizes, problems = axis_sizes(store.network), []
-    ends = {name: np.zeros(schema.COMMIT_AXES, np.int64) for name in schema.KINDS}
-    for number, commit in enumerate(commits, 0 if last_only else store.n_batches - len(commits)):
-        name, first = commit["kind"].decode(), ends[commit["kind"].decode()]
-        ends[name] = commit["last"]
-        if last_only and number < len(commits) - 1:
-            continue
-        rows = f"batch {number} ({name} {commit['first'][0]}..{int(commit['last'][0]) - 1}) of {store.path}"
-        try:
-            if (commit["last"] < commit["first"]).any() or ((chained or last_only) and (commit["first"] != first).any()):
-                problems.append(f"{rows} does not start where the one before it ends; restore a copy of the file")
-                break
-            problems += _batch_problems(store, commit, rows, sizes)
-        except PwlnetError as error:
-            problems.append(f"{rows}: {error}")
-        if len(problems) >= _PROBLEMS:
-            break
-    return problems
-
-
-def _batch_problems(store, commit, rows, sizes):
-    """What is wrong with one batch."""
+    commit, rows = store._commits[number], _batch_name(store, number)
     name = commit["kind"].decode()
-    kind, stored = schema.KINDS[name], []
+    try:
+        if _stored_digest(store, commit).encode() != commit["sha256"]:
+            return [f"{rows} does not match its checksum; the file is damaged, restore a copy or compute it again"]
+        for first, last in parts_of_batch(store, commit):
+            problem = batch_problem(name, store.read(name, first, last), sizes or axis_sizes(store.network))
+            if problem:
+                return [f"{rows} is inconsistent from {name} {first} on: {problem}; compute it again"]
+    except PwlnetError as error:
+        return [f"{rows}: {error}"]
+    return []
+
+
+def parts_of_batch(store, commit):
+    """Cut a batch so that its parts fit into memory.
+
+    Parameters
+    ----------
+    store : RegionStore
+    commit : schema.COMMIT
+
+    Returns
+    -------
+    list of (int, int)
+        Ranges of rows of the kind's first axis.
+    """
+    first, last = int(commit["first"][0]), int(commit["last"][0])
+    n_rows = max(int(high) - int(low) for low, high in zip(commit["first"], commit["last"]))
+    n_parts = min(-(-n_rows // _ROWS_AT_ONCE), last - first)
+    cuts = [first + (last - first) * k // n_parts for k in range(n_parts + 1)] if n_parts > 0 else []
+    return list(itertools.pairwise(cuts))
+
+
+def _batch_name(store, number):
+    commit = store._commits[number]
+    name, first, last = commit["kind"].decode(), int(commit["first"][0]), int(commit["last"][0])
+    return f"batch {number} ({name} {first}..{last - 1}) of {store.path}"
+
+
+def _stored_digest(store, commit):
+    """SHA-256 of a batch's rows as they are in the file, read piece by piece."""
+    kind, sha = schema.KINDS[commit["kind"].decode()], hashlib.sha256()
     for dataset in kind.stored:
         axis = kind.axes.index(dataset.axis)
         first, last = (int(commit[end][axis]) + dataset.lead for end in ("first", "last"))
-        stored.append((dataset.path, store._read(dataset, first, last)))
-    if digest_arrays(stored).encode() != commit["sha256"]:
-        return [f"{rows} does not match its checksum; the file is damaged, restore a copy or compute it again"]
-    arrays = store.read(name, int(commit["first"][0]), int(commit["last"][0]))
-    problem = batch_problem(name, arrays, sizes)
-    return [f"{rows} is inconsistent: {problem}; compute it again"] if problem else []
+        stored = store._dataset(dataset)
+        start_array(sha, dataset.path, stored.dtype, (last - first, *stored.shape[1:]))
+        step = max(1, _ROWS_AT_ONCE // stored.chunks[0]) * stored.chunks[0]
+        for low in range(first, last, step):
+            add_bytes(sha, store._read(dataset, low, min(low + step, last)))
+    return sha.hexdigest()
 
 
 def _format_problems(store, sizes):

@@ -217,12 +217,17 @@ class RegionStore:
         -------
         list of str
             The problems, each a sentence; empty for a good store.
+
+        Raises
+        ------
+        StoreError
+            The store has grown meanwhile.
         """
         return checks.find_problems(self, n_samples)
 
     def last_batch_problems(self):
         """Check the last finished batch only: list of str, as ``verify``."""
-        return checks.batch_problems(self, self._commits[-1:])
+        return checks.problems_of_batch(self, self.n_batches - 1) if self.n_batches else []
 
     def check_made_with(self, network=None, parameters=None, seeds=None, tolerances=None):
         """Refuse a store that was not made with these; None: anything will do.

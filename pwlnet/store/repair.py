@@ -1,13 +1,14 @@
 """Taking over what is sound: of a damaged store its first batches, of several stores all of them."""
 
 import contextlib
+import itertools
 import os
 import secrets
 from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import DigestMismatchError, InputError, PwlnetError, StoreError
-from . import checks, schema
+from . import checks
 from .access import reason
 from .creation import create_like
 from .reader import RegionStore
@@ -69,14 +70,11 @@ def repair(path, out=None, *, in_place=False, network=None, threads=None):
         n_lines = int(max((c["last"][0] for c in commits if c["kind"] == b"lines"), default=0))
         if out is None and not in_place:
             return Repaired(None, n_good, n_lines, lost, problems)
-        target = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp") if in_place else Path(out)
-        with _removed_on_failure(target):
-            with create_like(store, target, threads=threads) as writer:
-                for commit in commits:
-                    _copy_batch(store, commit, writer)
-            if in_place:
-                _replace(target, path)
-    return Repaired(path if in_place else target, n_good, n_lines, lost, problems)
+        target = path if in_place else Path(out)
+        with _new_store(store, target, overwrite=in_place, threads=threads) as writer:
+            for commit in commits:
+                _copy_batch(store, commit, writer)
+    return Repaired(target, n_good, n_lines, lost, problems)
 
 
 def merge(paths, out, *, overwrite=False, threads=None):
@@ -120,14 +118,10 @@ def merge(paths, out, *, overwrite=False, threads=None):
                 if not store.has_lines:
                     raise StoreError(f"{path} holds a network only; leave it out")
                 _join_seeds(seeds, store.provenance["seeds"], is_first=path == paths[0])
-        with (
-            _removed_on_failure(Path(out)),
-            create_like(first, out, seeds=seeds, overwrite=overwrite, threads=threads) as writer,
-        ):
+        with _new_store(first, Path(out), seeds=seeds, overwrite=overwrite, threads=threads) as writer:
             for path in paths:
                 with RegionStore(path) as store:
-                    for number, commit in enumerate(store._commits):
-                        problems = checks.batch_problems(store, store._commits[number : number + 1])
+                    for commit, problems in zip(store._commits, checks.batch_problems(store)):
                         if problems:
                             raise StoreError(f"{problems[0]}; nothing was merged")
                         _copy_batch(store, commit, writer)
@@ -147,16 +141,13 @@ def _n_sound_batches(store, problems):
     """How many batches come before the first damaged one."""
     if not problems:
         return store.n_batches
-    for number in range(store.n_batches):
-        if checks.batch_problems(store, store._commits[: number + 1], last_only=True):
-            return number
-    return store.n_batches
+    return sum(1 for _ in itertools.takewhile(lambda found: not found, checks.batch_problems(store)))
 
 
 def _copy_batch(store, commit, writer):
     name = commit["kind"].decode()
-    arrays = store.read(name, int(commit["first"][0]), int(commit["last"][0]))
-    writer.append(name, {d.field: arrays[d.field] for d in schema.KINDS[name].datasets})
+    for first, last in checks.parts_of_batch(store, commit):
+        writer.append(name, store.read(name, first, last))
 
 
 def _join_seeds(seeds, others, *, is_first):
@@ -172,19 +163,21 @@ def _join_seeds(seeds, others, *, is_first):
 
 
 @contextlib.contextmanager
-def _removed_on_failure(path):
-    """Leave no half-written new store."""
-    existed = path.exists()
+def _new_store(store, path, *, overwrite, **options):
+    """A writer of a store like another, which appears at its place when the block is left without an error."""
+    exists = StoreError(f"{path} exists; give another path, or remove it first")
+    if path.exists() and not overwrite:
+        raise exists
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        yield
-    except BaseException:
-        if not existed:
-            path.unlink(missing_ok=True)
+        with create_like(store, temporary, **options) as writer:
+            yield writer
+        if path.exists() and not overwrite:
+            raise exists
+        os.replace(temporary, path)
+    except PwlnetError:
         raise
-
-
-def _replace(new, path):
-    try:
-        os.replace(new, path)
     except OSError as error:
-        raise StoreError(f"{path} can't be replaced ({reason(error)}); repair it to another path") from error
+        raise StoreError(f"{path} can't be replaced ({reason(error)}); choose another path") from error
+    finally:
+        temporary.unlink(missing_ok=True)
