@@ -134,6 +134,17 @@ class _Image(io.BytesIO):
         return super().truncate(size)
 
 
+def replace_durably(temporary, path):
+    """Move a file to its place, and the folder's entry to the disk; OSError where that fails."""
+    os.replace(temporary, path)
+    with contextlib.suppress(OSError):  # not every file system can
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
 def publish(path, content, *, overwrite=False):
     """Write a whole file beside its place and move it there, so that it is there in full or not at all.
 
@@ -162,7 +173,7 @@ def publish(path, content, *, overwrite=False):
                 os.fsync(file.fileno())
             if not overwrite and path.exists():
                 raise exists
-            temporary.replace(path)
+            replace_durably(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
     except StoreError:

@@ -13,8 +13,9 @@ _INTRODUCTION = """\
 
 Version {version}. Made from `pwlnet/store/schema.py` by `python -m pwlnet.store.format_page`; do not edit.
 
-A store is one file with a network and any number of results: HDF5, in a seal of checksums. Any HDF5 tool of version 1.10 or
-later reads it as it stands (`h5dump`, `h5py`, and what other languages have). Numbers are little-endian.
+A store is one file with a network and any number of results: HDF5, in a seal of checksums. When it was closed, any HDF5 tool of
+version 1.10 or later reads it as it stands (`h5dump`, `h5py`, and what other languages have). While a program writes to it, or
+after one was killed, use pwlnet, or `resume` and close it first. Numbers are little-endian.
 {legend}
 
 - A reader MUST refuse a file whose `pwlnet-format` is not `{name}`, and a greater major version.

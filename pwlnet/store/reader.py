@@ -304,14 +304,12 @@ class RegionStore:
     def _read_commits(self):
         """Commits of the kinds that this version knows; those that a later minor version adds are left alone."""
         self._commits = np.zeros(0, schema.COMMIT)
-        self._ends = {name: np.zeros(schema.COMMIT_AXES, np.int64) for name in schema.KINDS}
         with reading(self.path, schema.COMMITS):
             self.has_lines = schema.COMMITS in self._file or "lines" in self._file  # else a network only
             if self.has_lines:
                 commits = self._file[schema.COMMITS][()].astype(schema.COMMIT)
                 self._commits = commits[np.isin(commits["kind"], [name.encode() for name in schema.KINDS])]
-        for commit in self._commits:
-            self._ends[commit["kind"].decode()] = commit["last"].astype(np.int64)
+        self._ends = schema.rows_at_end(self._commits)
         self.n_lines, self.n_breakpoints, self.n_flips = (int(n) for n in self._ends["lines"][:3])
         if self.has_lines and (self._commits["first"][:, 0] == self._commits["last"][:, 0]).any():  # a line in parts
             ends = self._axis_ends(schema.LINES, 0, self.n_lines)

@@ -2,14 +2,13 @@
 
 import contextlib
 import itertools
-import os
 import secrets
 from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import DigestMismatchError, InputError, PwlnetError, StoreError
 from . import checks
-from .access import reason
+from .access import reason, replace_durably
 from .creation import create_like
 from .reader import RegionStore
 
@@ -174,7 +173,7 @@ def _new_store(store, path, *, overwrite, **options):
             yield writer
         if path.exists() and not overwrite:
             raise exists
-        os.replace(temporary, path)
+        replace_durably(temporary, path)
     except PwlnetError:
         raise
     except OSError as error:

@@ -231,6 +231,16 @@ COMMIT = np.dtype(
 )
 
 
+def rows_at_end(commits):
+    """Rows of each kind after the last of its commits: dict of int64[COMMIT_AXES] by kind."""
+    ends = {name: np.zeros(COMMIT_AXES, np.int64) for name in KINDS}
+    for name in KINDS:
+        own = np.flatnonzero(commits["kind"] == name.encode())
+        if own.size:
+            ends[name] = commits["last"][own[-1]].astype(np.int64)
+    return ends
+
+
 def chunk_rows(row_bytes):
     """Rows per chunk for rows of a size."""
     return max(1, CHUNK_BYTES // max(1, row_bytes))

@@ -58,9 +58,7 @@ class StoreWriter:
             with interrupts_deferred():
                 self._file = h5py.File(self._disk, "r+", libver=LIBVER)
                 self._results = ResultFile(self._file, network, compression, threads)
-                self._ends = {name: np.zeros(schema.COMMIT_AXES, np.int64) for name in schema.KINDS}
-                for commit in self._file[schema.COMMITS][()]:
-                    self._ends[commit["kind"].decode()] = commit["last"].astype(np.int64)
+                self._ends = schema.rows_at_end(self._file[schema.COMMITS][()])
                 self._finished = int(self._file["/breakpoints/offsets"][self.n_lines])  # breakpoints of finished lines
         except BaseException:
             self._abandon()

@@ -1,6 +1,7 @@
 """Networks in HDF5: bit for bit, checked by digests, written whole or not at all."""
 
 import errno
+import json
 import os
 import subprocess
 import tempfile
@@ -148,6 +149,24 @@ def test_a_newer_major_version_is_refused_with_both_versions(saved):
 def test_a_newer_minor_version_is_read(saved, network):
     change(saved, "pwlnet-format-version", "1.7")
     assert pwlnet.load_network(saved) == network
+
+
+@pytest.mark.parametrize(
+    ("provenance", "problem"),
+    [
+        ("{}", "provenance has no software"),
+        ("[]", "provenance is list, not object"),
+        ("{", "Expecting property name"),
+        (None, "provenance.seeds.x is str, not integer or array"),
+    ],
+)
+def test_a_provenance_of_another_form_is_refused(saved, provenance, problem):
+    if provenance is None:
+        with store.open(saved) as opened:
+            provenance = json.dumps({**opened.provenance, "seeds": {"x": "1"}})
+    change(saved, "provenance", provenance)
+    with pytest.raises(StoreError, match=f"the header of .* can't be read .*{problem}"):
+        store.open(saved)
 
 
 def test_hdf5_of_something_else_is_refused(tmp_path):
