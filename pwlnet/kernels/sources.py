@@ -8,7 +8,7 @@ Legend: C channels, S sources, H breakpoints of a tile, M slots that need produc
 import numpy as np
 
 from . import program as ir
-from ._jit import allocating_kernel, inlined_kernel, kernel, part, view
+from ._jit import allocating_kernel, kernel, part, view
 from .affine import weights_of
 from .rows import add_row, n_taps, row_range, rows_before, tap_source
 from .workspace import (
@@ -98,18 +98,6 @@ def _find_sources(code, work, f, p, last):
     return n_sources, n_entries
 
 
-@inlined_kernel
-def _run_of_sources(work, base, first, end):
-    """First source of columns first .. end of a tap where their sources follow one another, else -1."""
-    if first == end:
-        return np.int64(0)
-    source = work.small[SOURCE_AT, base + work.columns[first]]
-    for e in range(first, end):
-        if work.small[SOURCE_AT, base + work.columns[e]] != source + e - first:
-            return np.int64(-1)
-    return source
-
-
 @view
 def _packed(work, matrix, height, n_sources):
     """The tile's rows as a matrix over the sources: float64[H, S]; their own block of values, or a copy."""
@@ -139,23 +127,10 @@ def _pack_rows(code, work, f, p, first, last, n_sources):
         if start < 0:
             continue
         base = tap * code.info[tap_source(code, f, p, tap)[0], ir.CHANNELS]
-        source, begin_list, end_list = np.int64(0), np.int64(-1), np.int64(-1)
         for row in range(start, work.small[STOP, tap]):
-            a = work.labels[ROW_OF, work.ids[row]] - first
-            e0, e1, shift = work.starts[row], work.starts[row + 1], work.shifts[row]
-            if e1 == e0 + 1:
-                packed[a, work.small[SOURCE_AT, base + work.columns[e0 + shift]]] += work.values[e0]
-                continue
-            if e0 + shift != begin_list or e1 + shift != end_list:
-                begin_list, end_list = e0 + shift, e1 + shift
-                source = _run_of_sources(work, base, begin_list, end_list)
-            if source >= 0:
-                target, values = packed[a, source : source + e1 - e0], work.values[e0:e1]
-                for e in range(e1 - e0):
-                    target[e] += values[e]
-            else:
-                for e in range(e0, e1):
-                    packed[a, work.small[SOURCE_AT, base + work.columns[e + shift]]] += work.values[e]
+            a, shift = work.labels[ROW_OF, work.ids[row]] - first, work.shifts[row]
+            for e in range(work.starts[row], work.starts[row + 1]):
+                packed[a, work.small[SOURCE_AT, base + work.columns[e + shift]]] += work.values[e]
 
 
 @kernel

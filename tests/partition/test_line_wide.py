@@ -7,6 +7,7 @@ import pytest
 
 import pwlnet
 from pwlnet.kernels import wide
+from tests.counts import few
 from tests.described import to_network
 from tests.reference import dense_line, exact_line
 
@@ -40,15 +41,16 @@ def flips_of(part):
 
 
 @pytest.mark.parametrize("switch", SWITCHES, ids=lambda switch: switch["kind"])
-@pytest.mark.parametrize("share", [1 / 4, 1 / 32])
+@pytest.mark.parametrize("share", [2.0, 3.0])
 def test_full_layers_with_ties_equal_exact_arithmetic(switch, share):
     rng = np.random.default_rng(5)
-    nodes = layers(rng, (3, wide.WIDE_FROM + 6, wide.WIDE_FROM + 1, wide.WIDE_FROM), switch, draw_ties)
+    widths = wide.WIDE_FROM + 6, wide.WIDE_FROM + 1, wide.WIDE_FROM
+    nodes = layers(rng, (3, *widths), switch, draw_ties)
     start, end = rng.integers(-4, 5, (2, 3)).astype(float)
     end = start + share * (end - start)
     part = pwlnet.partition_lines(to_network(nodes), start[None], end[None]).parts[0]
     exact = exact_line.trace(nodes, part.start, part.end)
-    assert len(exact.t) > wide.LONG_FROM * share
+    assert sum(any(k < sum(widths[:2]) for k, _ in flips) for flips in exact.flips()) > 2 * wide.LONG_FROM
     assert len(part.t) == len(exact.t)
     assert max(abs(float(a) - b) for a, b in zip(exact.t, part.t, strict=True)) <= 1e-12
     assert flips_of(part) == exact.flips()
@@ -59,6 +61,13 @@ def test_full_layers_with_ties_equal_exact_arithmetic(switch, share):
 def test_full_layers_equal_the_dense_method(switch, seed):
     rng = np.random.default_rng(seed)
     assert_equals_dense(layers(rng, (8, 200, wide.WIDE_FROM, 150, 150), switch, draw_normal), rng)
+
+
+@pytest.mark.parametrize("switch", SWITCHES, ids=lambda switch: switch["kind"])
+def test_a_wide_layer_behind_narrow_ones_equals_the_dense_method(switch):
+    rng = np.random.default_rng(3)
+    narrow = wide.WIDE_FROM - 20
+    assert_equals_dense(layers(rng, (8, narrow, narrow, wide.WIDE_FROM + 30, narrow), switch, draw_normal), rng)
 
 
 @pytest.mark.parametrize("seed", range(3))
