@@ -76,15 +76,23 @@ their 0. It does not depend on batches, chunks or compression.
 _COMPRESSION = """\
 ## Compression
 
-`compression` | filters of HDF5 | needs
----|---|---
-`gzip` (default) | shuffle, gzip of level 1, fletcher32; byte planes that gzip would not shrink are stored | nothing
-`lzf` | shuffle, lzf, fletcher32 | h5py
-`none` | fletcher32 | nothing
-`zstd` | shuffle, Zstandard of level 3 (filter 32015), fletcher32 | hdf5plugin
-`blosc` | Blosc2 with shuffle and Zstandard of level 3 (filter 32026), fletcher32 | hdf5plugin
+| `compression` | filters of HDF5 | needs | bytes per segment | written, 10^6/s | read, 10^6/s |
+|---|---|---|---|---|---|
+| `gzip` (default) | shuffle, gzip of level 1, fletcher32; byte planes that would not shrink are stored | | 10.9 | 1.5 | 6.8 |
+| `lzf` | shuffle, lzf, fletcher32 | h5py | 12.0 | 2.1 | 5.7 |
+| `none` | fletcher32 | | 33.1 | 3.5 | 11.2 |
+| `zstd` | shuffle, Zstandard of level 3 (filter 32015), fletcher32 | hdf5plugin | 10.9 | 2.0 | 7.9 |
+| `blosc` | Blosc2 with shuffle and Zstandard of level 3 (filter 32026), fletcher32 | hdf5plugin | 10.7 | 1.7 | 10.6 |
 
-Chunks have {chunk} KiB before compression, along the first axis.
+Chunks have {chunk} KiB before compression, along the first axis. Measured (`python -m tests.store.measure choices`, two shared
+processors): 1.4 million segments of 4000 lines on the shipped digits network with convolutions, ends and summaries included;
+t and neuron alone are 16 bytes per segment. The others gain a few percent or some speed; gzip is what every HDF5 reads. With
+chunks of 64 KiB gzip writes 1.0, with 1024 KiB 1.6 million segments per second; sizes differ by less than 5 %. A chunk is what is
+read for a single line: in a store of 10^6 lines with 10^8 segments a line, anywhere, comes in 7 ms.
+
+That store (`measure scale`, gzip, batches of 2^20 breakpoints) takes 8.9 bytes per segment and is written with 2.9, read with 11
+and verified with 4.2 million segments per second, in 340 MiB of memory at most; `np.save` and `np.load` of the same arrays: 9.1
+and 109 million segments per second, 29 bytes each.
 """
 
 _PROVENANCE = """\
