@@ -87,12 +87,12 @@ _COMPRESSION = """\
 Chunks have {chunk} KiB before compression, along the first axis. Measured (`python -m tests.store.measure choices`, two shared
 processors): 1.4 million segments of 4000 lines on the shipped digits network with convolutions, ends and summaries included;
 t and neuron alone are 16 bytes per segment. The others gain a few percent or some speed; gzip is what every HDF5 reads. With
-chunks of 64 KiB gzip writes 1.0, with 1024 KiB 1.6 million segments per second; sizes differ by less than 5 %. A chunk is what is
-read for a single line: in a store of 10^6 lines with 10^8 segments a line, anywhere, comes in 7 ms.
+chunks of 64 KiB gzip writes 1.0, with 1024 KiB 1.6 million segments per second; sizes differ by less than 5 %. Whole chunks
+are read for a single line: in a store of 10^6 lines with 10^8 segments a line, anywhere, comes in 7 ms.
 
-That store (`measure scale`, gzip, batches of 2^20 breakpoints) takes 8.9 bytes per segment and is written with 2.9, read with 11
-and verified with 4.2 million segments per second, in 340 MiB of memory at most; `np.save` and `np.load` of the same arrays: 9.1
-and 109 million segments per second, 29 bytes each.
+That store (`measure scale`, gzip, batches of 2^20 breakpoints) takes 8.9 bytes per segment; it is written with 2.9, read with
+11 and verified with 4.2 million segments per second, in 340 MiB of memory at most. `np.save` and `np.load` of the same arrays:
+9.1 and 109 million segments per second, 29 bytes each.
 """
 
 _PROVENANCE = """\
