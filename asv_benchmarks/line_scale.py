@@ -1,11 +1,12 @@
 """Print the tables of docs/performance.md on long lines, deep networks, large data sets and threads.
 
-    PWLNET_DATA_DIR=... python asv_benchmarks/line_scale.py [long] [deep] [dataset] [threads] [--scale SHARE]
+    PWLNET_DATA_DIR=... python asv_benchmarks/line_scale.py [long] [million] [deep] [dataset] [threads] [--scale SHARE]
 
 Every row is measured in a process of its own. It tells that process's peak memory (maximum resident set) during the measured
 call and its memory just before; Linux only. ``--scale 0.01`` makes lines and data sets so much smaller, to see that all runs.
 
 long     one convbig line from a black image to a test image and beyond: end = start + reach (image - start); one thread
+million  one line of more than 10^6 breakpoints, through three convolutions of 224 x 224 pixels (2.1e6 neurons); one thread
 deep     one line of VGG16 and of ResNet-18, and float32 forward passes of torch in batches of 256; one thread
 dataset  lines from black to CIFAR-10 images on convsmall, streamed to an HDF5 store until it holds 10^7 breakpoints
 threads  how much quicker two threads are than one, in turn, medians
@@ -60,6 +61,20 @@ def long_line(reach, memory, scale):
     starts, ends = image_lines.lines_of("cifar convbig", network, 1)
     found = partition_on_one_thread(network, starts, starts + scale * reach * (ends - starts), memory)
     return {"reach": reach, "memory": f"{memory / 2**20:.0f} MiB", **found}
+
+
+def million_breakpoints(reach, memory, scale):
+    """A share ``reach`` of a line between normal points, through He-initialised convolutions."""
+    import numpy as np
+    from benchmarks import networks
+
+    from pwlnet.convert.lower import lower
+
+    layers = [("conv", 32, 3, 1, 1), ("conv", 32, 4, 2, 1), ("conv", 32, 4, 2, 1), ("full", 10)]
+    network = lower(networks.build_graph((3, 224, 224), layers))
+    starts, ends = np.random.default_rng(0).standard_normal((2, 1, network.n_inputs))
+    found = partition_on_one_thread(network, starts, starts + scale * reach * (ends - starts), memory)
+    return {"neurons": network.n_neurons, "reach": reach, "memory": f"{memory / 2**20:.0f} MiB", **found}
 
 
 def deep_network(name, reach, scale):
@@ -129,6 +144,7 @@ def two_threads(name, n_lines, scale):
 
 TABLES = {  # name: function, its rows, environment
     "long": (long_line, [(reach, memory) for memory in (2**30, 2**27) for reach in (1, 4, 16)], ONE_THREAD),
+    "million": (million_breakpoints, [(reach, 2**30) for reach in (1 / 8, 1 / 2, 2)], ONE_THREAD),
     "deep": (deep_network, [("vgg16_bn", 1 / 16), ("resnet18", 1 / 32), ("vgg16_bn", 1 / 2)], ONE_THREAD),
     "dataset": (dataset, [()], {}),
     "threads": (two_threads, [("cifar convsmall", 100), ("cifar convbig", 1), ("acas xu", 1000)], {}),

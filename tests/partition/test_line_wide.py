@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import pwlnet
-from pwlnet.kernels import wide
-from tests.counts import few
+from pwlnet.kernels import wide, workspace
+from pwlnet.partition import line_trace
 from tests.described import to_network
 from tests.reference import dense_line, exact_line
 
@@ -96,3 +96,20 @@ def assert_equals_dense(nodes, rng):
     assert len(part.t) == len(t)
     assert np.abs(part.t - t).max() <= 1e-9
     assert flips_of(part) == [[(int(k), int(s)) for k, s in f] for f in flips]
+
+
+@pytest.mark.parametrize("switch", SWITCHES, ids=lambda switch: switch["kind"])
+def test_buffers_that_fill_up_in_the_middle_of_a_layer_change_no_bit(switch, monkeypatch):
+    rng = np.random.default_rng(4)
+    nodes = layers(rng, (8, 200, wide.WIDE_FROM, 150, 150), switch, draw_normal)
+    start, end = rng.standard_normal((2, 1, 8)) * 2.0
+    wanted = pwlnet.partition_lines(to_network(nodes), start, end)
+    for name, size in (("FIRST_IDS", 2), ("FIRST_VALUES", 1), ("FIRST_FOUND", 1)):
+        monkeypatch.setattr(line_trace, name, size)
+    grown = []
+    grow = line_trace.Tracer._grow
+    monkeypatch.setattr(line_trace.Tracer, "_grow", lambda tracer, status: grown.append(status) or grow(tracer, status))
+    found = pwlnet.partition_lines(to_network(nodes), start, end)
+    assert {workspace.FULL_IDS, workspace.FULL_ROWS, workspace.FULL_VALUES} <= set(grown)
+    for name in ("t", "offsets", "flip_offsets", "flip_neurons", "flip_states", "residual"):
+        assert np.array_equal(getattr(found, name), getattr(wanted, name))
