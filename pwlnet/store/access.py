@@ -1,6 +1,7 @@
 """Opening and publishing files; h5py's and the system's errors as one sentence each."""
 
 import contextlib
+import fcntl
 import io
 import os
 import secrets
@@ -59,7 +60,33 @@ def reading(path, what):
         ) from error
 
 
-def lock_holder(path):
+def refuse_locked(path):
+    """Refuse a file that is being written.
+
+    Parameters
+    ----------
+    path : str or path
+
+    Raises
+    ------
+    StoreError
+        Another program writes to it. A file that can't be opened is left to who opens it.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise StoreError(f"{path} is being written by {_lock_holder(path)}; wait for it, or stop it") from None
+    except OSError:
+        return  # file systems without locks
+    finally:
+        os.close(descriptor)
+
+
+def _lock_holder(path):
     """Who has locked a file, as far as the system tells: "process 123", or "another program"."""
     with contextlib.suppress(OSError, ValueError, IndexError):
         inode = str(os.stat(path).st_ino)

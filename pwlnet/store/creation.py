@@ -7,7 +7,7 @@ from ..errors import InputError, StoreError
 from ..evaluate import n_threads
 from ..tolerances import DEFAULT
 from . import schema
-from .access import new_image, publish
+from .access import new_image, publish, refuse_locked
 from .header import write_header
 from .network_file import write_network_group
 from .provenance import make_provenance
@@ -129,6 +129,7 @@ def resume(path, network=None, *, parameters=None, seeds=None, tolerances=None, 
     --------
     repair : where a store is damaged.
     """
+    refuse_locked(path)
     with RegionStore(path) as store:
         if not store.has_lines:
             raise StoreError(f"{path} holds a network only; create a new store for results")

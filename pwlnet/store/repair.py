@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ..errors import DigestMismatchError, InputError, PwlnetError, StoreError
 from . import checks
-from .access import reason, replace_durably
+from .access import reason, refuse_locked, replace_durably
 from .creation import create_like
 from .reader import RegionStore
 
@@ -48,7 +48,8 @@ def repair(path, out=None, *, in_place=False, network=None, threads=None):
     InputError
         Both ``out`` and ``in_place`` were given.
     StoreError
-        Nothing can be read: header or table of commits are damaged; the new file can't be written.
+        Nothing can be read: header or table of commits are damaged; another program writes to the store; the new file
+        can't be written.
     DigestMismatchError
         ``network`` is not the store's.
 
@@ -60,6 +61,7 @@ def repair(path, out=None, *, in_place=False, network=None, threads=None):
     if out is not None and in_place:
         raise InputError(f"out is {out} and in_place is True; give one of them")
     path = Path(path)
+    refuse_locked(path)
     problems = _problems(path)
     with RegionStore(path, checked=False) as store:
         store.use_network(network)

@@ -218,9 +218,14 @@ class SealedFile:
 
     def _mismatch(self, page):
         """Say why a page is not what it was when the file was opened: a writer went on, or damage."""
-        if seal.decode_slot(self._pread(HEAD, 0)[seal.SLOTS[self.slot.place] :]) != self.slot:
+        if self._has_changed():
             return StoreError(f"{self.path} has grown while it was read; open it again")
         return PageError(self.path, max(page * PAGE, HEAD), min((page + 1) * PAGE, self.size) - 1)
+
+    def _has_changed(self):
+        """Whether somebody has committed since the file was opened: the next commit goes to the other slot."""
+        slots, _ = seal.decode_head(self._pread(HEAD, 0))
+        return None in slots or max(slots) != self.slot
 
     def _pread(self, size, offset):
         return os.pread(self._descriptor, size, offset)

@@ -200,7 +200,7 @@ class TransactionFile(SealedFile):
 
     def _check_alone(self):
         """Refuse to go on when somebody else has written: not every file system has locks."""
-        if seal.decode_slot(self._pread(HEAD, 0)[seal.SLOTS[self.slot.place] :]) != self.slot:
+        if self._has_changed():
             raise OSError("another program has written to it")
 
     def _fresh(self, end):

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import DigestMismatchError, InputError, PwlnetError, StoreError
 from . import line_parts, schema
-from .access import LIBVER, lock_holder, reason
+from .access import LIBVER, reason, refuse_locked
 from .consistency import batch_problem
 from .digest import digest_arrays
 from .header import now
@@ -49,8 +49,7 @@ class StoreWriter:
             raise
         except OSError as error:
             if isinstance(error, BlockingIOError):
-                holder = lock_holder(self.path)
-                raise StoreError(f"{self.path} is being written by {holder}; wait for it, or stop it") from error
+                refuse_locked(self.path)
             raise StoreError(
                 f"{self.path} can't be opened for writing ({reason(error)}); check the file's permissions"
             ) from error

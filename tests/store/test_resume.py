@@ -295,17 +295,35 @@ def test_seeds_are_whole_numbers(path, network, seeds):
     assert not path.exists()
 
 
-def test_a_reader_of_a_growing_store_keeps_what_it_saw_or_says_so(path, network, make_lines):
+@pytest.mark.parametrize("n_commits", [1, 2, 5])
+def test_a_reader_of_a_growing_store_keeps_what_it_saw_or_says_so(path, network, make_lines, n_commits):
     with store.create(path, network) as writer:
         writer.append_lines(make_lines(30))
         with store.open(path) as opened:
             assert len(opened.lines()) == 30
-            for k in range(5):
+            for k in range(n_commits):
                 writer.append_lines(make_lines(300, seed=k))
             with pytest.raises(StoreError, match="has grown while it was read; open it again"):
                 opened.verify()
         with store.open(path) as opened:
-            assert (opened.n_lines, opened.verify()) == (1530, [])
+            assert (opened.n_lines, opened.verify()) == (30 + 300 * n_commits, [])
             assert opened.info()["closed"] is False
     with store.open(path) as opened:
         assert opened.info()["closed"] is True
+
+
+def test_a_writer_without_locks_notices_another_one(path, network, make_lines, monkeypatch):
+    from pwlnet.store import transaction
+
+    monkeypatch.setattr(transaction.fcntl, "flock", lambda descriptor, operation: None)
+    with store.create(path, network) as writer, store.resume(path) as other:
+        other.append_lines(make_lines(3))
+        with pytest.raises(StoreError, match="another program has written to it"):
+            writer.append_lines(make_lines(5))
+    with store.open(path) as opened:
+        assert (opened.n_lines, opened.verify()) == (3, [])
+
+
+def test_a_store_that_is_being_written_is_not_repaired(path, network):
+    with store.create(path, network), pytest.raises(StoreError, match="is being written by"):
+        store.repair(path, in_place=True)
