@@ -97,6 +97,25 @@ def _lock_holder(path):
     return "another program"
 
 
+def check_rows(stored, last):
+    """Refuse to read rows that no chunk holds: a damaged shape must not fill the memory with zeros.
+
+    Parameters
+    ----------
+    stored : h5py.Dataset
+    last : int
+        Rows before this are to be read.
+
+    Raises
+    ------
+    ValueError
+        There are no such rows.
+    """
+    held = stored.id.get_num_chunks() * stored.chunks[0] if stored.chunks and stored.size else len(stored)
+    if last > min(held, len(stored)):
+        raise ValueError(f"it has {min(held, len(stored))} rows")
+
+
 def open_for_reading(path, *, checked=True):
     """Open an HDF5 file.
 

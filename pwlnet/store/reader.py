@@ -7,7 +7,7 @@ import numpy as np
 
 from ..errors import DigestMismatchError, InputError, PwlnetError, StoreError
 from . import checks, schema
-from .access import open_for_reading, reading
+from .access import check_rows, open_for_reading, reading
 from .compression import load_plugin
 from .digest import add_bytes, start_array
 from .header import check_format, read_header
@@ -307,7 +307,9 @@ class RegionStore:
         with reading(self.path, schema.COMMITS):
             self.has_lines = schema.COMMITS in self._file or "lines" in self._file  # else a network only
             if self.has_lines:
-                commits = self._file[schema.COMMITS][()].astype(schema.COMMIT)
+                stored = self._file[schema.COMMITS]
+                check_rows(stored, len(stored))
+                commits = stored[()].astype(schema.COMMIT)
                 self._commits = commits[np.isin(commits["kind"], [name.encode() for name in schema.KINDS])]
         self._ends = schema.rows_at_end(self._commits)
         self.n_lines, self.n_breakpoints, self.n_flips = (int(n) for n in self._ends["lines"][:3])
@@ -331,7 +333,11 @@ class RegionStore:
         self._open_file()
         stored = self._dataset(dataset)
         with reading(self.path, f"{dataset.path} rows {first}..{last - 1}"):
-            if not 0 <= first <= last <= len(stored):
+            if not 0 <= first <= last:
+                raise ValueError("there are no such rows")
+            if last - first > stored.chunks[0]:
+                check_rows(stored, last)
+            elif last > len(stored):
                 raise ValueError(f"it has {len(stored)} rows")
             rows = stored[first:last]
         return np.ascontiguousarray(rows, rows.dtype.newbyteorder("="))

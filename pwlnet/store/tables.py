@@ -1,0 +1,227 @@
+"""Results as flat columns, a limited number of rows at a time: what ``export.py`` makes its tables from.
+
+Legend: L lines, T breakpoints, F flips, W words of a pattern, n rows of a table.
+"""
+
+import numpy as np
+
+from ..errors import InputError, StoreError
+from ..patterns import ActivationPatterns
+from . import schema
+
+ROWS = 2**18  # of a table that are in memory at a time
+TABLES = ("segments", "flips", *schema.KINDS)
+_LINES = {dataset.field: dataset for dataset in schema.LINES.stored}
+_STATES = 256  # segments whose states are unpacked at a time
+_GAP = 4096  # breakpoints between chosen segments that are read rather than passed over
+_COUNTED = {"Q": "n_polygons", "H": "n_facets"}  # what the offsets of a row count
+
+
+def iter_columns(store, table, first=0, last=None, *, chosen=None, patterns=False, wide=False, rows=ROWS):
+    """Read a table in chunks.
+
+    Parameters
+    ----------
+    store : RegionStore
+    table : str
+        One of TABLES.
+    first, last : int, optional
+        Lines ``first`` to ``last`` (not included), or rows of another kind; all by default.
+    chosen : int64[n, 2], optional
+        Segments as (line, segment), instead of a range. Only for "segments"; they come sorted.
+    patterns : bool, optional
+        Columns with the words of the activation patterns. Only for "segments".
+    wide : bool, optional
+        Arrays of more than one dimension, too: a column per entry.
+    rows : int, optional
+        At most this many rows in a chunk.
+
+    Yields
+    ------
+    dict of str to ndarray
+        Columns of equal length; at least one chunk, if an empty one.
+
+    Raises
+    ------
+    InputError
+        There is no such table, row or segment.
+    StoreError
+        The store has no such results, or is damaged.
+    """
+    first, last = _checked_range(store, table, first, last, rows)
+    if table != "segments" and (patterns or chosen is not None):
+        raise InputError(f"table is {table!r}, but only segments can be chosen or have patterns; give table='segments'")
+    if table not in ("segments", "flips"):
+        return _kind_chunks(store, table, first, last, wide, rows)
+    if wide:
+        raise InputError(f"table is {table!r}, which has no wide columns; give wide=False, or table='lines'")
+    if chosen is not None:
+        return _chosen_chunks(store, _checked_choice(store, chosen), patterns, rows)
+    if table == "flips":
+        return _flip_chunks(store, first, last, rows)
+    return _segment_chunks(store, first, last, patterns, rows)
+
+
+def _checked_range(store, table, first, last, rows):
+    """Refuse a table, or rows, that there are not."""
+    if table not in TABLES:
+        raise InputError(f"table is {table!r}, which there is not; give one of {', '.join(TABLES)}")
+    if not isinstance(rows, (int, np.integer)) or rows < 1:
+        raise InputError(f"rows is {rows!r}; a positive whole number is needed")
+    kind = table if table in schema.KINDS else "lines"
+    n_rows = store.n_rows(kind)
+    last = n_rows if last is None else last
+    if not 0 <= first <= last <= n_rows:
+        raise InputError(
+            f"first is {first} and last is {last}, but {store.path} has {n_rows} {kind}; give 0 <= first <= last <= {n_rows}"
+        )
+    if not store.has_lines:
+        raise StoreError(f"{store.path} holds a network, but no lines; partition_lines computes them")
+    return int(first), int(last)
+
+
+def _checked_choice(store, chosen):
+    """Chosen segments in order: (line, segment, breakpoint at its start), int64[n] each; refuse those that there are not."""
+    chosen = np.asarray(chosen)
+    if chosen.size == 0:
+        return (np.zeros(0, np.int64),) * 3
+    if chosen.ndim != 2 or chosen.shape[1] != 2 or chosen.dtype.kind not in "iu":
+        raise InputError(
+            f"chosen is an array of {chosen.dtype} with shape {chosen.shape}; give whole numbers as rows (line, segment)"
+        )
+    lines, segments = np.unique(chosen.astype(np.int64), axis=0).T.copy()
+    wrong = lines[(lines < 0) | (lines >= store.n_lines)]
+    if wrong.size:
+        raise InputError(f"chosen has line {wrong[0]}, but {store.path} has {store.n_lines} lines; count from 0")
+    points = np.empty(len(lines), np.int64)
+    for block in np.unique(lines // ROWS) * ROWS:
+        own = slice(*np.searchsorted(lines, [block, block + ROWS]))
+        offsets = _offsets(store, block, min(block + ROWS, store.n_lines))
+        starts, n_segments = offsets[lines[own] - block], np.diff(offsets)[lines[own] - block] - 1
+        bad = np.flatnonzero((segments[own] < 0) | (segments[own] >= n_segments))
+        if bad.size:
+            line, segment, n = lines[own][bad[0]], segments[own][bad[0]], n_segments[bad[0]]
+            raise InputError(f"chosen has segment {segment} of line {line}, which has {n} segments; count from 0")
+        points[own] = starts + segments[own]
+    return lines, segments, points
+
+
+def _offsets(store, first, last):
+    """Ranges of breakpoints of lines [first, last): int64[last - first + 1]."""
+    return store._read(_LINES["offsets"], first, last + 1)
+
+
+def _segment_chunks(store, first, last, patterns, rows):
+    """Chunks of consecutive segments."""
+    for lines, segments, points in _segment_ranges(store, first, last, rows):
+        columns = _segment_columns(store, lines, segments, points)
+        if patterns:
+            columns |= _pattern_columns(store, lines, segments)
+        yield columns
+
+
+def _segment_ranges(store, first, last, rows):
+    """Cut the segments of lines into chunks: (line, segment in its line, breakpoint at its start) of each, int64[n]."""
+    if first == last:
+        yield (np.zeros(0, np.int64),) * 3
+    for block in range(first, last, rows):  # of lines: their offsets fit into memory, too
+        offsets = _offsets(store, block, min(block + rows, last))
+        starts = offsets - np.arange(len(offsets))  # segments before each line, and a constant
+        for low in range(starts[0], starts[-1], rows):
+            numbers = np.arange(low, min(low + rows, starts[-1]))
+            lines = np.searchsorted(starts, numbers, side="right") - 1
+            yield lines + block, numbers - starts[lines], numbers + lines
+
+
+def _segment_columns(store, lines, segments, points):
+    """The columns of segments, whose breakpoints lie close to one another."""
+    low, high = (int(points[0]), int(points[-1]) + 2) if len(points) else (0, 0)
+    t, flips = store._read(_LINES["t"], low, high), np.diff(store._read(_LINES["flip_offsets"], low, high + 1))
+    at = points - low
+    return {"line": lines, "segment": segments, "t_start": t[at], "t_end": t[at + 1], "n_flips": flips[at]}
+
+
+def _flip_chunks(store, first, last, rows):
+    """Chunks of consecutive flips."""
+    empty = True
+    for lines, segments, points in _segment_ranges(store, first, last, rows):
+        if not len(points):
+            continue
+        low, high = int(points[0]), int(points[-1]) + 1
+        offsets, t = store._read(_LINES["flip_offsets"], low, high + 1), store._read(_LINES["t"], low, high)
+        place = np.full(high - low, -1)  # the segment that starts at each breakpoint; at the end of a line none does
+        place[points - low] = np.arange(len(points))
+        for flip in range(int(offsets[0]), int(offsets[-1]), rows):
+            numbers = np.arange(flip, min(flip + rows, int(offsets[-1])))
+            at = np.searchsorted(offsets, numbers, side="right") - 1
+            opened = place[at]
+            empty = False
+            yield _flip_columns(store, flip, len(numbers), lines[opened], segments[opened], t[at])
+    if empty:
+        none = np.zeros(0, np.int64)
+        yield _flip_columns(store, 0, 0, none, none, np.zeros(0))
+
+
+def _flip_columns(store, first, n, lines, segments, t):
+    neurons, states = (store._read(_LINES[name], first, first + n) for name in ("flip_neurons", "flip_states"))
+    return {"line": lines, "segment": segments, "t": t, "neuron": neurons, "state": states}
+
+
+def _kind_chunks(store, table, first, last, wide, rows):
+    """Chunks of a kind's first axis."""
+    kind = schema.KINDS[table]
+    datasets = [dataset for dataset in kind.stored if dataset.axis == kind.axes[0]]
+    store.read(table, first, first)  # refuses a kind that is not there
+    number = "line" if table == "lines" else "row"
+    for low in range(first, max(last, first + 1), rows):
+        high = min(low + rows, last)
+        columns = {number: np.arange(low, high)}
+        for dataset in datasets:
+            values = store._read(dataset, low, high + dataset.lead)
+            if dataset.lead:
+                counted = kind.counts[dataset.path]
+                columns["n_segments" if counted == "T" else _COUNTED[counted]] = np.diff(values) - (counted == "T")
+            elif values.ndim == 1:
+                columns[dataset.field] = values
+            elif wide:
+                flat = values.reshape(len(values), int(np.prod(values.shape[1:])))
+                columns |= {f"{dataset.field}_{k}": flat[:, k] for k in range(flat.shape[1])}
+        yield columns
+
+
+def _chosen_chunks(store, chosen, patterns, rows):
+    """Chunks of chosen segments, sorted; only what lies about them is read."""
+    for low in range(0, max(len(chosen[0]), 1), rows):
+        part = [column[low : low + rows] for column in chosen]
+        cuts = np.flatnonzero(np.diff(part[2]) > _GAP) + 1
+        found = [_segment_columns(store, *run) for run in zip(*(np.split(column, cuts) for column in part), strict=True)]
+        columns = {name: np.concatenate([columns[name] for columns in found]) for name in found[0]}
+        yield columns | (_pattern_columns(store, *part[:2]) if patterns else {})
+
+
+def _pattern_columns(store, lines, segments):
+    """Words of the patterns of segments, rebuilt from the flips: columns uint64[n], named ``pattern_0`` and so on."""
+    layout = store.network.pattern_layout
+    packed = np.empty((len(lines), int(layout.word_offsets[-1])), np.uint64)
+    numbers, firsts = np.unique(lines, return_index=True)
+    at = 0
+    for line, wanted in zip(numbers.tolist(), np.split(segments, firsts[1:]), strict=True) if len(lines) else ():
+        for states in _state_blocks(store.lines(line, line + 1), wanted):
+            packed[at : at + len(states)] = ActivationPatterns.from_states(states, layout).packed
+            at += len(states)
+    return {f"pattern_{k}": packed[:, k] for k in range(packed.shape[1])}
+
+
+def _state_blocks(line, wanted):
+    """States on wanted segments of a single line, sorted: blocks int32[*, K]."""
+    from ..partition.line_trace import initial_states
+
+    row = initial_states(line.network, line.starts[0], line.ends[0], line.t, line.tolerances)
+    flips = np.concatenate([[0], line.flip_offsets[wanted + 1]])  # those up to the segment's start
+    for first in range(0, len(wanted), _STATES):
+        block = np.empty((min(_STATES, len(wanted) - first), row.size), np.int32)
+        for k in range(len(block)):
+            new = slice(*flips[first + k : first + k + 2])
+            row[line.flip_neurons[new]] = line.flip_states[new]  # of a neuron that is there twice, the last state stays
+            block[k] = row
+        yield block
