@@ -22,6 +22,9 @@ HEAVY = {  # the packages that may import a library
     "onnx": {"convert"},
     "h5py": {"store"},
     "hdf5plugin": {"store"},
+    "pandas": {"store"},
+    "pyarrow": {"store"},
+    "xarray": {"store"},
     "dask": {"distribute"},
     "distributed": {"distribute"},
     "matplotlib": {"plot"},
@@ -104,7 +107,7 @@ def test_heavy_libraries_stay_in_their_packages():
 
 
 def test_import_pwlnet_loads_no_heavy_library():
-    heavy = ["torch", "h5py", "dask", "onnx", "scipy.optimize", "matplotlib"]
+    heavy = ["torch", "h5py", "pandas", "pyarrow", "xarray", "dask", "onnx", "scipy.optimize", "matplotlib"]
     code = f"import sys, pwlnet; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -1,6 +1,6 @@
-"""Subcommands about stores: verify, repair, merge. (info: networks.py)"""
+"""Subcommands about stores: verify, repair, merge, export. (info: networks.py)"""
 
-from .arguments import positive
+from .arguments import positive, row_range
 from .output import show
 
 
@@ -31,6 +31,16 @@ def add_commands(commands, common):
     merge.add_argument("--overwrite", action="store_true", help="replace an existing store")
     merge.add_argument("--threads", type=positive, metavar="N", help="default: all processors")
     merge.set_defaults(run=run_merge)
+    export = commands.add_parser("export", parents=[common], help="write a store's results for other programs")
+    export.add_argument("store", metavar="STORE.h5")
+    export.add_argument("out", metavar="OUT", help=".parquet, .arrow, .csv, or .nc (netCDF-4; needs memory for all rows)")
+    export.add_argument("--table", metavar="NAME",
+                        help="segments, flips, lines, attributions, ... (default: segments; of .nc: lines)")  # fmt: skip
+    export.add_argument("--rows", type=row_range, metavar="FIRST:LAST", help="of the lines, or of another kind (default: all)")
+    export.add_argument("--patterns", action="store_true", help="add the activation pattern of each segment")
+    export.add_argument("--wide", action="store_true", help="add arrays, such as starts, with a column per entry")
+    export.add_argument("--overwrite", action="store_true", help="replace an existing file")
+    export.set_defaults(run=run_export)
 
 
 def run_verify(options):
@@ -75,3 +85,14 @@ def run_merge(options):
 
     written = store.merge(options.stores, options.out, overwrite=options.overwrite, threads=options.threads)
     show(options, {"store": options.out, "lines": written.n_lines, "segments": written.n_segments})
+
+
+def run_export(options):
+    """Write a table."""
+    from .. import store
+
+    table = options.table or ("lines" if options.out.lower().endswith(".nc") else "segments")
+    chosen = {"patterns": options.patterns, "wide": options.wide, "overwrite": options.overwrite}
+    with store.open(options.store) as opened:
+        n_rows = opened.export(options.out, table, *(options.rows or ()), **chosen)
+    show(options, {"path": options.out, "table": table, "rows": n_rows})

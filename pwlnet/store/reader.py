@@ -10,6 +10,7 @@ from . import checks, schema
 from .access import check_rows, open_for_reading, reading
 from .compression import load_plugin
 from .digest import add_bytes, start_array
+from .export import Exports
 from .header import check_format, read_header
 from .network_file import read_stored_network
 
@@ -58,7 +59,7 @@ def load_lines(path):
         return store.lines()
 
 
-class RegionStore:
+class RegionStore(Exports):
     """Results of one network in a file; made by ``pwlnet.store.open``.
 
     Attributes

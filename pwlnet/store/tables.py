@@ -36,9 +36,9 @@ def iter_columns(store, table, first=0, last=None, *, chosen=None, patterns=Fals
     rows : int, optional
         At most this many rows in a chunk.
 
-    Yields
-    ------
-    dict of str to ndarray
+    Returns
+    -------
+    iterator of dict of str to ndarray
         Columns of equal length; at least one chunk, if an empty one.
 
     Raises
@@ -144,27 +144,27 @@ def _segment_columns(store, lines, segments, points):
 def _flip_chunks(store, first, last, rows):
     """Chunks of consecutive flips."""
     empty = True
-    for lines, segments, points in _segment_ranges(store, first, last, rows):
-        if not len(points):
-            continue
-        low, high = int(points[0]), int(points[-1]) + 1
-        offsets, t = store._read(_LINES["flip_offsets"], low, high + 1), store._read(_LINES["t"], low, high)
-        place = np.full(high - low, -1)  # the segment that starts at each breakpoint; at the end of a line none does
-        place[points - low] = np.arange(len(points))
-        for flip in range(int(offsets[0]), int(offsets[-1]), rows):
-            numbers = np.arange(flip, min(flip + rows, int(offsets[-1])))
-            at = np.searchsorted(offsets, numbers, side="right") - 1
-            opened = place[at]
-            empty = False
-            yield _flip_columns(store, flip, len(numbers), lines[opened], segments[opened], t[at])
+    for block in range(first, last, rows):
+        offsets = _offsets(store, block, min(block + rows, last))
+        for low in range(offsets[0], offsets[-1], rows):
+            high = min(low + rows, int(offsets[-1]))
+            lines = np.searchsorted(offsets, np.arange(low, high), side="right") - 1
+            bounds, t = store._read(_LINES["flip_offsets"], low, high + 1), store._read(_LINES["t"], low, high)
+            for flip in range(bounds[0], bounds[-1], rows):
+                numbers = np.arange(flip, min(flip + rows, bounds[-1]))
+                at = np.searchsorted(bounds, numbers, side="right") - 1
+                own = lines[at]
+                yield _flip_columns(store, flip, own + block, low + at - offsets[own], t[at])
+                empty = False
     if empty:
         none = np.zeros(0, np.int64)
-        yield _flip_columns(store, 0, 0, none, none, np.zeros(0))
+        yield _flip_columns(store, 0, none, none, np.zeros(0))
 
 
-def _flip_columns(store, first, n, lines, segments, t):
-    neurons, states = (store._read(_LINES[name], first, first + n) for name in ("flip_neurons", "flip_states"))
-    return {"line": lines, "segment": segments, "t": t, "neuron": neurons, "state": states}
+def _flip_columns(store, first, lines, points, t):
+    first, last = int(first), int(first) + len(lines)
+    neurons, states = (store._read(_LINES[name], first, last) for name in ("flip_neurons", "flip_states"))
+    return {"line": lines, "breakpoint": points, "t": t, "neuron": neurons, "state": states}
 
 
 def _kind_chunks(store, table, first, last, wide, rows):
