@@ -14,6 +14,7 @@ from .seal import HEAD, sealed
 from .sealed_file import PageError, SealedFile
 
 _H5PY_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, IndexError, OverflowError, MemoryError)
+_INDEX_BYTES = 8  # at least, of a chunk in the index
 LIBVER = ("v110", "v110")  # of what lies in a file: everything has a checksum; read by every HDF5 since 1.10
 
 
@@ -111,9 +112,13 @@ def check_rows(stored, last):
     ValueError
         There are no such rows.
     """
-    held = stored.id.get_num_chunks() * stored.chunks[0] if stored.chunks and stored.size else len(stored)
-    if last > min(held, len(stored)):
-        raise ValueError(f"it has {min(held, len(stored))} rows")
+    held = len(stored)
+    if stored.chunks and stored.size:
+        if held // stored.chunks[0] > stored.file.id.get_filesize() // _INDEX_BYTES:  # HDF5 would look at each of them
+            raise ValueError(f"it says that it has {held} rows, more than the file has room for")
+        held = min(held, stored.id.get_num_chunks() * stored.chunks[0])
+    if last > held:
+        raise ValueError(f"it has {held} rows")
 
 
 def open_for_reading(path, *, checked=True):
