@@ -20,7 +20,7 @@ _HOMES = {
     "Tolerances": "tolerances",
     "PwlnetError": "errors",
 }
-_MODULES = ("datasets", "errors", "plot", "store", "tolerances")
+_MODULES = ("datasets", "errors", "learn", "plot", "store", "tolerances")
 
 __all__ = sorted([*_HOMES, *_MODULES, "__version__"])
 

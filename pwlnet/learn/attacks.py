@@ -1,0 +1,363 @@
+"""Adversarial examples: FGSM and PGD, in the l_inf and l_2 norms.
+
+Points are float64 throughout and lie in the ball and in the box; the model sees them in its own dtype.
+
+Legend: B images, S shape of an image, D its size, O classes.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from ..errors import InputError
+from . import classifiers
+
+
+class AdversarialExamples(NamedTuple):
+    """What an attack found, image by image.
+
+    Attributes
+    ----------
+    images : float64[B, *S]
+        In the units of the model's input.
+    predictions : int64[B]
+        The model's class of each.
+    success : bool[B]
+        The prediction is not the label; of a targeted attack, it is the label.
+    loss : float64[B]
+        The attack's loss there, of the class in ``labels``.
+    """
+
+    images: np.ndarray
+    predictions: np.ndarray
+    success: np.ndarray
+    loss: np.ndarray
+
+
+def _margin(logits, labels):
+    """The largest other score less the label's: positive where another class wins."""
+    own = functional.one_hot(labels, logits.shape[1]).bool()
+    return logits.masked_fill(own, -torch.inf).amax(dim=1) - logits.masked_fill(~own, 0.0).sum(dim=1)
+
+
+LOSSES = {  # logits [B, O], labels [B] -> loss [B]
+    "cross_entropy": lambda logits, labels: functional.cross_entropy(logits, labels, reduction="none"),
+    "margin": _margin,
+}
+
+
+def _norms(x):
+    return x.flatten(1).norm(dim=1).reshape(-1, *[1] * (x.ndim - 1))
+
+
+def _unit_l2(gradient):
+    """The gradient scaled to length 1; zero where it is zero."""
+    scaled = gradient / gradient.abs().flatten(1).amax(dim=1).reshape(-1, *[1] * (gradient.ndim - 1)).clamp_min(
+        torch.finfo(gradient.dtype).tiny
+    )
+    length = _norms(scaled)
+    return torch.where(length > 0, scaled / length, 0.0)
+
+
+def _project_linf(delta, epsilon):
+    return delta.clamp(-epsilon, epsilon)
+
+
+def _project_l2(delta, epsilon):
+    length = _norms(delta)
+    return torch.where(length > epsilon, delta * (epsilon / length), delta)
+
+
+def _start_l2(rng, shape):
+    """Uniform in the unit ball: a direction, and a length whose power D is uniform."""
+    direction = rng.standard_normal((shape[0], int(np.prod(shape[1:]))))
+    direction /= np.linalg.norm(direction, axis=1, keepdims=True)
+    return (direction * rng.random((shape[0], 1)) ** (1.0 / direction.shape[1])).reshape(shape)
+
+
+class _Norm(NamedTuple):
+    """How an attack moves: step (gradient -> direction), project (delta, epsilon), start (rng, shape) in the unit ball."""
+
+    step: object
+    project: object
+    start: object
+
+
+NORMS = {
+    "linf": _Norm(torch.sign, _project_linf, lambda rng, shape: rng.uniform(-1, 1, shape)),
+    "l2": _Norm(_unit_l2, _project_l2, _start_l2),
+}
+
+
+class Attack(NamedTuple):
+    """Settings that the steps of an attack share."""
+
+    norm: str
+    epsilon: float
+    loss: str = "cross_entropy"
+    targeted: bool = False
+
+
+def to_box(x, box):
+    """Clip points to a box (lower, upper) of tensors, if there is one."""
+    return x if box is None else torch.minimum(torch.maximum(x, box[0]), box[1])
+
+
+def _evaluate(module, attack, x, labels, with_gradient):
+    """Loss to raise [B], predictions [B] and, if wanted, the gradient of the loss [B, *S], at float64 points."""
+    dtype = classifiers.placement(module)[1]
+    with torch.set_grad_enabled(with_gradient):
+        point = x.detach().to(dtype).requires_grad_(with_gradient)
+        logits = module(point)
+        classifiers.check_classes(logits, labels)
+        classifiers.check_finite(logits.detach(), "an output of the model")
+        loss = LOSSES[attack.loss](logits, labels)
+        if attack.targeted:
+            loss = -loss
+        gradient = torch.autograd.grad(loss.sum(), point)[0].to(x.dtype) if with_gradient else None
+    return loss.detach().to(x.dtype), logits.detach().argmax(dim=1), gradient
+
+
+class _Best:
+    """The best point so far of each image: one that fools the model before one that does not, then the highest loss."""
+
+    def __init__(self, attack, labels):
+        self.attack, self.labels, self.x = attack, labels, None
+
+    def offer(self, x, loss, predictions):
+        success = (predictions == self.labels) if self.attack.targeted else (predictions != self.labels)
+        if self.x is None:
+            self.x, self.loss, self.predictions, self.success = x.clone(), loss, predictions, success
+            return
+        better = (success & ~self.success) | ((success == self.success) & (loss > self.loss))
+        self.x = torch.where(better.reshape(-1, *[1] * (x.ndim - 1)), x, self.x)
+        self.loss = torch.where(better, loss, self.loss)
+        self.predictions = torch.where(better, predictions, self.predictions)
+        self.success = torch.where(better, success, self.success)
+
+
+def ascend(module, attack, x, labels, box, *, start, steps, step_size, best=None):
+    """Run projected gradient ascent once, on tensors; returns the last points, and offers each point to ``best``."""
+    norm = NORMS[attack.norm]
+    point = to_box(x + norm.project(start * attack.epsilon, attack.epsilon), box)
+    for _ in range(steps):
+        loss, predictions, gradient = _evaluate(module, attack, point, labels, True)
+        if best is not None:
+            best.offer(point, loss, predictions)
+        moved = point + step_size * norm.step(gradient)
+        point = to_box(x + norm.project(moved - x, attack.epsilon), box)
+    if best is not None:
+        best.offer(point, *_evaluate(module, attack, point, labels, False)[:2])
+    return point
+
+
+def _prepare(model, images, labels, attack, clip):
+    """Check what the attacks share; returns module, images, labels and the box as tensors on its device."""
+    module = classifiers.as_module(model)
+    classifiers.check_choice(attack.norm, NORMS, "norm")
+    classifiers.check_choice(attack.loss, LOSSES, "loss")
+    classifiers.check_number(attack.epsilon, "epsilon")
+    images = classifiers.check_images(images)
+    labels = classifiers.check_labels(labels, len(images))
+    box = classifiers.check_clip(clip, images)
+    device = classifiers.placement(module)[0]
+    tensors = [torch.from_numpy(np.array(a)).to(device) for a in (images, labels, *(box or ()))]
+    return module, tensors[0], tensors[1], tuple(tensors[2:]) or None
+
+
+def _collect(attack, parts):
+    """AdversarialExamples of the best points of consecutive batches."""
+    columns = zip(*((part.x, part.predictions, part.success, part.loss) for part in parts))
+    images, predictions, success, loss = (torch.cat(column).cpu().numpy() for column in columns)
+    return AdversarialExamples(images, predictions, success, -loss if attack.targeted else loss)
+
+
+def fgsm(model, images, labels, *, epsilon, norm="linf", clip=(0.0, 1.0), targeted=False, batch_size=256):
+    """Attack images with one step along the gradient of the cross-entropy (fast gradient sign method).
+
+    Estimate: the point of the step, whether it fools the model or not; stronger attacks may exist.
+
+    Parameters
+    ----------
+    model : torch.nn.Module or Network
+        A classifier, [B, *S] -> [B, O]; evaluated in evaluation mode, and left in the mode it has.
+    images : float64[B, *S]
+        In the units that the model takes.
+    labels : int64[B]
+        The true classes; of a targeted attack, the classes to reach.
+    epsilon : float
+        Length of the step in the norm, in the images' units.
+    norm : {"linf", "l2"}, optional
+        "linf" moves each entry by epsilon along the sign of the gradient; "l2" moves by epsilon along the gradient. Where
+        the gradient is zero, nothing moves.
+    clip : (lower, upper) or None, optional
+        The box that images lie in, numbers or arrays that fit an image; results are clipped to it.
+    targeted : bool, optional
+        Lower the loss of ``labels`` instead of raising it.
+    batch_size : int, optional
+        Images per pass, for memory.
+
+    Returns
+    -------
+    AdversarialExamples
+        ``images`` float64[B, *S], ``predictions`` int64[B], ``success`` bool[B], ``loss`` float64[B].
+
+    Raises
+    ------
+    InputError, ShapeError
+        Arguments that do not fit; images outside ``clip``; labels that are no class of the model.
+    NumericalError
+        The model's outputs are not finite.
+
+    See Also
+    --------
+    pgd : many steps.
+
+    References
+    ----------
+    .. [1] I. Goodfellow, J. Shlens, C. Szegedy, "Explaining and Harnessing Adversarial Examples", ICLR 2015, Section 4.
+       The l_2 step is the same linear problem in the other norm; clipping is an addition.
+
+    Examples
+    --------
+    >>> import numpy as np, torch, pwlnet
+    >>> model = torch.nn.Linear(2, 2, dtype=torch.float64)
+    >>> with torch.no_grad():
+    ...     _ = model.weight.copy_(torch.tensor([[1.0, -1.0], [0.0, 0.0]])), model.bias.zero_()
+    >>> found = pwlnet.learn.fgsm(model, np.array([[0.5, 0.25]]), np.array([0]), epsilon=0.25)
+    >>> found.images, found.success
+    (array([[0.25, 0.5 ]]), array([ True]))
+    """
+    attack = Attack(norm, epsilon, targeted=targeted)
+    module, x, y, box = _prepare(model, images, labels, attack, clip)
+    size = classifiers.check_count(batch_size, "batch_size")
+    parts = []
+    with classifiers.evaluating(module):
+        for points, classes in zip(x.split(size), y.split(size)):
+            gradient = _evaluate(module, attack, points, classes, True)[2]
+            best = _Best(attack, classes)
+            moved = to_box(points + epsilon * NORMS[norm].step(gradient), box)
+            best.offer(moved, *_evaluate(module, attack, moved, classes, False)[:2])
+            parts.append(best)
+    return _collect(attack, parts)
+
+
+def pgd(
+    model,
+    images,
+    labels,
+    *,
+    epsilon,
+    rng=None,
+    norm="linf",
+    steps=40,
+    step_size=None,
+    restarts=1,
+    random_start=True,
+    clip=(0.0, 1.0),
+    loss="cross_entropy",
+    targeted=False,
+    batch_size=256,
+    progress=False,
+):
+    """Attack images with projected gradient ascent, and keep the best point of each image.
+
+    Estimate: a point in the ball, no worse for the attack than any other that was met; stronger attacks may exist. All
+    points on the way count, the image itself among them. One that fools the model goes before one that does not, and
+    among equals the one with the higher loss; so an image that the model gets wrong stays wrong.
+
+    Parameters
+    ----------
+    model : torch.nn.Module or Network
+        A classifier, [B, *S] -> [B, O]; evaluated in evaluation mode, and left in the mode it has.
+    images : float64[B, *S]
+        In the units that the model takes.
+    labels : int64[B]
+        The true classes; of a targeted attack, the classes to reach.
+    epsilon : float
+        Radius of the ball around each image, in the norm and in the images' units; kept up to rounding.
+    rng : numpy.random.Generator
+        Draws the starts; needed unless ``random_start=False``. They do not depend on ``batch_size``.
+    norm : {"linf", "l2"}, optional
+        Of the ball. "linf" steps along the sign of the gradient, "l2" along the gradient scaled to length 1.
+    steps : int, optional
+        Steps of each run.
+    step_size : float, optional
+        Length of a step in the norm; 2.5 epsilon / steps by default, so that every point of the ball can be reached.
+    restarts : int, optional
+        Runs, each from a start of its own.
+    random_start : bool, optional
+        Start at a point drawn uniformly from the ball (then clipped), or at the image.
+    clip : (lower, upper) or None, optional
+        The box that images lie in, numbers or arrays that fit an image; all points are clipped to it.
+    loss : {"cross_entropy", "margin"}, optional
+        What to raise. "margin" is the largest other score less the label's.
+    targeted : bool, optional
+        Lower the loss of ``labels`` instead of raising it.
+    batch_size : int, optional
+        Images per pass, for memory.
+    progress : bool, optional
+        Show a bar on stderr.
+
+    Returns
+    -------
+    AdversarialExamples
+        ``images`` float64[B, *S], ``predictions`` int64[B], ``success`` bool[B], ``loss`` float64[B].
+
+    Raises
+    ------
+    InputError, ShapeError
+        Arguments that do not fit; images outside ``clip``; labels that are no class of the model.
+    NumericalError
+        The model's outputs are not finite.
+
+    See Also
+    --------
+    fgsm : one step.
+    adversarial_accuracy : the share of images that withstand it.
+
+    Notes
+    -----
+    (steps + 1) evaluations and steps gradients for each run and image. A Network is differentiated by its Jacobian, at
+    the cost of one gradient per class.
+
+    References
+    ----------
+    .. [1] A. Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks", ICLR 2018, Section 2.1 (the
+       iteration), Section 5 (random restarts). Keeping the best point of all steps, not the last one, is an addition.
+    """
+    attack = Attack(norm, epsilon, loss, targeted)
+    module, x, y, box = _prepare(model, images, labels, attack, clip)
+    size = classifiers.check_count(batch_size, "batch_size")
+    steps, restarts = classifiers.check_count(steps, "steps"), classifiers.check_count(restarts, "restarts")
+    step_size = 2.5 * epsilon / steps if step_size is None else classifiers.check_number(step_size, "step_size")
+    _check_starts(rng, random_start, restarts)
+    best = [_Best(attack, classes) for classes in y.split(size)]
+    with classifiers.evaluating(module), _bar(restarts * len(best), progress) as bar:
+        for k in range(restarts):
+            start = NORMS[norm].start(rng, tuple(x.shape)) if random_start else np.zeros(tuple(x.shape))
+            start = torch.from_numpy(start).to(x.device)
+            for part, points, classes, begin in zip(best, x.split(size), y.split(size), start.split(size)):
+                if k == 0:
+                    part.offer(points, *_evaluate(module, attack, points, classes, False)[:2])
+                ascend(module, attack, points, classes, box, start=begin, steps=steps, step_size=step_size, best=part)
+                bar.update()
+    return _collect(attack, best)
+
+
+def _check_starts(rng, random_start, restarts):
+    if random_start and not isinstance(rng, np.random.Generator):
+        raise InputError(
+            f"rng is {rng!r}; give a numpy.random.Generator for the random starts, as numpy.random.default_rng(seed), "
+            "or random_start=False"
+        )
+    if restarts > 1 and not random_start:
+        raise InputError(f"restarts is {restarts}, but without random starts all runs are the same; give restarts=1")
+
+
+def _bar(total, progress):
+    from tqdm import tqdm
+
+    return tqdm(total=total, unit="batch", disable=not progress)

@@ -1,0 +1,99 @@
+"""Checkpoints of training: one file, replaced in one step, with a checksum over all of it.
+
+A file is one line, ``pwlnet checkpoint 1 SHA-256``, and what torch.save wrote; it is read without running code from it.
+"""
+
+import contextlib
+import hashlib
+import io
+import os
+import secrets
+from pathlib import Path
+
+import torch
+
+from ..errors import ChecksumError, DigestMismatchError, FormatVersionError, StoreError
+
+MAGIC = b"pwlnet checkpoint "
+VERSION = b"1"
+
+
+def save(path, state):
+    """Write a checkpoint; until it is there in full, the one before it is.
+
+    Raises
+    ------
+    StoreError
+        The file can't be written.
+    """
+    path = Path(path)
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    content = buffer.getvalue()
+    head = MAGIC + VERSION + b" " + hashlib.sha256(content).hexdigest().encode() + b"\n"
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with temporary.open("xb") as stream:
+            stream.write(head + content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise StoreError(f"checkpoint {path} can't be written ({error.strerror}); make room or choose another place") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def load(path):
+    """Read a checkpoint.
+
+    Raises
+    ------
+    StoreError
+        The file can't be read, or is no checkpoint.
+    FormatVersionError
+        It is of another version.
+    ChecksumError
+        It is damaged.
+    """
+    try:
+        head, _, content = Path(path).read_bytes().partition(b"\n")
+    except OSError as error:
+        raise StoreError(f"checkpoint {path} can't be read ({error.strerror}); check the path and its permissions") from error
+    if not head.startswith(MAGIC) or head.count(b" ") != 3:
+        raise StoreError(f"{path} is no checkpoint of pwlnet; give the file that training wrote, or another path")
+    version, digest = head.removeprefix(MAGIC).split(b" ")
+    if version != VERSION:
+        raise FormatVersionError(
+            f"checkpoint {path} has format version {version.decode(errors='replace')}, but this pwlnet reads version "
+            f"{VERSION.decode()}; go on with the pwlnet that wrote it"
+        )
+    if hashlib.sha256(content).hexdigest().encode() != digest:
+        raise ChecksumError(f"checkpoint {path} does not match its checksum; it is damaged, restore a copy or train again")
+    return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+
+
+def check_place(path, resume):
+    """Refuse a place where no file can be, and a file that is there already unless training goes on with it."""
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise StoreError(f"checkpoint is {str(path)!r}, but {path.parent} is no folder; make it, or choose another place")
+    if path.exists() and not resume:
+        raise StoreError(f"checkpoint {path} exists; give resume=True to go on with it, or another path")
+
+
+def check_settings(path, stored, given):
+    """Refuse a checkpoint of other settings, naming the first that differs."""
+    for name in sorted(stored.keys() | given.keys()):
+        if stored.get(name) != given.get(name):
+            known = all(len(str(value)) < 40 for value in (stored.get(name), given.get(name)))
+            values = f" ({stored.get(name)} there, {given.get(name)} here)" if known else ""
+            raise DigestMismatchError(
+                f"checkpoint {path} was made with another {name}{values}; train with the same, or give another path"
+            )

@@ -1,0 +1,166 @@
+"""What attacks and accuracies need of a model: evaluation mode, a dtype, a device, scores; for networks, too.
+
+Legend: B images, S shape of an image, D its size, O classes.
+"""
+
+import contextlib
+
+import numpy as np
+import torch
+
+from ..errors import InputError, NumericalError, ShapeError
+from ..network import Network
+
+
+class NetworkFunction(torch.autograd.Function):
+    """A Network as a function that torch can differentiate once."""
+
+    @staticmethod
+    def forward(ctx, x, network):
+        """Evaluate: float64[B, *S] -> float64[B, O]."""
+        points = x.detach().numpy().reshape(len(x), -1)
+        ctx.network, ctx.points, ctx.shape = network, points, x.shape
+        return torch.from_numpy(network.forward(points))
+
+    @staticmethod
+    def backward(ctx, gradient):
+        """Chain with the Jacobian of the affine piece at each point."""
+        jacobian = ctx.network.jacobian(ctx.points)
+        product = np.einsum("bo,bod->bd", gradient.numpy(), jacobian)
+        return torch.from_numpy(product).reshape(ctx.shape), None
+
+
+class NetworkModule(torch.nn.Module):
+    """A Network as a torch module in float64, without parameters."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, x):
+        """Evaluate: float64[B, *S] -> float64[B, O]."""
+        return NetworkFunction.apply(x, self.network)
+
+
+def as_module(model, name="model"):
+    """Give a torch module for a module or a Network; refuse the rest."""
+    if isinstance(model, Network):
+        return NetworkModule(model)
+    if not isinstance(model, torch.nn.Module):
+        raise InputError(f"{name} is a {type(model).__name__}; give a torch.nn.Module or a pwlnet.Network")
+    return model
+
+
+def placement(module):
+    """Device and floating-point dtype of a module's weights; the processor and float64 where it has none."""
+    for tensor in [*module.parameters(), *module.buffers()]:
+        if tensor.is_floating_point():
+            return tensor.device, tensor.dtype
+    return torch.device("cpu"), torch.float64
+
+
+@contextlib.contextmanager
+def evaluating(module):
+    """Evaluation mode inside; afterwards each part of the module is in the mode it had."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, mode in modes:
+            part.training = mode
+
+
+def to_numpy(array, name):
+    """Give a NumPy array of real numbers for an array, a list or a tensor."""
+    if isinstance(array, torch.Tensor):
+        array = array.detach().cpu().numpy()
+    try:
+        array = np.asarray(array)
+    except ValueError:
+        raise InputError(f"{name} has rows of different lengths; give an array with one row per image") from None
+    if array.dtype.kind not in "fiub":
+        raise InputError(f"{name} has dtype {array.dtype}; real numbers are needed, convert it to float64")
+    return array
+
+
+def check_images(images, name="images"):
+    """Give images as float64[B, *S]; refuse none at all, NaN and infinities."""
+    array = to_numpy(images, name).astype(np.float64)
+    if array.ndim < 2 or len(array) == 0:
+        raise ShapeError(f"{name} has shape {array.shape}; give one row per image, (B, ...) with B at least 1")
+    bad = np.flatnonzero(~np.isfinite(array.reshape(len(array), -1)).all(axis=1))
+    if bad.size:
+        raise InputError(f"{name} has {bad.size} rows with NaN or infinite entries, the first is row {bad[0]}; remove them")
+    return array
+
+
+def check_labels(labels, n_images, name="labels"):
+    """Give labels as int64[B]; refuse fractions and another number of them."""
+    array = to_numpy(labels, name)
+    if array.shape != (n_images,):
+        raise ShapeError(f"{name} has shape {array.shape}, but there are {n_images} images; give one class per image")
+    if array.dtype.kind not in "iu":
+        raise InputError(f"{name} has dtype {array.dtype}; class numbers are needed, convert it to int64")
+    return array.astype(np.int64)
+
+
+def check_classes(logits, labels, name="labels"):
+    """Refuse scores that are not [B, O], and labels that are none of the O classes."""
+    if logits.ndim != 2 or len(logits) != len(labels):
+        raise ShapeError(
+            f"the model gives shape {tuple(logits.shape)} for {len(labels)} images, but (B, classes) is needed; "
+            "give a classifier"
+        )
+    wrong = labels[(labels < 0) | (labels >= logits.shape[1])]
+    if len(wrong):
+        raise InputError(f"{name} has class {int(wrong[0])}, but the model has classes 0 to {logits.shape[1] - 1}")
+
+
+def check_finite(values, what):
+    """Refuse NaN and infinities that a model computed."""
+    if not bool(torch.isfinite(values).all()):
+        raise NumericalError(f"{what} is not finite; check the model's weights and the range of the images")
+
+
+def check_clip(clip, images, name="images"):
+    """Give the box (lower, upper) that images must stay in, as arrays that fit one image; None where there is none."""
+    if clip is None:
+        return None
+    try:
+        lower, upper = clip
+        lower, upper = (np.broadcast_to(np.asarray(c, np.float64), images.shape[1:]) for c in (lower, upper))
+    except (TypeError, ValueError):
+        raise InputError(
+            f"clip is {clip!r}; give (lower, upper), two numbers or two arrays that fit shape {images.shape[1:]}, or None"
+        ) from None
+    outside = np.flatnonzero(((images < lower) | (images > upper)).reshape(len(images), -1).any(axis=1))
+    if outside.size:
+        raise InputError(
+            f"{name} has {outside.size} rows outside clip, the first is row {outside[0]} with values from "
+            f"{images[outside[0]].min():g} to {images[outside[0]].max():g}; scale the images, or give their range as clip"
+        )
+    return lower, upper
+
+
+def check_number(value, name, *, least=0.0, above=False):
+    """Give a finite number of at least ``least``, or above it."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        raise InputError(f"{name} is {value!r}; a number is needed")
+    if not np.isfinite(value) or value < least or (above and value == least):
+        raise InputError(f"{name} is {value!r}; a finite number {'above' if above else 'of at least'} {least:g} is needed")
+    return float(value)
+
+
+def check_count(value, name, *, least=1):
+    """Give a whole number of at least ``least``."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise InputError(f"{name} is {value!r}; a whole number of at least {least} is needed")
+    return int(value)
+
+
+def check_choice(value, table, name):
+    """Refuse a word that is none of a table's."""
+    if not isinstance(value, str) or value not in table:
+        raise InputError(f"{name} is {value!r}; the choices are {', '.join(map(repr, table))}")
+    return value

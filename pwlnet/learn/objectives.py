@@ -1,0 +1,153 @@
+"""What each method of training minimises: a table of losses of one batch, and how the amount of each grows.
+
+Legend: B images, S shape of an image, O classes.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from ..errors import InputError
+from . import attacks, classifiers, relaxations
+
+
+class Options(NamedTuple):
+    """Options of the methods, checked, with defaults filled in; None where a method has no use for one."""
+
+    epsilon: float = None
+    norm: str = None
+    steps: int = None
+    step_size: float = None
+    sigma: float = None
+    kappa: float = None
+    ramp: tuple = None
+
+
+class Batch(NamedTuple):
+    """One batch and where training is.
+
+    Attributes
+    ----------
+    x : [B, *S]
+        Images in the model's dtype.
+    y : int64[B]
+        Classes.
+    box : (lower, upper) or None
+        Tensors that images are clipped to.
+    share : float
+        Share of all batches that are done, from 0 to 1.
+    rng : numpy.random.Generator
+    """
+
+    x: torch.Tensor
+    y: torch.Tensor
+    box: tuple
+    share: float
+    rng: np.random.Generator
+
+
+class Method(NamedTuple):
+    """A method: its loss (module, batch, options) -> (loss, logits [B, O]), and the options that it takes."""
+
+    loss: object
+    required: tuple
+    defaults: dict
+
+
+def _standard(module, batch, options):
+    logits = module(batch.x)
+    return functional.cross_entropy(logits, batch.y), logits
+
+
+def _tensor(array, like):
+    return torch.from_numpy(array).to(device=like.device, dtype=like.dtype)
+
+
+def _gaussian(module, batch, options):
+    noise = _tensor(batch.rng.standard_normal(tuple(batch.x.shape)), batch.x)
+    logits = module(batch.x + options.sigma * noise)
+    return functional.cross_entropy(logits, batch.y), logits
+
+
+def _pgd(module, batch, options):
+    attack = attacks.Attack(options.norm, options.epsilon)
+    start = _tensor(attacks.NORMS[options.norm].start(batch.rng, tuple(batch.x.shape)), batch.x)
+    with classifiers.evaluating(module):
+        options_of_run = {"start": start, "steps": options.steps, "step_size": options.step_size}
+        x = attacks.ascend(module, attack, batch.x, batch.y, batch.box, **options_of_run)
+    logits = module(x)
+    return functional.cross_entropy(logits, batch.y), logits
+
+
+def ramped(options, share):
+    """Radius of the box and weight of the clean loss once a share of the training is done: (epsilon, kappa)."""
+    first, last = options.ramp
+    part = min(max((share - first) / (last - first), 0.0), 1.0) if last > first else float(share >= last)
+    return options.epsilon * part, 1.0 - (1.0 - options.kappa) * part
+
+
+def _diffai(module, batch, options):
+    epsilon, kappa = ramped(options, batch.share)
+    logits = module(batch.x)
+    clean = functional.cross_entropy(logits, batch.y)
+    if epsilon == 0:
+        return clean, logits
+    box = relaxations.ball(batch.x, epsilon, batch.box, relaxations.Nearest)
+    worst = -relaxations.margins(relaxations.list_layers(module), box, batch.y, relaxations.Nearest)
+    return kappa * clean + (1.0 - kappa) * functional.cross_entropy(worst, batch.y), logits
+
+
+METHODS = {
+    "standard": Method(_standard, (), {}),
+    "pgd": Method(_pgd, ("epsilon",), {"norm": "linf", "steps": 7, "step_size": None}),
+    "diffai": Method(_diffai, ("epsilon",), {"kappa": 0.5, "ramp": (0.1, 0.6)}),
+    "gaussian": Method(_gaussian, ("sigma",), {}),
+}
+
+
+def _check_ramp(ramp, name):
+    try:
+        first, last = (float(share) for share in ramp)
+    except (TypeError, ValueError):
+        raise InputError(f"{name} is {ramp!r}; give two shares of the training, as (0.1, 0.6)") from None
+    if not 0 <= first <= last <= 1:
+        raise InputError(f"{name} is {ramp!r}; give two shares of the training between 0 and 1, the smaller one first")
+    return first, last
+
+
+def _check_kappa(kappa, name):
+    if classifiers.check_number(kappa, name) > 1:
+        raise InputError(f"{name} is {kappa!r}; a weight between 0 and 1 is needed")
+    return float(kappa)
+
+
+CHECKS = {
+    "epsilon": lambda value, name: classifiers.check_number(value, name, above=True),
+    "norm": lambda value, name: classifiers.check_choice(value, attacks.NORMS, name),
+    "steps": classifiers.check_count,
+    "step_size": lambda value, name: classifiers.check_number(value, name, above=True),
+    "sigma": lambda value, name: classifiers.check_number(value, name, above=True),
+    "kappa": _check_kappa,
+    "ramp": _check_ramp,
+}
+
+
+def make_options(method, given):
+    """Check the options (those that are not None) of a method, and add its defaults."""
+    classifiers.check_choice(method, METHODS, "method")
+    required, defaults = METHODS[method].required, METHODS[method].defaults
+    given = {name: value for name, value in given.items() if value is not None}
+    for name in given:
+        if name not in (*required, *defaults):
+            takes = ", ".join((*required, *defaults)) or "none of the methods' options"
+            raise InputError(f"{name} is given, but method={method!r} has no use for it (it takes {takes}); leave it out")
+    for name in required:
+        if name not in given:
+            raise InputError(f"method={method!r} needs {name}; give it")
+    checked = {name: CHECKS[name](value, name) for name, value in given.items()}
+    options = Options(**{**defaults, **checked})
+    if method == "pgd" and options.step_size is None:
+        options = options._replace(step_size=2.5 * options.epsilon / options.steps)
+    return options

@@ -1,0 +1,344 @@
+"""Training: one loop over a table of losses; seeded, with checkpoints that it goes on from, bit for bit.
+
+Legend: N images, S shape of an image, O classes.
+"""
+
+import contextlib
+import hashlib
+import json
+import math
+import warnings
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from ..errors import InputError, NumericalError, PwlnetWarning
+from . import checkpoints, classifiers, objectives, relaxations
+
+SCHEDULES = {  # share of the epochs that are done -> factor of the learning rate
+    "constant": lambda share: 1.0,
+    "cosine": lambda share: (1.0 + math.cos(math.pi * share)) / 2.0,
+}
+
+
+class TrainingResult(NamedTuple):
+    """What training gives.
+
+    Attributes
+    ----------
+    model : torch.nn.Module
+        The one that was given, trained in place, in evaluation mode.
+    history : dict of str to float64[epochs]
+        ``loss`` and ``accuracy``: means over the batches of an epoch, of what the method trained on (attacked or noisy
+        images, if so), while it trained; ``learning_rate``; for "diffai" also ``epsilon`` and ``kappa`` at the end of
+        the epoch.
+    """
+
+    model: torch.nn.Module
+    history: dict
+
+
+def train(
+    model,
+    data,
+    method="standard",
+    *,
+    epochs,
+    seed,
+    epsilon=None,
+    norm=None,
+    steps=None,
+    step_size=None,
+    sigma=None,
+    kappa=None,
+    ramp=None,
+    clip=(0.0, 1.0),
+    batch_size=64,
+    learning_rate=0.001,
+    weight_decay=0.0,
+    schedule="cosine",
+    checkpoint=None,
+    checkpoint_every=1,
+    resume=False,
+    progress=False,
+):
+    """Train a classifier by AdamW on the cross-entropy, plainly or against attacks, boxes or noise.
+
+    Estimate: what it reaches is measured by ``accuracy``, ``adversarial_accuracy`` and ``certified_accuracy_ibp``. On one
+    machine, with one version of torch and one number of threads, equal arguments and initial weights give equal bits;
+    training that was stopped and resumed from its checkpoint, too. torch's own random state is left as it is.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        A classifier, [N, *S] -> [N, O], with its initial weights; trained in place. For "diffai" a Sequential.
+    data : (images, labels)
+        float64[N, *S] in the units that the model takes, int64[N].
+    method : {"standard", "pgd", "diffai", "gaussian"}, optional
+        "standard": the images as they are. "pgd": their adversarial examples, found for each batch anew, in evaluation
+        mode [1]_. "diffai": kappa times the loss of the images plus 1 - kappa times the loss of the worst scores in a
+        box around them [2]_ [3]_. "gaussian": images with fresh normal noise, which is not clipped.
+    epochs : int
+        Passes over the data.
+    seed : int
+        Of the order of the images, the noise, the starts of attacks and dropout; not negative.
+    epsilon : float, optional
+        "pgd" and "diffai": radius of the ball, in the images' units; of the l_inf norm for "diffai".
+    norm : {"linf", "l2"}, optional
+        "pgd": norm of the ball, "linf" by default.
+    steps : int, optional
+        "pgd": steps of the attack, 7 by default; it starts at random and runs once.
+    step_size : float, optional
+        "pgd": 2.5 epsilon / steps by default.
+    sigma : float, optional
+        "gaussian": standard deviation of the noise, in the images' units.
+    kappa : float, optional
+        "diffai": weight of the clean loss at the end, 0.5 by default.
+    ramp : (float, float), optional
+        "diffai": shares of the training between which the box grows from nothing to epsilon, and the weight of the clean
+        loss falls from 1 to kappa, both linearly, batch by batch; (0.1, 0.6) by default.
+    clip : (lower, upper) or None, optional
+        The box that images lie in; attacks are clipped and boxes cut to it.
+    batch_size : int, optional
+        A last batch of one image joins the one before it.
+    learning_rate, weight_decay : float, optional
+        Of AdamW.
+    schedule : {"cosine", "constant"}, optional
+        Of the learning rate, epoch by epoch; "cosine" falls to zero.
+    checkpoint : str or path, optional
+        File to keep the state in; replaced in one step. A file that exists is refused unless ``resume``.
+    checkpoint_every : int, optional
+        Epochs between checkpoints; the last epoch always has one.
+    resume : bool, optional
+        Go on from ``checkpoint`` if it exists; it must be of the same data, model and options.
+    progress : bool, optional
+        Show a bar on stderr.
+
+    Returns
+    -------
+    TrainingResult
+        ``model``, ``history``.
+
+    Raises
+    ------
+    InputError, ShapeError
+        Arguments that do not fit: an option that the method doesn't take, images outside ``clip``, labels that are no
+        class of the model.
+    UnsupportedOperationError
+        "diffai": boxes can't be taken through the model; the message names the layer.
+    NumericalError
+        The loss is not finite.
+    StoreError
+        The checkpoint can't be read or written, or exists; ChecksumError: it is damaged; FormatVersionError: of another
+        version; DigestMismatchError: of other settings.
+
+    Notes
+    -----
+    "pgd" costs steps + 1 times as much as "standard", "diffai" about three times. In boxes, batch normalisation takes its
+    running statistics and dropout does nothing, as after training.
+
+    References
+    ----------
+    .. [1] A. Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks", ICLR 2018, Section 2,
+       equation 2.1.
+    .. [2] S. Gowal et al., "On the Effectiveness of Interval Bound Propagation for Training Verifiably Robust Models",
+       arXiv:1810.12715, 2018, Section 3 (loss, elision of the last layer, schedules of epsilon and kappa).
+    .. [3] M. Mirman, T. Gehr, M. Vechev, "Differentiable Abstract Interpretation for Provably Robust Neural Networks",
+       ICML 2018: training on an abstract domain; here the interval domain, with the loss of [2]_.
+
+    Examples
+    --------
+    >>> import torch, pwlnet
+    >>> images, labels = pwlnet.datasets.digits_images()
+    >>> _ = torch.manual_seed(0)
+    >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
+    >>> result = pwlnet.learn.train(model, (images, labels), "diffai", epsilon=0.05, epochs=2, seed=0)
+    >>> result.history["epsilon"].round(3)
+    array([0.033, 0.05 ])
+    """
+    given = {"epsilon": epsilon, "norm": norm, "steps": steps, "step_size": step_size}
+    given |= {"sigma": sigma, "kappa": kappa, "ramp": ramp}
+    options = objectives.make_options(method, given)
+    settings = _check_settings(method, options, epochs, seed, batch_size, learning_rate, weight_decay, schedule)
+    run = _Run(model, data, method, options, clip, settings)
+    every = classifiers.check_count(checkpoint_every, "checkpoint_every")
+    _check_checkpoint(checkpoint, resume)
+    with _own_randomness(run.device, settings["seed"]):
+        if resume and Path(checkpoint).exists():
+            run.restore(checkpoint)
+        _run_epochs(run, checkpoint, every, progress)
+    return TrainingResult(model.eval(), {name: np.array(column) for name, column in run.history.items()})
+
+
+def _check_settings(method, options, epochs, seed, batch_size, learning_rate, weight_decay, schedule):
+    """What a checkpoint must agree with, beside the data and the model."""
+    return {
+        "method": method,
+        **{name: value for name, value in options._asdict().items() if value is not None},
+        "epochs": classifiers.check_count(epochs, "epochs"),
+        "seed": classifiers.check_count(seed, "seed", least=0),
+        "batch_size": classifiers.check_count(batch_size, "batch_size"),
+        "learning_rate": classifiers.check_number(learning_rate, "learning_rate", above=True),
+        "weight_decay": classifiers.check_number(weight_decay, "weight_decay"),
+        "schedule": classifiers.check_choice(schedule, SCHEDULES, "schedule"),
+    }
+
+
+def _check_checkpoint(checkpoint, resume):
+    if checkpoint is not None:
+        checkpoints.check_place(checkpoint, resume)
+    elif resume:
+        raise InputError("resume is True, but checkpoint is not given; give the file to go on from")
+
+
+def _run_epochs(run, checkpoint, every, progress):
+    from tqdm import tqdm
+
+    epochs = run.settings["epochs"]
+    with tqdm(total=epochs, initial=run.epoch, unit="epoch", disable=not progress) as bar:
+        while run.epoch < epochs:
+            run.train_epoch()
+            bar.set_postfix(loss=f"{run.history['loss'][-1]:.4f}", accuracy=f"{run.history['accuracy'][-1]:.4f}", refresh=False)
+            bar.update()
+            if checkpoint is not None and (run.epoch % every == 0 or run.epoch == epochs):
+                checkpoints.save(checkpoint, run.state())
+
+
+@contextlib.contextmanager
+def _own_randomness(device, seed):
+    """torch's random state seeded inside, and as it was afterwards."""
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.default_generator.manual_seed(seed)
+        if devices:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        yield
+
+
+class _Run:
+    """A training as far as it is: model, optimizer, random states, history."""
+
+    def __init__(self, model, data, method, options, clip, settings):
+        if not isinstance(model, torch.nn.Module):
+            raise InputError(f"model is a {type(model).__name__}, which can't be trained; give a torch.nn.Module")
+        weights = [weight for weight in model.parameters() if weight.requires_grad]
+        if not weights:
+            raise InputError("model has no weights to train; give one with parameters that require a gradient")
+        self.module, self.options, self.loss = model, options, objectives.METHODS[method].loss
+        self.device, self.dtype = classifiers.placement(model)
+        images, labels, box = _check_data(data, clip)
+        self.settings = settings | _identity(model, images, labels, box)
+        self.x, self.y = torch.from_numpy(images).to(self.dtype), torch.from_numpy(labels)
+        self.box = box and tuple(torch.from_numpy(c.copy()).to(device=self.device, dtype=self.dtype) for c in box)
+        with classifiers.evaluating(model), torch.no_grad():
+            logits = model(self.x[:1].to(self.device))
+            classifiers.check_classes(logits, self.y[:1])
+            classifiers.check_classes(logits.expand(len(self.y), -1), self.y)
+        if method == "diffai":
+            relaxations.list_layers(model)
+        self.optimizer = torch.optim.AdamW(weights, lr=settings["learning_rate"], weight_decay=settings["weight_decay"])
+        self.rng = np.random.default_rng(settings["seed"])
+        self.epoch = 0
+        self.history = {name: [] for name in ("loss", "accuracy", "learning_rate")}
+        self.history |= {name: [] for name in ("epsilon", "kappa") if method == "diffai"}
+
+    def train_epoch(self):
+        """One pass over the data."""
+        rate = self.settings["learning_rate"] * SCHEDULES[self.settings["schedule"]](self.epoch / self.settings["epochs"])
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.module.train()
+        batches = _split(self.rng.permutation(len(self.y)), self.settings["batch_size"])
+        total, right = 0.0, 0
+        for k, rows in enumerate(batches):
+            share = (self.epoch + k / len(batches)) / self.settings["epochs"]
+            loss, n_right = self._step(torch.from_numpy(rows), share)
+            total, right = total + loss * len(rows), right + n_right
+        self.epoch += 1
+        record = {"loss": total / len(self.y), "accuracy": right / len(self.y), "learning_rate": rate}
+        if "kappa" in self.history:
+            record["epsilon"], record["kappa"] = objectives.ramped(self.options, share)
+        for name, value in record.items():
+            self.history[name].append(value)
+
+    def _step(self, rows, share):
+        x, y = self.x[rows].to(self.device), self.y[rows].to(self.device)
+        self.optimizer.zero_grad()
+        try:
+            loss, logits = self.loss(self.module, objectives.Batch(x, y, self.box, share, self.rng), self.options)
+            classifiers.check_finite(loss.detach(), "the loss")
+        except NumericalError as error:
+            raise NumericalError(
+                f"the loss is not finite in epoch {self.epoch + 1} of {self.settings['epochs']}; lower learning_rate="
+                f"{self.settings['learning_rate']:g}, or check the initial weights"
+            ) from error
+        loss.backward()
+        self.optimizer.step()
+        return float(loss.detach()), int((logits.detach().argmax(dim=1) == y).sum())
+
+    def state(self):
+        """All that the rest of the training depends on."""
+        return {
+            "settings": json.dumps(self.settings),
+            "environment": json.dumps(_environment()),
+            "epoch": self.epoch,
+            "model": self.module.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "numpy_rng": json.dumps(self.rng.bit_generator.state),
+            "torch_rng": torch.get_rng_state(),
+            "cuda_rng": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
+            "history": self.history,
+        }
+
+    def restore(self, path):
+        """Go back to the state of a checkpoint."""
+        state = checkpoints.load(path)
+        checkpoints.check_settings(path, json.loads(state["settings"]), json.loads(json.dumps(self.settings)))
+        for name, there in json.loads(state["environment"]).items():
+            if there != _environment()[name]:
+                warnings.warn(
+                    f"checkpoint {path} was made with {name} {there}, here it is {_environment()[name]}; the result is as "
+                    "good, but other in its last bits",
+                    PwlnetWarning,
+                    stacklevel=3,
+                )
+        self.module.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.rng.bit_generator.state = json.loads(state["numpy_rng"])
+        torch.set_rng_state(state["torch_rng"])
+        if state["cuda_rng"] is not None and self.device.type == "cuda":
+            torch.cuda.set_rng_state(state["cuda_rng"], self.device)
+        self.epoch, self.history = state["epoch"], state["history"]
+
+
+def _check_data(data, clip):
+    try:
+        images, labels = data
+    except (TypeError, ValueError):
+        raise InputError("data is no pair; give (images, labels)") from None
+    images = classifiers.check_images(images)
+    return images, classifiers.check_labels(labels, len(images)), classifiers.check_clip(clip, images)
+
+
+def _identity(model, images, labels, box):
+    """What tells data and models apart, for checkpoints."""
+    sha = hashlib.sha256()
+    for array in (images, labels, *(box or ())):
+        sha.update(f"{array.dtype.str}{array.shape}".encode() + np.ascontiguousarray(array).tobytes())
+    tensors = {name: f"{tuple(tensor.shape)} {tensor.dtype}" for name, tensor in model.state_dict().items()}
+    return {"data or clip": sha.hexdigest(), "model": f"{model!r}\n{tensors}"}
+
+
+def _environment():
+    return {"torch": str(torch.__version__), "number of threads": torch.get_num_threads()}
+
+
+def _split(order, size):
+    """Batches of ``size`` rows; a last one of a single row joins the one before it, for batch normalisation's sake."""
+    cuts = list(range(size, len(order), size))
+    if len(cuts) > 1 and len(order) - cuts[-1] == 1:
+        cuts.pop()
+    return np.split(order, cuts)
