@@ -11,6 +11,7 @@ from .access import check_rows, open_for_reading, reading
 from .compression import load_plugin
 from .digest import add_bytes, start_array
 from .export import Exports
+from .growing import Growing
 from .header import check_format, read_header
 from .network_file import read_stored_network
 
@@ -29,7 +30,7 @@ def open(path, *, network=None):
     -------
     RegionStore
         A context manager; reads what is asked for, when it is asked for. A store that is being written can be read, too:
-        what was finished when it was opened.
+        what was finished when it was opened, and after ``refresh`` what was finished since.
 
     Raises
     ------
@@ -59,7 +60,7 @@ def load_lines(path):
         return store.lines()
 
 
-class RegionStore(Exports):
+class RegionStore(Growing, Exports):
     """Results of one network in a file; made by ``pwlnet.store.open``.
 
     Attributes
@@ -79,9 +80,13 @@ class RegionStore(Exports):
     """
 
     def __init__(self, path, *, checked=True):
-        self.path = Path(path)
-        self._file = open_for_reading(self.path, checked=checked)
-        self._network, self._open = None, {}
+        self.path, self._checked = Path(path), checked
+        self._file, self._network, self._open = None, None, {}
+        self._open_newest()
+
+    def _load(self):
+        """Open the file and read what is not read row by row."""
+        self._file = open_for_reading(self.path, checked=self._checked)
         try:
             self.format_version = check_format(self._file, self.path)
             header = read_header(self._file, self.path)
@@ -98,7 +103,7 @@ class RegionStore(Exports):
     def network(self):
         """The network, read on first use: Network."""
         if self._network is None:
-            self._network = read_stored_network(self._open_file(), self.path)
+            self._network = self._again(lambda: read_stored_network(self._open_file(), self.path))
         return self._network
 
     def use_network(self, network):
@@ -268,8 +273,9 @@ class RegionStore(Exports):
             for dataset in kind.stored if self.has_lines else ():
                 stored, rows = self._dataset(dataset), ends[dataset.axis][1] + dataset.lead
                 start_array(sha, dataset.path, stored.dtype, (rows, *stored.shape[1:]))
-                for k in range(0, rows, stored.chunks[0]):
-                    add_bytes(sha, self._read(dataset, k, min(k + stored.chunks[0], rows)))
+                step = stored.chunks[0]
+                for k in range(0, rows, step):
+                    add_bytes(sha, self._read(dataset, k, min(k + step, rows)))
         return sha.hexdigest()
 
     def info(self):
@@ -330,7 +336,10 @@ class RegionStore(Exports):
         return stored
 
     def _read(self, dataset, first, last):
-        """Rows [first, last) of a dataset."""
+        """Rows [first, last) of a dataset, whether or not a writer commits meanwhile."""
+        return self._again(lambda: self._read_once(dataset, first, last))
+
+    def _read_once(self, dataset, first, last):
         self._open_file()
         stored = self._dataset(dataset)
         with reading(self.path, f"{dataset.path} rows {first}..{last - 1}"):
