@@ -6,7 +6,13 @@ import numpy as np
 
 from pwlnet.errors import InputError, MissingDataError
 
-DIGITS_NETWORKS = ("digits_conv", "digits_mlp")
+DIGITS_NETWORKS = (
+    "digits_conv",
+    "digits_mlp",
+    "digits_conv_standard",
+    "digits_conv_pgd",
+    "digits_conv_diffai",
+)
 
 _PACKAGE = Path(__file__).resolve().parent
 _FOLDERS = (_PACKAGE / "_data", _PACKAGE.parent / "data")  # of an installed package, of a checkout
@@ -17,8 +23,10 @@ def digits_network_path(name):
 
     Parameters
     ----------
-    name : {"digits_conv", "digits_mlp"}
-        Two convolutions and two full layers, or eight hidden layers of 48 neurons.
+    name : {"digits_conv", "digits_mlp", "digits_conv_standard", "digits_conv_pgd", "digits_conv_diffai"}
+        Two convolutions and two full layers, or ("digits_mlp") eight hidden layers of 48 neurons. The three with a method
+        in their name differ in it and in nothing else of their training; the other two had noise on their images. Their
+        accuracies: ``data/README.md``.
 
     Returns
     -------
