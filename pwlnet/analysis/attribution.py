@@ -13,8 +13,7 @@ from ..errors import InputError, ShapeError
 from ..kernels import program as ir
 from ..kernels import rank_one
 from ..partition.line import iter_line_partitions
-from ..partition.line_check import points_at
-from ..partition.line_trace import initial_states
+from ..partition.line_check import first_states, points_at
 from ..quadrature import RULES, quadrature_rule
 from ..tolerances import DEFAULT
 
@@ -205,7 +204,7 @@ def _integrate_lines(lines, static, outputs, integrals_out, first, last):
         flips = slice(offsets[0], offsets[-1])
         neurons, new = lines.flip_neurons[flips], lines.flip_states[flips]
         ops = np.searchsorted(network.program.neuron_offsets, neurons, side="right") - 1
-        states = initial_states(network, lines.starts[i], lines.ends[i], t, lines.tolerances)
+        states = first_states(lines, i)
         rank_one.integrate_jacobian(network.code, static, states, t, offsets, neurons, ops, new, outputs, integrals_out[i])
 
 

@@ -169,20 +169,20 @@ def _push_copies(code, i, row, reached, marks):
 @kernel
 def _add_outer(code, i, u, factor, row, reached, gradients):
     """Add factor u w^T to the gradients with respect to op i, w being its part of the row."""
-    base, count, channels = code.info[i, ir.POINTER], code.info[i + 1, ir.POINTER] - 1, code.info[i, ir.CHANNELS]
+    base, channels = code.info[i, ir.POINTER], code.info[i, ir.CHANNELS]
     target, w = rows_of(code, i, u.shape[0], gradients), row[code.info[i, ir.VALUE] : code.info[i + 1, ir.VALUE]]
-    full = reached[count] == count - base
-    for r in range(u.shape[0]):
-        f, to = factor * u[r], target[r]
-        if full:
-            for k in range(w.shape[0]):
-                to[k] += f * w[k]
-            continue
-        for a in range(reached[count]):
-            first = reached[base + a] * channels
-            x, y = w[first:][:channels], to[first:][:channels]
-            for c in range(channels):
-                y[c] += f * x[c]
+    a, n = 0, reached[code.info[i + 1, ir.POINTER] - 1]
+    while a < n:
+        b = a + 1
+        while b < n and reached[base + b] == reached[base + b - 1] + 1:  # neighbours at once
+            b += 1
+        first, last = reached[base + a] * channels, (reached[base + b - 1] + 1) * channels
+        x = w[first:last]
+        for r in range(u.shape[0]):
+            f, y = factor * u[r], target[r, first:last]
+            for k in range(last - first):
+                y[k] += f * x[k]
+        a = b
 
 
 @kernel
