@@ -17,6 +17,8 @@ _HOMES = {
     "LinePartitions": "partition.line",
     "summarize_lines": "partition.line_summary",
     "LineSummary": "partition.line_summary",
+    "integrate_gradients": "analysis.attribution",
+    "Attributions": "analysis.attribution",
     "Tolerances": "tolerances",
     "PwlnetError": "errors",
 }

@@ -4,6 +4,7 @@ import time
 
 import numpy as np
 
+from .analysis.attribution import integrate_gradients
 from .convert.graph import Graph
 from .convert.lower import lower
 from .partition.line import partition_lines
@@ -55,6 +56,7 @@ def compile_kernels():
         "jacobian": lambda: network.jacobian(points),
         "affine_map": lambda: network.affine_map(points[0]),
         "partition_lines": lambda: partition_lines(network, points[:2], points[2:]),
+        "integrate_gradients": lambda: integrate_gradients(network, points[:2], points[2:]),
     }
     seconds = {}
     for name, step in steps.items():

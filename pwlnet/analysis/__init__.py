@@ -1,1 +1,1 @@
-"""What one asks of a network: decision boundaries."""
+"""What one asks of a network: decision boundaries, attributions."""

@@ -182,6 +182,18 @@ def find_problems(lines, n_samples, rng):
     return problems
 
 
+def first_states(lines, i):
+    """States on the first segment of line i: int32[K]; a forward pass, and a trace where a neuron is near a threshold."""
+    network, (t0, t1) = lines.network, lines.t[lines.offsets[i] :][:2]
+    middle = points_at(lines.starts[i], lines.ends[i], [0.5 * (t0 + t1)])
+    z = network.preactivations(middle, threads=1)
+    scale = np.repeat(largest_preactivations(network, z)[0], np.diff(op_bounds(network)))
+    if np.all(_distances(network, z[0], np.arange(network.n_neurons)) > _noise(lines) * scale):
+        return network.states(middle, threads=1)[0]
+    t = lines.t[lines.offsets[i] : lines.offsets[i + 1]]
+    return initial_states(network, lines.starts[i], lines.ends[i], t, lines.tolerances)
+
+
 def states_on(part, segments):
     """States on some segments of a LinePartition, in increasing order: int32[len(segments), K]."""
     lines = part._lines
