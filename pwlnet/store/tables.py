@@ -12,7 +12,6 @@ from . import schema
 ROWS = 2**18  # of a table that are in memory at a time
 TABLES = ("segments", "flips", *schema.KINDS)
 _LINES = {dataset.field: dataset for dataset in schema.LINES.stored}
-_STATES = 256  # segments whose states are unpacked at a time
 _GAP = 4096  # breakpoints between chosen segments that are read rather than passed over
 _COUNTED = {"Q": "n_polygons", "H": "n_facets"}  # what the offsets of a row count
 
@@ -202,26 +201,41 @@ def _chosen_chunks(store, chosen, patterns, rows):
 def _pattern_columns(store, lines, segments):
     """Words of the patterns of segments, rebuilt from the flips: columns uint64[n], named ``pattern_0`` and so on."""
     layout = store.network.pattern_layout
-    packed = np.empty((len(lines), int(layout.word_offsets[-1])), np.uint64)
+    packed = np.zeros((len(lines), int(layout.word_offsets[-1])), np.uint64)
+    places = _places(layout)
     numbers, firsts = np.unique(lines, return_index=True)
-    at = 0
-    for line, wanted in zip(numbers.tolist(), np.split(segments, firsts[1:]), strict=True) if len(lines) else ():
-        for states in _state_blocks(store.lines(line, line + 1), wanted):
-            packed[at : at + len(states)] = ActivationPatterns.from_states(states, layout).packed
-            at += len(states)
+    for line, low, high in zip(numbers.tolist(), firsts, np.append(firsts[1:], len(lines)), strict=False):
+        _add_patterns(store.lines(line, line + 1), segments[low:high], layout, places, packed[low:high])
     return {f"pattern_{k}": packed[:, k] for k in range(packed.shape[1])}
 
 
-def _state_blocks(line, wanted):
-    """States on wanted segments of a single line, sorted: blocks int32[*, K]."""
+def _places(layout):
+    """Where each neuron's state lies in a pattern: (word, shift), int64[K] and uint64[K]; the rule of kernels/bits.py."""
+    counts = np.diff(layout.neuron_offsets)
+    number = np.arange(counts.sum()) - np.repeat(layout.neuron_offsets[:-1], counts)  # in its op
+    widths = np.repeat(layout.widths, counts)
+    words, inside = np.divmod(number * widths, 64)  # widths divide 64
+    return words + np.repeat(layout.word_offsets[:-1], counts), inside.astype(np.uint64)
+
+
+def _add_patterns(line, wanted, layout, places, packed_out):
+    """Patterns of segments of a single line, given in order: the first segment's, and what flips change in their words.
+
+    ``packed_out``: uint64[n, W], zeros. A word is the exclusive or of all its changes so far, so no state is unpacked.
+    """
     from ..partition.line_trace import initial_states
 
-    row = initial_states(line.network, line.starts[0], line.ends[0], line.t, line.tolerances)
-    flips = np.concatenate([[0], line.flip_offsets[wanted + 1]])  # those up to the segment's start
-    for first in range(0, len(wanted), _STATES):
-        block = np.empty((min(_STATES, len(wanted) - first), row.size), np.int32)
-        for k in range(len(block)):
-            new = slice(*flips[first + k : first + k + 2])
-            row[line.flip_neurons[new]] = line.flip_states[new]  # of a neuron that is there twice, the last state stays
-            block[k] = row
-        yield block
+    states = initial_states(line.network, line.starts[0], line.ends[0], line.t, line.tolerances)
+    points = np.repeat(np.arange(len(line.t)), np.diff(line.flip_offsets))
+    neurons, new = line.flip_neurons, line.flip_states
+    order = np.argsort(neurons, kind="stable")
+    before = np.empty_like(new)
+    before[order[1:]] = new[order[:-1]]
+    is_first = np.concatenate([[True], np.diff(neurons[order]) > 0])[: len(order)]
+    before[order[is_first]] = states[neurons[order[is_first]]]
+    row = np.searchsorted(wanted, points)  # the first wanted segment that starts there or later
+    used = row < len(wanted)
+    words, shifts = (place[neurons[used]] for place in places)
+    np.bitwise_xor.at(packed_out, (row[used], words), (before ^ new)[used].astype(np.uint64) << shifts)
+    packed_out[0] ^= ActivationPatterns.from_states(states[None], layout).packed[0]
+    np.bitwise_xor.accumulate(packed_out, axis=0, out=packed_out)

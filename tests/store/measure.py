@@ -22,7 +22,7 @@ import numpy as np
 import pwlnet
 from pwlnet import shipped, store
 from pwlnet.partition.line import LinePartitions
-from pwlnet.store import schema
+from pwlnet.store import schema, tables
 from pwlnet.tolerances import DEFAULT
 from tests.store.conftest import small_network
 
@@ -130,6 +130,22 @@ def step_read(path, options):
     return {"seconds": seconds_of(read)[0]}
 
 
+def step_table(path, options):
+    """Read the table of segments chunk by chunk."""
+    with store.open(path) as opened:
+        return {"seconds": seconds_of(lambda: sum(len(chunk["line"]) for chunk in tables.iter_columns(opened, "segments")))[0]}
+
+
+def step_parquet(path, options):
+    """Write the table of segments to a Parquet file."""
+    out = path.with_suffix(".parquet")
+    with store.open(path) as opened:
+        seconds, _ = seconds_of(lambda: opened.export(out))
+    size = out.stat().st_size
+    out.unlink()
+    return {"seconds": seconds, "bytes": size}
+
+
 def step_verify(path, options):
     """Verify a store."""
     with store.open(path) as opened:
@@ -162,11 +178,22 @@ def step_load(path, options):
     return {"seconds": seconds_of(lambda: [np.load(file).sum() for file in path.parent.glob("*.npy")])[0]}
 
 
-STEPS = {"write": step_write, "read": step_read, "verify": step_verify, "line": step_line, "save": step_save, "load": step_load}
+STEPS = {
+    "write": step_write,
+    "read": step_read,
+    "verify": step_verify,
+    "line": step_line,
+    "table": step_table,
+    "parquet": step_parquet,
+    "save": step_save,
+    "load": step_load,
+}
+RATIOS = (("write", "save"), ("read", "load"), ("verify", "load"), ("table", "load"))
 
 
 def scale(options):
     """Print what a large store takes; each step in a process of its own, with that process's peak memory."""
+    seconds = {}
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         for step in STEPS:
             command = [sys.executable, "-m", "tests.store.measure", "scale", "--segments", str(options.segments)]
@@ -178,7 +205,9 @@ def scale(options):
             if "bytes" in found:
                 found["bytes/segment"] = found["bytes"] / options.segments
                 found["of 16"] = found["bytes/segment"] / RAW_BYTES
+            seconds[step] = found.get("seconds")
             print(f"{step:<8}" + ", ".join(f"{name} {value:.4g}" for name, value in found.items()), flush=True)
+    print("seconds, as a multiple: " + ", ".join(f"{a} of {b} {seconds[a] / seconds[b]:.3g}" for a, b in RATIOS))
 
 
 def main():
