@@ -7,7 +7,6 @@ import contextlib
 import hashlib
 import io
 import os
-import secrets
 from pathlib import Path
 
 import torch
@@ -31,9 +30,9 @@ def save(path, state):
     torch.save(state, buffer)
     content = buffer.getvalue()
     head = MAGIC + VERSION + b" " + hashlib.sha256(content).hexdigest().encode() + b"\n"
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    temporary = path.with_name(f".{path.name}.part")  # one name: what a killed program leaves is replaced by the next write
     try:
-        with temporary.open("xb") as stream:
+        with temporary.open("wb") as stream:
             stream.write(head + content)
             stream.flush()
             os.fsync(stream.fileno())
