@@ -5,7 +5,7 @@ python -m pwlnet.store.format_page > docs/store_format.md
 
 import sys
 
-from . import schema, seal
+from . import growing, schema, seal
 from .provenance import provenance_schema
 
 _INTRODUCTION = """\
@@ -14,8 +14,9 @@ _INTRODUCTION = """\
 Version {version}. Made from `pwlnet/store/schema.py` by `python -m pwlnet.store.format_page`; do not edit.
 
 A store is one file with a network and any number of results: HDF5, in a seal of checksums. When it was closed, any HDF5 tool of
-version 1.10 or later reads it as it stands (`h5dump`, `h5py`, and what other languages have). While a program writes to it, or
-after one was killed, use pwlnet, or `resume` and close it first. Numbers are little-endian.
+version 1.10 or later reads it as it stands ([other programs](#other-programs)). While a program writes to it, or after one was
+killed, use pwlnet, or `resume` and close it first ([reading while a program writes](#reading-while-a-program-writes)). Numbers
+are little-endian.
 {legend}
 
 - A reader MUST refuse a file whose `pwlnet-format` is not `{name}`, and a greater major version.
@@ -88,11 +89,78 @@ Chunks have {chunk} KiB before compression, along the first axis. Measured (`pyt
 processors): 1.4 million segments of 4000 lines on the shipped digits network with convolutions, ends and summaries included;
 t and neuron alone are 16 bytes per segment. The others gain a few percent or some speed; gzip is what every HDF5 reads. With
 chunks of 64 KiB gzip writes 1.0, with 1024 KiB 1.6 million segments per second; sizes differ by less than 5 %. Whole chunks
-are read for a single line: in a store of 10^6 lines with 10^8 segments a line, anywhere, comes in 7 ms.
+are read for a single line.
 
-That store (`measure scale`, gzip, batches of 2^20 breakpoints) takes 8.9 bytes per segment; it is written with 2.9, read with
-11 and verified with 4.2 million segments per second, in 340 MiB of memory at most. `np.save` and `np.load` of the same arrays:
-9.1 and 109 million segments per second, 29 bytes each.
+A large store (`python -m tests.store.measure scale`; gzip; 10^6 lines with 10^8 segments in batches of 2^20 breakpoints; two
+shared processors), each step in a process of its own; *as a multiple*: of the seconds of np.save and np.load of the
+same arrays, in the same run; t and neuron alone, raw, are 16 bytes:
+
+| step | 10^6 segments/s | seconds | as a multiple | bytes per segment | peak MiB |
+|---|---|---|---|---|---|
+| write and commit (`append_lines`) | 3.7 | 27.0 | 8.2 of np.save | 8.9 (0.55 of raw) | 302 |
+| read (`batches`) | 11.1 | 9.0 | 11.6 of np.load | | 271 |
+| verify | 4.7 | 21.3 | 27.6 of np.load | | 336 |
+| table of segments, in chunks | 8.9 | 11.2 | 14.6 of np.load | | 193 |
+| export to Parquet (Zstandard) | 4.7 | 21.5 | | 15.0 | 414 |
+| np.save, and fsync | 30.4 | 3.3 | 1 | 29.1 (1.82 of raw) | 208 |
+| np.load, from the page cache | 130 | 0.77 | 1 | | 129 |
+
+One line of the 10^6, anywhere (200 drawn, file open, 204 MiB): 6.8 ms in the median, 17.9 ms at most. Three runs on the same
+machine, beside other programs, differ by up to a factor of two (write 2.3 to 3.7, read 6.1 to 13, verify 3.0 to 5.9; a line
+4.7 to 8.4 ms).
+"""
+
+_GROWING = """\
+## Reading while a program writes
+
+`pwlnet.store.open` reads a store that another program writes to. It shows the batches that were finished when it was opened;
+`RegionStore.refresh()` moves on to those finished since. Rows of finished batches never change. HDF5's records about them do:
+they share pages with what a commit changes. Every page is compared with the checksum of the state that was opened, so a
+mixture of two states is never read; where a commit came in between, the same rows are read again from the newest state, up to
+{tries} times in about a second. Only then, and in `verify`, which looks at every byte of one state, the error says that the
+store has grown while it was read.
+
+HDF5's own single-writer/multiple-reader mode (SWMR) is not used: it allows no new datasets while somebody reads, and after a
+kill its files need `h5clear` and are not known to be whole. A writer holds a lock that HDF5 respects, so other programs are
+refused (h5py: `unable to lock file`, with `swmr=True`, too) until the store is closed. Those that switch locks off
+(`HDF5_USE_FILE_LOCKING=FALSE`, `locking=False`) may read half a commit.
+"""
+
+_OTHERS = """\
+## Other programs
+
+`RegionStore.to_dataframe`, `iter_dataframes`, `to_arrow`, `to_xarray` and `export` (`pwlnet export STORE OUT.parquet`, also
+.arrow, .csv and .nc) make tables; `pip install 'pwlnet[export]'`. The tables of segments, of flips, and of lines with
+`wide=True` hold every bit of the lines. Activation patterns are not stored; `patterns=True` rebuilds those of all or of chosen
+segments.
+
+The file itself, once closed, is HDF5 behind a user block of {head} bytes, which HDF5 finds by itself. In Python, without
+pwlnet:
+
+    with h5py.File("lines.h5") as file:
+        a, b = file["breakpoints/offsets"][17:19]          # line 17
+        t = file["breakpoints/t"][a:b]
+
+In a shell, `h5dump -d /breakpoints/t -s 0 -c 4 lines.h5` prints
+
+    DATASET "/breakpoints/t" {{
+       DATATYPE  H5T_IEEE_F64LE
+       DATASPACE  SIMPLE {{ ( 69220 ) / ( H5S_UNLIMITED ) }}
+       SUBSET {{
+          START ( 0 );
+          STRIDE ( 1 );
+          COUNT ( 4 );
+          BLOCK ( 1 );
+          DATA {{
+          (0): 0, 0.00165872, 0.0044957, 0.00726224
+          }}
+       }}
+    }}
+
+`tests/store/test_other_readers.py` compares every result dataset bit by bit, as read by pwlnet, with h5py, with h5dump (run
+with 1.10.8), and with JavaScript (run with h5wasm 0.10.3, HDF5's C library as WebAssembly). All three agree. Two readers that
+do not use HDF5's library can't read the version of its format: pyfive 1.3 in Python lists the datasets, but "cannot yet read
+HDF5 files with layout class 4"; jsfive 0.4 in JavaScript finds an "unsupported superblock version".
 """
 
 _PROVENANCE = """\
@@ -132,6 +200,8 @@ def format_page():
             "",
             _COMMITS.format(commits=schema.COMMITS, axes=f"`<i8[{width}]`", **fields),
             _COMPRESSION.format(chunk=schema.CHUNK_BYTES // 1024),
+            _GROWING.format(tries=growing.TRIES),
+            _OTHERS.format(head=seal.HEAD),
             _SEAL.format(last=seal.HEAD - 1, head=seal.HEAD, slots=seal.SLOTS, page=seal.PAGE).rstrip(),
             "",
         ]

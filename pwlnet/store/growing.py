@@ -11,7 +11,7 @@ import time
 from ..errors import StoreError
 from .seal import HEAD
 
-_TRIES = 30
+TRIES = 30
 _PAUSE = 0.002  # seconds before another try; longer each time
 _SNAPSHOT = ("_commits", "_ends", "n_lines", "n_breakpoints", "n_flips", "n_batches")
 
@@ -39,13 +39,13 @@ class Growing:
 
     def _again(self, work):
         """Do a piece of reading, and again where a commit came in between."""
-        for left in reversed(range(_TRIES)):
+        for left in reversed(range(TRIES)):
             try:
                 return work()
             except StoreError:
                 if not left or self._file is None or self._head in (None, _head(self.path)):
                     raise
-            time.sleep((_TRIES - left) * _PAUSE)
+            time.sleep((TRIES - left) * _PAUSE)
             snapshot = {name: getattr(self, name) for name in _SNAPSHOT}
             self._open_again()
             vars(self).update(snapshot)
@@ -53,7 +53,7 @@ class Growing:
     def _open_newest(self):
         """Open the file as it was last committed."""
         self._head = None  # nobody tries again but here
-        for left in reversed(range(_TRIES)):
+        for left in reversed(range(TRIES)):
             head = _head(self.path)
             try:
                 self._load()
@@ -62,7 +62,7 @@ class Growing:
             except StoreError:
                 if not left or head == _head(self.path):
                     raise
-            time.sleep((_TRIES - left) * _PAUSE)
+            time.sleep((TRIES - left) * _PAUSE)
 
     def _open_again(self):
         """Open the newest state of the same store."""

@@ -115,7 +115,7 @@ def test_a_reader_that_never_gets_between_two_commits_says_so(path, network, mak
                 return once(*rows)
 
             monkeypatch.setattr(opened, "_read_once", read_late)
-            monkeypatch.setattr("pwlnet.store.growing._TRIES", 3)
+            monkeypatch.setattr("pwlnet.store.growing.TRIES", 3)
             with pytest.raises(StoreError, match="has grown while it was read; open it again"):
                 opened.digest()
 
