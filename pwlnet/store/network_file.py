@@ -112,7 +112,8 @@ def read_network_group(group):
     if found != wanted:
         raise ChecksumError(f"/network of {path} does not match its digest; the file is damaged, convert it again")
     names = tuple(name.decode() for name in labels["names"])
-    return Network(program, input_shape=labels["input_shape"], output_shape=labels["output_shape"], names=names)
+    shapes = {field: tuple(labels[field].tolist()) for field in ("input_shape", "output_shape")}
+    return Network(program, names=names, **shapes)
 
 
 def _labels(network):

@@ -13,6 +13,8 @@ import pytest
 
 import pwlnet
 from pwlnet import store
+from pwlnet.convert.graph import Graph
+from pwlnet.convert.lower import lower
 from pwlnet.errors import ChecksumError, DigestMismatchError, FormatVersionError, StoreError
 from pwlnet.store import schema
 from tests.sealing import changing
@@ -32,6 +34,17 @@ def saved(tmp_path, network):
     path = tmp_path / "network.h5"
     network.save(path)
     return path
+
+
+def test_a_network_whose_outputs_are_an_image_comes_back(tmp_path):
+    graph = Graph((1, 2, 3, 3), batched=True)
+    graph.output = graph.relu(graph.input, name="relu")
+    network = lower(graph)
+    assert network.output_shape == (2, 3, 3)
+    network.save(tmp_path / "image.h5")
+    back = pwlnet.load_network(tmp_path / "image.h5")
+    assert back == network
+    assert (back.input_shape, back.output_shape) == (network.input_shape, network.output_shape)
 
 
 def test_a_network_comes_back_bit_for_bit(saved, network):
