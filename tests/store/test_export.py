@@ -14,6 +14,8 @@ import xarray
 
 import pwlnet
 from pwlnet import cli, store
+from pwlnet.convert.graph import Graph
+from pwlnet.convert.lower import lower
 from pwlnet.errors import InputError, StoreError
 from pwlnet.store import schema
 
@@ -131,6 +133,22 @@ def test_patterns_are_rebuilt_from_the_flips(tmp_path, network, traced, rows):
     assert np.array_equal(packed, network.patterns(np.concatenate([part.midpoints() for part in traced.parts])).packed)
     pandas.testing.assert_frame_equal(few, few[["line", "segment"]].merge(frame))
     assert np.array_equal(few[["line", "segment"]], np.unique(chosen, axis=0))
+
+
+def test_patterns_of_neurons_with_several_states_are_rebuilt_too(tmp_path):
+    rng = np.random.default_rng(3)
+    graph = Graph((1, 2, 6, 6), batched=True)
+    x = graph.conv(graph.input, rng.normal(size=(5, 2, 3, 3)), rng.normal(size=5), padding=(1, 1, 1, 1), name="conv")
+    x = graph.max_pool(graph.clip(x, -1.0, 2.0, name="clip"), (3, 3), name="pool")
+    graph.output = graph.relu(graph.scale_shift(x, 1.0, -1.5, name="shift"), name="relu")
+    network = lower(graph)
+    assert set(network.pattern_layout.widths) >= {1, 2, 4}
+    lines = pwlnet.partition_lines(network, *rng.normal(size=(2, 5, 72)))
+    store.save_lines(tmp_path / "states.h5", lines)
+    with store.open(tmp_path / "states.h5") as opened:
+        frame = pandas.concat(opened.iter_dataframes(patterns=True, rows=33))
+    packed = np.concatenate([part.patterns().packed for part in lines.parts])
+    assert np.array_equal(frame.filter(like="pattern_").to_numpy(), packed)
 
 
 def test_chosen_segments_come_sorted_and_once(opened, lines):
