@@ -371,9 +371,11 @@ def iter_line_partitions(
 def _partitions(settings, lines, max_points, progress, threads):
     """Yield LinePartitions of up to ``max_points`` breakpoints."""
     max_bytes = max(_LEAST_BYTES, _BYTES_PER_POINT * max_points)
-    bar = Progress(len(lines), progress)
-    source = LineBlocks(settings, lines, threads, bar.advance)
-    with contextlib.closing(bar), contextlib.closing(Schedule(source, threads, max_bytes).results()) as blocks:
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(evaluate.single_threaded_blas())  # once: BLAS's idle threads spin after each change
+        bar = stack.enter_context(contextlib.closing(Progress(len(lines), progress)))
+        source = LineBlocks(settings, lines, threads, bar.advance)
+        blocks = stack.enter_context(contextlib.closing(Schedule(source, threads, max_bytes).results()))
         for batch in batches(blocks, max_points, max_bytes):
             yield LinePartitions(settings.network, *assemble(batch, settings.network.n_inputs), settings.tolerances)
 

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import h5py
 import numpy as np
 import pytest
+import threadpoolctl
 
 import pwlnet
 from pwlnet.partition import line_blocks, line_plan, line_trace
@@ -521,3 +522,14 @@ def test_breakpoints_that_are_near_each_other_but_not_a_border_stay_apart():
     """A window's own breakpoints are the kernel's decision, also where their bounds overlap."""
     left = window(0.0, [(0.2, [(0, 0, 1)]), (0.2 + 1e-15, [(1, 0, 1)])], [0, 0], [1, 1])
     assert joined(left, window(0.5, [], [1, 1], [1, 1])) == [(0.2, [(0, 1)]), (0.2 + 1e-15, [(1, 1)])]
+
+
+def test_blas_is_held_to_one_thread_from_the_first_batch_to_the_last(network):
+    before = [library["num_threads"] for library in threadpoolctl.threadpool_info() if library["user_api"] == "blas"]
+    seen = []
+    ends = np.random.default_rng(0).random((20, network.n_inputs))
+    for _ in pwlnet.iter_line_partitions(network, np.zeros(network.n_inputs), ends, max_points=1, threads=2):
+        seen += [library["num_threads"] for library in threadpoolctl.threadpool_info() if library["user_api"] == "blas"]
+    assert set(seen) == {1}
+    after = [library["num_threads"] for library in threadpoolctl.threadpool_info() if library["user_api"] == "blas"]
+    assert after == before
