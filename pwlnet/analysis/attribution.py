@@ -32,7 +32,7 @@ class Attributions:
         Contribution of each input entry to each output's change from baseline to input, in units of the output.
     residual : float64[B, C]
         Completeness: sum of the contributions minus that change, relative to the larger absolute value of the output at both
-        ends (1 where both are 0).
+        ends; absolute where the output is 0 at both.
     outputs : int64[C]
         Which outputs of the network.
     method : str
@@ -126,7 +126,8 @@ def integrate_gradients(
     >>> found.values.shape, bool(np.abs(found.residual).max() < 1e-12)
     ((2, 10, 64), True)
     """
-    starts, ends = _common_rows(network, network.rows(baselines, "baselines"), network.rows(inputs, "inputs"))
+    baselines, inputs = network.rows(baselines, "baselines"), network.rows(inputs, "inputs")
+    starts, ends = _common_rows(network, baselines, inputs)
     chosen = _chosen_outputs(network, outputs)
     n_segments = None
     if method == "exact":
@@ -139,7 +140,7 @@ def integrate_gradients(
     else:
         raise InputError(f"method is {method!r}; use 'exact' or one of {', '.join(RULES)}")
     integrals *= (ends - starts)[:, None, :]
-    before, after = (network.forward(x)[:, chosen] for x in (starts, ends))
+    before, after = (network.forward(x, threads=threads)[:, chosen] for x in (baselines, inputs))
     scale = np.maximum(np.abs(before), np.abs(after))
     residual = (integrals.sum(axis=2) - (after - before)) / np.where(scale > 0.0, scale, 1.0)
     for array in (integrals, residual, chosen):
@@ -171,7 +172,7 @@ def _chosen_outputs(network, outputs):
     return chosen.astype(np.int64)
 
 
-def static_ops(network):
+def _static_ops(network):
     """Ops that no switching op comes before, the input among them: bool[ops]."""
     program = network.program
     static = program.op < ir.FIRST_SWITCHING
@@ -184,7 +185,7 @@ def static_ops(network):
 def _exact_integrals(network, starts, ends, outputs, progress, threads, tolerances):
     """Integrals of the Jacobian: (float64[B, C, D], segments int64[B])."""
     integrals, n_segments = np.empty((len(starts), len(outputs), network.n_inputs)), np.empty(len(starts), np.int64)
-    static, first = static_ops(network), 0
+    static, first = _static_ops(network), 0
     options = {"progress": progress, "threads": threads, "tolerances": tolerances}
     for lines in iter_line_partitions(network, starts, ends, **options):
         here = slice(first, first + len(lines))
@@ -215,7 +216,7 @@ def _sampled_integrals(network, starts, ends, outputs, nodes, weights, threads):
     for b in range(len(starts)):
         for first in range(0, len(nodes), at_once):
             part = slice(first, first + at_once)
-            states = network.states(points_at(starts[b], ends[b], nodes[part]))
+            states = network.states(points_at(starts[b], ends[b], nodes[part]), threads=threads)
             jacobians = evaluate.jacobians(network.code, states, threads)
             integrals[b] += np.tensordot(weights[part], jacobians[:, outputs], axes=1)
     return integrals

@@ -186,10 +186,10 @@ def first_states(lines, i):
     """States on the first segment of line i: int32[K]; a forward pass, and a trace where a neuron is near a threshold."""
     network, (t0, t1) = lines.network, lines.t[lines.offsets[i] :][:2]
     middle = points_at(lines.starts[i], lines.ends[i], [0.5 * (t0 + t1)])
-    z = network.preactivations(middle, threads=1)
+    _, z, states = evaluate.forward(network.code, middle, preactivations=True, states=True, threads=1)
     scale = np.repeat(largest_preactivations(network, z)[0], np.diff(op_bounds(network)))
     if np.all(_distances(network, z[0], np.arange(network.n_neurons)) > _noise(lines) * scale):
-        return network.states(middle, threads=1)[0]
+        return states[0]
     t = lines.t[lines.offsets[i] : lines.offsets[i + 1]]
     return initial_states(network, lines.starts[i], lines.ends[i], t, lines.tolerances)
 

@@ -248,19 +248,17 @@ def _write_parquet(path, stream):
 
 
 def _write_arrow(path, stream):
-    ipc = require("pyarrow.ipc", _EXTRA, "writing an Arrow file")
-    n_rows = 0
-    with ipc.new_file(path, stream.schema) as writer:
-        for batch in stream:
-            writer.write_batch(batch)
-            n_rows += len(batch)
-    return n_rows
+    return _write_batches(require("pyarrow.ipc", _EXTRA, "writing an Arrow file").new_file(path, stream.schema), stream)
 
 
 def _write_csv(path, stream):
-    csv = require("pyarrow.csv", _EXTRA, "writing a CSV file")
+    return _write_batches(require("pyarrow.csv", _EXTRA, "writing a CSV file").CSVWriter(path, stream.schema), stream)
+
+
+def _write_batches(writer, stream):
+    """Write all batches and close the writer; returns the number of rows."""
     n_rows = 0
-    with csv.CSVWriter(path, stream.schema) as writer:
+    with writer:
         for batch in stream:
             writer.write_batch(batch)
             n_rows += len(batch)
