@@ -13,7 +13,8 @@ from ..errors import InputError, ShapeError
 from ..kernels import program as ir
 from ..kernels import rank_one
 from ..partition.line import iter_line_partitions
-from ..partition.line_check import first_states, points_at
+from ..partition.line_check import points_at
+from ..partition.line_flips import line_flips
 from ..quadrature import RULES, quadrature_rule
 from ..tolerances import DEFAULT
 
@@ -198,15 +199,9 @@ def _exact_integrals(network, starts, ends, outputs, progress, threads, toleranc
 
 def _integrate_lines(lines, static, outputs, integrals_out, first, last):
     """Integrals of lines ``first`` to ``last``: float64[L, C, D]."""
-    network = lines.network
     for i in range(first, last):
-        points = slice(lines.offsets[i], lines.offsets[i + 1])
-        t, offsets = lines.t[points], lines.flip_offsets[points.start : points.stop + 1]
-        flips = slice(offsets[0], offsets[-1])
-        neurons, new = lines.flip_neurons[flips], lines.flip_states[flips]
-        ops = np.searchsorted(network.program.neuron_offsets, neurons, side="right") - 1
-        states = first_states(lines, i)
-        rank_one.integrate_jacobian(network.code, static, states, t, offsets, neurons, ops, new, outputs, integrals_out[i])
+        t, states, flips = line_flips(lines, i)
+        rank_one.integrate_jacobian(lines.network.code, static, states, t, flips, outputs, integrals_out[i])
 
 
 def _sampled_integrals(network, starts, ends, outputs, nodes, weights, threads):

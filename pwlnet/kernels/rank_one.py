@@ -10,6 +10,8 @@ them only add up, and are pushed to the input once, at the end; a flip of the fi
 Legend: C outputs asked for, D inputs, K neurons, P positions, n breakpoints with 0 and 1, F flips.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from . import program as ir
@@ -20,6 +22,26 @@ from .sweep import n_values
 from .switching import add_select_adjoint, from_source_order, piece
 
 NEVER = -1
+
+
+class Flips(NamedTuple):
+    """Flips of a line: ranges int64[n+1] of breakpoints (of any first entry), neurons, their ops, their states after."""
+
+    offsets: np.ndarray
+    neurons: np.ndarray
+    ops: np.ndarray
+    states: np.ndarray
+
+
+class Sweep(NamedTuple):
+    """A sweep along a line: gradients of the outputs where it is, a row with marks of what it reaches, states, u."""
+
+    gradients: np.ndarray
+    row: np.ndarray
+    reached: np.ndarray
+    marks: np.ndarray
+    states: np.ndarray
+    u: np.ndarray
 
 
 @inlined_kernel
@@ -253,34 +275,53 @@ def _start_gradients(code, static, outputs, states, gradients):
 
 
 @allocating_kernel
-def integrate_jacobian(code, static, start_states, t, offsets, neurons, ops, new_states, outputs, jacobian_out):
-    """Integral of the Jacobian over t from 0 to 1.
+def begin_sweep(code, static, outputs, start_states):
+    """A sweep at t = 0: gradients of C outputs with respect to all ops but those below static ones.
 
-    static bool[ops]; start_states int32[K] on the first segment (source order); t float64[n], offsets int64[n + 1] of flips,
-    neurons int64[F], their ops int64[F] and new_states int32[F]; outputs int64[C]. Out: jacobian_out float64[C, D].
+    static bool[ops]: ops down to which gradients are pushed; the input at least, and no op above an op that isn't static.
+    outputs int64[C], start_states int32[K] on the first segment (source order).
     """
     rows = outputs.shape[0]
     gradients, row = np.zeros(rows * n_values(code)), np.zeros(n_values(code))
     reached, marks = np.zeros(code.info[-1, ir.POINTER], np.int64), np.zeros(code.info[-1, ir.POINTER], np.int64)
-    states, u = np.empty_like(start_states), np.empty(rows)
+    states = np.empty_like(start_states)
     for i in range(1, n_ops(code)):
         lo, hi = code.info[i, ir.NEURON], code.info[i + 1, ir.NEURON]
         if hi > lo:
             from_source_order(code, i, start_states[lo:hi], states[lo:hi])
     _start_gradients(code, static, outputs, states, gradients)
+    return Sweep(gradients, row, reached, marks, states, np.empty(rows))
+
+
+@kernel
+def cross_breakpoint(code, static, sweep, flips, n, factor):
+    """Flip the neurons of breakpoint n, and add the change of the gradients, times a factor at the static ops."""
+    for f in range(flips.offsets[n] - flips.offsets[0], flips.offsets[n + 1] - flips.offsets[0]):
+        i = flips.ops[f]
+        number, positions = flips.neurons[f] - code.info[i, ir.NEURON], code.info[i, ir.HEIGHT] * code.info[i, ir.WIDTH]
+        k = number % positions * code.info[i, ir.CHANNELS] + number // positions
+        place, new = code.info[i, ir.NEURON] + k, flips.states[f]
+        row, gradients = (sweep.row, sweep.reached, sweep.marks), sweep.gradients
+        if _begin_flip(code, i, k, sweep.states[place], new, sweep.u, *row, gradients):
+            _push_flip(code, static, operand(code, i, 0), sweep.u, factor, sweep.states, *row, gradients)
+        sweep.states[place] = new
+
+
+@allocating_kernel
+def integrate_jacobian(code, static, start_states, t, flips, outputs, jacobian_out):
+    """Integral of the Jacobian over t from 0 to 1.
+
+    static bool[ops]; start_states int32[K] on the first segment (source order); t float64[n]; flips Flips; outputs int64[C].
+    Out: jacobian_out float64[C, D].
+    """
+    rows = outputs.shape[0]
+    sweep = begin_sweep(code, static, outputs, start_states)
     for n in range(t.shape[0]):
-        for f in range(offsets[n] - offsets[0], offsets[n + 1] - offsets[0]):
-            i = ops[f]
-            number, positions = neurons[f] - code.info[i, ir.NEURON], code.info[i, ir.HEIGHT] * code.info[i, ir.WIDTH]
-            k = number % positions * code.info[i, ir.CHANNELS] + number // positions
-            place = code.info[i, ir.NEURON] + k
-            if _begin_flip(code, i, k, states[place], new_states[f], u, row, reached, marks, gradients):
-                _push_flip(code, static, operand(code, i, 0), u, 1.0 - t[n], states, row, reached, marks, gradients)
-            states[place] = new_states[f]
+        cross_breakpoint(code, static, sweep, flips, n, 1.0 - t[n])
     for i in range(n_ops(code) - 1, 0, -1):
         if static[i]:
-            add_adjoint(code, i, rows, gradients)
-    g = rows_of(code, 0, rows, gradients)
+            add_adjoint(code, i, rows, sweep.gradients)
+    g = rows_of(code, 0, rows, sweep.gradients)
     for r in range(rows):
         for d in range(code.info[-1, ir.N_INPUTS]):
             jacobian_out[r, d] = g[r, code.lists[code.info[-1, ir.INPUTS] + d]]
