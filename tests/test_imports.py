@@ -9,7 +9,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parent.parent / "pwlnet"
 LAYERS = {
     0: ["kernels"],
-    1: ["network", "program_check", "patterns", "evaluate", "quadrature"],
+    1: ["network", "program_check", "patterns", "evaluate", "quadrature", "bootstrap"],
     2: ["partition", "convert"],
     3: ["analysis"],
     4: ["learn", "smoothing", "store", "datasets", "shipped"],
