@@ -67,7 +67,7 @@ def lines(part, *, ax=None, labels=None):
     ImportError
         matplotlib is not installed.
     """
-    ax = _new_figure((8.0, 4.0)).add_subplot() if ax is None else ax
+    ax = new_figure((8.0, 4.0)).add_subplot() if ax is None else ax
     values, (ends, winners) = part.outputs(), class_intervals(part)
     labels = [str(k) for k in range(values.shape[1])] if labels is None else list(labels)
     if len(labels) != values.shape[1]:
@@ -111,7 +111,7 @@ def segment_histogram(lines, ax=None):
     """
     if not len(lines):
         raise InputError("lines holds no lines; give at least one")
-    ax = _new_figure((5.0, 3.2)).add_subplot() if ax is None else ax
+    ax = new_figure((5.0, 3.2)).add_subplot() if ax is None else ax
     counts = lines.n_segments
     width = max(1, -(-(int(np.ptp(counts)) + 1) // _BINS))  # whole numbers per bar
     edges = np.arange(counts.min(), counts.max() + width + 1, width) - 0.5
@@ -154,7 +154,7 @@ def segment_lengths(summary, ax=None, *, label=None):
         raise InputError(
             f"summary has no segments of {edges[0]} to {edges[-1]} units; make it with other edges, or from longer lines"
         )
-    ax = _new_figure((5.0, 3.2)).add_subplot() if ax is None else ax
+    ax = new_figure((5.0, 3.2)).add_subplot() if ax is None else ax
     first, last = filled[0], filled[-1] + 1
     outside = [f"{n} {word}" for n, word in ((summary.histogram[0], "shorter"), (summary.histogram[-1], "longer")) if n]
     label = ", ".join([*([] if label is None else [label]), *outside]) or None
@@ -226,7 +226,7 @@ def line_figure(parts, *, titles=None, labels=None, n_images=7, image_shape=None
     ShapeError, ImportError
         As for ``lines`` and ``line_images``.
     """
-    figure = _new_figure((9.0, 1.7 + 2.7 * len(parts)))
+    figure = new_figure((9.0, 1.7 + 2.7 * len(parts)))
     grid = figure.add_gridspec(1 + len(parts), n_images, height_ratios=[1.0] + [2.3] * len(parts))
     line_images(parts[0], [figure.add_subplot(grid[0, k]) for k in range(n_images)], image_shape=image_shape)
     for row, part in enumerate(parts, start=1):
@@ -239,8 +239,23 @@ def line_figure(parts, *, titles=None, labels=None, n_images=7, image_shape=None
     return figure
 
 
-def _new_figure(size):
-    """A figure that pyplot does not know."""
+def new_figure(size):
+    """Make an empty figure that pyplot does not know.
+
+    Parameters
+    ----------
+    size : (float, float)
+        Width and height in inches.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ImportError
+        matplotlib is not installed.
+    """
     return require("matplotlib.figure", "plot", "plotting").Figure(figsize=size, layout="constrained")
 
 

@@ -27,8 +27,8 @@ _EXTRA = "export"
 _SUFFIXES = (".parquet", ".arrow", ".csv", ".nc")
 _AXES = {
     "L": "line", "T": "breakpoint", "F": "flip", "B": "attribution", "P": "plane", "Q": "polygon", "V": "vertex",
-    "R": "region", "H": "facet", "X": "pattern", "Z": "float_set", "C": "certificate", "D": "input", "O": "output",
-    "K": "neuron", "S": "op", "W": "word", "2": "xy", "3": "xy1",
+    "R": "region", "H": "facet", "X": "pattern", "Z": "float_set", "C": "certificate", "M": "measure", "D": "input",
+    "O": "output", "K": "neuron", "S": "op", "W": "word", "2": "xy", "3": "xy1",
 }  # fmt: skip
 
 

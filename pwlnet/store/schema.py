@@ -5,7 +5,7 @@ in ``/commits``, written last, so rows after the last commit don't count. A file
 
 Legend: N ops, D inputs, O outputs, K neurons, S ops with neurons, W words of a pattern; the axes of results:
 L lines, T breakpoints, F flips, B attributions, P planes, Q polygons, V vertices, R regions, H facets, X patterns,
-Z float sets, C certificates; ``*`` any length.
+Z float sets, C certificates, M measures; ``*`` any length.
 """
 
 from typing import NamedTuple
@@ -207,6 +207,15 @@ CERTIFICATES = Kind(
     counts={},
 )
 
+# One row of numbers per thing that was measured; which numbers, the experiment says.
+MEASURES = Kind(
+    axes=("M",),
+    datasets=(
+        Dataset("/measures/values", "values", "<f8", ("M", "*"), "numbers; NaN: none; names: parameter `columns`", "1.0"),
+    ),
+    counts={},
+)
+
 KINDS = {
     "lines": LINES,
     "attributions": ATTRIBUTIONS,
@@ -215,6 +224,7 @@ KINDS = {
     "patterns": PATTERNS,
     "float_sets": FLOAT_SETS,
     "certificates": CERTIFICATES,
+    "measures": MEASURES,
 }
 
 COMMITS = "/commits"

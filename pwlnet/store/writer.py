@@ -180,8 +180,8 @@ class StoreWriter:
         Parameters
         ----------
         name : str
-            A key of ``schema.KINDS``: "lines", "attributions", "planes", "regions", "patterns", "float_sets" or
-            "certificates".
+            A key of ``schema.KINDS``: "lines", "attributions", "planes", "regions", "patterns", "float_sets",
+            "certificates" or "measures".
         arrays : dict of str to ndarray
             By field, as the kind's table of the format page (docs/store_format.md) has them; offsets start with 0.
 

@@ -1,0 +1,256 @@
+"""The loop that runs an experiment: a store for each network, then tables and figures of all of them."""
+
+import contextlib
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from .. import store
+from ..errors import DigestMismatchError, InputError, MissingDataError, ShapeError, StoreError
+from . import subjects, tables
+from .experiment import Measured, Options
+
+_COMMIT_SECONDS = 4.0  # between two commits; each waits for the disk
+
+
+class Result(NamedTuple):
+    """What a run leaves.
+
+    Attributes
+    ----------
+    name : str
+    folder : pathlib.Path
+        With all files below, and ``table.md`` and ``table.csv``.
+    tables : list of tables.Table
+    stores : dict of str to pathlib.Path
+        By key of the network.
+    n_images : dict of str to int
+        Images of each network.
+    figures : list of pathlib.Path
+    missing : dict of str to str
+        Why networks of the experiment were left out, a sentence each.
+    notes : list of str
+        What else the caller should know.
+    """
+
+    name: str
+    folder: Path
+    tables: list
+    stores: dict
+    n_images: dict
+    figures: list
+    missing: dict
+    notes: list
+
+    def to_dict(self):
+        """Give the result as a dict that JSON can hold."""
+        return {
+            **self._asdict(),
+            "folder": str(self.folder),
+            "tables": [tables.to_dict(table) for table in self.tables],
+            "stores": {key: str(path) for key, path in self.stores.items()},
+            "figures": [str(path) for path in self.figures],
+        }
+
+
+def run_experiment(
+    experiment,
+    out,
+    *,
+    n_images=100,
+    networks=None,
+    seed=0,
+    threads=None,
+    parameters=None,
+    overwrite=False,
+    progress=False,
+):
+    """Run an experiment, or go on with it where an earlier run was stopped.
+
+    Estimate: what is measured of an image is what the experiment says, the tables' means and intervals are of a sample.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    out : str or path
+        Folder of results; the experiment's own is in it: ``out/name``.
+    n_images, networks, seed, threads, parameters, overwrite, progress
+        As for ``pwlnet.reproduce.run``.
+
+    Returns
+    -------
+    Result
+
+    Raises
+    ------
+    InputError, MissingDataError, DigestMismatchError, StoreError, ImportError
+        As for ``pwlnet.reproduce.run``.
+    """
+    options = Options(n_images, seed, threads, _parameters(experiment, parameters))
+    for name, value, least in (("n_images", n_images, 1), ("seed", seed, 0)):
+        if not isinstance(value, (int, np.integer)) or value < least:
+            raise InputError(f"{name} is {value!r}; a whole number of at least {least} is needed")
+    chosen, missing = subjects.choose(experiment.keys, networks)
+    if not chosen:
+        raise MissingDataError(next(iter(missing.values()), "networks is empty; name at least one"))
+    folder = Path(out) / experiment.name
+    _make_folder(folder)
+    measured = {}
+    for key in chosen:
+        measured[key] = _measured(experiment, key, folder / f"{key}.h5", options, overwrite, progress)
+    found, notes = list(experiment.tabulate(measured, options)), []
+    _write_tables(folder, found)
+    try:
+        figures = _save_figures(folder, experiment.draw(measured, options))
+    except ImportError as error:  # matplotlib: the numbers are worth having without it
+        figures, notes = [], [f"no figures were drawn: {error}"]
+    stores, counts = ({key: getattr(m, name) for key, m in measured.items()} for name in ("path", "n_images"))
+    return Result(experiment.name, folder, found, stores, counts, figures, missing, notes)
+
+
+def _parameters(experiment, given):
+    """The experiment's parameters, those that were given in the place of their defaults."""
+    given = dict(given or {})
+    for name, value in given.items():
+        if name not in experiment.parameters:
+            known = ", ".join(experiment.parameters) or "it has none"
+            raise InputError(f"parameter {name!r} was given, but {experiment.name} has no such parameter; its own: {known}")
+        default = experiment.parameters[name]
+        kind = type(default)
+        if not isinstance(value, (int, float) if kind is float else kind) or (isinstance(value, bool) and kind is not bool):
+            raise InputError(f"parameter {name} is {value!r}; a {kind.__name__} is needed, such as {default!r}")
+        given[name] = kind(value)
+    return {**experiment.parameters, **given}
+
+
+def _make_folder(folder):
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"{folder} can't be made ({error.strerror}); give another folder") from error
+
+
+def _measured(experiment, key, path, options, overwrite, progress):
+    """Measure the images of a network that its store does not have yet: Measured."""
+    subject = subjects.load(key)
+    with _writer(experiment, subject, path, options, overwrite) as writer:
+        last = min(options.n_images, len(subject))
+        _measure_images(experiment, subject, writer, last, options, progress)
+    with store.open(path) as opened:
+        values = opened.read("measures")["values"]
+    values = values[values[:, 0] < last]
+    return Measured(key, subject.title, subject.training, subject.dataset, experiment.columns, values, path)
+
+
+def _writer(experiment, subject, path, options, overwrite):
+    """A new store, or the one that is there."""
+    own = {"experiment": experiment.name, "version": experiment.version, "subject": subject.key}
+    made_with = {
+        "parameters": {**own, **options.parameters, "columns": list(experiment.columns)},
+        "seeds": {"images": int(options.seed)},
+        "threads": options.threads,
+    }
+    if overwrite or not path.exists():
+        return store.create(path, subject.network, **made_with, overwrite=overwrite)
+    try:
+        return store.resume(path, subject.network, **made_with)
+    except DigestMismatchError as error:
+        error.add_note("overwrite (--overwrite) measures anew")
+        raise
+
+
+def _measure_images(experiment, subject, writer, last, options, progress):
+    """Measure images up to ``last`` (not included), and append their numbers batch by batch."""
+    from tqdm import tqdm
+
+    first = _first_image(writer)
+    if first >= last:
+        return
+    batch = _Batch(experiment, writer, first)
+    try:
+        with tqdm(total=last, initial=first, desc=subject.key, unit="image", disable=not progress) as bar:
+            for i in range(first, last):
+                batch.add(i, experiment.measure(subject, i, options),
+                          experiment.attributions and experiment.attributions(subject, i, options))  # fmt: skip
+                bar.update()
+                if time.monotonic() - batch.began > _COMMIT_SECONDS:
+                    batch.commit()
+        batch.commit()
+    except BaseException as error:
+        with contextlib.suppress(StoreError):  # the error on its way says more
+            batch.commit()
+        error.add_note(f"{writer.path} holds {batch.first} of {last} images of {subject.key}; run it again to go on")
+        raise
+
+
+def _first_image(writer):
+    """The first image that a store does not have: the one behind that of its last row."""
+    n_rows = writer.n_rows("measures")
+    if not n_rows:
+        return 0
+    with store.open(writer.path) as opened:
+        return int(opened.read("measures", n_rows - 1)["values"][0, 0]) + 1
+
+
+class _Batch:
+    """Images that are measured, but not in the store yet."""
+
+    def __init__(self, experiment, writer, first):
+        self.experiment, self.writer = experiment, writer
+        self.first = first  # image that is not in the store
+        self._clear()
+
+    def _clear(self):
+        self.rows, self.attributions, self.began = [], [], time.monotonic()
+        self.n_before = self.writer.n_rows("measures")
+
+    def add(self, i, rows, attributions):
+        """Add an image: rows of ``measure``, and what ``attributions`` gave, or None."""
+        rows, columns = np.asarray(rows, np.float64), self.experiment.columns
+        if rows.ndim != 2 or rows.shape[1] != len(columns) or not len(rows) or not (rows[:, 0] == i).all():
+            raise ShapeError(
+                f"measure of {self.experiment.name} gave {rows.shape} for image {i}; rows of the {len(columns)} columns are "
+                "needed, with the image's number in the first"
+            )
+        if attributions is not None:
+            self.attributions.append(attributions)
+        self.rows.append(rows)
+
+    def commit(self):
+        """Append all of it.
+
+        Attributions go first; those that a stopped run left without measures are not written again. Ctrl-C comes through when
+        a batch is written: what it stopped is called again, and must not write anything twice.
+        """
+        if self.attributions:
+            self.attributions = self.attributions[: len(self.rows)]  # stopped between two lines of ``add``
+            names = self.attributions[0]
+            arrays = {name: np.concatenate([each[name] for each in self.attributions]) for name in names}
+            per_image = len(arrays["inputs"]) // len(self.attributions)
+            there = self.writer.n_rows("attributions") - per_image * self.first
+            self.writer.append("attributions", {name: array[there:] for name, array in arrays.items()})
+        if self.rows and self.writer.n_rows("measures") == self.n_before:
+            self.writer.append("measures", {"values": np.concatenate(self.rows)})
+        self.first += len(self.rows)
+        self._clear()
+
+
+def _write_tables(folder, found):
+    """``table.md`` with all tables, and a file of comma-separated values for each."""
+    texts = {"table.md": tables.to_markdown(found)}
+    texts |= {f"table{f'_{k}' if k > 1 else ''}.csv": tables.to_csv(table) for k, table in enumerate(found, start=1)}
+    for name, text in texts.items():
+        try:
+            (folder / name).write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise StoreError(f"{folder / name} can't be written ({error.strerror}); check the folder") from error
+
+
+def _save_figures(folder, figures):
+    paths = []
+    for name, figure in figures.items():
+        figure.savefig(folder / name, dpi=110)
+        paths.append(folder / name)
+    return paths

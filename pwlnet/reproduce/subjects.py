@@ -1,0 +1,195 @@
+"""The networks that experiments are run on, each with its test images: shipped ones, and public ones where the data is there.
+
+Legend: n images, D inputs of the network.
+"""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from .. import datasets
+from ..errors import InputError
+from ..loading import load_network
+from ..network import Network
+
+_PLAIN = ((0.0,), (1.0,))  # the network takes pixels, or normalises them itself
+_MNIST = ((0.1307,), (0.3081,))
+_CIFAR10 = ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
+_TRAININGS = {"standard": "standard training", "pgd": "PGD training", "diffai": "DiffAI training"}
+
+
+class Description(NamedTuple):
+    """A subject that may be loaded.
+
+    Attributes
+    ----------
+    key : str
+    title : str
+        For tables and figures.
+    training : {"standard", "pgd", "diffai"}
+    dataset : {"digits", "mnist", "cifar10"}
+    file : str
+        A name of ``pwlnet.datasets``; of the digits networks, of ``datasets.digits_network``.
+    normalisation : (mean, deviation)
+        Of each channel; the network takes (pixels - mean) / deviation.
+    """
+
+    key: str
+    title: str
+    training: str
+    dataset: str
+    file: str
+    normalisation: tuple = _PLAIN
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A network and the test images of its data; made by ``load``.
+
+    Attributes
+    ----------
+    key, title, training, dataset : str
+        As in ``Description``.
+    network : Network
+    images : float64[n, D]
+        Pixels from 0 to 1, in the network's order of inputs.
+    labels : int64[n]
+    mean, deviation : float64[D]
+        Of the normalisation that the network wants from outside; 0 and 1 where it wants none.
+    """
+
+    key: str
+    title: str
+    training: str
+    dataset: str
+    network: Network
+    images: np.ndarray = field(repr=False)
+    labels: np.ndarray = field(repr=False)
+    mean: np.ndarray = field(repr=False)
+    deviation: np.ndarray = field(repr=False)
+
+    def __len__(self):
+        """Return the number of images."""
+        return len(self.images)
+
+    def to_input(self, pixels):
+        """Normalise pixels as the network wants them: float64[*, D] to float64[*, D]."""
+        return (pixels - self.mean) / self.deviation
+
+    def is_right(self, i):
+        """Whether the network gives image ``i`` its label: bool."""
+        return int(self.network.forward(self.to_input(self.images[i]))[0].argmax()) == int(self.labels[i])
+
+
+def _convsmall(dataset, name, method, file):
+    return Description(
+        f"{dataset}_convsmall_{name}",
+        f"{dataset.upper()} convSmall, {_TRAININGS[method]}",
+        method,
+        dataset,
+        f"{dataset}/eran_convsmall/convSmallRELU__{file}.onnx",
+    )
+
+
+_ALL = (
+    *(Description(f"digits_conv_{m}", f"digits conv, {t}", m, "digits", f"digits_conv_{m}") for m, t in _TRAININGS.items()),
+    _convsmall("mnist", "point", "standard", "Point"),
+    _convsmall("mnist", "pgd", "pgd", "PGD"),
+    _convsmall("mnist", "diffai", "diffai", "DiffAI"),
+    _convsmall("cifar10", "point", "standard", "Point"),
+    _convsmall("cifar10", "pgd", "pgd", "PGDK"),
+    _convsmall("cifar10", "diffai", "diffai", "DiffAI"),
+    Description("mnist_convmed", "MNIST convMed", "standard", "mnist", "trained_here/mnist_convmed.onnx", _MNIST),
+    Description("mnist_convbig", "MNIST convBig", "standard", "mnist", "trained_here/mnist_convbig.onnx", _MNIST),
+    Description("cifar10_convmed", "CIFAR10 convMed", "standard", "cifar10", "trained_here/cifar_convmed.onnx", _CIFAR10),
+    Description("cifar10_convbig", "CIFAR10 convBig", "standard", "cifar10", "trained_here/cifar_convbig.onnx", _CIFAR10),
+)
+SUBJECTS = {subject.key: subject for subject in _ALL}
+DIGITS = tuple(key for key in SUBJECTS if key.startswith("digits_"))
+CONVSMALL = tuple(key for key in SUBJECTS if "_convsmall_" in key)
+CONVLARGE = tuple(key for key in SUBJECTS if key.endswith(("_convmed", "_convbig")))  # standard training only
+
+
+def choose(keys, wanted=None):
+    """Choose subjects of an experiment: those that are asked for, else all whose files are there.
+
+    Parameters
+    ----------
+    keys : sequence of str
+        Those that the experiment is for.
+    wanted : sequence of str, optional
+        Some of them, or the first words of their keys: "mnist" or "mnist_convsmall" takes all that start so.
+
+    Returns
+    -------
+    chosen : list of str
+        Keys, in the order of ``keys``.
+    missing : dict of str to str
+        Without ``wanted``: why each of the others is left out, by key.
+
+    Raises
+    ------
+    InputError
+        A name is none of the experiment's subjects.
+    """
+    if wanted is None:
+        missing = {key: _missing(SUBJECTS[key]) for key in keys}
+        return [key for key in keys if not missing[key]], {key: reason for key, reason in missing.items() if reason}
+    chosen = set()
+    for name in [wanted] if isinstance(wanted, str) else wanted:
+        found = [key for key in keys if key == name or key.startswith(f"{name}_")]
+        if not found:
+            raise InputError(f"network {name!r} was asked for, but the experiment is for {', '.join(keys)}; name some of these")
+        chosen.update(found)
+    return [key for key in keys if key in chosen], {}
+
+
+def load(key):
+    """Load a subject.
+
+    Parameters
+    ----------
+    key : str
+        Of ``SUBJECTS``.
+
+    Returns
+    -------
+    Subject
+
+    Raises
+    ------
+    InputError
+        There is no such subject.
+    MissingDataError, ChecksumError
+        As for ``datasets.fetch``.
+    ImportError
+        onnx is not installed; pillow for CIFAR-10.
+    """
+    if key not in SUBJECTS:
+        raise InputError(f"key is {key!r}; the subjects are {', '.join(SUBJECTS)}")
+    described = SUBJECTS[key]
+    if described.dataset == "digits":
+        path, (images, labels) = datasets.digits_network(described.file), datasets.digits_images()
+    else:
+        path, (images, labels) = datasets.fetch(described.file), datasets.load_images(described.dataset, split="test")
+        images = images / 255.0
+    mean, deviation = (np.repeat(values, images[0].size // len(values)) for values in described.normalisation)
+    rows = images.reshape(len(images), -1)
+    return Subject(*described[:4], load_network(path), rows, labels, mean, deviation)
+
+
+def _missing(described):
+    """Why a subject can't be loaded from what lies here, or None."""
+    if described.dataset == "digits":
+        return None
+    images, labels, _ = datasets.IMAGES[described.dataset, "test"]
+    folder = os.environ.get(datasets.FOLDER_VARIABLE)
+    if not folder:
+        return f"{described.title} needs {described.file}; set {datasets.FOLDER_VARIABLE} to a folder that has it"
+    for name in (described.file, *images, labels):
+        if not (Path(folder) / name).is_file():
+            return f"{described.title} needs {name}, which is not in {datasets.FOLDER_VARIABLE}={folder}; put it there"
+    return None
