@@ -188,16 +188,10 @@ def line_images(part, axes, *, image_shape=None):
         The inputs are no images of 1 or 3 channels.
     """
     shape = part.network.input_shape if image_shape is None else tuple(image_shape)
-    if len(shape) != 3 or shape[0] not in (1, 3) or np.prod(shape) != part.network.n_inputs:
-        raise ShapeError(
-            f"image_shape is {shape}, but {part.network.n_inputs} inputs are to be drawn; give (1 or 3, rows, columns)"
-        )
     drawn = []
     places = np.linspace(0.0, 1.0, len(axes))
     for ax, t, point in zip(axes, places, points_at(part.start, part.end, places), strict=True):
-        pixels = point.reshape(shape).transpose(1, 2, 0).clip(0.0, 1.0)
-        drawn.append(ax.imshow(pixels if shape[0] == 3 else pixels[..., 0], cmap="gray", vmin=0.0, vmax=1.0))
-        ax.set(xticks=[], yticks=[])
+        drawn.append(_show_pixels(ax, point, shape))
         ax.set_xlabel(f"t = {t:.3g}", fontsize=8, labelpad=3)
     return drawn
 
@@ -239,6 +233,90 @@ def line_figure(parts, *, titles=None, labels=None, n_images=7, image_shape=None
     return figure
 
 
+def attributions(values, *, image_shape, ax=None, limit=None):
+    """Draw attributions of one output to the pixels of an image as a heat map: red raises the output, blue lowers it.
+
+    Parameters
+    ----------
+    values : float64[D]
+        One row of ``Attributions.values``, ``values[b, c]``; channels are added up.
+    image_shape : tuple of int
+        Channels, rows, columns.
+    ax : matplotlib.axes.Axes, optional
+        Of a new figure by default.
+    limit : float, optional
+        Attribution that gets the full colour; the largest absolute one of a pixel by default. Maps to compare need one limit.
+
+    Returns
+    -------
+    AxesImage
+
+    Raises
+    ------
+    ShapeError
+        The values are not those of an image.
+    InputError
+        The values are not finite, or the limit is not positive.
+    ImportError
+        matplotlib is not installed.
+    """
+    pixels = _pixel_sums(values, image_shape)
+    if limit is not None and not limit > 0.0:
+        raise InputError(f"limit is {limit!r}; a positive number is needed, or None for the largest attribution")
+    limit = np.abs(pixels).max() or 1.0 if limit is None else limit
+    ax = new_figure((3.0, 3.0)).add_subplot() if ax is None else ax
+    ax.set(xticks=[], yticks=[])
+    return ax.imshow(pixels, cmap="RdBu_r", vmin=-limit, vmax=limit)
+
+
+def attribution_figure(images, values, *, image_shape, titles=None, row_titles=None):
+    """Make a figure of images and their attributions: a row for each image, first itself, then a heat map for each method.
+
+    Heat maps of one row have the same limit, so that their colours can be compared.
+
+    Parameters
+    ----------
+    images : float64[n, D]
+        Pixels from 0 to 1.
+    values : float64[n, m, D]
+        Attributions of one output of each image by m methods.
+    image_shape : tuple of int
+        Channels (1 or 3), rows, columns.
+    titles : list of str, optional
+        Of the m methods.
+    row_titles : list of str, optional
+        Of the images.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ShapeError, InputError, ImportError
+        As for ``attributions``; ShapeError also where images, attributions and titles are not equally many.
+    """
+    images, values = np.asarray(images, np.float64), np.asarray(values, np.float64)
+    if values.ndim != 3 or images.shape != (values.shape[0], values.shape[2]) or not values.size:
+        raise ShapeError(f"images has shape {images.shape} and values {values.shape}; give float64[n, D] and float64[n, m, D]")
+    n, m, _ = values.shape
+    for name, given, wanted in (("titles", titles, m), ("row_titles", row_titles, n)):
+        if given is not None and len(given) != wanted:
+            raise ShapeError(f"{name} has {len(given)} entries, but there are {wanted} to name; give as many")
+    figure = new_figure((1.5 * (m + 1) + 0.4, 1.5 * n + 0.3))
+    axes = figure.subplots(n, m + 1, squeeze=False)
+    for i, row in enumerate(axes):
+        _show_pixels(row[0], images[i], image_shape)
+        limit = max(np.abs(_pixel_sums(each, image_shape)).max() for each in values[i]) or 1.0
+        for ax, each in zip(row[1:], values[i], strict=True):
+            attributions(each, image_shape=image_shape, ax=ax, limit=limit)
+        if row_titles is not None:
+            row[0].set_ylabel(row_titles[i], fontsize=8)
+    for ax, title in zip(axes[0], ["image", *titles] if titles is not None else []):
+        ax.set_title(title, fontsize=8)
+    return figure
+
+
 def new_figure(size):
     """Make an empty figure that pyplot does not know.
 
@@ -257,6 +335,27 @@ def new_figure(size):
         matplotlib is not installed.
     """
     return require("matplotlib.figure", "plot", "plotting").Figure(figsize=size, layout="constrained")
+
+
+def _show_pixels(ax, point, shape):
+    """Draw inputs as the image they are: AxesImage."""
+    if len(shape) != 3 or shape[0] not in (1, 3) or np.prod(shape) != point.size:
+        raise ShapeError(
+            f"image_shape is {tuple(shape)}, but {point.size} inputs are to be drawn; give (1 or 3, rows, columns)"
+        )
+    pixels = point.reshape(shape).transpose(1, 2, 0).clip(0.0, 1.0)
+    ax.set(xticks=[], yticks=[])
+    return ax.imshow(pixels if shape[0] == 3 else pixels[..., 0], cmap="gray", vmin=0.0, vmax=1.0)
+
+
+def _pixel_sums(values, shape):
+    """Attributions of pixels, over their channels: float64[rows, columns]."""
+    values = np.asarray(values, np.float64)
+    if len(shape) != 3 or values.ndim != 1 or np.prod(shape) != values.size:
+        raise ShapeError(f"values has shape {values.shape} and image_shape is {tuple(shape)}; give a number for each input")
+    if not np.isfinite(values).all():
+        raise InputError("values holds NaN or infinities; give finite attributions")
+    return values.reshape(shape).sum(axis=0)
 
 
 def _class_strip(ax, ends, winners, colours, labels):

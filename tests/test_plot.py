@@ -102,6 +102,44 @@ def test_images_are_those_of_the_line(digit_lines):
         plot.line_images(part, [axes()], image_shape=(3, 8, 8))
 
 
+def test_a_heat_map_adds_channels_up_and_has_zero_in_its_middle():
+    values = np.random.default_rng(0).normal(size=(3, 4, 5))
+    drawn = plot.attributions(values.ravel(), image_shape=(3, 4, 5))
+    np.testing.assert_array_equal(drawn.get_array(), values.sum(axis=0))
+    limit = np.abs(values.sum(axis=0)).max()
+    assert drawn.get_clim() == (-limit, limit)
+    assert plot.attributions(values.ravel(), image_shape=(3, 4, 5), limit=2.0, ax=axes()).get_clim() == (-2.0, 2.0)
+    assert plot.attributions(np.zeros(60), image_shape=(3, 4, 5)).get_clim() == (-1.0, 1.0)
+
+
+def test_heat_maps_of_one_image_have_one_limit():
+    rng = np.random.default_rng(0)
+    images, values = rng.random((2, 16)), rng.normal(size=(2, 3, 16))
+    names, rows = ["exact", "left", "right"], ["a", "b"]
+    figure = plot.attribution_figure(images, values, image_shape=(1, 4, 4), titles=names, row_titles=rows)
+    assert [ax.get_title() for ax in figure.axes] == ["image", *names, "", "", "", ""]
+    for i, panels in enumerate((figure.axes[:4], figure.axes[4:])):
+        shown = [ax.images[0] for ax in panels]
+        assert panels[0].get_ylabel() == rows[i]
+        np.testing.assert_array_equal(shown[0].get_array(), images[i].reshape(4, 4))
+        for k in range(3):
+            np.testing.assert_array_equal(shown[k + 1].get_array(), values[i, k].reshape(4, 4))
+            assert shown[k + 1].get_clim() == (-np.abs(values[i]).max(), np.abs(values[i]).max())
+
+
+def test_attributions_that_are_no_images_are_refused():
+    with pytest.raises(ShapeError, match=r"values has shape \(64,\) and image_shape is \(1, 4, 4\); give a number for each"):
+        plot.attributions(np.zeros(64), image_shape=(1, 4, 4))
+    with pytest.raises(InputError, match="values holds NaN or infinities"):
+        plot.attributions(np.full(16, np.nan), image_shape=(1, 4, 4))
+    with pytest.raises(InputError, match="limit is 0; a positive number is needed"):
+        plot.attributions(np.zeros(16), image_shape=(1, 4, 4), limit=0)
+    with pytest.raises(ShapeError, match=r"images has shape \(1, 9\) and values \(2, 3, 9\)"):
+        plot.attribution_figure(np.zeros((1, 9)), np.zeros((2, 3, 9)), image_shape=(1, 3, 3))
+    with pytest.raises(ShapeError, match="titles has 1 entries, but there are 3 to name"):
+        plot.attribution_figure(np.zeros((2, 9)), np.zeros((2, 3, 9)), image_shape=(1, 3, 3), titles=["a"])
+
+
 def test_figures_are_made_without_pyplot(tmp_path):
     code = (
         "import sys, pwlnet\n"
