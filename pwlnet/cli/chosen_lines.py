@@ -2,6 +2,15 @@
 
 from .arguments import RandomPoints
 
+_NAMES = {  # kind of result: fields of both ends, what a row is, how it differs
+    "lines": (("starts", "ends"), "line", "other ends than the line that was asked for; give the same points"),
+    "attributions": (
+        ("baselines", "inputs"),
+        "attribution",
+        "another baseline or input than was asked for; give the same",
+    ),
+}
+
 
 class ChosenLines:
     """Lines of a network.
@@ -11,6 +20,8 @@ class ChosenLines:
     network : Network
     starts, ends
         As for ``iter_line_partitions``, or RandomPoints.
+    kind : {"lines", "attributions"}, optional
+        What is computed of them.
 
     Attributes
     ----------
@@ -18,12 +29,17 @@ class ChosenLines:
     n_lines : int
     """
 
-    def __init__(self, network, starts, ends):
+    def __init__(self, network, starts, ends, *, kind="lines"):
         from ..partition.line_ends import LineEnds
 
         self.network, self.starts, self.ends = network, starts, ends
-        self._line_ends = LineEnds(network, starts, ends)
+        self._kind = kind
+        self._line_ends = LineEnds(network, starts, ends, names=_NAMES[kind][0])
         self.n_lines = len(self._line_ends)
+
+    def read(self, first, last):
+        """Ends of lines ``first`` to ``last`` (not included): two float64[last - first, D]; errors as for LineEnds."""
+        return self._line_ends.read(first, last)
 
     def rows(self, first, last):
         """Lines ``first`` to ``last`` (not included): ChosenLines.
@@ -37,7 +53,8 @@ class ChosenLines:
 
         if last > self.n_lines:
             raise InputError(f"--rows is {first}:{last}, but there are {self.n_lines} lines; give LAST up to {self.n_lines}")
-        return ChosenLines(self.network, *(self._part(points, first, last) for points in (self.starts, self.ends)))
+        ends = (self._part(points, first, last) for points in (self.starts, self.ends))
+        return ChosenLines(self.network, *ends, kind=self._kind)
 
     def behind(self, first):
         """Lines from ``first`` on, maybe none: ChosenLines."""
@@ -48,7 +65,7 @@ class ChosenLines:
         return self.rows(first, self.n_lines)
 
     def check_begun(self, path, n_lines):
-        """Refuse a store whose last line is another one.
+        """Refuse a store whose last line, or attribution, is another one.
 
         Parameters
         ----------
@@ -66,18 +83,17 @@ class ChosenLines:
         from .. import store
         from ..errors import DigestMismatchError
 
+        fields, row, difference = _NAMES[self._kind]
         if n_lines > self.n_lines:
-            raise DigestMismatchError(f"{path} holds {n_lines} lines, but {self.n_lines} were asked for; write to a new store")
+            raise DigestMismatchError(
+                f"{path} holds {n_lines} {self._kind}, but {self.n_lines} were asked for; write to a new store"
+            )
         if not n_lines:
             return
         with store.open(path) as opened:
-            last = opened.lines(n_lines - 1, n_lines)
-        wanted = self._line_ends.read(n_lines - 1, n_lines)
-        if not all(np.array_equal(a, b) for a, b in zip((last.starts, last.ends), wanted)):
-            raise DigestMismatchError(
-                f"line {n_lines - 1} of {path} has other ends than the line that was asked for; "
-                "give the same points, or write to a new store"
-            )
+            last = opened.read(self._kind, n_lines - 1, n_lines)
+        if not all(np.array_equal(last[field], wanted) for field, wanted in zip(fields, self.read(n_lines - 1, n_lines))):
+            raise DigestMismatchError(f"{row} {n_lines - 1} of {path} has {difference}, or write to a new store")
 
     def _part(self, points, first, last):
         """Some of the points; a single one serves for all lines."""

@@ -51,6 +51,7 @@ def run_verify(options):
     with store.open(options.store) as opened:
         problems = opened.verify(n_samples=options.samples)
         counts = {"lines": opened.n_lines, "breakpoints": opened.n_breakpoints, "batches": opened.n_batches}
+        counts |= {name: n for name, n in opened.info()["rows"].items() if name != "lines"}
     if problems and options.json:
         show(options, {"store": options.store, **counts, "problems": problems})
     if problems:

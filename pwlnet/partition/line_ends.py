@@ -17,6 +17,8 @@ class LineEnds:
     network : Network
     starts, ends : float64[L, D] or float64[L, *input_shape]
         Anything with a shape that can be sliced (arrays, np.memmap, h5py.Dataset), or what np.asarray takes.
+    names : (str, str), optional
+        What errors call them.
 
     Raises
     ------
@@ -26,12 +28,13 @@ class LineEnds:
         A single row holds NaN, infinities or something else than real numbers.
     """
 
-    def __init__(self, network, starts, ends):
+    def __init__(self, network, starts, ends, *, names=("starts", "ends")):
         self._network = network
-        self._sources = {"starts": self._sliceable("starts", starts), "ends": self._sliceable("ends", ends)}
+        self._sources = {name: self._sliceable(name, points) for name, points in zip(names, (starts, ends), strict=True)}
         n_starts, n_ends = (source.shape[0] for source in self._sources.values())
         if n_starts != n_ends and 1 not in (n_starts, n_ends):
-            raise ShapeError(f"starts has {n_starts} rows, but ends has {n_ends}; give one end for each start")
+            start, end = names
+            raise ShapeError(f"{start} has {n_starts} rows, but {end} has {n_ends}; give one {end[:-1]} for each {start[:-1]}")
         self._length = n_starts if n_ends == 1 else n_ends
         self._single = {name: self._read(name, 0, 1) for name, source in self._sources.items() if source.shape[0] == 1}
 

@@ -182,10 +182,18 @@ def _kind_chunks(store, table, first, last, wide, rows):
                 columns["n_segments" if counted == "T" else _COUNTED[counted]] = np.diff(values) - (counted == "T")
             elif values.ndim == 1:
                 columns[dataset.field] = values
+            elif table == "measures":
+                columns |= dict(zip(_measure_names(store, values.shape[1]), values.T, strict=True))
             elif wide:
                 flat = values.reshape(len(values), int(np.prod(values.shape[1:])))
                 columns |= {f"{dataset.field}_{k}": flat[:, k] for k in range(flat.shape[1])}
         yield columns
+
+
+def _measure_names(store, n):
+    """Names of n measures: the parameter ``columns`` where it has as many."""
+    names = store.provenance["parameters"].get("columns", ())
+    return names if len(names) == n else [f"values_{k}" for k in range(n)]
 
 
 def _chosen_chunks(store, chosen, patterns, rows):

@@ -207,6 +207,20 @@ def test_other_kinds_have_tables_too(tmp_path, network):
             next(opened.iter_dataframes("certificates"))
 
 
+@pytest.mark.parametrize(
+    ("columns", "names"), [(["image", "density"], ["image", "density"]), (["x"], ["values_0", "values_1"])]
+)
+def test_measures_have_a_column_each_named_by_their_experiment(tmp_path, network, columns, names):
+    values = np.array([[0.0, 3.5], [1.0, np.nan]])
+    with store.create(tmp_path / "measures.h5", network, parameters={"columns": columns}) as writer:
+        writer.append("measures", {"values": values})
+    with store.open(tmp_path / "measures.h5") as opened:
+        frame = opened.to_dataframe("measures")
+        assert dict(opened.to_xarray("measures").sizes) == {"measure": 2, "values_1": 2}
+    assert frame.columns.to_list() == ["row", *names]
+    assert np.array_equal(frame[names], values, equal_nan=True)
+
+
 @pytest.mark.parametrize("table", ["segments", "flips", "lines"])
 def test_an_empty_store_gives_empty_tables_of_the_same_form(empty, opened, table, tmp_path):
     filled = opened.to_dataframe(table)

@@ -1,0 +1,130 @@
+"""Networks to start from: two shapes with seeded weights, and how a trained one becomes an ONNX file."""
+
+import itertools
+import warnings
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from ..errors import InputError, StoreError
+from . import classifiers
+
+OPSET = 17
+
+
+def build_conv(input_shape, n_classes, *, seed):
+    """Build the network of the shipped digits: two convolutions and two full layers.
+
+    Conv 16 3x3 padding 1, ReLU, Conv 32 4x4 stride 2 padding 1, ReLU, Flatten, Linear 64, ReLU, Linear.
+
+    Parameters
+    ----------
+    input_shape : (int, int, int)
+        Channels, rows, columns of an image; at least two rows and columns.
+    n_classes : int
+    seed : int
+        Of the weights (He's initialisation, biases zero).
+
+    Returns
+    -------
+    torch.nn.Sequential
+
+    Raises
+    ------
+    InputError
+        The inputs are not images.
+    """
+    shape = tuple(input_shape)
+    if len(shape) != 3 or min(shape) < 1 or min(shape[1:]) < 2:
+        raise InputError(f"input_shape is {shape}, but convolutions take (channels, rows, columns); use full layers only")
+    channels, height, width = shape
+    return _build(seed, lambda: nn.Sequential(
+        *(nn.Conv2d(channels, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 32, 4, stride=2, padding=1), nn.ReLU()),
+        *(nn.Flatten(), nn.Linear(32 * (height // 2) * (width // 2), 64), nn.ReLU(), nn.Linear(64, n_classes)),
+    ))  # fmt: skip
+
+
+def build_mlp(n_inputs, hidden, n_classes, *, seed):
+    """Build a network of full layers with ReLUs between them.
+
+    Parameters
+    ----------
+    n_inputs : int
+    hidden : sequence of int
+        Neurons of each hidden layer.
+    n_classes : int
+    seed : int
+        Of the weights (He's initialisation, biases zero).
+
+    Returns
+    -------
+    torch.nn.Sequential
+
+    Raises
+    ------
+    InputError
+        A layer has no neurons.
+    """
+    widths = [n_inputs, *hidden]
+    if min(widths) < 1:
+        raise InputError(f"hidden is {tuple(hidden)} for {n_inputs} inputs; give positive numbers of neurons")
+
+    def layers():
+        pairs = (layer for a, b in itertools.pairwise(widths) for layer in (nn.Linear(a, b), nn.ReLU()))
+        return nn.Sequential(nn.Flatten(), *pairs, nn.Linear(widths[-1], n_classes))
+
+    return _build(seed, layers)
+
+
+def _build(seed, layers):
+    """Seeded weights; torch's own random state is left as it is."""
+    classifiers.check_count(seed, "seed", least=0)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        module = layers()
+        for layer in module:
+            if isinstance(layer, nn.Linear | nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+                nn.init.zeros_(layer.bias)
+    return module
+
+
+def export_onnx(model, input_shape, path, *, overwrite=False):
+    """Write a torch module as an ONNX file: opset 17, free batch size, input ``image``, output ``logits``.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Written as it evaluates (evaluation mode), with its weights as they are; left as it was.
+    input_shape : tuple of int
+        Of one input, without a batch axis.
+    path : str or path
+    overwrite : bool, optional
+        Replace an existing file. By default that is refused.
+
+    Raises
+    ------
+    StoreError
+        The file exists or can't be written; then nothing of it is left.
+    """
+    path = Path(path)
+    if path.exists() and not overwrite:
+        raise StoreError(f"{path} exists; give another path, or remove it first")
+    device, dtype = classifiers.placement(model)
+    example = torch.zeros(1, *input_shape, device=device, dtype=dtype)
+    names = {
+        "input_names": ["image"],
+        "output_names": ["logits"],
+        "dynamic_axes": {"image": {0: "batch"}, "logits": {0: "batch"}},
+    }
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        with classifiers.evaluating(model), warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # the exporter that needs no other library
+            torch.onnx.export(model, (example,), str(temporary), dynamo=False, opset_version=OPSET, **names)
+        temporary.replace(path)
+    except OSError as error:
+        raise StoreError(f"{path} can't be written ({error.strerror}); check the folder") from error
+    finally:
+        temporary.unlink(missing_ok=True)
