@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 import pwlnet
 from pwlnet import learn
@@ -11,6 +12,15 @@ from pwlnet.cli import train
 from pwlnet.learn import architectures, training
 
 pytest.importorskip("onnx")
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Threads that wait for one another on a busy machine take ten times as long as one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture
@@ -137,8 +147,6 @@ def test_digits_are_those_of_the_shipped_networks(run):
 
 
 def test_weights_follow_the_seed_and_leave_torch_alone():
-    import torch
-
     state = torch.get_rng_state()
     a, b, c = (architectures.build_conv((1, 4, 4), 2, seed=seed)[0].weight for seed in (1, 1, 2))
     assert torch.equal(a, b)
