@@ -144,6 +144,16 @@ def code_up_to(code, i):
     return code._replace(info=info)
 
 
+def code_for_outputs(code, outputs):
+    """The code of a network with the outputs int64[C] alone, in that order: what isn't read isn't computed."""
+    info, first = code.info.copy(), code.info[-1, ir.OUTPUTS]
+    info[-1, ir.OUTPUTS], info[-1, ir.N_OUTPUTS] = len(code.lists), len(outputs)
+    lists = np.concatenate([code.lists, code.lists[first + outputs]])
+    for array in (info, lists):
+        array.setflags(write=False)  # as the whole code's
+    return code._replace(info=info, lists=lists)
+
+
 def jacobians(code, states, threads=None):
     """Jacobians float64[B, O, D] of the affine pieces with states int32[B, K]."""
     out = np.empty((states.shape[0], int(code.info[-1, ir.N_OUTPUTS]), int(code.info[-1, ir.N_INPUTS])))

@@ -207,11 +207,11 @@ def _integrate_lines(lines, static, outputs, integrals_out, first, last):
 def _sampled_integrals(network, starts, ends, outputs, nodes, weights, threads):
     """Weighted sums of Jacobians at nodes of each line: float64[B, C, D]."""
     integrals = np.zeros((len(starts), len(outputs), network.n_inputs))
-    at_once = max(1, _BATCH_BYTES // (8 * network.n_outputs * network.n_inputs))
+    at_once = max(1, _BATCH_BYTES // (8 * max(1, len(outputs)) * network.n_inputs))
+    code = evaluate.code_for_outputs(network.code, outputs)
     for b in range(len(starts)):
         for first in range(0, len(nodes), at_once):
             part = slice(first, first + at_once)
             states = network.states(points_at(starts[b], ends[b], nodes[part]), threads=threads)
-            jacobians = evaluate.jacobians(network.code, states, threads)
-            integrals[b] += np.tensordot(weights[part], jacobians[:, outputs], axes=1)
+            integrals[b] += np.tensordot(weights[part], evaluate.jacobians(code, states, threads), axes=1)
     return integrals

@@ -80,12 +80,15 @@ def test_digits_networks_add_up(network, images):
     assert np.abs(found.values.sum(axis=2) - change).max() <= 1e-12 * np.abs(change).max()
 
 
-def test_chosen_outputs_are_those_of_all(network, images):
-    every = pwlnet.integrate_gradients(network, images[:3], images[3:6])
-    some = pwlnet.integrate_gradients(network, images[:3], images[3:6], outputs=[7, 2])
+@pytest.mark.parametrize("how", [{}, {"method": "midpoint", "n_samples": 30}], ids=["exact", "sampled"])
+def test_chosen_outputs_are_those_of_all(network, images, how):
+    every = pwlnet.integrate_gradients(network, images[:3], images[3:6], **how)
+    some = pwlnet.integrate_gradients(network, images[:3], images[3:6], outputs=[7, 2], **how)
     assert some.outputs.tolist() == [7, 2]
     assert_close(some.values, every.values[:, [7, 2]])
-    one = pwlnet.integrate_gradients(network, images[:3], images[3:6], outputs=4)
+    one = pwlnet.integrate_gradients(network, images[:3], images[3:6], outputs=4, **how)
+    none = pwlnet.integrate_gradients(network, images[:3], images[3:6], outputs=np.zeros(0, int), **how)
+    assert none.values.shape == (3, 0, 64)
     assert_close(one.values, every.values[:, [4]])
 
 
