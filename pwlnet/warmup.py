@@ -5,6 +5,8 @@ import time
 import numpy as np
 
 from .analysis.attribution import integrate_gradients
+from .analysis.linearity import measure_linearity
+from .analysis.sampling_error import compare_rules
 from .convert.graph import Graph
 from .convert.lower import lower
 from .partition.line import partition_lines
@@ -57,6 +59,8 @@ def compile_kernels():
         "affine_map": lambda: network.affine_map(points[0]),
         "partition_lines": lambda: partition_lines(network, points[:2], points[2:]),
         "integrate_gradients": lambda: integrate_gradients(network, points[:2], points[2:]),
+        "compare_rules": lambda: compare_rules(partition_lines(network, points[:2], points[2:]), 0, counts=[4]),
+        "measure_linearity": lambda: measure_linearity(partition_lines(network, points[:2], points[2:]), 0),
     }
     seconds = {}
     for name, step in steps.items():
