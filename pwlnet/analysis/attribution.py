@@ -11,13 +11,14 @@ import numpy as np
 from .. import evaluate
 from ..errors import InputError, ShapeError
 from ..kernels import program as ir
-from ..kernels import rank_one
+from ..kernels import rank_one, rank_one_integral
 from ..partition.line import iter_line_partitions
 from ..partition.line_check import points_at
-from ..partition.line_flips import line_flips
+from ..partition.line_flips import iter_line_flips
 from ..quadrature import RULES, quadrature_rule
 from ..tolerances import DEFAULT
 
+_LINES_AT_ONCE = 16  # whose first states are found together
 _BATCH_BYTES = 2**26  # Jacobians at sampled points that are held at a time
 
 
@@ -173,35 +174,40 @@ def _chosen_outputs(network, outputs):
     return chosen.astype(np.int64)
 
 
-def _static_ops(network):
-    """Ops that no switching op comes before, the input among them: bool[ops]."""
-    program = network.program
-    static = program.op < ir.FIRST_SWITCHING
-    for i in range(1, len(static)):
-        reads = program.operands[program.operand_offsets[i] : program.operand_offsets[i + 1]]
-        static[i] = static[i] and static[reads].all()
-    return static
+def _roles(network):
+    """Roles of the ops in ``rank_one_integral``: int64[ops]."""
+    program, n = network.program, len(network.program.op)
+    reads = [program.operands[program.operand_offsets[i] : program.operand_offsets[i + 1]] for i in range(n)]
+    roles = np.full(n, rank_one.EAGER)
+    for i in range(n):
+        if program.op[i] < ir.FIRST_SWITCHING and np.all(roles[reads[i]] == rank_one.STATIC):
+            roles[i] = rank_one.STATIC
+    for i in np.flatnonzero(program.op[: n - 1] >= ir.FIRST_SWITCHING):
+        readers = [j for j in range(n) if i in reads[j]]
+        if roles[reads[i]] == rank_one.STATIC and np.isin(program.op[readers], (ir.AFFINE, ir.CONV2D)).all():
+            roles[i], roles[readers] = rank_one.FIRST, rank_one.KEPT
+    return roles
 
 
 def _exact_integrals(network, starts, ends, outputs, progress, threads, tolerances):
     """Integrals of the Jacobian: (float64[B, C, D], segments int64[B])."""
     integrals, n_segments = np.empty((len(starts), len(outputs), network.n_inputs)), np.empty(len(starts), np.int64)
-    static, first = _static_ops(network), 0
+    roles, first = _roles(network), 0
     options = {"progress": progress, "threads": threads, "tolerances": tolerances}
     for lines in iter_line_partitions(network, starts, ends, **options):
         here = slice(first, first + len(lines))
         n_segments[here] = lines.n_segments
-        work = functools.partial(_integrate_lines, lines, static, outputs, integrals[here])
-        evaluate.run_chunks(work, len(lines), 1, threads)
+        work = functools.partial(_integrate_lines, lines, roles, outputs, integrals[here])
+        chunk = min(_LINES_AT_ONCE, -(-len(lines) // evaluate.n_threads(threads)))
+        evaluate.run_chunks(work, len(lines), chunk, threads)
         first += len(lines)
     return integrals, n_segments
 
 
-def _integrate_lines(lines, static, outputs, integrals_out, first, last):
+def _integrate_lines(lines, roles, outputs, integrals_out, first, last):
     """Integrals of lines ``first`` to ``last``: float64[L, C, D]."""
-    for i in range(first, last):
-        t, states, flips = line_flips(lines, i)
-        rank_one.integrate_jacobian(lines.network.code, static, states, t, flips, outputs, integrals_out[i])
+    for out, (t, states, flips) in zip(integrals_out[first:last], iter_line_flips(lines, first, last), strict=True):
+        rank_one_integral.integrate_jacobian(lines.network.code, roles, states, t, flips, outputs, out)
 
 
 def _sampled_integrals(network, starts, ends, outputs, nodes, weights, threads):

@@ -2,8 +2,8 @@
 
 ``nogil`` lets callers run kernels on many lines from plain threads: no threading layer, dynamic scheduling, Ctrl-C works,
 and it is safe inside dask's worker threads (Numba's workqueue layer is not). ``error_model="numpy"`` gives inf for 1/0
-without a branch. No ``fastmath``: it reorders sums and breaks NaN checks. ``no_cfunc_wrapper`` leaves out entry points for C,
-a sixth of the compile time.
+without a branch. No ``fastmath``: it reorders sums and breaks NaN checks; ``summing_kernel`` allows the first.
+``no_cfunc_wrapper`` leaves out entry points for C, a sixth of the compile time.
 
 A literal as an argument compiles a kernel once more, for that value; constants that kernels pass on are NumPy scalars.
 
@@ -69,6 +69,14 @@ def inlined_kernel(function):
     A call passes each array as a handful of words, so passing a tuple of buffers costs more than a short kernel does.
     """
     return _compiled(function, _nrt=False, forceinline=True)
+
+
+def summing_kernel(function):
+    """An inlined kernel whose sums may be taken in any order, so that they use the processor's vectors.
+
+    Their bits depend on the processor and on the number of terms, on nothing else. NaN and infinities are as elsewhere.
+    """
+    return _compiled(function, _nrt=False, forceinline=True, fastmath={"reassoc", "contract", "nsz"})
 
 
 def allocating_kernel(function):

@@ -254,6 +254,25 @@ def add_constant(code, i, first_rows, rows, buffer):
                 y[r, k + c] += b[c]
 
 
+@inlined_kernel
+def add_window(code, i, group, p, columns, x):
+    """Add the gradient float64[taps * C_in / groups] of the window of position p to the values x that it reads."""
+    c_all, groups = code.info[operand(code, i, 0), ir.CHANNELS], code.info[i, ir.GROUPS]
+    c, width = c_all // groups, code.info[i, ir.KERNEL_W]
+    alike = groups == 1 and code.info[i, ir.DILATION_W] == 1  # a row of the window lies side by side
+    for first in range(0, code.info[i, ir.KERNEL_H] * width, width):
+        a = first
+        while a < first + width:
+            q, b = tap_position(code, i, p, a), a + 1
+            if q >= 0:
+                while alike and b < first + width and tap_position(code, i, p, b) >= 0:
+                    b += 1
+                base = q * c_all + group * c
+                for k in range((b - a) * c):
+                    x[base + k] += columns[a * c + k]
+            a = b
+
+
 @allocating_kernel
 def _conv_adjoint(code, i, gy, gx):
     """gx += W^T gy for a convolution."""
@@ -271,12 +290,7 @@ def _conv_adjoint(code, i, gy, gx):
                     part[p, k] = gy[r, base + k]
             np.dot(part, matrix, columns)
             for p in range(positions):
-                for tap in range(taps):
-                    q = tap_position(code, i, p, tap)
-                    if q >= 0:
-                        base = q * groups * c_in + group * c_in
-                        for k in range(c_in):
-                            gx[r, base + k] += columns[p, tap * c_in + k]
+                add_window(code, i, group, p, columns[p], gx[r])
 
 
 @kernel

@@ -16,12 +16,24 @@ import numpy as np
 
 from . import program as ir
 from ._jit import allocating_kernel, inlined_kernel, kernel
-from .affine import add_adjoint, conv_weights, n_operands, n_ops, operand, pool_divisor, rows_of, tap_position, weights_of
+from .affine import (
+    add_adjoint,
+    add_window,
+    conv_weights,
+    n_operands,
+    n_ops,
+    operand,
+    pool_divisor,
+    rows_of,
+    tap_position,
+    weights_of,
+)
 from .rows import n_taps
 from .sweep import n_values
 from .switching import add_select_adjoint, from_source_order, piece
 
 NEVER = -1
+EAGER, STATIC, FIRST, KEPT = 0, 1, 2, 3  # roles of ops
 
 
 class Flips(NamedTuple):
@@ -101,6 +113,7 @@ def _push_conv(code, i, row, reached, marks):
     j, w = operand(code, i, 0), conv_weights(code, i)
     groups, taps, c_in, c_out = w.shape
     base, n = code.info[i, ir.POINTER], reached[code.info[i + 1, ir.POINTER] - 1]
+    x = row[code.info[j, ir.VALUE] : code.info[j + 1, ir.VALUE]]
     part, columns = np.empty((n, c_out)), np.empty((n, taps * c_in))
     for group in range(groups):
         for a in range(n):
@@ -114,15 +127,12 @@ def _push_conv(code, i, row, reached, marks):
         else:
             np.dot(part, matrix.T, columns)
         for a in range(n):
-            for tap in range(taps):
-                q = tap_position(code, i, reached[base + a], tap)
-                if q < 0:
-                    continue
+            add_window(code, i, group, reached[base + a], columns[a], x)
+    for a in range(n):
+        for tap in range(taps):
+            q = tap_position(code, i, reached[base + a], tap)
+            if q >= 0:
                 _touch(code, reached, marks, j, q)
-                first = code.info[j, ir.VALUE] + (q * groups + group) * c_in
-                x = row[first : first + c_in]
-                for k in range(c_in):
-                    x[k] += columns[a, tap * c_in + k]
 
 
 @kernel
@@ -208,17 +218,24 @@ def _add_outer(code, i, u, factor, row, reached, gradients):
 
 
 @kernel
-def _push_flip(code, static, i, u, left, states, row, reached, marks, gradients):
-    """Push the row from op i down, and add its outer product with u to the gradients below; ``left`` = 1 - t."""
+def push_flip(code, roles, i, factor, t, sweep, sums):
+    """Push the row from op i down, and add its outer product with u to the gradients on the way.
+
+    Rows end at static ops, where the product gets a factor, and at kept ones (``rank_one_integral.py``).
+    """
+    row, reached, marks = sweep.row, sweep.reached, sweep.marks
     for j in range(i, -1, -1):
         if reached[code.info[j + 1, ir.POINTER] - 1] == 0:
             continue
         kind = code.info[j, ir.OP]
-        if static[j]:
-            _add_outer(code, j, u, left, row, reached, gradients)
+        if roles[j] == STATIC:
+            _add_outer(code, j, sweep.u, factor, row, reached, sweep.gradients)
+        elif roles[j] == KEPT:
+            _add_outer(code, j, sweep.u, 1.0, row, reached, sweep.gradients)
+            _add_outer(code, j, sweep.u, -t, row, reached, sums)
         else:
             if kind >= ir.FIRST_SWITCHING:
-                _add_outer(code, j, u, 1.0, row, reached, gradients)
+                _add_outer(code, j, sweep.u, 1.0, row, reached, sweep.gradients)
             if kind == ir.AFFINE:
                 _push_affine(code, j, row, reached, marks)
             elif kind == ir.CONV2D:
@@ -226,15 +243,15 @@ def _push_flip(code, static, i, u, left, states, row, reached, marks, gradients)
             elif kind == ir.CONCAT or kind == ir.GATHER:
                 _push_copies(code, j, row, reached, marks)
             else:
-                _push_taps(code, j, states, row, reached, marks)
+                _push_taps(code, j, sweep.states, row, reached, marks)
         _clear(code, j, row, reached, marks)
 
 
 @kernel
-def _begin_flip(code, i, k, old, new, u, row, reached, marks, gradients):
+def begin_flip(code, i, k, old, new, sweep):
     """Put the gradient of neuron k's pre-activation into the row of op i's operand, and u; returns whether u isn't zero."""
-    channels, j = code.info[i, ir.CHANNELS], operand(code, i, 0)
-    h = rows_of(code, i, u.shape[0], gradients)
+    channels, j, u = code.info[i, ir.CHANNELS], operand(code, i, 0), sweep.u
+    h = rows_of(code, i, u.shape[0], sweep.gradients)
     pool = code.info[i, ir.OP] == ir.MAX_POOL
     change = 1.0 if pool else piece(code, i, k, new)[0] - piece(code, i, k, old)[0]
     used = False
@@ -245,40 +262,45 @@ def _begin_flip(code, i, k, old, new, u, row, reached, marks, gradients):
         return False
     p, c = k // channels, k % channels
     if not pool:
-        _touch(code, reached, marks, j, p)
-        row[code.info[j, ir.VALUE] + k] = 1.0
+        _touch(code, sweep.reached, sweep.marks, j, p)
+        sweep.row[code.info[j, ir.VALUE] + k] = 1.0
         return True
     for tap, sign in ((old, -1.0), (new, 1.0)):
         q = tap_position(code, i, p, tap)
-        _touch(code, reached, marks, j, q)
-        row[code.info[j, ir.VALUE] + q * channels + c] += sign
+        _touch(code, sweep.reached, sweep.marks, j, q)
+        sweep.row[code.info[j, ir.VALUE] + q * channels + c] += sign
     return True
 
 
 @kernel
-def _start_gradients(code, static, outputs, states, gradients):
-    """Gradients of the outputs with respect to all ops at t = 0, down to the static ones."""
+def push_rows(code, i, rows, sweep):
+    """Add the adjoint of op i in its states at hand to the gradients with respect to its operands."""
+    if code.info[i, ir.OP] < ir.FIRST_SWITCHING:
+        add_adjoint(code, i, rows, sweep.gradients)
+        return
+    of = sweep.states[code.info[i, ir.NEURON] : code.info[i + 1, ir.NEURON]]
+    gy, gx = rows_of(code, i, rows, sweep.gradients), rows_of(code, operand(code, i, 0), rows, sweep.gradients)
+    for r in range(rows):
+        add_select_adjoint(code, i, of, gy[r], gx[r])
+
+
+@kernel
+def _begin_gradients(code, roles, outputs, sweep):
+    """Gradients of the outputs with respect to all ops at t = 0, down to static and kept ones."""
     last, rows = n_ops(code) - 1, outputs.shape[0]
-    g = rows_of(code, last, rows, gradients)
+    g = rows_of(code, last, rows, sweep.gradients)
     for r in range(rows):
         g[r, code.lists[code.info[-1, ir.OUTPUTS] + outputs[r]]] = 1.0
     for i in range(last, 0, -1):
-        if static[i]:
-            continue
-        if code.info[i, ir.OP] < ir.FIRST_SWITCHING:
-            add_adjoint(code, i, rows, gradients)
-            continue
-        of = states[code.info[i, ir.NEURON] : code.info[i + 1, ir.NEURON]]
-        gy, gx = rows_of(code, i, rows, gradients), rows_of(code, operand(code, i, 0), rows, gradients)
-        for r in range(rows):
-            add_select_adjoint(code, i, of, gy[r], gx[r])
+        if roles[i] == EAGER:
+            push_rows(code, i, rows, sweep)
 
 
 @allocating_kernel
-def begin_sweep(code, static, outputs, start_states):
-    """A sweep at t = 0: gradients of C outputs with respect to all ops but those below static ones.
+def begin_sweep(code, roles, outputs, start_states):
+    """A sweep at t = 0: gradients of C outputs with respect to ops that are eager, static or kept.
 
-    static bool[ops]: ops down to which gradients are pushed; the input at least, and no op above an op that isn't static.
+    roles int64[ops]. The input at least is static, and no op is that comes after one that isn't.
     outputs int64[C], start_states int32[K] on the first segment (source order).
     """
     rows = outputs.shape[0]
@@ -289,39 +311,28 @@ def begin_sweep(code, static, outputs, start_states):
         lo, hi = code.info[i, ir.NEURON], code.info[i + 1, ir.NEURON]
         if hi > lo:
             from_source_order(code, i, start_states[lo:hi], states[lo:hi])
-    _start_gradients(code, static, outputs, states, gradients)
-    return Sweep(gradients, row, reached, marks, states, np.empty(rows))
+    sweep = Sweep(gradients, row, reached, marks, states, np.empty(rows))
+    _begin_gradients(code, roles, outputs, sweep)
+    return sweep
+
+
+@inlined_kernel
+def stored_place(code, i, neuron):
+    """Place of a neuron of op i, numbered over the network, in the op's stored order."""
+    number, positions = neuron - code.info[i, ir.NEURON], code.info[i, ir.HEIGHT] * code.info[i, ir.WIDTH]
+    return number % positions * code.info[i, ir.CHANNELS] + number // positions
 
 
 @kernel
-def cross_breakpoint(code, static, sweep, flips, n, factor):
-    """Flip the neurons of breakpoint n, and add the change of the gradients, times a factor at the static ops."""
-    for f in range(flips.offsets[n] - flips.offsets[0], flips.offsets[n + 1] - flips.offsets[0]):
-        i = flips.ops[f]
-        number, positions = flips.neurons[f] - code.info[i, ir.NEURON], code.info[i, ir.HEIGHT] * code.info[i, ir.WIDTH]
-        k = number % positions * code.info[i, ir.CHANNELS] + number // positions
-        place, new = code.info[i, ir.NEURON] + k, flips.states[f]
-        row, gradients = (sweep.row, sweep.reached, sweep.marks), sweep.gradients
-        if _begin_flip(code, i, k, sweep.states[place], new, sweep.u, *row, gradients):
-            _push_flip(code, static, operand(code, i, 0), sweep.u, factor, sweep.states, *row, gradients)
-        sweep.states[place] = new
+def cross_breakpoint(code, roles, sweep, flips, n, factor):
+    """Flip the neurons of breakpoint n, and add the change of the gradients, times a factor at the static ops.
 
-
-@allocating_kernel
-def integrate_jacobian(code, static, start_states, t, flips, outputs, jacobian_out):
-    """Integral of the Jacobian over t from 0 to 1.
-
-    static bool[ops]; start_states int32[K] on the first segment (source order); t float64[n]; flips Flips; outputs int64[C].
-    Out: jacobian_out float64[C, D].
+    All ops are eager or static.
     """
-    rows = outputs.shape[0]
-    sweep = begin_sweep(code, static, outputs, start_states)
-    for n in range(t.shape[0]):
-        cross_breakpoint(code, static, sweep, flips, n, 1.0 - t[n])
-    for i in range(n_ops(code) - 1, 0, -1):
-        if static[i]:
-            add_adjoint(code, i, rows, sweep.gradients)
-    g = rows_of(code, 0, rows, sweep.gradients)
-    for r in range(rows):
-        for d in range(code.info[-1, ir.N_INPUTS]):
-            jacobian_out[r, d] = g[r, code.lists[code.info[-1, ir.INPUTS] + d]]
+    for f in range(flips.offsets[n] - flips.offsets[0], flips.offsets[n + 1] - flips.offsets[0]):
+        i, new = flips.ops[f], flips.states[f]
+        k = stored_place(code, i, flips.neurons[f])
+        place = code.info[i, ir.NEURON] + k
+        if begin_flip(code, i, k, sweep.states[place], new, sweep):
+            push_flip(code, roles, operand(code, i, 0), factor, 0.0, sweep, sweep.gradients)
+        sweep.states[place] = new

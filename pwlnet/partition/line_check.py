@@ -182,16 +182,18 @@ def find_problems(lines, n_samples, rng):
     return problems
 
 
-def first_states(lines, i):
-    """States on the first segment of line i: int32[K]; a forward pass, and a trace where a neuron is near a threshold."""
-    network, (t0, t1) = lines.network, lines.t[lines.offsets[i] :][:2]
-    middle = points_at(lines.starts[i], lines.ends[i], [0.5 * (t0 + t1)])
-    _, z, states = evaluate.forward(network.code, middle, preactivations=True, states=True, threads=1)
-    scale = np.repeat(largest_preactivations(network, z)[0], np.diff(op_bounds(network)))
-    if np.all(_distances(network, z[0], np.arange(network.n_neurons)) > _noise(lines) * scale):
-        return states[0]
-    t = lines.t[lines.offsets[i] : lines.offsets[i + 1]]
-    return initial_states(network, lines.starts[i], lines.ends[i], t, lines.tolerances)
+def first_states(lines, first, last):
+    """States on the first segments of lines: int32[L, K]; forward passes, and a trace where a neuron is near a threshold."""
+    network, offsets = lines.network, lines.offsets
+    starts, ends = lines.starts[first:last], lines.ends[first:last]
+    middles = starts + 0.5 * lines.t[offsets[first:last] + 1, None] * (ends - starts)
+    _, z, states = evaluate.forward(network.code, middles, preactivations=True, states=True, threads=1)
+    scale = np.repeat(largest_preactivations(network, z), np.diff(op_bounds(network)), axis=1)
+    certain = _distances(network, z, np.arange(network.n_neurons)) > _noise(lines) * scale
+    for row in np.flatnonzero(~certain.all(axis=1)):
+        t = lines.t[offsets[first + row] : offsets[first + row + 1]]
+        states[row] = initial_states(network, starts[row], ends[row], t, lines.tolerances)
+    return states
 
 
 def states_on(part, segments):

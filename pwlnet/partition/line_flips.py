@@ -1,4 +1,4 @@
-"""Flips of one line as the kernels of rank-one sweeps take them.
+"""Flips of lines as the kernels of rank-one sweeps take them.
 
 Legend: K neurons, F flips, n breakpoints with 0 and 1.
 """
@@ -19,11 +19,18 @@ class LineFlips(NamedTuple):
     flips: rank_one.Flips
 
 
+def iter_line_flips(lines, first, last):
+    """Breakpoints and flips of lines ``first`` to ``last`` of a LinePartitions: LineFlips of each."""
+    bounds = lines.network.program.neuron_offsets
+    for i, states in zip(range(first, last), first_states(lines, first, last), strict=True):
+        points = slice(lines.offsets[i], lines.offsets[i + 1])
+        offsets = lines.flip_offsets[points.start : points.stop + 1]
+        flips = slice(offsets[0], offsets[-1])
+        neurons, after = lines.flip_neurons[flips], lines.flip_states[flips]
+        ops = np.searchsorted(bounds, neurons, side="right") - 1
+        yield LineFlips(lines.t[points], states, rank_one.Flips(offsets, neurons, ops, after))
+
+
 def line_flips(lines, i):
-    """Breakpoints and flips of line i of a LinePartitions: LineFlips."""
-    points = slice(lines.offsets[i], lines.offsets[i + 1])
-    offsets = lines.flip_offsets[points.start : points.stop + 1]
-    flips = slice(offsets[0], offsets[-1])
-    neurons = lines.flip_neurons[flips]
-    ops = np.searchsorted(lines.network.program.neuron_offsets, neurons, side="right") - 1
-    return LineFlips(lines.t[points], first_states(lines, i), rank_one.Flips(offsets, neurons, ops, lines.flip_states[flips]))
+    """Breakpoints and flips of line i: LineFlips."""
+    return next(iter_line_flips(lines, i, i + 1))
