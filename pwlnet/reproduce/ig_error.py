@@ -1,0 +1,83 @@
+"""How wrong integrated gradients are with as many samples as are usually recommended (Table 1 of the paper).
+
+The recommendation: take left Riemann sums with 20, 21, ... samples until the attributions add up to the change of the output,
+within 5 %; the paper's experiment is stricter, 1 %. For each image: that number, up to 1000, and the error of the
+attributions that it gives, against the exact ones (``pwlnet.recommend_samples``):
+
+- mean relative error, the paper's: the mean over all inputs of |a - e| / |e + 1e-11|, with a the sampled and e the exact
+  attribution of an input; pixels that are black count as 0;
+- l1 error: the sum of |a - e| divided by the sum of |e|, which no attribution near 0 can make large.
+"""
+
+import numpy as np
+
+from ..analysis.sampling_error import recommend_samples
+from .experiment import Experiment
+from .ig_lines import KEYS, NOTE, PAPER_NETWORKS, SOURCE, cumulative_shares, image_line
+from .tables import Table, estimate
+
+COLUMNS = ("image", "within", "samples", "relative", "l1", "regions")
+PAPER_ERRORS = {"convsmall": 24.95, "convmedium": 24.95, "convbig": 45.34}  # per cent, completeness within 1 %
+PARAMETERS = {"within": 0.01, "within_recommended": 0.05, "first": 20, "max_samples": 1000}
+
+
+def measure(subject, i, options):
+    """Two rows: what the stricter and the usual recommendation give; NaN where no count adds up."""
+    lines, label = image_line(subject, i, options)
+    given, rows = options.parameters, []
+    for within in (given["within"], given["within_recommended"]):
+        found = recommend_samples(lines, label, within=within, first=given["first"], max_samples=given["max_samples"])
+        n = found.n_samples[0]
+        rows.append([i, within, n if n > 0 else np.nan, found.relative[0], found.l1[0], found.n_segments[0]])
+    return np.array(rows)
+
+
+def tabulate(measured, options):
+    """A table for each of the two bounds on completeness."""
+    return [_table(measured, options, options.parameters[name]) for name in ("within", "within_recommended")]
+
+
+def _table(measured, options, within):
+    headings = (
+        "network", "images", "left out", "samples", "mean relative error, %", "its median, %", "l1 error, %", "paper, %",
+    )  # fmt: skip
+    rows, strict = [], within == PARAMETERS["within"]
+    for key, found in measured.items():
+        here = found["within"] == within
+        samples, relative, l1 = (found[name][here] for name in ("samples", "relative", "l1"))
+        cells = [(samples, np.mean), (100 * relative, np.mean), (100 * relative, np.median), (100 * l1, np.mean)]
+        estimates = [estimate(values, statistic=statistic, seed=options.seed) for values, statistic in cells]
+        paper = PAPER_ERRORS.get(PAPER_NETWORKS.get(key)) if strict else None
+        rows.append((found.title, found.n_images, int(np.isnan(samples).sum()), *estimates, paper))
+    notes = [f"Left out: images whose attributions don't add up with any count to {options.parameters['max_samples']}.", NOTE]
+    if not strict:
+        notes.append(f"The paper's numbers are for a completeness within {100 * PARAMETERS['within']:g} %.")
+    title = f"Error of integrated gradients by the recommended number of samples, completeness within {100 * within:g} %"
+    return Table(title, headings, rows, tuple(notes))
+
+
+def draw(measured, options):
+    """Errors of all images: of how many it is how large."""
+    from .. import plot
+
+    figure = plot.new_figure((9.0, 3.8))
+    within = options.parameters["within"]
+    for ax, name, text in zip(figure.subplots(1, 2), ("relative", "l1"), ("mean relative error", "l1 error"), strict=True):
+        cumulative_shares(ax, measured, lambda found, name=name: 100.0 * found[name][found["within"] == within])
+        ax.set_xlabel(f"{text}, %")
+    figure.suptitle(f"left sums, completeness within {100 * within:g} %", fontsize=10)
+    figure.legend(*ax.get_legend_handles_labels(), loc="outside right upper", fontsize=7, frameon=False)
+    return {"errors.png": figure}
+
+
+EXPERIMENT = Experiment(
+    name="ig-error",
+    title="How wrong integrated gradients are with the recommended number of samples",
+    source=f"{SOURCE}, Table 1",
+    keys=KEYS,
+    columns=COLUMNS,
+    measure=measure,
+    tabulate=tabulate,
+    draw=draw,
+    parameters=PARAMETERS,
+)

@@ -1,0 +1,130 @@
+"""Exact attributions of images beside those of the recommended number of samples, and the line that they are integrals along.
+
+For each image: exact integrated gradients of the label's output from the black image, and the left Riemann sum with the
+number of samples that ``ig_error.py`` finds with a completeness within 1 % (with 1000 where there is none). Both are kept in
+the store: two rows per image, the exact one first. The figure of each network is of one image, the parameter ``image``. Its
+lower part is Figure 3 of the paper: the line from the black image to the image, with a tick at each breakpoint.
+"""
+
+import numpy as np
+
+from .. import store
+from ..analysis.attribution import integrate_gradients
+from ..analysis.sampling_error import compare_rules, recommend_samples
+from ..errors import InputError
+from . import subjects
+from .experiment import Experiment
+from .ig_lines import KEYS, NOTE, SOURCE, image_line
+from .tables import Table
+
+COLUMNS = ("image", "label", "regions", "samples", "relative", "l1", "completeness")
+PARAMETERS = {"within": 0.01, "first": 20, "max_samples": 1000, "image": 0}
+_TITLES = ("exact", "left sum, {n} samples", "their difference")
+
+
+def measure(subject, i, options):
+    """One row: the number of samples, and the errors that it leaves."""
+    lines, label = image_line(subject, i, options)
+    n = _recommended(lines, label, options)
+    errors = compare_rules(lines, label, counts=[n], methods=["left"])
+    row = [e[0, 0, 0] for e in (errors.relative, errors.l1, errors.completeness)]
+    return np.array([[i, label[0], lines.n_segments[0], n, *row]])
+
+
+def attributions(subject, i, options):
+    """Exact attributions, and those of the left sum: two rows of one output."""
+    lines, label = image_line(subject, i, options)
+    n = _recommended(lines, label, options)
+    how = {"outputs": label, "threads": options.threads}
+    found = [
+        integrate_gradients(lines.network, lines.starts, lines.ends, **how, **rule)
+        for rule in ({}, {"method": "left", "n_samples": n})
+    ]
+    return {
+        "baselines": np.repeat(lines.starts, 2, axis=0),
+        "inputs": np.repeat(lines.ends, 2, axis=0),
+        "values": np.concatenate([each.values for each in found]),
+        "residual": np.concatenate([each.residual for each in found]),
+        "n_segments": np.array([lines.n_segments[0], n]),
+    }
+
+
+def _recommended(lines, label, options):
+    """Recommended number of samples, or the largest one."""
+    given = options.parameters
+    limits = {name: given[name] for name in ("within", "first", "max_samples")}
+    n = int(recommend_samples(lines, label, **limits).n_samples[0])
+    return n if n > 0 else given["max_samples"]
+
+
+def tabulate(measured, options):
+    """The image of each figure."""
+    headings = ("network", "image", "label", "regions", "samples", "mean relative error, %", "l1 error, %", "completeness, %")
+    rows = []
+    for found in measured.values():
+        i, label, regions, samples, *errors = found.values[_shown(found, options)]
+        rows.append((found.title, int(i), int(label), int(regions), int(samples), *(100.0 * error for error in errors)))
+    within = 100 * options.parameters["within"]
+    notes = (f"Samples: the left sum's, as many as make it complete within {within:g} %.", NOTE)
+    return [Table("Attributions in the figures", headings, rows, notes)]
+
+
+def draw(measured, options):
+    """A figure of each network."""
+    return {f"{key}.png": _figure(key, found, options) for key, found in measured.items()}
+
+
+def _shown(found, options):
+    """Row of the image to draw."""
+    i = options.parameters["image"]
+    rows = np.flatnonzero(found["image"] == i)
+    if not rows.size:
+        raise InputError(f"image {i} is to be drawn, but {found.n_images} images of {found.key} were measured; measure more")
+    return rows[0]
+
+
+def _figure(key, found, options):
+    from .. import plot
+
+    row, subject = _shown(found, options), subjects.load(key)
+    i, shape = int(found["image"][row]), subject.network.input_shape
+    with store.open(found.path) as opened:
+        exact, left = opened.read("attributions", 2 * row, 2 * row + 2)["values"][:, 0]
+    limit = max(np.abs(each.reshape(shape).sum(axis=0)).max() for each in (exact, left)) or 1.0
+    figure = plot.new_figure((8.0, 3.6))
+    grid = figure.add_gridspec(2, 4, height_ratios=[2.2, 1.0])
+    titles = [title.format(n=int(found["samples"][row])) for title in _TITLES]
+    _show_image(figure.add_subplot(grid[0, 0]), subject.images[i], shape, f"{found.title}, image {i}")
+    for k, (title, values) in enumerate(zip(titles, (exact, left, left - exact), strict=True), start=1):
+        ax = figure.add_subplot(grid[0, k])
+        shown = plot.attributions(values, image_shape=shape, ax=ax, limit=limit)
+        ax.set_title(title, fontsize=8)
+    figure.colorbar(shown, ax=ax, shrink=0.8)
+    t = image_line(subject, i, options)[0].t
+    _show_image(figure.add_subplot(grid[1, 0]), np.zeros_like(subject.images[i]), shape, "baseline")
+    ax = figure.add_subplot(grid[1, 1:3])
+    ax.vlines(t[1:-1], 0.0, 1.0, color="0.3", lw=min(0.8, 60.0 / len(t)))
+    ax.set(xlim=(0.0, 1.0), ylim=(-0.2, 1.2), yticks=[], xlabel=f"t: {len(t) - 1} segments")
+    _show_image(figure.add_subplot(grid[1, 3]), subject.images[i], shape, "image")
+    return figure
+
+
+def _show_image(ax, pixels, shape, title):
+    pixels = pixels.reshape(shape).transpose(1, 2, 0)
+    ax.imshow(pixels if shape[0] == 3 else pixels[..., 0], cmap="gray", vmin=0.0, vmax=1.0)
+    ax.set(xticks=[], yticks=[])
+    ax.set_title(title, fontsize=8)
+
+
+EXPERIMENT = Experiment(
+    name="ig-figure",
+    title="Exact attributions beside those of the recommended number of samples",
+    source=f"{SOURCE}, Figure 3",
+    keys=KEYS,
+    columns=COLUMNS,
+    measure=measure,
+    tabulate=tabulate,
+    draw=draw,
+    parameters=PARAMETERS,
+    attributions=attributions,
+)
