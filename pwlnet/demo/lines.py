@@ -1,18 +1,15 @@
-"""The main job on what comes with pwlnet: exact partitions of many lines, a store of each network, a table, a figure.
-
-pwlnet demo --out demo_output
-"""
+"""Exact partitions of many lines: a table, what sampling misses, a store of each network, a figure."""
 
 import time
-from pathlib import Path
 
 import numpy as np
 
-from . import datasets, plot, store
-from .analysis.boundary import class_intervals
-from .loading import load_network
-from .partition.line import partition_lines
-from .partition.line_check import points_at
+from .. import datasets, plot, store
+from ..analysis.boundary import class_intervals
+from ..loading import load_network
+from ..partition.line import partition_lines
+from ..partition.line_check import points_at
+from .text import text_table, verdict
 
 NETWORKS = ("digits_mlp", "digits_conv")
 SEED = 0
@@ -29,27 +26,18 @@ HEADINGS = (
 )
 
 
-def run(out, *, n_lines=200):
+def show(out, n_lines):
     """Partition lines between test images on both digits networks, and print, store, verify and draw the result.
 
-    Writes ``digits_mlp.h5``, ``digits_conv.h5`` and ``digits_line.png``; replaces what an earlier run left there.
+    Writes ``digits_mlp.h5``, ``digits_conv.h5`` and ``digits_line.png``.
 
     Parameters
     ----------
-    out : path
-        Folder for the files; made where it is missing.
-    n_lines : int, optional
+    out : Path
+        Folder for the files.
+    n_lines : int
         Lines between images of different classes; a quarter as many start at the black image.
-
-    Raises
-    ------
-    StoreError
-        The folder can't be written.
-    ImportError
-        onnx or matplotlib is not installed.
     """
-    out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
     began = time.perf_counter()
     networks = {name: load_network(datasets.digits_network(name)) for name in NETWORKS}
     starts, ends = draw_lines(n_lines)
@@ -61,7 +49,7 @@ def run(out, *, n_lines=200):
         start = time.perf_counter()
         results[name] = partition_lines(network, starts, ends)
         rows.append(_row(name, results[name], time.perf_counter() - start))
-    print(_text_table(HEADINGS, rows) + "\n")
+    print(text_table(HEADINGS, rows) + "\n")
     for name, lines in results.items():
         print(_sampling(name, lines))
     print()
@@ -124,14 +112,6 @@ def _row(name, lines, seconds):
             f"{lines.residual.max():.1e}", f"{seconds:.3f}", f"{per_breakpoint:.2f}")  # fmt: skip
 
 
-def _text_table(headings, rows):
-    """Columns as wide as they need; the first to the left, the others to the right."""
-    table = [headings, *rows]
-    widths = [max(len(row[k]) for row in table) for k in range(len(headings))]
-    aligned = [[row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))] for row in table]
-    return "\n".join("  ".join(row) for row in aligned)
-
-
 def _sampling(name, lines):
     """What forward passes at evenly spaced points see of the same lines, and what they cost."""
     missed, total = count_missed(lines, N_SAMPLES), int(lines.n_segments.sum())
@@ -151,10 +131,7 @@ def _stored(path, lines):
     """Write and verify a store; what was found, as a sentence."""
     parameters = {"command": "demo", "seed": SEED}
     store.save_lines(path, lines, parameters=parameters, overwrite=True)
-    with store.open(path) as opened:
-        problems = opened.verify() + opened.lines().check()
-    verdict = "; ".join(problems) or "verified: checksums, consistency, and a forward pass in sampled segments of each line"
-    return f"{path} ({path.stat().st_size / 2**20:.1f} MiB) {verdict}"
+    return verdict(path)
 
 
 def _drawn(path, results, n_lines):
