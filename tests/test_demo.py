@@ -19,7 +19,7 @@ def folder(tmp_path_factory):
 
 
 def test_it_leaves_a_store_per_network_and_figures(folder):
-    lines = {name: 5 for name in demo_lines.NETWORKS} | {f"digits_conv_{name}": 12 for name in trainings.TRAININGS}
+    lines = dict.fromkeys(demo_lines.NETWORKS, 5) | {f"digits_conv_{name}": 12 for name in trainings.TRAININGS}
     figures = ["digits_attributions.png", "digits_line.png"]
     assert sorted(path.name for path in folder.iterdir()) == sorted([*(f"{name}.h5" for name in lines), *figures])
     for name, n_lines in lines.items():
