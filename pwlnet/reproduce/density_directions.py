@@ -10,8 +10,8 @@ import numpy as np
 
 from . import subjects
 from .experiment import Experiment, skipped
-from .paired import NOTE, RATIOS, draw_boxes, ratio_cells
-from .perturbed_lines import COLUMNS, PARAMETERS, TITLES, density, kind, line_numbers, of_images, perturbed_lines
+from .paired import NOTE, RATIOS, draw_networks, ratio_cells
+from .perturbed_lines import COLUMNS, LABELS, PARAMETERS, TITLES, density, kind, line_numbers, of_images, perturbed_lines
 from .tables import Table, estimate
 
 
@@ -85,16 +85,11 @@ def _pairs(m, seed):
 
 def draw(measured, options):
     """Boxes of densities by direction, an axis for each network."""
-    from .. import plot
 
-    figure = plot.new_figure((2.2 * len(measured) + 0.4, 3.2))
-    axes = figure.subplots(1, len(measured), squeeze=False)[0]
-    for ax, m in zip(axes, measured.values()):
-        draw_boxes([of_images(m, density(m), "additive", name) for name in TITLES], ["FGSM", "PGD", "random"], ax)
-        ax.set_title(m.title.replace(", ", "\n"), fontsize="small")
-        ax.set_ylim(bottom=0.0)
-    axes[0].set_ylabel("regions per unit length")
-    return {"density_directions.png": figure}
+    def densities(m):
+        return [of_images(m, density(m), "additive", name) for name in TITLES]
+
+    return {"density_directions.png": draw_networks(measured, densities, LABELS, "regions per unit length")}
 
 
 EXPERIMENT = Experiment(

@@ -11,9 +11,9 @@ from ..analysis.linearity import GradientChange, TangentError, measure_linearity
 from . import subjects
 from .density_training import pairs_by_training
 from .experiment import Experiment, skipped
-from .paired import DIFFERENCES, NOTE, difference_cells, draw_boxes
+from .paired import DIFFERENCES, NOTE, difference_cells, draw_networks
 from .perturbed_lines import COLUMNS as OF_LINES
-from .perturbed_lines import PARAMETERS, TITLES, line_numbers, of_images, perturbed_lines
+from .perturbed_lines import LABELS, PARAMETERS, TITLES, line_numbers, of_images, perturbed_lines
 from .tables import Table, estimate
 
 _CHANGES = tuple(f"{when}_{name}" for when in ("mean", "largest", "end") for name in GradientChange._fields)
@@ -114,17 +114,11 @@ def _paper(everyone, seed):
 
 def draw(measured, options):
     """Boxes of the mean relative change in l2 by direction, an axis for each network."""
-    from .. import plot
 
-    figure = plot.new_figure((2.2 * len(measured) + 0.4, 3.2))
-    axes = figure.subplots(1, len(measured), squeeze=False, sharey=True)[0]
-    for ax, m in zip(axes, measured.values()):
-        values = [of_images(m, m["mean_l2"], "additive", name) for name in TITLES]
-        draw_boxes(values, ["FGSM", "PGD", "random"], ax)
-        ax.set_title(m.title.replace(", ", "\n"), fontsize="small")
-    axes[0].set_ylim(bottom=0.0)
-    axes[0].set_ylabel("change of the gradient in l2,\nrelative to the gradient at the image")
-    return {"gradient_change.png": figure}
+    def changes(m):
+        return [of_images(m, m["mean_l2"], "additive", name) for name in TITLES]
+
+    return {"gradient_change.png": draw_networks(measured, changes, LABELS, "change of the gradient, l2")}
 
 
 EXPERIMENT = Experiment(

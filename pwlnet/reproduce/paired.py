@@ -72,7 +72,7 @@ def _p_values(differences):
     return stats.binomtest(more, more + less).pvalue, stats.wilcoxon(differences[differences != 0.0]).pvalue
 
 
-def draw_boxes(groups, labels, ax, *, level=None):
+def draw_boxes(groups, labels, ax):
     """Draw boxes of values of images, without NaN: quartiles, whiskers to the 5th and the 95th percentile, the mean as a dot.
 
     Parameters
@@ -80,8 +80,6 @@ def draw_boxes(groups, labels, ax, *, level=None):
     groups : list of float64[n]
     labels : list of str
     ax : matplotlib.axes.Axes
-    level : float, optional
-        Where to draw a line across.
 
     Returns
     -------
@@ -89,9 +87,43 @@ def draw_boxes(groups, labels, ax, *, level=None):
         What ``Axes.boxplot`` gives.
     """
     values = [group[~np.isnan(group)] for group in groups]
-    if level is not None:
-        ax.axhline(level, color="0.6", lw=0.8)
     style = {"marker": ".", "markerfacecolor": "black", "markeredgecolor": "black"}
     artists = ax.boxplot(values, whis=(5, 95), showfliers=False, showmeans=True, meanprops=style, widths=0.6)
     ax.set_xticks(range(1, 1 + len(labels)), labels)
     return artists
+
+
+def draw_networks(measured, values, labels, what):
+    """Draw boxes of values of images for each network, a row of axes for each kind of images.
+
+    Parameters
+    ----------
+    measured : dict of str to Measured
+    values : function of Measured
+        Lists of float64[n], one per box.
+    labels : list of str
+        Of the boxes.
+    what : str
+        Name of the values.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    from .. import plot
+
+    rows = {}
+    for m in measured.values():
+        rows.setdefault(m.dataset, []).append(m)
+    columns = max(map(len, rows.values()))
+    figure = plot.new_figure((2.5 * columns + 0.5, 2.5 * len(rows)))
+    axes = figure.subplots(len(rows), columns, squeeze=False, sharey="row")
+    for row, networks in zip(axes, rows.values()):
+        for ax, m in zip(row, networks):
+            draw_boxes(values(m), labels, ax)
+            ax.set_title(m.title, fontsize="small")
+        for ax in row[len(networks) :]:
+            ax.set_visible(False)
+        row[0].set_ylim(bottom=0.0)  # of the whole row, when all of it is drawn
+        row[0].set_ylabel(what)
+    return figure

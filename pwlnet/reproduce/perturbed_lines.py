@@ -18,6 +18,7 @@ from ..partition.line import partition_lines
 RULES = ("additive", "floor")
 DIRECTIONS = ("fgsm", "pgd", "random")
 TITLES = {"fgsm": "FGSM", "pgd": "PGD", "random": "random signs"}
+LABELS = ("FGSM", "PGD", "random")  # short, for figures
 COLUMNS = ("image", "label", "rule", "direction", "n_segments", "length", "first_t", "end_class")
 PARAMETERS = {"epsilon": 0.03, "n_random": 4, "pgd_steps": 20}
 
