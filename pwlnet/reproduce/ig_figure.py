@@ -19,7 +19,6 @@ from .tables import Table
 
 COLUMNS = ("image", "label", "regions", "samples", "relative", "l1", "completeness")
 PARAMETERS = {"within": 0.01, "first": 20, "max_samples": 1000, "image": 0}
-_TITLES = ("exact", "left sum, {n} samples", "their difference")
 
 
 def measure(subject, i, options):
@@ -90,16 +89,19 @@ def _figure(key, found, options):
     i, shape = int(found["image"][row]), subject.network.input_shape
     with store.open(found.path) as opened:
         exact, left = opened.read("attributions", 2 * row, 2 * row + 2)["values"][:, 0]
-    limit = max(np.abs(each.reshape(shape).sum(axis=0)).max() for each in (exact, left)) or 1.0
-    figure = plot.new_figure((8.0, 3.6))
+    figure = plot.new_figure((8.4, 3.8))
+    figure.suptitle(f"{found.title}: image {i}, output {int(found['label'][row])}", fontsize=10)
     grid = figure.add_gridspec(2, 4, height_ratios=[2.2, 1.0])
-    titles = [title.format(n=int(found["samples"][row])) for title in _TITLES]
-    _show_image(figure.add_subplot(grid[0, 0]), subject.images[i], shape, f"{found.title}, image {i}")
-    for k, (title, values) in enumerate(zip(titles, (exact, left, left - exact), strict=True), start=1):
+    _show_image(figure.add_subplot(grid[0, 0]), subject.images[i], shape, "image")
+    limit, apart = (np.abs(each.reshape(shape).sum(axis=0)).max() or 1.0 for each in (exact, left - exact))
+    maps = (("exact", exact, limit), (f"left sum, {int(found['samples'][row])} samples", left, limit),
+            (f"their difference, {limit / apart:.0f} times as strong", left - exact, apart))  # fmt: skip
+    for k, (title, values, most) in enumerate(maps, start=1):
         ax = figure.add_subplot(grid[0, k])
-        shown = plot.attributions(values, image_shape=shape, ax=ax, limit=limit)
+        shown = plot.attributions(values, image_shape=shape, ax=ax, limit=most)
         ax.set_title(title, fontsize=8)
-    figure.colorbar(shown, ax=ax, shrink=0.8)
+        if k != 1:
+            figure.colorbar(shown, ax=ax, shrink=0.75).ax.tick_params(labelsize=7)
     t = image_line(subject, i, options)[0].t
     _show_image(figure.add_subplot(grid[1, 0]), np.zeros_like(subject.images[i]), shape, "baseline")
     ax = figure.add_subplot(grid[1, 1:3])

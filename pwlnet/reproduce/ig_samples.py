@@ -84,7 +84,6 @@ def draw(measured, options):
             ax.plot(range(len(METHODS)), medians, "o-", ms=4, lw=0.8, label=found.title)
         ax.set(yscale="log", title=text, xticks=range(len(METHODS)))
         ax.set_xticklabels([NAMES.get(method, method) for method in METHODS], rotation=30, ha="right")
-        ax.axhline(most, color="0.6", lw=0.8, ls=":")
         ax.spines[["top", "right"]].set_visible(False)
     figure.axes[0].set_ylabel(f"samples to {100 * options.parameters['within']:g} %, median of images")
     figure.legend(*ax.get_legend_handles_labels(), loc="outside right upper", fontsize=7, frameon=False)
