@@ -18,7 +18,8 @@ from ..partition.line_flips import iter_line_flips
 from ..quadrature import RULES, quadrature_rule
 from ..tolerances import DEFAULT
 
-_LINES_AT_ONCE = 16  # whose first states are found together
+_LINES_AT_ONCE, _STATES_AT_ONCE = 16, 2**22  # lines whose first states are found together, and states of them
+_GRADIENT_BYTES = 2**28  # gradients and their integrals that a thread holds
 _BATCH_BYTES = 2**26  # Jacobians at sampled points that are held at a time
 
 
@@ -110,8 +111,10 @@ def integrate_gradients(
     -----
     Exact: the Jacobian is constant on each segment of the line, and changes by a rank-one matrix where a neuron flips, so
     the integral costs the partition and one backward pass of a single row per flip, through the layers below the neuron.
-    Memory: gradients of C outputs with respect to all values of the network, per thread. Where the gradient jumps, at the
-    ends of a line, the sampling rules take the piece that ``Network.jacobian`` takes.
+    Flips of the first switching layer cost one column of the weights behind it. Memory: gradients with respect to all values
+    of the network, and as much again, of as many outputs at a time as fit into 256 MiB per thread (one at least), and the
+    partition of the lines of a batch. Where the gradient jumps, at the ends of a line, the sampling rules take the piece that
+    ``Network.jacobian`` takes.
 
     References
     ----------
@@ -198,7 +201,8 @@ def _exact_integrals(network, starts, ends, outputs, progress, threads, toleranc
         here = slice(first, first + len(lines))
         n_segments[here] = lines.n_segments
         work = functools.partial(_integrate_lines, lines, roles, outputs, integrals[here])
-        chunk = min(_LINES_AT_ONCE, -(-len(lines) // evaluate.n_threads(threads)))
+        at_once = min(_LINES_AT_ONCE, max(1, _STATES_AT_ONCE // max(1, network.n_neurons)))
+        chunk = min(at_once, -(-len(lines) // evaluate.n_threads(threads)))
         evaluate.run_chunks(work, len(lines), chunk, threads)
         first += len(lines)
     return integrals, n_segments
@@ -206,8 +210,12 @@ def _exact_integrals(network, starts, ends, outputs, progress, threads, toleranc
 
 def _integrate_lines(lines, roles, outputs, integrals_out, first, last):
     """Integrals of lines ``first`` to ``last``: float64[L, C, D]."""
+    code = lines.network.code
+    at_once = max(1, _GRADIENT_BYTES // int(16 * code.info[-1, ir.VALUE]))
     for out, (t, states, flips) in zip(integrals_out[first:last], iter_line_flips(lines, first, last), strict=True):
-        rank_one_integral.integrate_jacobian(lines.network.code, roles, states, t, flips, outputs, out)
+        for c in range(0, len(outputs), at_once):
+            part = slice(c, c + at_once)
+            rank_one_integral.integrate_jacobian(code, roles, states, t, flips, outputs[part], out[part])
 
 
 def _sampled_integrals(network, starts, ends, outputs, nodes, weights, threads):

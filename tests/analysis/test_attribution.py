@@ -5,6 +5,9 @@ import pytest
 
 import pwlnet
 from pwlnet import evaluate
+from pwlnet.analysis import attribution
+from pwlnet.kernels import program as ir
+from pwlnet.kernels import rank_one
 from pwlnet.quadrature import RULES, quadrature_rule
 from tests.counts import few
 from tests.described import to_network
@@ -52,6 +55,28 @@ def test_exact_attributions_equal_the_sum_over_segments(first):
         assert np.array_equal(found.n_segments, lines.n_segments)
         assert_close(found.values, *sums_over_segments(lines))
         assert np.abs(found.residual).max(initial=0.0) <= AGREE
+
+
+def test_the_networks_above_have_first_ops_of_all_kinds_and_others():
+    """The kernel treats a switching op that only full layers and convolutions read differently from others."""
+    first, others, kept = set(), set(), set()
+    for seed in range(200):
+        network = to_network(random_case(seed)[0])
+        roles, op = attribution._roles(network), network.program.op
+        switching = op >= ir.FIRST_SWITCHING
+        first |= set(op[roles == rank_one.FIRST])
+        others |= set(op[switching & (roles == rank_one.EAGER)])
+        kept |= {(op[i], network.program.attributes[i, ir.GROUPS] > 1) for i in np.flatnonzero(roles == rank_one.KEPT)}
+    kinds = {ir.RELU, ir.LEAKY_RELU, ir.CLIP, ir.MAX_POOL}
+    assert first == others == kinds
+    assert kept == {(ir.AFFINE, False), (ir.CONV2D, False), (ir.CONV2D, True)}
+
+
+def test_outputs_in_blocks_for_memory_give_the_same_attributions(network, images, monkeypatch):
+    whole = pwlnet.integrate_gradients(network, images[0], images[1:4])
+    monkeypatch.setattr(attribution, "_GRADIENT_BYTES", 16 * network.code.info[-1, ir.VALUE] * 3)
+    blocks = pwlnet.integrate_gradients(network, images[0], images[1:4])
+    np.testing.assert_allclose(blocks.values, whole.values, rtol=0, atol=1e-13 * np.abs(whole.values).max())
 
 
 @pytest.mark.parametrize("seed", range(0, few(60, 10), 2))
