@@ -15,6 +15,8 @@ _HOMES = {
     "partition_lines": "partition.line",
     "iter_line_partitions": "partition.line",
     "LinePartitions": "partition.line",
+    "iter_line_parts": "partition.line_parts",
+    "LinePart": "partition.line_places",
     "summarize_lines": "partition.line_summary",
     "LineSummary": "partition.line_summary",
     "integrate_gradients": "analysis.attribution",

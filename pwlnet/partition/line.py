@@ -299,7 +299,7 @@ def partition_lines(
     >>> int(lines.n_segments[0]) == lines.parts[0].n_segments
     True
     """
-    _check_limits(max_segments, memory, n_checked)
+    check_limits(max_segments, memory, n_checked)
     lines = LineEnds(network, network.rows(starts, "starts"), network.rows(ends, "ends"))
     settings = Settings(network, tolerances, memory, n_checked, max_segments)
     found = list(_partitions(settings, lines, math.inf, progress, evaluate.n_threads(threads)))
@@ -360,9 +360,8 @@ def iter_line_partitions(
     >>> sum(len(lines) for lines in batches)
     100
     """
-    _check_limits(max_segments, memory, n_checked)
-    if not isinstance(max_points, numbers.Integral) or max_points < 1:
-        raise InputError(f"max_points is {max_points!r}; a positive whole number is needed")
+    check_limits(max_segments, memory, n_checked)
+    check_points(max_points)
     lines = LineEnds(network, starts, ends)
     settings = Settings(network, tolerances, memory, n_checked, max_segments)
     return _partitions(settings, lines, max_points, progress, evaluate.n_threads(threads))
@@ -370,7 +369,7 @@ def iter_line_partitions(
 
 def _partitions(settings, lines, max_points, progress, threads):
     """Yield LinePartitions of up to ``max_points`` breakpoints."""
-    max_bytes = max(_LEAST_BYTES, _BYTES_PER_POINT * max_points)
+    max_bytes = waiting_bytes(max_points)
     with contextlib.ExitStack() as stack:
         stack.enter_context(evaluate.single_threaded_blas())  # once: BLAS's idle threads spin after each change
         bar = stack.enter_context(contextlib.closing(Progress(len(lines), progress)))
@@ -380,7 +379,18 @@ def _partitions(settings, lines, max_points, progress, threads):
             yield LinePartitions(settings.network, *assemble(batch, settings.network.n_inputs), settings.tolerances)
 
 
-def _check_limits(max_segments, memory, n_checked):
+def waiting_bytes(max_points):
+    """Size of finished results that may wait."""
+    return max(_LEAST_BYTES, _BYTES_PER_POINT * max_points)
+
+
+def check_points(max_points):
+    """Refuse a number of breakpoints that can't be meant."""
+    if not isinstance(max_points, numbers.Integral) or max_points < 1:
+        raise InputError(f"max_points is {max_points!r}; a positive whole number is needed")
+
+
+def check_limits(max_segments, memory, n_checked):
     """Refuse limits that can't be meant."""
     if max_segments is not None and max_segments < 1:
         raise InputError(f"max_segments is {max_segments}; at least 1 is needed, or None for no limit")

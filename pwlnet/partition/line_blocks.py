@@ -18,7 +18,7 @@ import numpy as np
 from .. import evaluate
 from ..errors import CapacityError
 from . import line_check, line_plan
-from .line_join import border_is_close, join_windows
+from .line_join import clean_windows, join_windows
 from .line_trace import borrowed_tracer
 
 TASK_SECONDS = 0.05  # what a block of short lines should take: long beside the cost of a task, short for someone who waits
@@ -144,26 +144,12 @@ class LongLine(Block):
             Values overflow along it.
         """
         with self._tracer() as tracer:
-            self.traced = join_windows(self._clean_windows(tracer))
+            trace = functools.partial(tracer.trace_window, self.starts[0], self.ends[0], number=self.first)
+            cuts = self._plans[0].cuts
+            runs = clean_windows(zip(cuts[:-1], cuts[1:], self._windows, strict=True), trace)
+            self.traced = join_windows(list(itertools.chain.from_iterable(runs)))
             self._windows = None
             self._check(tracer)
-
-    def _clean_windows(self, tracer):
-        """The windows; those whose border came within rounding of a breakpoint are traced again as one: list of Window.
-
-        Which neurons share a breakpoint is for the kernel to decide. Borders are put where that is very unlikely.
-        """
-        windows, cuts = self._windows, self._plans[0].cuts
-        while True:
-            clean = [k for k, parts in enumerate(windows) if k == 0 or not border_is_close(windows[k - 1][-1], parts[0])]
-            if len(clean) == len(windows):
-                return [window for parts in windows for window in parts]
-            runs = list(itertools.pairwise([*clean, len(windows)]))
-            windows = [
-                windows[a] if b == a + 1 else tracer.trace_window(self.starts[0], self.ends[0], cuts[a], cuts[b], self.first)
-                for a, b in runs
-            ]
-            cuts = cuts[[*clean, -1]]
 
 
 class LineBlocks:
@@ -246,6 +232,10 @@ class Progress:
                 shown = round(self._done, 2)
                 self._bar.n = int(shown) if shown.is_integer() else shown
                 self._bar.update(0)
+
+    def reach(self, n_lines):
+        """Count lines up to this number; from one thread."""
+        self.advance(n_lines - self._done)
 
     def close(self):
         """Leave the bar as it is."""

@@ -7,7 +7,6 @@ undo each other cancel. Away from borders nothing is touched: the kernel has dec
 Legend: L lines, K neurons.
 """
 
-import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -46,7 +45,7 @@ class Window(NamedTuple):
     end_states: np.ndarray  # int[K]
 
 
-class _Points(NamedTuple):
+class Points(NamedTuple):
     """Consecutive breakpoints of one line, with their flips."""
 
     t: np.ndarray
@@ -55,6 +54,12 @@ class _Points(NamedTuple):
     neuron: np.ndarray
     old: np.ndarray
     new: np.ndarray
+
+    def split(self, k):
+        """The first k points, and the others."""
+        flip = int(self.counts[:k].sum())
+        cut = list(zip(self, (k, k, k, flip, flip, flip), strict=True))
+        return Points(*(x[:n] for x, n in cut)), Points(*(x[n:] for x, n in cut))
 
 
 def concatenate(pieces):
@@ -74,13 +79,80 @@ def join_windows(windows):
     Traced
         Of one line.
     """
-    windows = list(windows)
-    pieces = [_points(windows[0])]
-    for before, window in itertools.pairwise(windows):
-        pieces += _joined(pieces.pop(), _border(before, window), _points(window))
-    t, _, counts, neuron, _, new = map(np.concatenate, zip(*pieces, strict=True))
-    ambiguous = sum(int(window.traced.ambiguous[0]) for window in windows)
+    joiner, pieces, ambiguous = Joiner(), [], 0
+    for window in windows:
+        pieces += joiner.add(window)
+        ambiguous += int(window.traced.ambiguous[0])
+    t, _, counts, neuron, _, new = map(np.concatenate, zip(*pieces, joiner.last(), strict=True))
     return Traced(*(np.array([n]) for n in (len(t), len(neuron), ambiguous)), t, counts, neuron, new)
+
+
+class Joiner:
+    """Joins the windows of one line as they come.
+
+    Attributes
+    ----------
+    is_plain : bool
+        Whether the border before the last window left everything as it was, so that both sides can be told apart.
+    n_joined : int
+        Breakpoints at the beginning of the last window that were joined with those before.
+    """
+
+    def __init__(self):
+        self._before = self._rest = None
+        self.is_plain, self.n_joined = True, 0
+
+    def add(self, window):
+        """Take the next window: the breakpoints before it that are final, list of Points (what is left of the window before
+        it, and what was joined at the border)."""
+        points, done = points_of(window), []
+        if self._before is not None:
+            kept, merged, rest = _joined(self._rest, _border(self._before, window), points)
+            self.n_joined = len(points.t) - len(rest.t)
+            self.is_plain = len(kept.t) == len(self._rest.t) and not self.n_joined and not len(merged.t)
+            points, done = rest, [kept, merged]
+        self._before, self._rest = window, points
+        return done
+
+    def last(self):
+        """What is left of the last window: Points."""
+        return self._rest
+
+
+def clean_windows(planned, trace):
+    """Put planned windows together whose border came within rounding of a breakpoint, and trace them again as one.
+
+    Which neurons share a breakpoint is for the kernel to decide. Borders are put where that is very unlikely.
+
+    Parameters
+    ----------
+    planned : iterable of (float, float, iterable of Window)
+        Consecutive planned windows: from, to, and what they were traced in. At most two of them are held.
+    trace : callable
+        Traces a part of the line: iterable of Window, of (from, to).
+
+    Yields
+    ------
+    iterable of Window
+        Of planned windows, or of several of them.
+    """
+    begin = end = before = windows = None
+    whole = True  # windows are those from begin to end, not the planned ones before end
+    for t0, t1, parts in planned:
+        if windows is None:
+            begin, end, before, windows = t0, t1, parts, parts
+            continue
+        close = border_is_close(before[-1], parts[0])
+        if not close and not whole:
+            windows, whole = list(trace(begin, end)), True
+            close = border_is_close(windows[-1], parts[0])
+        if close:
+            windows, whole = parts, False
+        else:
+            yield windows
+            begin, windows, whole = t0, parts, True
+        end, before = t1, parts
+    yield windows if whole else trace(begin, end)
 
 
 def border_is_close(before, window):
@@ -90,9 +162,10 @@ def border_is_close(before, window):
     return bool(near or (before.end_states != window.start_states).any())
 
 
-def _points(window):
+def points_of(window):
+    """The breakpoints of a window: Points."""
     traced = window.traced
-    return _Points(traced.t, window.error, traced.counts, traced.neuron, window.old, traced.new)
+    return Points(traced.t, window.error, traced.counts, traced.neuron, window.old, traced.new)
 
 
 def _border(before, window):
@@ -100,7 +173,7 @@ def _border(before, window):
     neuron = np.flatnonzero(before.end_states != window.start_states)
     states = (x[neuron].astype(np.int32) for x in (before.end_states, window.start_states))
     n = min(1, neuron.size)
-    return _Points(np.full(n, window.t0), np.full(n, _BORDER_ERROR), np.full(n, neuron.size), neuron, *states)
+    return Points(np.full(n, window.t0), np.full(n, _BORDER_ERROR), np.full(n, neuron.size), neuron, *states)
 
 
 def _joined(left, border, right):
@@ -111,21 +184,14 @@ def _joined(left, border, right):
     else:
         meet = len(left.t) and len(right.t) and right.t[0] - left.t[-1] <= right.error[0] + left.error[-1]
         on_left = on_right = int(meet)
-    kept, tail = _split(left, len(left.t) - on_left)
-    head, rest = _split(right, on_right)
-    return [kept, _merged(_Points(*map(np.concatenate, zip(tail, border, head, strict=True)))), rest]
+    kept, tail = left.split(len(left.t) - on_left)
+    head, rest = right.split(on_right)
+    return [kept, _merged(Points(*map(np.concatenate, zip(tail, border, head, strict=True)))), rest]
 
 
 def _run_length(flags):
     """Number of True before the first False."""
     return len(flags) if flags.all() else int(np.argmin(flags))
-
-
-def _split(points, k):
-    """The first k points, and the others."""
-    flip = int(points.counts[:k].sum())
-    cut = list(zip(points, (k, k, k, flip, flip, flip), strict=True))
-    return _Points(*(x[:n] for x, n in cut)), _Points(*(x[n:] for x, n in cut))
 
 
 def _merged(points):
@@ -139,4 +205,4 @@ def _merged(points):
     first, last = (x[old[first] != new[last]] for x in (first, last))
     best, n = np.argmin(points.error), min(1, len(first))
     t, error = points.t[best : best + n], points.error[best : best + n]
-    return _Points(t, error, np.full(n, len(first)), neuron[first], old[first], new[last])
+    return Points(t, error, np.full(n, len(first)), neuron[first], old[first], new[last])

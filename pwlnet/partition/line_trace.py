@@ -91,26 +91,28 @@ class Tracer:
 
     def trace_window(self, start, end, t0, t1, number=0):
         """Trace a part of one line: list of consecutive Window, one if memory allows."""
+        return list(self.iter_window(start, end, t0, t1, number))
+
+    def iter_window(self, start, end, t0, t1, number=0):
+        """Trace a part of one line: yields consecutive Window, one if memory allows."""
         return self._trace_parts(start, end, [(t0, t1)], number)
 
     def _trace_parts(self, start, end, waiting, number):
-        """Trace parts of one line, the last of ``waiting`` first, cut further until they fit: list of Window."""
-        windows = []
+        """Trace parts of one line, the last of ``waiting`` first, cut further until they fit: yields Window."""
         while waiting:
             t0, t1 = waiting.pop()
-            window = self._fitting_window(start, end, t0, t1)
+            window = self.fitting_window(start, end, t0, t1)
             if window is not None:
-                windows.append(window)
+                yield window
             elif t1 - t0 < LEAST_WINDOW:
                 raise CapacityError(
                     f"line {number} has more breakpoints near t = {t0} than buffers of {self.memory} bytes hold; raise memory"
                 )
             else:
                 waiting += _halves(t0, t1)
-        return windows
 
-    def _fitting_window(self, start, end, t0, t1):
-        """Window, or None where it doesn't fit into the buffers."""
+    def fitting_window(self, start, end, t0, t1):
+        """Trace a part of one line in one piece: Window, or None where it doesn't fit into the buffers."""
         window = np.zeros(1, np.int64), np.array([t0]), np.array([t1])
         found, top, status = self._outputs(1, 1), np.zeros(2, np.int64), None
         while status != workspace.DONE:
