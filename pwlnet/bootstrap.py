@@ -97,7 +97,7 @@ def _interval(values, statistic, level, n_resamples, seed):
         warnings.simplefilter("ignore", RuntimeWarning)  # 0 / 0 in the acceleration of such data
         found = stats.bootstrap(
             (values,), statistic, confidence_level=level, n_resamples=n_resamples, method="BCa",
-            batch=max(1, _AT_ONCE // len(values)), rng=np.random.default_rng(seed),
+            batch=max(1, _AT_ONCE // len(values)), random_state=np.random.default_rng(seed),
         )  # fmt: skip
     low, high = (float(end) for end in found.confidence_interval)
     if np.isfinite([low, high]).all():

@@ -14,7 +14,7 @@ SAMPLE = np.random.default_rng(3).exponential(size=40)
 def test_the_interval_is_scipys_bca_with_the_same_seed():
     from scipy import stats
 
-    wanted = stats.bootstrap((SAMPLE,), np.mean, n_resamples=10000, method="BCa", rng=np.random.default_rng(5))
+    wanted = stats.bootstrap((SAMPLE,), np.mean, n_resamples=10000, method="BCa", random_state=np.random.default_rng(5))
     assert bootstrap_interval(SAMPLE, seed=5) == tuple(wanted.confidence_interval)
 
 
