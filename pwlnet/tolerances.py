@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 UNIT_ROUNDOFF = 2.0**-53
-GRADIENT_OFFSET = 1e-12  # added to entries that are divided by, in SyReNN's relative change of gradients: no bound, a definition
+GRADIENT_OFFSET = 1e-12  # added to entries that are divided by, in SyReNN's relative change of gradients: a definition
 ATTRIBUTION_OFFSET = 1e-11  # the same in its relative error of attributions
 
 

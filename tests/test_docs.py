@@ -4,6 +4,8 @@ import doctest
 import importlib
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -32,9 +34,10 @@ def test_the_example_of_the_readme_runs(capsys):
 def test_the_commands_of_the_readme_run(tmp_path, monkeypatch):
     (tmp_path / "data").symlink_to(ROOT / "data")
     monkeypatch.chdir(tmp_path)
-    commands = re.findall(r"^    pwlnet (.*?)(?:  +#.*)?$", README.read_text(), re.MULTILINE)
-    assert [cli.main(shlex.split(command)) for command in commands] == [0] * len(commands)
-    assert {"lines.h5", "network.h5"} <= {path.name for path in tmp_path.iterdir()}
+    commands = re.findall(r"^    (pwlnet|python) (.*?)(?:  +#.*)?$", README.read_text(), re.MULTILINE)
+    run = {"pwlnet": cli.main, "python": lambda words: subprocess.run([sys.executable, *words], check=True).returncode}
+    assert [run[program](shlex.split(words)) for program, words in commands] == [0] * len(commands)
+    assert {"lines.h5", "network.h5", "ig.h5"} <= {path.name for path in tmp_path.iterdir()}
 
 
 @pytest.mark.parametrize("path", WITH_EXAMPLES, ids=dotted)

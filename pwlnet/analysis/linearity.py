@@ -10,9 +10,9 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import evaluate
-from ..errors import InputError, ShapeError
 from ..kernels import linearity as kernels
 from ..partition.line_flips import line_flips
+from ..partition.line_targets import checked_targets
 from ..tolerances import GRADIENT_OFFSET
 
 
@@ -173,7 +173,7 @@ def measure_linearity(lines, targets, *, threads=None):
     True
     """
     network = lines.network
-    targets = _checked_targets(targets, len(lines), network.n_outputs)
+    targets = checked_targets(targets, len(lines), network.n_outputs)
     outputs = targets if targets.ndim == 2 else targets[:, None]
     shape = outputs.shape
     change, tangent = np.empty((*shape, 3, kernels.N_MEASURES)), np.empty((*shape, kernels.N_TANGENT))
@@ -192,23 +192,6 @@ def measure_linearity(lines, targets, *, threads=None):
     return LinearityMeasures(
         lines.n_segments, lines.length, lines.density, targets, mean, largest, at_end, errors, norm, residual
     )
-
-
-def _checked_targets(targets, n_lines, n_outputs):
-    """Outputs of each line: int64[L] or int64[L, C]."""
-    given = np.asarray(targets)
-    if given.dtype.kind not in "iu" and given.size:
-        raise InputError(f"targets has dtype {given.dtype}; whole numbers below {n_outputs} are needed, one per line")
-    if given.ndim == 0:
-        given = np.full(n_lines, given)
-    if given.ndim > 2 or len(given) != n_lines:
-        raise ShapeError(f"targets has shape {given.shape}, but there are {n_lines} lines; give one output per line, or [L, C]")
-    bad = given[(given < 0) | (given >= n_outputs)]
-    if bad.size:
-        raise InputError(f"target {bad.flat[0]} was given, but the network has {n_outputs} outputs; count from 0")
-    copy = np.array(given, np.int64, order="C")
-    copy.setflags(write=False)
-    return copy
 
 
 def _measure_lines(lines, static, outputs, change_out, tangent_out, residual_out, first, last):
