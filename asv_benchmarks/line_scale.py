@@ -6,7 +6,8 @@ Every row is measured in a process of its own. It tells that process's peak memo
 call and its memory just before; Linux only. ``--scale 0.01`` makes lines and data sets so much smaller, to see that all runs.
 
 long     one convbig line from a black image to a test image and beyond: end = start + reach (image - start); one thread
-million  one line of more than 10^6 breakpoints, through three convolutions of 224 x 224 pixels (2.1e6 neurons); one thread
+million  one line of more than 10^6 breakpoints, through three convolutions of 224 x 224 pixels (2.1e6 neurons); one thread;
+         the result in memory, or to an HDF5 store in parts of 2^16 breakpoints
 deep     one line of VGG16 and of ResNet-18, and float32 forward passes of torch in batches of 256; one thread
 dataset  lines from black to CIFAR-10 images on convsmall, streamed to an HDF5 store until it holds 10^7 breakpoints
 threads  how much quicker two threads are than one, in turn, medians
@@ -53,6 +54,30 @@ def partition_on_one_thread(network, starts, ends, memory=2**30):
     }
 
 
+def stream_on_one_thread(network, starts, ends, memory):
+    """Partition one line into a store, part by part, and measure: as ``partition_on_one_thread``."""
+    import pwlnet
+    from pwlnet import store
+
+    pwlnet.partition_lines(network, starts, starts, threads=1)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "line.h5"
+        before, start = peak_mib(since_now=True), time.process_time()
+        written = store.save_long_line(path, network, starts, ends, max_points=2**16, threads=1, memory=memory)
+        seconds, peak = time.process_time() - start, peak_mib()
+        with store.open(path) as opened:
+            summary = opened.summary()
+    breakpoints = written.n_segments - 1
+    return {
+        "breakpoints": breakpoints,
+        "CPU us per breakpoint": 1e6 * seconds / max(1, breakpoints),
+        "peak MiB": peak,
+        "before": before,
+        "residual": float(summary.residual[0]),
+        "near-ties": int(summary.ambiguous[0]),
+    }
+
+
 def long_line(reach, memory, scale):
     """One convbig line, ``reach`` times as long as from black to the image."""
     import image_lines
@@ -63,8 +88,8 @@ def long_line(reach, memory, scale):
     return {"reach": reach, "memory": f"{memory / 2**20:.0f} MiB", **found}
 
 
-def million_breakpoints(reach, memory, scale):
-    """A share ``reach`` of a line between normal points, through He-initialised convolutions."""
+def million_breakpoints(result, reach, memory, scale):
+    """A share ``reach`` of a line between normal points, through He-initialised convolutions; in "memory" or to a "store"."""
     import numpy as np
     from benchmarks import networks
 
@@ -73,8 +98,9 @@ def million_breakpoints(reach, memory, scale):
     layers = [("conv", 32, 3, 1, 1), ("conv", 32, 4, 2, 1), ("conv", 32, 4, 2, 1), ("full", 10)]
     network = lower(networks.build_graph((3, 224, 224), layers))
     starts, ends = np.random.default_rng(0).standard_normal((2, 1, network.n_inputs))
-    found = partition_on_one_thread(network, starts, starts + scale * reach * (ends - starts), memory)
-    return {"neurons": network.n_neurons, "reach": reach, "memory": f"{memory / 2**20:.0f} MiB", **found}
+    measured = {"memory": partition_on_one_thread, "store": stream_on_one_thread}[result]
+    found = measured(network, starts, starts + scale * reach * (ends - starts), memory)
+    return {"result in": result, "reach": reach, "memory": f"{memory / 2**20:.0f} MiB", **found}
 
 
 def deep_network(name, reach, scale):
@@ -144,7 +170,12 @@ def two_threads(name, n_lines, scale):
 
 TABLES = {  # name: function, its rows, environment
     "long": (long_line, [(reach, memory) for memory in (2**30, 2**27) for reach in (1, 4, 16)], ONE_THREAD),
-    "million": (million_breakpoints, [(reach, 2**30) for reach in (1 / 8, 1 / 2, 2)], ONE_THREAD),
+    "million": (
+        million_breakpoints,
+        [(result, reach, 2**30) for result in ("memory", "store") for reach in (1 / 8, 1 / 2, 2)]
+        + [(result, 2, 2**27) for result in ("memory", "store")],
+        ONE_THREAD,
+    ),
     "deep": (deep_network, [("vgg16_bn", 1 / 16), ("resnet18", 1 / 32), ("vgg16_bn", 1 / 2)], ONE_THREAD),
     "dataset": (dataset, [()], {}),
     "threads": (two_threads, [("cifar convsmall", 100), ("cifar convbig", 1), ("acas xu", 1000)], {}),

@@ -10,6 +10,8 @@ from .arguments import RandomPoints, positive, read_rows, row_range, shape
 from .chosen_lines import ChosenLines
 from .output import show, table
 
+_PLANNED = 16  # lines whose ends are looked at together
+
 
 def add_commands(commands, common):
     """Add the parsers of this module's subcommands."""
@@ -45,6 +47,9 @@ def add_commands(commands, common):
     lines.add_argument("--max-segments", type=positive, metavar="N", help="refuse lines with more segments")
     lines.add_argument("--batch", type=positive, default=2**20, metavar="N",
                        help="breakpoints in memory, and per commit (default: %(default)s); at least one line")  # fmt: skip
+    lines.add_argument("--in-parts", action="store_true",
+                       help="store every line part by part, so that none is in memory as a whole; lines of which more than "
+                       "--batch neurons change their state from end to end always are")  # fmt: skip
     lines.set_defaults(run=run_lines)
 
 
@@ -53,6 +58,8 @@ def run_lines(options):
     from ..errors import InputError
     from ..loading import load_network
 
+    if options.summary and options.in_parts:
+        raise InputError("--summary was given with --in-parts, which is about a store; leave one out")
     if options.summary and (options.resume or options.overwrite):
         raise InputError("--summary was given with --resume or --overwrite, which are about a store; leave one out")
     network = load_network(options.network, input_shape=options.input_shape)
@@ -87,7 +94,6 @@ def _summarized(options, lines):
 def _stored(options, network, lines):
     """Append batches to a store; the summary of all of them, those that were there already too."""
     from .. import store
-    from ..partition.line_summary import LineSummary
 
     made_with = {"parameters": _parameters(options), "seeds": {"random": options.seed} if options.random else {}}
     if options.resume and Path(options.out).exists():
@@ -99,20 +105,65 @@ def _stored(options, network, lines):
         before = writer.n_lines
         lines.check_begun(options.out, before)
         try:
-            with store.open(options.out) as stored, _batches(options, lines.behind(before)) as batches:
-                if before and sys.stderr.isatty():
-                    print(f"{options.out} holds the first {before} of {lines.n_lines} lines; the rest follows", file=sys.stderr)
-                return LineSummary.of(itertools.chain(stored.batches(), _appended(writer, batches)))
+            if before and sys.stderr.isatty():
+                print(f"{options.out} holds the first {before} of {lines.n_lines} lines; the rest follows", file=sys.stderr)
+            with store.open(options.out) as stored:
+                summary = stored.summary()
+            return summary.merge(*_appended(options, writer, lines.behind(before)))
         except BaseException as error:
-            error.add_note(f"{options.out} holds the first {writer.n_lines} of {lines.n_lines} lines; --resume goes on")
+            part = "" if writer.unfinished_t is None else f" and the next one up to t = {writer.unfinished_t:.4g}"
+            error.add_note(f"{options.out} holds the first {writer.n_lines} of {lines.n_lines} lines{part}; --resume goes on")
             raise
 
 
-def _appended(writer, batches):
-    """Pass batches on, each when it is on the disk."""
-    for lines in batches:
-        writer.append_lines(lines)
-        yield lines
+def _appended(options, writer, lines):
+    """Append the lines, in batches or in parts: yields the LineSummary of each, when it is on the disk."""
+    from ..partition.line_summary import LineSummary
+
+    for some, in_parts in _ways(options, writer, lines):
+        if in_parts:
+            yield _appended_in_parts(options, writer, some)
+            continue
+        with _batches(options, some) as batches:
+            for batch in batches:
+                writer.append_lines(batch)
+                yield LineSummary.of(batch)
+
+
+def _ways(options, writer, lines):
+    """Consecutive lines, and whether they are stored in parts: one that is begun, and those that surely are very long."""
+    from ..partition.line_plan import count_changes, has_long_lines
+
+    network, done = writer.network, 0
+    if options.in_parts or writer.unfinished_t is not None:
+        done = lines.n_lines if options.in_parts else min(1, lines.n_lines)
+        yield from _one_by_one(lines, range(done))
+    if network.n_neurons <= options.batch or not has_long_lines(network):
+        if done < lines.n_lines:
+            yield lines.behind(done), False
+        return
+    for first in range(done, lines.n_lines, _PLANNED):
+        last = min(first + _PLANNED, lines.n_lines)
+        are_long = (count_changes(network, *lines.read(first, last)) > options.batch).tolist()
+        for is_long, group in itertools.groupby(range(first, last), key=dict(zip(range(first, last), are_long)).get):
+            rows = list(group)
+            yield from _one_by_one(lines, rows) if is_long else [(lines.rows(rows[0], rows[-1] + 1), False)]
+
+
+def _one_by_one(lines, rows):
+    return ((lines.rows(k, k + 1), True) for k in rows)
+
+
+def _appended_in_parts(options, writer, lines):
+    """Append a single line part by part: LineSummary."""
+    from .. import store
+    from ..partition.line_plan import WINDOW_POINTS
+
+    (start,), (end,) = lines.read(0, 1)
+    limits = {"max_points": max(options.batch, WINDOW_POINTS), "max_segments": options.max_segments}
+    writer.append_long_line(start, end, **limits, threads=options.threads, progress=sys.stderr.isatty())
+    with store.open(options.out) as stored:
+        return stored.summary(writer.n_lines - 1)
 
 
 def _rows(summary, with_ops):

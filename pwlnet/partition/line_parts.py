@@ -73,7 +73,7 @@ def iter_line_parts(
 
     See Also
     --------
-    pwlnet.store.save_line_parts : to the disk, part by part.
+    pwlnet.store.save_long_line : to the disk, part by part.
 
     Examples
     --------
@@ -111,6 +111,8 @@ class LineStream:
     Attributes
     ----------
     start, end : float64[D]
+    ambiguous : int
+        Near-ties of the line; known when all its parts are out.
     """
 
     def __init__(self, settings, start, end, *, threads=None, progress=False, number=0):
@@ -118,7 +120,7 @@ class LineStream:
         check_limits(settings.max_segments, settings.memory, settings.n_checked)
         self.start, self.end = _one_point(network, start, "start"), _one_point(network, end, "end")
         self._settings, self._threads, self._progress = settings, evaluate.n_threads(threads), progress
-        self._number, self._places = number, Places()
+        self._number, self._places, self.ambiguous = number, Places(), 0
         (plan,) = line_plan.plan_lines(network, self.start[None], self.end[None], number)
         self._cuts = plan.cuts
         self._largest = plan.largest[None] if line_plan.has_long_lines(network) else None  # as partition_lines has it
@@ -145,6 +147,7 @@ class LineStream:
         DigestMismatchError
             ``after`` is no breakpoint, or ``mark`` no border of this line.
         """
+        self.ambiguous = mark.ambiguous
         if mark.border == 1.0:
             return
         first = np.flatnonzero(self._cuts == mark.border)
@@ -201,7 +204,7 @@ class LineStream:
 
     def _pieces(self, planned, mark, bar):
         """Consecutive Points of the line, its ends too, each with the Mark that it reaches up to, where there is one."""
-        joiner, ambiguous = Joiner(), mark.ambiguous
+        joiner = Joiner()
         yield end_point(0.0), mark
         for run in clean_windows(planned, self._trace):
             for k, window in enumerate(run):
@@ -210,13 +213,13 @@ class LineStream:
                 for points in done:
                     yield points, None
                 if k == 0 and joiner.is_plain:
-                    yield end_point(), Mark(float(window.t0), ambiguous)
-                ambiguous += int(window.traced.ambiguous[0])
+                    yield end_point(), Mark(float(window.t0), self.ambiguous)
+                self.ambiguous += int(window.traced.ambiguous[0])
                 bar.reach(window.t0)
                 self._check_number(self._places.n_points + len(joiner.last().t))
         self._places.add(1.0, [joiner.last()], 0)
         yield joiner.last(), None
-        yield end_point(1.0), Mark(1.0, ambiguous)
+        yield end_point(1.0), Mark(1.0, self.ambiguous)
         bar.reach(1.0)
 
     def _check_number(self, n_points):

@@ -31,6 +31,12 @@ def has_long_lines(network):
     return network.n_neurons >= 2 * WINDOW_POINTS
 
 
+def count_changes(network, starts, ends):
+    """Neurons in another state at a line's end than at its start: int64[L]. So many flips it has at least."""
+    states = evaluate.forward(network.code, np.concatenate([starts, ends]), states=True)[2]
+    return np.count_nonzero(states[: len(starts)] != states[len(starts) :], axis=1)
+
+
 def plan_lines(network, starts, ends, first_line=0):
     """Plan the windows of each line by the number of neurons that change state along it: list of Plan.
 

@@ -4,7 +4,7 @@
 ``repair`` keeps the sound batches of a damaged one; ``merge`` joins several.
 """
 
-from .creation import create, resume, save_lines
+from .creation import create, resume, save_lines, save_long_line
 from .network_file import read_network_file, save_network
 from .reader import RegionStore, load_lines, open
 from .repair import Repaired, merge, repair
@@ -23,5 +23,6 @@ __all__ = [
     "repair",
     "resume",
     "save_lines",
+    "save_long_line",
     "save_network",
 ]

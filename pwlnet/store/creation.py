@@ -2,8 +2,11 @@
 
 import contextlib
 import itertools
+from pathlib import Path
 
-from ..errors import InputError, StoreError
+import numpy as np
+
+from ..errors import DigestMismatchError, InputError, StoreError
 from ..evaluate import n_threads
 from ..tolerances import DEFAULT
 from . import schema
@@ -141,6 +144,9 @@ def resume(path, network=None, *, parameters=None, seeds=None, tolerances=None, 
     return StoreWriter(path, *arguments)
 
 
+_resume = resume
+
+
 def save_lines(path, lines, *, parameters=None, overwrite=False, threads=None, compression="gzip"):
     """Write line partitions to a new store.
 
@@ -178,6 +184,75 @@ def save_lines(path, lines, *, parameters=None, overwrite=False, threads=None, c
                 error.add_note(f"{path} holds the first {writer.n_lines} lines")
                 raise
             return writer.written
+
+
+def save_long_line(
+    path,
+    network,
+    start,
+    end,
+    *,
+    resume=False,
+    parameters=None,
+    overwrite=False,
+    compression="gzip",
+    tolerances=DEFAULT,
+    **options,
+):
+    """Partition one line and write it to a store part by part, a bounded number of breakpoints in memory.
+
+    Exact up to rounding, and bit for bit what ``partition_lines`` and ``save_lines`` give.
+
+    Parameters
+    ----------
+    path : str or path
+    network : Network
+    start, end : float64[D] or float64[*input_shape]
+    resume : bool
+        Go on with the store where it is there already. Whatever stopped the program, Ctrl-C too, the parts that were
+        finished are kept.
+    parameters, overwrite, compression, tolerances
+        As for ``create``.
+    **options
+        As for ``StoreWriter.append_long_line``: ``max_points``, ``max_segments``, ``progress``, ``threads``, ``memory``,
+        ``n_checked``.
+
+    Returns
+    -------
+    Written
+
+    Raises
+    ------
+    StoreError
+        As for ``create`` and ``resume``.
+    DigestMismatchError
+        The store is of another network, or its line has other ends.
+    ShapeError, InputError, CapacityError, NumericalError
+        As for ``iter_line_parts``.
+    """
+    made_with = {"parameters": parameters, "tolerances": tolerances, "threads": options.get("threads")}
+    if resume and Path(path).exists():
+        writer = _resume(path, network, **made_with)
+    else:
+        writer = create(path, network, overwrite=overwrite, compression=compression, **made_with)
+    with writer:
+        if writer.n_lines:
+            _check_ends(path, writer.n_lines, [network.rows(start, "start"), network.rows(end, "end")])
+            return writer.written
+        try:
+            writer.append_long_line(start, end, **options)
+        except BaseException as error:
+            error.add_note(f"{path} holds the line up to t = {writer.unfinished_t or 0.0:.6g}; resume=True goes on")
+            raise
+        return writer.written
+
+
+def _check_ends(path, n_lines, ends):
+    """Refuse a store that holds something else than the line with these ends."""
+    with RegionStore(path) as store:
+        stored = [store._read(dataset, 0, 1) for dataset in schema.LINES.datasets[:2]]
+    if n_lines != 1 or not all(np.array_equal(*pair) for pair in zip(stored, ends, strict=True)):
+        raise DigestMismatchError(f"{path} holds {n_lines} lines, and not only the one that was asked for; give another path")
 
 
 @contextlib.contextmanager

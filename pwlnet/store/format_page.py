@@ -70,6 +70,10 @@ The SHA-256 is over the datasets of the kind, in the order above: for each the t
 Offsets lie one row further: those of a batch are rows `first + 1` to `last + 1`. Chunks carry HDF5's own checksum
 (fletcher32) as well.
 
+A long line MAY be appended in parts: batches with rows of breakpoints and flips, but no line; the batch that has the line, and
+the end of its range of breakpoints, comes last. Until then the attribute `{memo}` of `/breakpoints` MAY hold what its writer
+needs to go on, a JSON object, and readers MUST NOT count the parts.
+
 The digest of a store's content (`RegionStore.digest`) is the SHA-256 over all rows of all kinds in the same form; offsets with
 their 0. It does not depend on batches, chunks or compression.
 """
@@ -198,7 +202,7 @@ def format_page():
             _table("Labels of the network (not part of its digest)", schema.NETWORK_LABELS),
             *(_table(f"Results: {name} (axes {', '.join(kind.axes)})", kind.stored) for name, kind in schema.KINDS.items()),
             "",
-            _COMMITS.format(commits=schema.COMMITS, axes=f"`<i8[{width}]`", **fields),
+            _COMMITS.format(commits=schema.COMMITS, memo=schema.MEMO, axes=f"`<i8[{width}]`", **fields),
             _COMPRESSION.format(chunk=schema.CHUNK_BYTES // 1024),
             _GROWING.format(tries=growing.TRIES),
             _OTHERS.format(head=seal.HEAD),

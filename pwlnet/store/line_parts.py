@@ -3,14 +3,50 @@
 Legend: T breakpoints and F flips of a part.
 """
 
+import contextlib
+
 import numpy as np
 
-from ..errors import InputError
+from ..errors import DigestMismatchError, InputError
 from . import schema
+from .digest import digest_arrays
 from .summary import op_flips
 
 _AT_ONCE = 2**20
 _FIELDS = ("t", "flip_offsets", "flip_neurons", "flip_states")
+
+
+def append_long_line(
+    writer, start, end, *, max_points=2**20, max_segments=None, progress=False, threads=None, memory=2**30, n_checked=3
+):
+    """Partition a line, append its parts and finish it: ``StoreWriter.append_long_line``."""
+    from ..partition.line_blocks import Settings
+    from ..partition.line_parts import LineStream
+    from ..partition.line_places import START, Mark
+
+    settings = Settings(writer.network, writer.tolerances, memory, n_checked, max_segments)
+    stream = LineStream(settings, start, end, threads=threads, progress=progress, number=writer.n_lines)
+    ends = {"start": stream.start, "end": stream.end, "memory": np.array(memory, np.int64)}
+    line, after, memo, mark = digest_arrays(ends.items()), writer.unfinished_t, writer.unfinished_memo, START
+    if memo is not None and "line" in memo:
+        if memo["line"] != line:
+            raise DigestMismatchError(
+                f"line {writer.n_lines} of {writer.path} was begun with other ends or another memory; give the same, "
+                "or write to a new store"
+            )
+        mark = Mark(memo["border"], memo["ambiguous"])
+    with contextlib.closing(stream.parts(max_points, mark, after)) as parts:
+        for part in parts:
+            memo = {"line": line, "border": part.border, "ambiguous": part.ambiguous}
+            writer.append_part(*part[: len(_FIELDS)], memo=memo)
+    residual = stream.residual(lambda numbers: writer.unfinished_points(numbers)[1], writer.unfinished_points()[0])
+    writer.finish_line(stream.start, stream.end, residual=residual, ambiguous=stream.ambiguous)
+
+
+def breakpoint_at(file, row):
+    """One breakpoint of a store: (t, neurons that flip)."""
+    first, last = file["/flips/offsets"][row : row + 2]
+    return float(file["/breakpoints/t"][row]), file["/flips/neuron"][first:last]
 
 
 def part_rows(part, last_t, sizes):

@@ -14,6 +14,7 @@ from .export import Exports
 from .growing import Growing
 from .header import check_format, read_header
 from .network_file import read_stored_network
+from .summary import stored_summary
 
 
 def open(path, *, network=None):
@@ -186,15 +187,10 @@ class RegionStore(Growing, Exports):
             The file is damaged.
         """
         kind = schema.KINDS[self._kind_name(name)]
-        n_rows = self.n_rows(name)
-        last = n_rows if last is None else last
-        if not 0 <= first <= last <= n_rows:
-            raise InputError(
-                f"first is {first} and last is {last}, but {self.path} has {n_rows} {name}; give 0 <= first <= last <= {n_rows}"
-            )
+        first, last = self._checked_range(name, first, last)
         if kind.datasets[0].path not in self._open_file():
             raise StoreError(f"{self.path} holds no {name}; append some first")
-        arrays = self._read_rows(kind, int(first), int(last), kind.derived if derived else kind.datasets)
+        arrays = self._read_rows(kind, first, last, kind.derived if derived else kind.datasets)
         for array in arrays.values():
             array.setflags(write=False)
         return arrays
@@ -210,6 +206,17 @@ class RegionStore(Growing, Exports):
         for commit in self._commits[self._commits["kind"] == b"lines"]:
             if commit["first"][0] < commit["last"][0]:
                 yield self.lines(int(commit["first"][0]), int(commit["last"][0]))
+
+    def summary(self, first=0, last=None):
+        """Summarize lines ``first`` to ``last`` (not included), a bounded number of breakpoints in memory.
+
+        Returns
+        -------
+        LineSummary
+            Bit for bit ``LineSummary.of(store.batches())``; errors as for ``lines``.
+        """
+        self._open_file()
+        return stored_summary(self, *self._checked_range("lines", first, last))
 
     def verify(self, *, n_samples=0):
         """Check the whole file: every byte's checksum, the format, the network, commits, and that arrays fit one another.
@@ -307,6 +314,15 @@ class RegionStore(Growing, Exports):
         if name not in schema.KINDS:
             raise InputError(f"{name!r} is no kind of result; give one of {', '.join(schema.KINDS)}")
         return name
+
+    def _checked_range(self, name, first, last):
+        n_rows = self.n_rows(name)
+        last = n_rows if last is None else last
+        if not 0 <= first <= last <= n_rows:
+            raise InputError(
+                f"first is {first} and last is {last}, but {self.path} has {n_rows} {name}; give 0 <= first <= last <= {n_rows}"
+            )
+        return int(first), int(last)
 
     def _read_commits(self):
         """Commits of the kinds that this version knows; those that a later minor version adds are left alone."""

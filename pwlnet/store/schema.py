@@ -228,6 +228,7 @@ KINDS = {
 }
 
 COMMITS = "/commits"
+MEMO = "unfinished"  # attribute of /breakpoints while a line's parts are not all there
 COMMITS_PER_CHUNK = 64
 COMMIT_AXES = 8  # room for kinds with more axes; unused entries are 0
 COMMIT = np.dtype(

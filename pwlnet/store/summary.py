@@ -5,6 +5,10 @@ Legend: L lines, S ops with neurons.
 
 import numpy as np
 
+from . import schema
+
+_AT_ONCE = 2**20
+
 
 def line_summaries(arrays, network):
     """Summarize each line of a batch.
@@ -42,3 +46,24 @@ def op_flips(neurons, bounds, network):
     cells = np.repeat(np.arange(n_lines) * len(counts), np.diff(bounds))
     cells += op_of_neuron[neurons]
     return np.bincount(cells, minlength=n_lines * len(counts)).reshape(n_lines, len(counts))
+
+
+def stored_summary(store, first, last):
+    """Summarize lines ``first`` to ``last`` of a store, some rows at a time: LineSummary."""
+    from ..partition.line_summary import DEFAULT_EDGES, LineSummary
+
+    of_lines = {d.field: d for d in schema.LINES.stored}
+    names = ("residual", "ambiguous", "length", "shortest_t", "longest_t", "op_flips")
+    rows = {name: store._read(of_lines[name], first, last) for name in names}
+    offsets = store._read(of_lines["offsets"], first, last + 1)
+    histogram = np.zeros(len(DEFAULT_EDGES) + 1, np.int64)
+    for low in range(int(offsets[0]), int(offsets[-1]), _AT_ONCE):
+        t = store._read(of_lines["t"], low, min(low + _AT_ONCE + 1, int(offsets[-1])))
+        lines = np.searchsorted(offsets, low + np.arange(len(t)), side="right") - 1
+        inside = lines[1:] == lines[:-1]  # not from the end of a line to the start of the next
+        lengths = (np.diff(t) * rows["length"][lines[:-1]])[inside]
+        histogram += np.bincount(np.searchsorted(DEFAULT_EDGES, lengths, side="right"), minlength=len(histogram))
+    rows |= {"n_segments": np.diff(offsets) - 1, "histogram": histogram}
+    for array in rows.values():
+        array.setflags(write=False)
+    return LineSummary(network=store.network, edges=DEFAULT_EDGES, tolerances=store.tolerances, **rows)

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import json
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +14,7 @@ from . import line_parts, schema
 from .access import LIBVER, reason, refuse_locked
 from .consistency import batch_problem
 from .digest import digest_arrays
-from .header import now
+from .header import now, read_text, write_text
 from .results import ResultFile, axis_sizes
 from .summary import line_summaries
 from .transaction import TransactionFile, interrupts_deferred
@@ -59,6 +60,9 @@ class StoreWriter:
                 self._results = ResultFile(self._file, network, compression, threads)
                 self._ends = schema.rows_at_end(self._file[schema.COMMITS][()])
                 self._finished = int(self._file["/breakpoints/offsets"][self.n_lines])  # breakpoints of finished lines
+                n_breakpoints = int(self._ends["lines"][1])
+                is_unfinished = n_breakpoints > self._finished
+                self._unfinished_t = float(self._file["/breakpoints/t"][n_breakpoints - 1]) if is_unfinished else None
         except BaseException:
             self._abandon()
             raise
@@ -75,9 +79,14 @@ class StoreWriter:
 
     @property
     def unfinished_t(self):
-        """Where the last part of a line that is not finished ends, in (0, 1]; None: there is no such line."""
-        n_breakpoints = int(self._ends["lines"][1])
-        return float(self._file["/breakpoints/t"][n_breakpoints - 1]) if n_breakpoints > self._finished else None
+        """Where the last part of a line that is not finished ends, in [0, 1]; None: there is no such line."""
+        return self._unfinished_t
+
+    @property
+    def unfinished_memo(self):
+        """The memo of the last part of a line that is not finished: dict or None."""
+        attributes = self._file["/breakpoints"].attrs
+        return json.loads(read_text(attributes, schema.MEMO)) if schema.MEMO in attributes else None
 
     @property
     def written(self):
@@ -119,7 +128,7 @@ class StoreWriter:
         arrays = {d.field: getattr(lines, d.field) for d in schema.LINES.datasets}
         self._append("lines", arrays, "give the result of partition_lines as it is")
 
-    def append_part(self, t, flip_offsets, flip_neurons, flip_states):
+    def append_part(self, t, flip_offsets, flip_neurons, flip_states, *, memo=None):
         """Append a part of one very long line; ``finish_line`` makes it a line when all parts are there.
 
         Until then no reader sees it; ``resume`` goes on behind its last part (``unfinished_t``).
@@ -132,6 +141,8 @@ class StoreWriter:
         flip_neurons : int64[F]
         flip_states : int32[F]
             As in LinePartitions, counted from the part's first flip.
+        memo : dict, optional
+            What it takes to go on behind this part, as JSON can hold it: ``unfinished_memo``, until the line is finished.
 
         Raises
         ------
@@ -144,7 +155,50 @@ class StoreWriter:
         part = {"t": t, "flip_offsets": flip_offsets, "flip_neurons": flip_neurons, "flip_states": flip_states}
         rows = line_parts.part_rows(part, self.unfinished_t, self._sizes)
         if len(rows["t"]):
-            self._write("lines", rows)
+            self._write("lines", rows, memo)
+
+    def append_long_line(self, start, end, **options):
+        """Partition a line and append it part by part; a line whose first parts are there is gone on with.
+
+        Exact up to rounding, and bit for bit what ``partition_lines`` and ``append_lines`` give. Each part is on the disk
+        before the next one is made. The planned windows whose breakpoints are all in the store are not traced again; a line
+        that is not planned in windows (network of less than 6000 neurons, or few of them change their state) is computed
+        from its start, without storing again what is there.
+
+        Parameters
+        ----------
+        start, end : float64[D] or float64[*input_shape]
+        **options
+            ``max_points`` (of a part), ``max_segments``, ``progress``, ``threads``, ``memory``, ``n_checked``, as for
+            ``iter_line_parts``.
+
+        Raises
+        ------
+        DigestMismatchError
+            The parts that are there are of another line, or were made with another ``memory``.
+        ShapeError, InputError, CapacityError, NumericalError
+            As for ``iter_line_parts``.
+        StoreError
+            As for ``append_lines``.
+        """
+        self._check_open()
+        line_parts.append_long_line(self, start, end, **options)
+
+    def unfinished_points(self, numbers=()):
+        """Breakpoints inside (0, 1) of the line that is not finished.
+
+        Parameters
+        ----------
+        numbers : list of int
+            Counted from 0.
+
+        Returns
+        -------
+        (int, list of (float, int64[*]))
+            How many there are, if its parts reach t = 1; t and the neurons that flip, of those asked for.
+        """
+        n = int(self._ends["lines"][1]) - self._finished - 2
+        return n, [line_parts.breakpoint_at(self._file, self._finished + 1 + k) for k in numbers]
 
     def finish_line(self, start, end, *, residual, ambiguous):
         """Make a line of the parts that were appended.
@@ -236,10 +290,19 @@ class StoreWriter:
             arrays |= line_summaries(arrays, self.network)
         self._write(name, {d.field: arrays[d.field][d.lead :] for d in schema.KINDS[name].stored})
 
-    def _write(self, name, rows):
+    def _write(self, name, rows, memo=None):
         """Write rows of all datasets of a kind as a batch."""
         with interrupts_deferred(), self._all_or_nothing():
+            if name == "lines":
+                self._set_memo(memo)
             self._write_batch(name, rows)
+
+    def _set_memo(self, memo):
+        attributes = self._file["/breakpoints"].attrs
+        if memo is not None:
+            write_text(attributes, schema.MEMO, json.dumps(memo))
+        elif schema.MEMO in attributes:
+            del attributes[schema.MEMO]
 
     @contextlib.contextmanager
     def _all_or_nothing(self):
@@ -283,5 +346,7 @@ class StoreWriter:
         self._file.flush()
         self._disk.commit()
         self._ends[name] = last
-        if name == "lines" and len(rows["offsets"]):
-            self._finished = int(last[1])
+        if name == "lines":
+            if len(rows["offsets"]):
+                self._finished = int(last[1])
+            self._unfinished_t = float(rows["t"][-1]) if last[1] > self._finished else None
