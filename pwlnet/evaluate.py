@@ -20,6 +20,8 @@ from .errors import InputError, ShapeError
 from .kernels import program as ir
 from .kernels import sweep
 
+_FEW_BYTES = 2**26  # of values that forward_few computes together
+
 
 def n_threads(threads=None):
     """Number of threads to use: the argument, else NUMBA_NUM_THREADS, else the processors this process may use."""
@@ -134,6 +136,27 @@ def forward(code, points, *, outputs=False, preactivations=False, states=False, 
 
     run_chunks(work, n, _chunk(n, threads), threads)
     return out, pre, sta
+
+
+def forward_few(code, points, *, preactivations=False):
+    """Evaluate a few rows of a large network: (preactivations [B, K] or [0, K], states [B, K]), with the bits of ``forward``.
+
+    ``forward`` takes the memory of a whole tile, however few its rows. Here only rows that are filled are touched, and of a
+    large network not many at a time.
+    """
+    n, k, size = len(points), int(code.info[-1, ir.NEURON]), int(code.info[-1, ir.VALUE])
+    pre, sta = np.empty((n if preactivations else 0, k)), np.empty((n, k), np.int32)
+    at_once = int(min(max(1, _FEW_BYTES // (8 * size)), sweep.TILE))
+    buffer, tile_states = np.zeros(sweep.TILE * size), np.empty((sweep.TILE, k), np.int32)
+    with single_threaded_blas():
+        for first in range(0, n, at_once):
+            last = min(first + at_once, n)
+            filled = np.int64(sweep.load_inputs(code, points[first:last], np.int64(0), sweep.TILE, buffer))
+            sweep.run_ops(code, sweep.TILE, filled, buffer, tile_states)
+            sta[first:last] = tile_states[:filled]
+            for row in range(first, last if preactivations else first):
+                sweep._copy_preactivations(code, np.int64(row - first), buffer, pre[row])
+    return pre, sta
 
 
 def code_up_to(code, i):
