@@ -6,18 +6,16 @@ Legend: L lines, D inputs, O outputs, K neurons, n points of one line.
 import contextlib
 import itertools
 import math
-import numbers
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from .. import evaluate
-from ..errors import InputError
 from ..patterns import ActivationPatterns
 from ..tolerances import DEFAULT, Tolerances
 from . import line_check, line_trace
 from .line_batch import assemble, batches
-from .line_blocks import LineBlocks, Progress, Settings
+from .line_blocks import LineBlocks, Progress, Settings, check_limits, check_points
 from .line_ends import LineEnds
 from .line_schedule import Schedule
 
@@ -153,6 +151,10 @@ class LinePartition:
         return slice(self._lines.offsets[self.index], self._lines.offsets[self.index + 1])
 
     @property
+    def _flip_offsets(self):
+        return self._lines.flip_offsets[self._range.start : self._range.stop + 1]
+
+    @property
     def network(self):
         """The network."""
         return self._lines.network
@@ -185,9 +187,8 @@ class LinePartition:
     @property
     def flips(self):
         """For each t the neurons that change state there and their new states: list of (int64[*], int32[*])."""
-        offsets = self._lines.flip_offsets[self._range.start : self._range.stop + 1]
-        pairs = itertools.pairwise(offsets)
-        return [(self._lines.flip_neurons[a:b], self._lines.flip_states[a:b]) for a, b in pairs]
+        neurons, states, offsets = self._lines.flip_neurons, self._lines.flip_states, self._flip_offsets.tolist()
+        return [(neurons[a:b], states[a:b]) for a, b in itertools.pairwise(offsets)]
 
     def points(self):
         """Inputs at the breakpoints: float64[n, D]; the ends bit for bit."""
@@ -211,12 +212,12 @@ class LinePartition:
     def _state_blocks(self):
         """States of consecutive segments, a block of rows at a time."""
         row = line_trace.initial_states(self.network, self.start, self.end, self.t, self._lines.tolerances)
-        flips = self.flips
+        neurons, states = self._lines.flip_neurons, self._lines.flip_states
         for first in range(0, self.n_segments, _SEGMENTS_AT_ONCE):
-            block = np.empty((min(_SEGMENTS_AT_ONCE, self.n_segments - first), row.size), np.int32)
-            for k in range(len(block)):
-                neurons, new = flips[first + k]
-                row[neurons] = new
+            last = min(first + _SEGMENTS_AT_ONCE, self.n_segments)
+            offsets, block = self._flip_offsets[first : last + 1].tolist(), np.empty((last - first, row.size), np.int32)
+            for k, (a, b) in enumerate(itertools.pairwise(offsets)):  # a row's copy takes longer than the rest
+                row[neurons[a:b]] = states[a:b]
                 block[k] = row
             yield block
 
@@ -382,19 +383,3 @@ def _partitions(settings, lines, max_points, progress, threads):
 def waiting_bytes(max_points):
     """Size of finished results that may wait."""
     return max(_LEAST_BYTES, _BYTES_PER_POINT * max_points)
-
-
-def check_points(max_points):
-    """Refuse a number of breakpoints that can't be meant."""
-    if not isinstance(max_points, numbers.Integral) or max_points < 1:
-        raise InputError(f"max_points is {max_points!r}; a positive whole number is needed")
-
-
-def check_limits(max_segments, memory, n_checked):
-    """Refuse limits that can't be meant."""
-    if max_segments is not None and max_segments < 1:
-        raise InputError(f"max_segments is {max_segments}; at least 1 is needed, or None for no limit")
-    if memory < 2**20:
-        raise InputError(f"memory is {memory} bytes; at least {2**20} are needed")
-    if n_checked < 0:
-        raise InputError(f"n_checked is {n_checked}; 0 or more breakpoints are needed")

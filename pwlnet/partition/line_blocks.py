@@ -8,6 +8,7 @@ Legend: L lines, D inputs.
 import contextlib
 import functools
 import itertools
+import numbers
 import threading
 import time
 from collections import deque
@@ -16,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import evaluate
-from ..errors import CapacityError
+from ..errors import CapacityError, InputError
 from . import line_check, line_plan
 from .line_join import clean_windows, join_windows
 from .line_trace import borrowed_tracer
@@ -35,6 +36,22 @@ class Settings(NamedTuple):
     memory: int
     n_checked: int
     max_segments: object
+
+
+def check_points(max_points):
+    """Refuse a number of breakpoints that can't be meant."""
+    if not isinstance(max_points, numbers.Integral) or max_points < 1:
+        raise InputError(f"max_points is {max_points!r}; a positive whole number is needed")
+
+
+def check_limits(max_segments, memory, n_checked):
+    """Refuse limits that can't be meant."""
+    if max_segments is not None and max_segments < 1:
+        raise InputError(f"max_segments is {max_segments}; at least 1 is needed, or None for no limit")
+    if memory < 2**20:
+        raise InputError(f"memory is {memory} bytes; at least {2**20} are needed")
+    if n_checked < 0:
+        raise InputError(f"n_checked is {n_checked}; 0 or more breakpoints are needed")
 
 
 class Block:

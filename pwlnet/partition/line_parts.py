@@ -18,8 +18,8 @@ from .. import evaluate
 from ..errors import CapacityError, DigestMismatchError, ShapeError
 from ..tolerances import DEFAULT
 from . import line_check, line_plan
-from .line import check_limits, check_points, waiting_bytes
-from .line_blocks import Progress, Settings
+from .line import waiting_bytes
+from .line_blocks import Progress, Settings, check_limits, check_points
 from .line_join import Joiner, Traced, clean_windows
 from .line_places import START, Mark, Places, Waiting, end_point
 from .line_schedule import Schedule

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 
 from ..errors import PwlnetError
-from . import schema
+from . import line_parts, schema
 from .access import reading
 from .consistency import batch_problem
 from .digest import add_bytes, start_array
@@ -88,7 +88,10 @@ def problems_of_batch(store, number, sizes=None):
         if _stored_digest(store, commit).encode() != commit["sha256"]:
             return [f"{rows} does not match its checksum; the file is damaged, restore a copy or compute it again"]
         for first, last in parts_of_batch(store, commit):
-            problem = batch_problem(name, store.read(name, first, last), sizes or axis_sizes(store.network))
+            if is_long_line(commit, first, last):
+                problem = line_parts.stored_problem(store, first, store.network.n_neurons)
+            else:
+                problem = batch_problem(name, store.read(name, first, last), sizes or axis_sizes(store.network))
             if problem:
                 return [f"{rows} is inconsistent from {name} {first} on: {problem}; compute it again"]
     except PwlnetError as error:
@@ -114,6 +117,11 @@ def parts_of_batch(store, commit):
     n_parts = min(-(-n_rows // _ROWS_AT_ONCE), last - first)
     cuts = [first + (last - first) * k // n_parts for k in range(n_parts + 1)] if n_parts > 0 else []
     return list(itertools.pairwise(cuts))
+
+
+def is_long_line(commit, first, last):
+    """Whether rows ``first`` to ``last`` of a batch are one line that was appended in parts, or a batch of its own."""
+    return commit["kind"] == b"lines" and last - first == 1 == int(commit["last"][0] - commit["first"][0])
 
 
 def _batch_name(store, number):

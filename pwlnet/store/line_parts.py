@@ -43,6 +43,45 @@ def append_long_line(
     writer.finish_line(stream.start, stream.end, residual=residual, ambiguous=stream.ambiguous)
 
 
+def stored_parts(store, line):
+    """A line of a store in parts: yields arrays as ``part_rows`` takes them, by field.
+
+    Parameters
+    ----------
+    store : RegionStore
+    line : int
+    """
+    datasets = {dataset.field: dataset for dataset in schema.LINES.datasets}
+    first, last = store._axis_ends(schema.LINES, line, line + 1)["T"]
+    for row in range(first, last, _AT_ONCE):
+        end = min(row + _AT_ONCE, last)
+        offsets = store._read(datasets["flip_offsets"], row, end + 1)
+        low, high = int(offsets[0]), int(offsets[-1])
+        flips = {name: store._read(datasets[name], low, max(low, high)) for name in ("flip_neurons", "flip_states")}
+        yield {"t": store._read(datasets["t"], row, end), "flip_offsets": offsets - low, **flips}
+
+
+def stored_line(store, line):
+    """What a line of a store has beside its breakpoints, and is needed to finish it: dict."""
+    rows = {d.field: store._read(d, line, line + 1)[0] for d in schema.LINES.datasets[:4]}
+    return {"start": rows["starts"], "end": rows["ends"], "residual": rows["residual"], "ambiguous": rows["ambiguous"]}
+
+
+def stored_problem(store, line, n_neurons):
+    """Say what is wrong with a long line of a store, or None; some of its rows in memory at a time."""
+    dtypes = {dataset.field: np.dtype(dataset.dtype) for dataset in schema.LINES.datasets}
+    last_t = None
+    for part in stored_parts(store, line):
+        problem = _problem(part, dtypes, last_t, n_neurons)
+        if problem:
+            return problem
+        last_t = part["t"][-1]
+    if last_t != 1.0:
+        return f"t ends with {last_t}, not 1"
+    finite = all(np.isfinite(value).all() for value in stored_line(store, line).values())
+    return None if finite else "starts, ends or residual hold entries that are not finite"
+
+
 def breakpoint_at(file, row):
     """One breakpoint of a store: (t, neurons that flip)."""
     first, last = file["/flips/offsets"][row : row + 2]

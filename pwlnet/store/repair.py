@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import DigestMismatchError, InputError, PwlnetError, StoreError
-from . import checks
+from . import checks, line_parts
 from .access import reason, refuse_locked, replace_durably
 from .creation import create_like
 from .reader import RegionStore
@@ -148,7 +148,12 @@ def _n_sound_batches(store, problems):
 def _copy_batch(store, commit, writer):
     name = commit["kind"].decode()
     for first, last in checks.parts_of_batch(store, commit):
-        writer.append(name, store.read(name, first, last))
+        if checks.is_long_line(commit, first, last):
+            for part in line_parts.stored_parts(store, first):
+                writer.append_part(**part)
+            writer.finish_line(**line_parts.stored_line(store, first))
+        else:
+            writer.append(name, store.read(name, first, last))
 
 
 def _join_seeds(seeds, others, *, is_first):

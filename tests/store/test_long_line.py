@@ -1,5 +1,7 @@
 """Long lines that go to the store part by part: the store of one write, whatever stops the program on the way."""
 
+import contextlib
+import dataclasses
 import json
 import re
 import signal
@@ -96,7 +98,7 @@ def stop_after(monkeypatch, n_parts):
     monkeypatch.setattr(store.StoreWriter, "finish_line", finish_line if n_parts is None else finish)
 
 
-@pytest.mark.parametrize("max_points", [1, 17, 100])
+@pytest.mark.parametrize("max_points", [4, 17, 100])
 @pytest.mark.parametrize("n_parts", [0, 1, 2, 3, 5, None])
 def test_a_line_that_was_stopped_is_gone_on_with(path, digits, short_windows, monkeypatch, max_points, n_parts):
     line = line_of(digits, 1)
@@ -185,6 +187,45 @@ def test_too_many_segments_are_noticed_behind_stored_parts_too(path, digits, sho
         store.save_long_line(path, digits, *line, resume=True, max_segments=n - 1)
 
 
+def test_a_long_line_is_verified_merged_and_repaired_in_pieces(path, digits, monkeypatch):
+    from pwlnet.store import checks, line_parts
+
+    lines = [line_of(digits, seed) for seed in range(2)]
+    with store.create(path, digits) as writer:
+        for line in lines:
+            writer.append_long_line(*line, max_points=64)
+    wanted = digest_of_one_write(path, digits, *lines)
+    monkeypatch.setattr(line_parts, "_AT_ONCE", 50)
+    monkeypatch.setattr(store.RegionStore, "read", None)
+    with store.open(path) as opened:
+        assert opened.verify() == []
+    store.resume(path).close()
+    store.merge([path], path.with_name("merged.h5"))
+    assert digest(path.with_name("merged.h5")) == wanted
+    assert store.repair(path, path.with_name("repaired.h5")).n_lines == 2
+    assert digest(path.with_name("repaired.h5")) == wanted
+    with store.open(path) as opened:
+        assert checks.parts_of_batch(opened, opened._commits[-1]) == [(1, 2)]
+
+
+@pytest.mark.parametrize("row", [70, 149, 150, 151])
+def test_damage_in_a_long_line_is_found_where_pieces_meet_too(path, digits, monkeypatch, row):
+    from pwlnet.store import line_parts
+
+    monkeypatch.setattr(line_parts, "_AT_ONCE", 50)
+    lines = pwlnet.partition_lines(digits, *line_of(digits, 0))
+    t = lines.t.copy()
+    t[row] = t[row - 2]
+    broken = dataclasses.replace(lines, t=t)
+    monkeypatch.setattr("pwlnet.store.writer.batch_problem", lambda *_: None)
+    store.save_lines(path, broken)
+    with store.open(path) as opened:
+        (problem,) = opened.verify()
+    assert re.search(
+        r"is inconsistent from lines 0 on: t (does not increase up to 1|starts with .*, not behind .*); compute it", problem
+    )
+
+
 def test_the_summary_of_a_store_needs_no_line_as_a_whole(path, digits, monkeypatch):
     from pwlnet.store import summary
 
@@ -222,6 +263,16 @@ while True:
 """
 
 
+def send_until_it_ends(process, number):
+    """Python drops a KeyboardInterrupt that comes while it runs the callback of a weak reference: then once more."""
+    for _ in range(10):
+        process.send_signal(number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=10)
+            return
+    raise AssertionError("the program did not end")
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_a_program_that_is_stopped_leaves_parts_that_can_be_gone_on_with(path, digits, short_windows, number):
     """Stopped at random instants; the program that goes on ends in the store of one write."""
@@ -232,10 +283,12 @@ def test_a_program_that_is_stopped_leaves_parts_that_can_be_gone_on_with(path, d
         path.unlink(missing_ok=True)
         command = [sys.executable, "-c", PROGRAM, str(path)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
-            assert process.stdout.readline() == "ready\n"
-            time.sleep(draw.uniform(0.0, 0.5))
-            process.send_signal(number)
-            process.wait(timeout=60)
+            try:
+                assert process.stdout.readline() == "ready\n"
+                time.sleep(draw.uniform(0.0, 0.5))
+                send_until_it_ends(process, number)
+            finally:
+                process.kill()
         if path.exists():
             with store.open(path) as opened:
                 assert opened.verify() == []
