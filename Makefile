@@ -30,6 +30,7 @@ LINES := tests/partition/test_line.py
 IN_PYTHON := tests/kernels tests/test_evaluate.py tests/test_patterns.py tests/test_bad_input.py \
 	tests/partition/test_line_exact.py tests/partition/test_line_wide.py \
 	tests/analysis/test_attribution.py::test_exact_attributions_equal_the_sum_over_segments \
+	tests/analysis/test_attribution.py::test_first_ops_that_convolutions_read_give_the_sum_over_segments \
 	tests/analysis/test_sampling_error.py::test_rules_give_the_weighted_sums_of_segments_on_random_and_degenerate_nets \
 	tests/analysis/test_linearity.py::test_measures_equal_those_of_the_jacobians_of_all_segments \
 	$(LINES)::test_cutting_a_degenerate_line_for_memory_changes_nothing \

@@ -9,7 +9,7 @@ Legend: M breakpoints.
 import numpy as np
 
 from . import program as ir
-from ._jit import allocating_kernel, kernel
+from ._jit import allocating_kernel, inlined_kernel, kernel
 from .workspace import (
     AMBIGUOUS,
     BIRTH_ERROR,
@@ -35,6 +35,17 @@ from .workspace import (
     T,
 )
 
+FEW_FLIPS = 32  # at one breakpoint; more of them are sorted by mergesort
+
+
+@inlined_kernel
+def _increasing(times):
+    """Whether no time is below the one before."""
+    k = 1
+    while k < times.shape[0] and times[k] >= times[k - 1]:
+        k += 1
+    return k >= times.shape[0]
+
 
 @allocating_kernel
 def settle_births(work, first_flip, ambiguous):
@@ -46,7 +57,8 @@ def settle_births(work, first_flip, ambiguous):
     known, births = work.counts[N_IDS], work.counts[N_BIRTHS]
     if births == 0:
         return
-    sequence = np.argsort(work.times[BIRTH_T, :births])
+    times = work.times[BIRTH_T, :births]
+    sequence = np.arange(births) if _increasing(times) else np.argsort(times)  # those of one position are in order
     n, last, next_known, n_ids = 0, np.int64(-1), 0, known
     joined_next = False
     for s in range(births):
@@ -131,17 +143,40 @@ def compact(code, work, i):
 
 
 @allocating_kernel
+def _sorted_flips(work, keep):
+    """Indices of the flips by rank of their breakpoint, then by neuron, then as they were; ``keep`` int64[flips] gets keys."""
+    n, n_neurons, most = work.counts[N_FLIPS], np.int64(work.states.shape[1]), np.int64(0)
+    place, sequence = np.zeros(work.counts[N_IDS] + 1, np.int64), np.empty(n, np.int64)
+    for k in range(n):
+        rank = work.labels[RANK, work.labels[FLIP_ID, k]]
+        keep[k] = rank * n_neurons + work.labels[FLIP_NEURON, k]
+        place[rank + 1] += 1
+        most = max(most, place[rank + 1])
+    if most > FEW_FLIPS:
+        return np.argsort(keep[:n], kind="mergesort")
+    for rank in range(1, place.shape[0]):
+        place[rank] += place[rank - 1]
+    for k in range(n):
+        rank = work.labels[RANK, work.labels[FLIP_ID, k]]
+        sequence[place[rank]] = k
+        place[rank] += 1
+    for k in range(1, n):
+        flip, j = sequence[k], k
+        while j > 0 and keep[sequence[j - 1]] > keep[flip]:
+            sequence[j] = sequence[j - 1]
+            j -= 1
+        sequence[j] = flip
+    return sequence
+
+
+@allocating_kernel
 def net_flips(work, keep, out_t, out_error, out_counts, out_neuron, out_old, out_new):
     """Sort flips by breakpoint and neuron, cancel those that undo each other, and drop breakpoints without any.
 
     ``keep`` int64[flips] is scratch. Out: one entry per breakpoint (t, error, number of flips) and per flip (neuron, old and
     new state). Returns (breakpoints, flips).
     """
-    n = work.counts[N_FLIPS]
-    n_neurons = np.int64(work.states.shape[1])
-    for k in range(n):
-        keep[k] = work.labels[RANK, work.labels[FLIP_ID, k]] * n_neurons + work.labels[FLIP_NEURON, k]
-    sequence = np.argsort(keep[:n], kind="mergesort")
+    n, sequence = work.counts[N_FLIPS], _sorted_flips(work, keep)
     n_points, n_flips, k, last_rank = 0, 0, 0, np.int64(-1)
     while k < n:
         first = sequence[k]

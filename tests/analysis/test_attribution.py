@@ -72,6 +72,18 @@ def test_the_networks_above_have_first_ops_of_all_kinds_and_others():
     assert kept == {(ir.AFFINE, False), (ir.CONV2D, False), (ir.CONV2D, True)}
 
 
+def test_first_ops_that_convolutions_read_give_the_sum_over_segments():
+    n_tried = 0
+    for seed in range(200):
+        network = to_network(random_case(seed)[0])
+        if (network.program.op[attribution._roles(network) == rank_one.KEPT] == ir.CONV2D).any():
+            starts, ends = random_case(seed)[1:]
+            lines = pwlnet.partition_lines(network, starts, ends, threads=1)
+            assert_close(pwlnet.integrate_gradients(network, starts, ends).values, *sums_over_segments(lines))
+            n_tried += 1
+    assert n_tried >= 5
+
+
 def test_outputs_in_blocks_for_memory_give_the_same_attributions(network, images, monkeypatch):
     whole = pwlnet.integrate_gradients(network, images[0], images[1:4])
     monkeypatch.setattr(attribution, "_GRADIENT_BYTES", 16 * network.code.info[-1, ir.VALUE] * 3)
