@@ -197,7 +197,13 @@ def test_cutting_a_line_for_memory_finds_the_same_breakpoints_and_flips(monkeypa
     assert whole.n_segments.min() > 40
     cuts = []
     join = line_trace.join_windows
-    monkeypatch.setattr(line_trace, "join_windows", lambda windows: cuts.append(len(windows)) or join(windows))
+
+    def join_windows(windows):
+        windows = list(windows)
+        cuts.append(len(windows))
+        return join(windows)
+
+    monkeypatch.setattr(line_trace, "join_windows", join_windows)
     monkeypatch.setattr(line_trace, "FIRST_IDS", 24)
     never_more_ids(monkeypatch, network)
     parts = pwlnet.partition_lines(network, starts, ends)

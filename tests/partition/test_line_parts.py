@@ -1,5 +1,7 @@
 """One line in parts: bit for bit the whole, in a bounded number of breakpoints, and from any border on."""
 
+import time
+
 import numpy as np
 import pytest
 
@@ -177,13 +179,22 @@ def test_few_windows_are_held(digits, little_memory, monkeypatch):
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_leaving_the_loop_stops_the_threads(digits, little_memory, threads):
+def test_leaving_the_loop_stops_the_threads(digits, little_memory, threads, monkeypatch):
+    traced, trace = [], line_trace.Tracer.iter_window
+
+    def iter_window(*window):
+        time.sleep(0.1)
+        traced.append(window)
+        return trace(*window)
+
+    monkeypatch.setattr(line_trace.Tracer, "iter_window", iter_window)
     parts = pwlnet.iter_line_parts(digits, *line_of(digits, 0), max_points=1, threads=threads)
     for _ in range(2):  # the start, then a breakpoint
         next(parts)
     assert len(pwlnet_threads()) == (threads if threads > 1 else 0)
     parts.close()
     assert pwlnet_threads() == []
+    assert len(traced) <= 2 + threads
 
 
 def test_too_many_segments_are_noticed_on_the_way(digits, little_memory):
