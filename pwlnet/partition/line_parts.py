@@ -67,7 +67,7 @@ def iter_line_parts(
 
     Notes
     -----
-    Memory: two parts; two of the planned windows, at most 64 for a line, and more that wait up to 64 bytes times
+    Memory: two parts; three of the planned windows, at most 64 for a line, and more that wait up to 64 bytes times
     ``max_points`` or 64 MiB where there are several threads; the threads' buffers. For the residual, a window or two are
     traced again in the end.
 
