@@ -155,7 +155,7 @@ def forward_few(code, points, *, preactivations=False):
             sweep.run_ops(code, sweep.TILE, filled, buffer, tile_states)
             sta[first:last] = tile_states[:filled]
             for row in range(first, last if preactivations else first):
-                sweep._copy_preactivations(code, np.int64(row - first), buffer, pre[row])
+                sweep.copy_preactivations(code, np.int64(row - first), buffer, pre[row])
     return pre, sta
 
 

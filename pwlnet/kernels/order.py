@@ -59,8 +59,7 @@ def settle_births(work, first_flip, ambiguous):
         return
     times = work.times[BIRTH_T, :births]
     sequence = np.arange(births) if _increasing(times) else np.argsort(times)  # those of one position are in order
-    n, last, next_known, n_ids = 0, np.int64(-1), 0, known
-    joined_next = False
+    n, last, next_known, n_ids, joined_next = 0, np.int64(-1), 0, known, False
     for s in range(births):
         b = sequence[s]
         t, error = work.times[BIRTH_T, b], work.times[BIRTH_ERROR, b]

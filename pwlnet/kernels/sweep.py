@@ -82,11 +82,11 @@ def forward(code, points, outputs, preactivations, states):
             if states.shape[0] > 0:
                 states[first + r] = tile_states[r]
             if preactivations.shape[0] > 0:
-                _copy_preactivations(code, r, buffer, preactivations[first + r])
+                copy_preactivations(code, r, buffer, preactivations[first + r])
 
 
 @kernel
-def _copy_preactivations(code, r, buffer, out):
+def copy_preactivations(code, r, buffer, out):
     """Pre-activations of tile row r in source order."""
     for i in range(1, n_ops(code)):
         if code.info[i, ir.OP] >= ir.FIRST_SWITCHING:
