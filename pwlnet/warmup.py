@@ -45,7 +45,7 @@ def compile_kernels():
 
     Notes
     -----
-    About a minute with a cold cache.
+    Two to three minutes with a cold cache.
     """
     network = toy_network()
     points = np.random.default_rng(1).random((4, network.n_inputs))
