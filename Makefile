@@ -57,7 +57,7 @@ lint: .venv/.installed-test
 
 # .venv stays: remove it by hand for a fresh one.
 clean:
-	rm -rf demo_output build dist ./*.egg-info .pytest_cache .hypothesis .ruff_cache .coverage htmlcov coverage.xml
+	rm -rf demo_output reproduce_output build dist ./*.egg-info .pytest_cache .hypothesis .ruff_cache .coverage htmlcov coverage.xml
 	rm -rf asv_benchmarks/env asv_benchmarks/results asv_benchmarks/html
 	find pwlnet tests asv_benchmarks data -name __pycache__ -prune -exec rm -r {} +
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import pwlnet
-from pwlnet import cli, shipped, store
+from pwlnet import shipped, store
 from pwlnet.cli import arguments
 from pwlnet.convert.graph import Graph
 from pwlnet.convert.lower import lower
@@ -41,18 +41,6 @@ def folder(tmp_path, network, monkeypatch):
     np.savetxt("points.csv", points, delimiter=",", fmt="%.17g", header="x, y, z")
     np.save("one.npy", np.ones(3))
     return tmp_path
-
-
-@pytest.fixture
-def run(capsys):
-    """Run the command line in this process: the exit code, the lines of stdout and of stderr."""
-
-    def call(*arguments):
-        code = cli.main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
 
 
 def refused(result, message):
