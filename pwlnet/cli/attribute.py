@@ -4,9 +4,10 @@ import sys
 import time
 from pathlib import Path
 
-from .arguments import positive, read_rows, shape
+from .arguments import positive, read_rows
 from .chosen_lines import ChosenLines
 from .output import show
+from .store_options import add_store_options, open_writer
 
 _BATCH_BYTES = 2**25  # attributions per commit
 
@@ -34,14 +35,7 @@ def add_commands(commands, common):
     )
     attribute.add_argument("--samples", type=positive, metavar="N", help="points of a sampling rule")
     attribute.add_argument("--outputs", type=output_list, metavar="K,L,...", help="outputs to attribute (default: all)")
-    existing = attribute.add_mutually_exclusive_group()
-    existing.add_argument("--overwrite", action="store_true", help="replace an existing store")
-    existing.add_argument("--resume", action="store_true",
-                          help="go on with the store where it is there already, behind its last finished batch")  # fmt: skip
-    attribute.add_argument("--compression", default="gzip", choices=("gzip", "lzf", "none", "zstd", "blosc"),
-                           help="of the store (default: %(default)s; zstd and blosc need hdf5plugin)")  # fmt: skip
-    attribute.add_argument("--input-shape", type=shape, metavar="C,H,W", help="where an ONNX file leaves it open")
-    attribute.add_argument("--threads", type=positive, metavar="N", help="default: all processors")
+    add_store_options(attribute)
     attribute.add_argument("--batch", type=positive, metavar="N", help="inputs per commit (default: as many as take 32 MiB)")
     attribute.set_defaults(run=run_attribute)
 
@@ -106,7 +100,7 @@ def _stored(options, lines):
     n_outputs = lines.network.n_outputs if options.outputs is None else len(options.outputs)
     batch = options.batch or max(1, _BATCH_BYTES // (8 * n_outputs * lines.network.n_inputs))
     residual, counts = np.empty((lines.n_lines, n_outputs)), np.empty(lines.n_lines, np.int64)
-    with _writer(options, lines.network) as writer:
+    with open_writer(options, lines.network, parameters=_parameters(options)) as writer:
         before = writer.n_rows("attributions")
         lines.check_begun(options.out, before)
         try:
@@ -122,16 +116,6 @@ def _stored(options, lines):
             error.add_note(f"{options.out} holds the first {done} of {lines.n_lines} attributions; --resume goes on")
             raise
     return residual, counts
-
-
-def _writer(options, network):
-    """A new store, or the one that is there and goes on."""
-    from .. import store
-
-    made_with = {"parameters": _parameters(options), "threads": options.threads}
-    if options.resume and Path(options.out).exists():
-        return store.resume(options.out, network, **made_with)
-    return store.create(options.out, network, **made_with, overwrite=options.overwrite, compression=options.compression)
 
 
 def _appended(options, lines, writer, first, batch):

@@ -6,9 +6,10 @@ import sys
 import time
 from pathlib import Path
 
-from .arguments import RandomPoints, positive, read_rows, row_range, shape
+from .arguments import RandomPoints, positive, read_rows, row_range
 from .chosen_lines import ChosenLines
 from .output import show, table
+from .store_options import add_store_options, open_writer
 
 _PLANNED = 16  # lines whose ends are looked at together
 
@@ -34,16 +35,9 @@ def add_commands(commands, common):
     result = lines.add_mutually_exclusive_group(required=True)
     result.add_argument("--out", metavar="STORE.h5", help="a new store for all breakpoints")
     result.add_argument("--summary", action="store_true", help="count and measure only, keep no breakpoints")
-    existing = lines.add_mutually_exclusive_group()
-    existing.add_argument("--overwrite", action="store_true", help="replace an existing store")
-    existing.add_argument("--resume", action="store_true",
-                          help="go on with the store where it is there already, behind its last finished batch")  # fmt: skip
+    add_store_options(lines)
     lines.add_argument("--rows", type=row_range, metavar="FIRST:LAST",
                        help="only these lines (LAST not included); pwlnet merge joins the stores")  # fmt: skip
-    lines.add_argument("--compression", default="gzip", choices=("gzip", "lzf", "none", "zstd", "blosc"),
-                       help="of the store (default: %(default)s; zstd and blosc need hdf5plugin)")  # fmt: skip
-    lines.add_argument("--input-shape", type=shape, metavar="C,H,W", help="where an ONNX file leaves it open")
-    lines.add_argument("--threads", type=positive, metavar="N", help="default: all processors")
     lines.add_argument("--max-segments", type=positive, metavar="N", help="refuse lines with more segments")
     lines.add_argument("--batch", type=positive, default=2**20, metavar="N",
                        help="breakpoints in memory, and per commit (default: %(default)s); at least one line")  # fmt: skip
@@ -95,12 +89,8 @@ def _stored(options, network, lines):
     """Append batches to a store; the summary of all of them, those that were there already too."""
     from .. import store
 
-    made_with = {"parameters": _parameters(options), "seeds": {"random": options.seed} if options.random else {}}
-    if options.resume and Path(options.out).exists():
-        writer = store.resume(options.out, network, **made_with, threads=options.threads)
-    else:
-        made_with |= {"overwrite": options.overwrite, "compression": options.compression}
-        writer = store.create(options.out, network, **made_with, threads=options.threads)
+    seeds = {"random": options.seed} if options.random else {}
+    writer = open_writer(options, network, parameters=_parameters(options), seeds=seeds)
     with writer:
         before = writer.n_lines
         lines.check_begun(options.out, before)

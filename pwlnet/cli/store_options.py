@@ -1,0 +1,30 @@
+"""Options of the commands that write a store in batches, and the writer that they ask for."""
+
+from pathlib import Path
+
+from .arguments import positive, shape
+
+
+def add_store_options(parser):
+    """Add --overwrite, --resume, --compression, --input-shape and --threads."""
+    existing = parser.add_mutually_exclusive_group()
+    existing.add_argument("--overwrite", action="store_true", help="replace an existing store")
+    existing.add_argument("--resume", action="store_true",
+                          help="go on with the store where it is there already, behind its last finished batch")  # fmt: skip
+    parser.add_argument("--compression", default="gzip", choices=("gzip", "lzf", "none", "zstd", "blosc"),
+                        help="of the store (default: %(default)s; zstd and blosc need hdf5plugin)")  # fmt: skip
+    parser.add_argument("--input-shape", type=shape, metavar="C,H,W", help="where an ONNX file leaves it open")
+    parser.add_argument("--threads", type=positive, metavar="N", help="default: all processors")
+
+
+def open_writer(options, network, **made_with):
+    """Make the store ``options.out``, or with --resume go on with the one that is there: StoreWriter.
+
+    ``made_with``: parameters and seeds, as ``store.create`` takes them.
+    """
+    from .. import store
+
+    made_with["threads"] = options.threads
+    if options.resume and Path(options.out).exists():
+        return store.resume(options.out, network, **made_with)
+    return store.create(options.out, network, **made_with, overwrite=options.overwrite, compression=options.compression)
