@@ -51,6 +51,10 @@ class LinePartitions:
         pre-activation of its op: a forward pass against the partition.
     ambiguous : int64[L]
         Near-ties whose decision came within ``tolerances.ambiguous`` standard rounding errors.
+    t_error : float64[L]
+        Bound of the rounding error of the line's breakpoints: the largest of them, ``tolerances.rounding`` standard errors.
+        0.0 without breakpoints; 1.0, the whole line, where none is known. Like the last bits of ``t``, it depends on the
+        windows that the line is traced in, and so on ``memory`` where a line is cut for it.
     tolerances : Tolerances
     """
 
@@ -64,6 +68,7 @@ class LinePartitions:
     flip_states: np.ndarray = field(repr=False)
     residual: np.ndarray = field(repr=False)
     ambiguous: np.ndarray = field(repr=False)
+    t_error: np.ndarray = field(repr=False)
     tolerances: Tolerances = field(default=DEFAULT, repr=False)
 
     def __len__(self):
@@ -185,6 +190,11 @@ class LinePartition:
         return float(self._lines.residual[self.index])
 
     @property
+    def t_error(self):
+        """Bound of the rounding error of this line's breakpoints (see LinePartitions)."""
+        return float(self._lines.t_error[self.index])
+
+    @property
     def flips(self):
         """For each t the neurons that change state there and their new states: list of (int64[*], int32[*])."""
         neurons, states, offsets = self._lines.flip_neurons, self._lines.flip_states, self._flip_offsets.tolist()
@@ -248,7 +258,7 @@ def partition_lines(
 ):
     """Split lines into the segments on which a network keeps one activation pattern, and so is affine.
 
-    Exact up to rounding: ties are decided by rounding bounds; each line's residual is returned.
+    Exact up to rounding: ties are decided by rounding bounds; each line's residual and ``t_error`` are returned.
 
     Parameters
     ----------

@@ -66,7 +66,7 @@ def assemble(batch, n_inputs):
         "residual": [np.empty(0), *(x.residual for x in batch)],
     }
     for name in Traced._fields:
-        seed = np.empty(0, {"t": np.float64, "new": np.int32}.get(name, np.int64))
+        seed = np.empty(0, {"t": np.float64, "t_error": np.float64, "new": np.int32}.get(name, np.int64))
         columns[name] = [seed, *(getattr(x.traced, name) for x in batch)]
     batch.clear()
 
@@ -83,7 +83,8 @@ def assemble(batch, n_inputs):
     flip_offsets[1:][inner] = joined("counts")
     np.cumsum(flip_offsets, out=flip_offsets)
     flips = joined("neuron"), joined("new")
-    arrays = joined("starts"), joined("ends"), offsets, t, flip_offsets, *flips, joined("residual"), joined("ambiguous")
+    of_lines = (joined(name) for name in ("residual", "ambiguous", "t_error"))
+    arrays = joined("starts"), joined("ends"), offsets, t, flip_offsets, *flips, *of_lines
     for array in arrays:
         array.setflags(write=False)
     return arrays

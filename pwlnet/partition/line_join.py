@@ -4,6 +4,8 @@ A neuron whose state differs across a border flips there. Rounding can put one c
 it beside the border and again at it; so breakpoints next to a border within their rounding bounds are joined, and flips that
 undo each other cancel. Away from borders nothing is touched: the kernel has decided about ties there.
 
+An error of t is a bound, and so at most 1, the length of a line: also where the kernel has a greater one, or none is known.
+
 Legend: L lines, K neurons.
 """
 
@@ -22,6 +24,7 @@ class Traced(NamedTuple):
     n_points: np.ndarray  # int64[L]
     n_flips: np.ndarray  # int64[L]
     ambiguous: np.ndarray  # int64[L]
+    t_error: np.ndarray  # float64[L] largest bound of the rounding errors of t
     t: np.ndarray  # float64[*]
     counts: np.ndarray  # int64[*] flips per breakpoint
     neuron: np.ndarray  # int64[*]
@@ -31,7 +34,7 @@ class Traced(NamedTuple):
         """The part of it that belongs to lines ``first`` to ``last``."""
         points = slice(int(self.n_points[:first].sum()), int(self.n_points[:last].sum()))
         flips = slice(int(self.n_flips[:first].sum()), int(self.n_flips[:last].sum()))
-        return Traced(*(x[first:last] for x in self[:3]), *(x[points] for x in self[3:5]), *(x[flips] for x in self[5:]))
+        return Traced(*(x[first:last] for x in self[:4]), *(x[points] for x in self[4:6]), *(x[flips] for x in self[6:]))
 
 
 class Window(NamedTuple):
@@ -67,6 +70,19 @@ def concatenate(pieces):
     return pieces[0] if len(pieces) == 1 else Traced(*map(np.concatenate, zip(*pieces, strict=True)))
 
 
+def largest_error(error):
+    """The largest of the errors float64[*] of one line's breakpoints, 0.0 where there are none: float."""
+    return float(np.fmin(error, 1.0).max(initial=0.0))
+
+
+def largest_errors(error, n_points):
+    """The largest of the errors float64[*] of each of several lines, which have ``n_points`` int64[L]: float64[L]."""
+    largest, filled = np.zeros(len(n_points)), n_points > 0
+    if filled.any():  # reduceat gives an empty range the error behind it
+        largest[filled] = np.maximum.reduceat(error, (np.cumsum(n_points) - n_points)[filled])
+    return np.fmin(largest, 1.0)
+
+
 def join_windows(windows):
     """Join consecutive windows of one line.
 
@@ -83,8 +99,9 @@ def join_windows(windows):
     for window in windows:
         pieces += joiner.add(window)
         ambiguous += int(window.traced.ambiguous[0])
-    t, _, counts, neuron, _, new = map(np.concatenate, zip(*pieces, joiner.last(), strict=True))
-    return Traced(*(np.array([n]) for n in (len(t), len(neuron), ambiguous)), t, counts, neuron, new)
+    t, error, counts, neuron, _, new = map(np.concatenate, zip(*pieces, joiner.last(), strict=True))
+    of_line = len(t), len(neuron), ambiguous, largest_error(error)
+    return Traced(*(np.array([n]) for n in of_line), t, counts, neuron, new)
 
 
 class Joiner:
@@ -186,7 +203,10 @@ def _joined(left, border, right):
         on_left = on_right = int(meet)
     kept, tail = left.split(len(left.t) - on_left)
     head, rest = right.split(on_right)
-    return [kept, _merged(Points(*map(np.concatenate, zip(tail, border, head, strict=True)))), rest]
+    merged = _merged(Points(*map(np.concatenate, zip(tail, border, head, strict=True))))
+    if len(border.t):  # a neuron whose state differs across it has no crossing of a known error there
+        merged = merged._replace(error=np.ones(len(merged.t)))
+    return [kept, merged, rest]
 
 
 def _run_length(flags):
@@ -195,7 +215,10 @@ def _run_length(flags):
 
 
 def _merged(points):
-    """Several spellings of one breakpoint as one, under the most accurate; none where all flips undo each other."""
+    """Several spellings of one breakpoint as one, under the most accurate; none where all flips undo each other.
+
+    Its error is that of the spelling which is farthest off.
+    """
     if len(points.t) < 2:
         return points
     order = np.argsort(points.neuron, kind="stable")
@@ -204,5 +227,5 @@ def _merged(points):
     last = np.append(first[1:], len(neuron)) - 1
     first, last = (x[old[first] != new[last]] for x in (first, last))
     best, n = np.argmin(points.error), min(1, len(first))
-    t, error = points.t[best : best + n], points.error[best : best + n]
-    return Points(t, error, np.full(n, len(first)), neuron[first], old[first], new[last])
+    t, error = points.t[best : best + n], np.max(np.abs(points.t - points.t[best]) + points.error)
+    return Points(t, np.full(n, error), np.full(n, len(first)), neuron[first], old[first], new[last])

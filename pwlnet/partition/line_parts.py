@@ -20,7 +20,7 @@ from ..tolerances import DEFAULT
 from . import line_check, line_plan
 from .line import waiting_bytes
 from .line_blocks import Progress, Settings, check_limits, check_points
-from .line_join import Joiner, Traced, clean_windows
+from .line_join import Joiner, Traced, clean_windows, largest_error
 from .line_places import START, Mark, Places, Waiting, end_point
 from .line_schedule import Schedule
 from .line_trace import borrowed_tracer
@@ -113,6 +113,8 @@ class LineStream:
     start, end : float64[D]
     ambiguous : int
         Near-ties of the line; known when all its parts are out.
+    t_error : float
+        Bound of the rounding error of its breakpoints; likewise.
     """
 
     def __init__(self, settings, start, end, *, threads=None, progress=False, number=0):
@@ -120,7 +122,8 @@ class LineStream:
         check_limits(settings.max_segments, settings.memory, settings.n_checked)
         self.start, self.end = _one_point(network, start, "start"), _one_point(network, end, "end")
         self._settings, self._threads, self._progress = settings, evaluate.n_threads(threads), progress
-        self._number, self._places, self.ambiguous = number, Places(), 0
+        self._number, self._places = number, Places()
+        self.ambiguous, self.t_error = START.ambiguous, START.t_error
         (plan,) = line_plan.plan_lines(network, self.start[None], self.end[None], number)
         self._cuts = plan.cuts
         self._largest = plan.largest[None] if line_plan.has_long_lines(network) else None  # as partition_lines has it
@@ -147,7 +150,7 @@ class LineStream:
         DigestMismatchError
             ``after`` is no breakpoint, or ``mark`` no border of this line.
         """
-        self.ambiguous = mark.ambiguous
+        self.ambiguous, self.t_error = mark.ambiguous, mark.t_error
         if mark.border == 1.0:
             return
         first = np.flatnonzero(self._cuts == mark.border)
@@ -196,7 +199,7 @@ class LineStream:
         found = find([k * (n - 1) // max(1, count - 1) for k in range(count)])
         t, flips = np.array([t for t, _ in found]), [neurons for _, neurons in found]
         counts, neurons = np.array([len(f) for f in flips], np.int64), np.concatenate([np.zeros(0, np.int64), *flips])
-        traced = Traced(*(np.array([k]) for k in (count, len(neurons), 0)), t, counts, neurons, neurons)
+        traced = Traced(*(np.array([k]) for k in (count, len(neurons), 0, 0.0)), t, counts, neurons, neurons)
         line = self.start[None], self.end[None], traced, settings.n_checked
         with self._tracer() as tracer:
             buffer = tracer.forward_buffer
@@ -211,16 +214,21 @@ class LineStream:
                 done = joiner.add(window)
                 self._places.add(window.t0, done, joiner.n_joined)
                 for points in done:
-                    yield points, None
+                    yield self._noted(points), None
                 if k == 0 and joiner.is_plain:
-                    yield end_point(), Mark(float(window.t0), self.ambiguous)
+                    yield end_point(), Mark(float(window.t0), self.ambiguous, self.t_error)
                 self.ambiguous += int(window.traced.ambiguous[0])
                 bar.reach(window.t0)
                 self._check_number(self._places.n_points + len(joiner.last().t))
         self._places.add(1.0, [joiner.last()], 0)
-        yield joiner.last(), None
-        yield end_point(1.0), Mark(1.0, self.ambiguous)
+        yield self._noted(joiner.last()), None
+        yield end_point(1.0), Mark(1.0, self.ambiguous, self.t_error)
         bar.reach(1.0)
+
+    def _noted(self, points):
+        """Points of the line, as they are; their errors count."""
+        self.t_error = max(self.t_error, largest_error(points.error))
+        return points
 
     def _check_number(self, n_points):
         """Refuse a line with too many segments."""

@@ -17,8 +17,8 @@ class LinePart(NamedTuple):
 
     ``flip_offsets`` count from the part's first flip. ``border`` is a place before which all breakpoints are in this part or an
     earlier one, and behind which nothing depends on them: the line can be taken up there. ``ambiguous`` counts the near-ties
-    before it; in the last part (``t`` ends with 1.0) those of the whole line. ``residual`` is the line's, in the last part, and
-    None in the others.
+    before it, ``t_error`` bounds the rounding error of the breakpoints before it; in the last part (``t`` ends with 1.0) those
+    of the whole line. ``residual`` is the line's, in the last part, and None in the others.
     """
 
     t: np.ndarray  # float64[T]
@@ -27,17 +27,19 @@ class LinePart(NamedTuple):
     flip_states: np.ndarray  # int32[F]
     border: float
     ambiguous: int
+    t_error: float
     residual: object = None  # float
 
 
 class Mark(NamedTuple):
-    """A place where a line can be taken up, and the near-ties before it."""
+    """A place where a line can be taken up; the near-ties before it, and the bound of the rounding errors of t before it."""
 
     border: float
     ambiguous: int
+    t_error: float
 
 
-START = Mark(0.0, 0)
+START = Mark(0.0, 0, 0.0)
 
 
 def end_point(*t):

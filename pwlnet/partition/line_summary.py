@@ -17,7 +17,7 @@ from .line import LinePartitions, iter_line_partitions, partition_lines
 # 2^(k/4) from 2^-40 to 2^20: about 13 per factor of ten. By square roots, which are the same on every machine.
 DEFAULT_EDGES = np.sqrt(np.sqrt(2.0 ** np.arange(-160, 81)))
 DEFAULT_EDGES.setflags(write=False)
-_OF_LINES = ("n_segments", "length", "shortest_t", "longest_t", "residual", "ambiguous", "op_flips")  # fields with L rows
+_OF_LINES = ("n_segments", "length", "shortest_t", "longest_t", "residual", "ambiguous", "t_error", "op_flips")  # have L rows
 
 
 class OpFlips(NamedTuple):
@@ -48,6 +48,7 @@ class LineSummary:
         Shortest and longest segment of each line, as a share of the line: in (0, 1].
     residual : float64[L]
     ambiguous : int64[L]
+    t_error : float64[L]
         As for LinePartitions.
     op_flips : int64[L, S]
         Neurons of each switching op that change state on each line; the ops are those of ``by_op``.
@@ -66,6 +67,7 @@ class LineSummary:
     longest_t: np.ndarray = field(repr=False)
     residual: np.ndarray = field(repr=False)
     ambiguous: np.ndarray = field(repr=False)
+    t_error: np.ndarray = field(repr=False)
     op_flips: np.ndarray = field(repr=False)
     edges: np.ndarray = field(repr=False)
     histogram: np.ndarray = field(repr=False)
@@ -179,7 +181,7 @@ class LineSummary:
             ``lines``; ``segments``, ``density`` and ``length``, each with min, median and max over the lines (density:
             of those that have a length); totals of ``segments`` and ``flips``; ``flips_by_op``; ``shortest_segment`` and
             ``longest_segment`` in input units; ``histogram`` without the empty bins at both ends; the largest
-            ``residual``; ``ambiguous``. None instead of a number that no line has.
+            ``residual``; ``ambiguous``; the largest ``t_error``. None instead of a number that no line has.
         """
         return {
             "lines": len(self),
@@ -193,6 +195,7 @@ class LineSummary:
             "histogram": self._trimmed_histogram(),
             "residual": _extreme(np.max, self.residual),
             "ambiguous": int(self.ambiguous.sum()),
+            "t_error": _extreme(np.max, self.t_error),
         }
 
     def __repr__(self):
@@ -244,7 +247,7 @@ def summarize_lines(network, starts, ends, *, edges=None, progress=False, thread
     Returns
     -------
     LineSummary
-        A few numbers for each line: 48 bytes and 8 for each switching op.
+        A few numbers for each line: 56 bytes and 8 for each switching op.
 
     Raises
     ------
@@ -286,6 +289,7 @@ def _summary(lines, edges):
         longest_t=np.maximum.reduceat(widths, firsts) if len(lines) else widths,
         residual=lines.residual,
         ambiguous=lines.ambiguous,
+        t_error=lines.t_error,
         op_flips=_op_flips(lines),
         edges=edges,
         histogram=np.bincount(bins, minlength=len(edges) + 1),

@@ -13,7 +13,7 @@ from ..errors import CapacityError
 from ..kernels import line as kernels
 from ..kernels import program as ir
 from ..kernels import sweep, workspace
-from .line_join import Traced, Window, concatenate, join_windows
+from .line_join import Traced, Window, concatenate, join_windows, largest_errors
 
 FIRST_IDS = 1024  # first sizes of the buffers
 FIRST_VALUES = 2**18  # room for the rows of a small network: they are moved together only when half of it is full
@@ -162,9 +162,10 @@ def _found_buffers(size):
 def _copied(found, top, first, last):
     """What was found in windows ``first`` to ``last``: Traced, in arrays of its own."""
     points, flips = top
+    n_points = found.window_points[first:last]
     return Traced(
-        found.window_points[first:last], found.window_flips[first:last], found.ambiguous[first:last], found.t[:points].copy(),
-        found.counts[:points].copy(), found.neuron[:flips].copy(), found.new[:flips].copy(),
+        n_points, found.window_flips[first:last], found.ambiguous[first:last], largest_errors(found.error[:points], n_points),
+        found.t[:points].copy(), found.counts[:points].copy(), found.neuron[:flips].copy(), found.new[:flips].copy(),
     )  # fmt: skip
 
 

@@ -76,7 +76,25 @@ def _lines_problem(arrays, n_neurons):
     bad = np.flatnonzero((neurons < 0) | (neurons >= n_neurons))
     if bad.size:
         return f"flip_neurons holds {neurons[bad[0]]}, but the network has neurons 0 to {n_neurons - 1}"
+    return row_problem(arrays)
+
+
+def row_problem(arrays):
+    """Say what is wrong with the numbers that lines have beside their breakpoints, or None.
+
+    Parameters
+    ----------
+    arrays : dict of str to ndarray
+        By field; others are not looked at.
+
+    Returns
+    -------
+    str or None
+        As for ``batch_problem``.
+    """
     for name in ("starts", "ends", "residual"):
         if not np.isfinite(arrays[name]).all():
             return f"{name} holds entries that are not finite"
+    if not ((arrays["t_error"] >= 0.0) & (arrays["t_error"] <= 1.0)).all():
+        return "t_error holds entries that are not in [0, 1]"
     return None

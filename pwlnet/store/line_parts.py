@@ -9,6 +9,7 @@ import numpy as np
 
 from ..errors import DigestMismatchError, InputError
 from . import schema
+from .consistency import row_problem
 from .digest import digest_arrays
 from .summary import op_flips
 
@@ -34,13 +35,13 @@ def append_long_line(
                 f"line {writer.n_lines} of {writer.path} was begun with other ends or another memory; give the same, "
                 "or write to a new store"
             )
-        mark = Mark(memo["border"], memo["ambiguous"])
+        mark = Mark(memo["border"], memo["ambiguous"], memo["t_error"])
     with contextlib.closing(stream.parts(max_points, mark, after)) as parts:
         for part in parts:
-            memo = {"line": line, "border": part.border, "ambiguous": part.ambiguous}
+            memo = {"line": line, "border": part.border, "ambiguous": part.ambiguous, "t_error": part.t_error}
             writer.append_part(*part[: len(_FIELDS)], memo=memo)
     residual = stream.residual(lambda numbers: writer.unfinished_points(numbers)[1], writer.unfinished_points()[0])
-    writer.finish_line(stream.start, stream.end, residual=residual, ambiguous=stream.ambiguous)
+    writer.finish_line(stream.start, stream.end, residual=residual, ambiguous=stream.ambiguous, t_error=stream.t_error)
 
 
 def stored_parts(store, line):
@@ -63,8 +64,13 @@ def stored_parts(store, line):
 
 def stored_line(store, line):
     """What a line of a store has beside its breakpoints, and is needed to finish it: dict."""
-    rows = {d.field: store._read(d, line, line + 1)[0] for d in schema.LINES.datasets[:4]}
-    return {"start": rows["starts"], "end": rows["ends"], "residual": rows["residual"], "ambiguous": rows["ambiguous"]}
+    rows = {name: array[0] for name, array in _line_row(store, line).items()}
+    return {"start": rows.pop("starts"), "end": rows.pop("ends"), **rows}
+
+
+def _line_row(store, line):
+    """The row of a line in the datasets that are not derived: arrays of length one by field."""
+    return {d.field: store._read(d, line, line + 1) for d in schema.LINES.datasets if d.dims[0] == "L"}
 
 
 def stored_problem(store, line, n_neurons):
@@ -78,8 +84,7 @@ def stored_problem(store, line, n_neurons):
         last_t = part["t"][-1]
     if last_t != 1.0:
         return f"t ends with {last_t}, not 1"
-    finite = all(np.isfinite(value).all() for value in stored_line(store, line).values())
-    return None if finite else "starts, ends or residual hold entries that are not finite"
+    return row_problem(_line_row(store, line))
 
 
 def breakpoint_at(file, row):
@@ -145,7 +150,7 @@ def line_rows(line, file, network, first_t, first_flip):
     Parameters
     ----------
     line : dict of str to array
-        ``starts`` and ``ends`` float64[1, D], ``residual`` float64[1], ``ambiguous`` int64[1].
+        ``starts`` and ``ends`` float64[1, D], ``residual`` float64[1], ``ambiguous`` int64[1], ``t_error`` float64[1].
     file : h5py.File
         With all parts.
     network : Network

@@ -110,6 +110,7 @@ LINES = Kind(
         Dataset("/lines/end", "ends", "<f8", ("L", "D"), "end of each line", "1.0"),
         Dataset("/lines/residual", "residual", "<f8", ("L",), "how far forward passes are from confirming it", "1.0"),
         Dataset("/lines/ambiguous", "ambiguous", "<i8", ("L",), "decisions within rounding of a tie", "1.0"),
+        Dataset("/lines/t_error", "t_error", "<f8", ("L",), "bound of the rounding error of its t: in [0, 1]", "1.0"),
         Dataset("/breakpoints/offsets", "offsets", "<i8", ("L+1",), "range of breakpoints, by line", "1.0"),
         Dataset("/breakpoints/t", "t", "<f8", ("T",), "line parameter; from 0 to 1 on each line", "1.0"),
         Dataset("/flips/offsets", "flip_offsets", "<i8", ("T+1",), "range of flips, by breakpoint", "1.0"),

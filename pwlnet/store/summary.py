@@ -53,7 +53,7 @@ def stored_summary(store, first, last):
     from ..partition.line_summary import DEFAULT_EDGES, LineSummary
 
     of_lines = {d.field: d for d in schema.LINES.stored}
-    names = ("residual", "ambiguous", "length", "shortest_t", "longest_t", "op_flips")
+    names = ("residual", "ambiguous", "t_error", "length", "shortest_t", "longest_t", "op_flips")
     rows = {name: store._read(of_lines[name], first, last) for name in names}
     offsets = store._read(of_lines["offsets"], first, last + 1)
     histogram = np.zeros(len(DEFAULT_EDGES) + 1, np.int64)

@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import DigestMismatchError, InputError, PwlnetError, StoreError
 from . import line_parts, schema
 from .access import LIBVER, reason, refuse_locked
-from .consistency import batch_problem
+from .consistency import batch_problem, row_problem
 from .digest import digest_arrays
 from .header import now, read_text, write_text
 from .results import ResultFile, axis_sizes
@@ -200,7 +200,7 @@ class StoreWriter:
         n = int(self._ends["lines"][1]) - self._finished - 2
         return n, [line_parts.breakpoint_at(self._file, self._finished + 1 + k) for k in numbers]
 
-    def finish_line(self, start, end, *, residual, ambiguous):
+    def finish_line(self, start, end, *, residual, ambiguous, t_error):
         """Make a line of the parts that were appended.
 
         Parameters
@@ -208,6 +208,7 @@ class StoreWriter:
         start, end : float64[D]
         residual : float
         ambiguous : int
+        t_error : float
             As in LinePartitions.
 
         Raises
@@ -222,9 +223,13 @@ class StoreWriter:
             raise InputError(f"the parts end at t = {self.unfinished_t}; append parts up to t = 1 before the line is finished")
         line = {"starts": np.array([start], np.float64), "ends": np.array([end], np.float64)}
         line |= {"residual": np.array([residual], np.float64), "ambiguous": np.array([ambiguous], np.int64)}
+        line |= {"t_error": np.array([t_error], np.float64)}
         for name in ("starts", "ends"):
             if line[name].shape != (1, self._sizes["D"]) or not np.isfinite(line[name]).all():
                 raise InputError(f"{name[:-1]} has shape {line[name].shape[1:]}; {self._sizes['D']} finite numbers are needed")
+        problem = row_problem(line)
+        if problem:
+            raise InputError(f"the line can't be finished: {problem}; give the numbers of its partition")
         first_flip = int(self._file["/flips/offsets"][self._finished])
         self._write("lines", line_parts.line_rows(line, self._file, self.network, self._finished, first_flip))
 

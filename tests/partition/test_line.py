@@ -177,11 +177,12 @@ def test_results_do_not_depend_on_threads_or_on_the_other_lines():
     starts, ends = np.random.default_rng(1).standard_normal((2, 70, 64)) * 2
     whole = pwlnet.partition_lines(network, starts, ends, threads=1)
     threaded = pwlnet.partition_lines(network, starts, ends, threads=2)
-    for name in ("offsets", "t", "flip_offsets", "flip_neurons", "flip_states", "residual", "ambiguous"):
+    for name in ("offsets", "t", "flip_offsets", "flip_neurons", "flip_states", "residual", "ambiguous", "t_error"):
         assert np.array_equal(getattr(whole, name), getattr(threaded, name)), name
     for k in (0, 33, 69):
         alone = pwlnet.partition_lines(network, starts[k], ends[k])
         assert np.array_equal(alone.t, whole.parts[k].t)
+        assert alone.t_error[0] == whole.parts[k].t_error > 0.0
         assert np.array_equal(alone.flip_neurons, np.concatenate([n for n, _ in whole.parts[k].flips]))
 
 
@@ -210,6 +211,7 @@ def test_cutting_a_line_for_memory_finds_the_same_breakpoints_and_flips(monkeypa
     assert len(cuts) == 5 and min(cuts) >= 3
     assert np.array_equal(parts.offsets, whole.offsets)
     assert np.abs(parts.t - whole.t).max() <= 1e-13
+    assert (parts.t_error > 0.01 * whole.t_error).all() and (parts.t_error < 10.0 * whole.t_error).all()
     assert np.array_equal(parts.flip_neurons, whole.flip_neurons)
     assert np.array_equal(parts.flip_states, whole.flip_states)
 
@@ -225,6 +227,20 @@ def test_cutting_a_degenerate_line_for_memory_changes_nothing(monkeypatch):
             parts = pwlnet.partition_lines(network, start[None], end[None])
         assert parts.t == pytest.approx(whole.t, abs=1e-12), seed
         assert np.array_equal(parts.flip_neurons, whole.flip_neurons), seed
+
+
+def test_the_error_of_a_line_is_that_of_its_own_breakpoints():
+    """Also beside lines without any, which come first, last and between."""
+    network = big_network()
+    starts, ends = np.random.default_rng(3).standard_normal((2, 7, 64))
+    ends[[0, 2, 3, 6]] = starts[[0, 2, 3, 6]]
+    lines = pwlnet.partition_lines(network, starts, ends, threads=1)
+    alone = [pwlnet.partition_lines(network, *line).t_error[0] for line in zip(starts, ends, strict=True)]
+    assert lines.t_error.tolist() == [part.t_error for part in lines.parts] == alone
+    assert (lines.t_error > 0.0).tolist() == (lines.n_segments > 1).tolist() == [False, True, False, False, True, True, False]
+    assert pwlnet.partition_lines(network, starts[[0, 2]], ends[[0, 2]]).t_error.tolist() == [0.0, 0.0]
+    assert pwlnet.partition_lines(network, starts[:0], ends[:0]).t_error.tolist() == []
+    assert not lines.t_error.flags.writeable
 
 
 def test_a_line_of_length_zero_has_one_segment():

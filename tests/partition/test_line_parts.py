@@ -1,6 +1,7 @@
 """One line in parts: bit for bit the whole, in a bounded number of breakpoints, and from any border on."""
 
 import time
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from pwlnet.tolerances import DEFAULT
 from tests.counts import few
 from tests.described import live, to_network
 from tests.partition.test_line_stream import force_cuts, places, pwlnet_threads
+from tests.reference import exact_line
 from tests.reference.random_cases import random_case
 from tests.reference.random_lines import random_line
 from tests.reference.random_networks import random_network
@@ -51,7 +53,10 @@ def assert_is_whole(parts, lines, max_points, name=""):
         found, wanted = np.concatenate([getattr(part, field) for part in parts]), getattr(lines, field)
         assert found.dtype == wanted.dtype and np.array_equal(found, wanted), (name, field)
     assert [part.residual for part in parts[:-1]] == [None] * (len(parts) - 1), name
-    assert (parts[-1].residual, parts[-1].ambiguous, parts[-1].border) == (lines.residual[0], lines.ambiguous[0], 1.0), name
+    last, part = parts[-1], lines.parts[0]
+    assert (last.residual, last.ambiguous, last.border) == (part.residual, lines.ambiguous[0], 1.0), name
+    assert last.t_error == part.t_error, name
+    assert (np.diff([part.t_error for part in parts]) >= 0.0).all(), name
 
 
 def parts_of(network, start, end, max_points, **options):
@@ -122,6 +127,23 @@ def test_breakpoints_that_windows_share_are_found_again(monkeypatch):
     assert n_joined >= few(30)
 
 
+def test_a_line_that_is_cut_is_no_farther_off_than_it_says(monkeypatch):
+    """The bounds of its windows are below that of the whole line, by a factor of up to ten here."""
+    fitting, factors = line_trace.Tracer.fitting_window, []
+    for seed in range(few(60)):
+        description, starts, ends = random_case(seed)
+        network = to_network(description)
+        whole = pwlnet.partition_lines(network, starts[0], ends[0])
+        with monkeypatch.context() as patch:
+            patch.setattr(line_trace.Tracer, "fitting_window", lambda *at: fitting(*at) if at[4] - at[3] < 0.3 else None)
+            parts = parts_of(network, starts[0], ends[0], 4, threads=1)
+        exact = exact_line.trace(description, starts[0], ends[0]).t
+        found = np.concatenate([part.t for part in parts]).tolist()
+        assert max(abs(a - Fraction(b)) for a, b in zip(exact, found, strict=True)) <= parts[-1].t_error, seed
+        factors += [parts[-1].t_error / whole.t_error[0]] if len(found) > 2 else [1.0]
+    assert 0.01 < min(factors) < 0.5 and max(factors) <= 1.0
+
+
 def cut_at_a_breakpoint(t0, t1, inner):
     """The two parts of a window, the second one first, cut at a breakpoint where there is one."""
     inside = inner[(inner > t0) & (inner < t1)]
@@ -134,26 +156,26 @@ def cut_at_a_breakpoint(t0, t1, inner):
 
 @pytest.mark.parametrize("max_points", [1, 30, 150])
 def test_a_line_is_taken_up_at_a_border(digits, little_memory, max_points):
-    """From the border of any part, what it has not is what follows; the near-ties add up."""
+    """From the border of any part, what it has not is what follows; near-ties add up, and the largest error stays."""
     line = line_of(digits, 1)
     parts = parts_of(digits, *line, max_points)
     borders = sorted({part.border for part in parts})
     assert len(borders) > (5 if max_points < 100 else 1)
     settings = Settings(digits, DEFAULT, 2**30, 3, None)
     for k in range(0, len(parts), max(1, len(parts) // 25)):
-        mark, after = Mark(parts[k].border, parts[k].ambiguous), parts[k].t[-1]
+        mark, after = Mark(parts[k].border, parts[k].ambiguous, parts[k].t_error), parts[k].t[-1]
         assert mark.border <= parts[k + 1].t[0] if k + 1 < len(parts) else mark.border == 1.0
         rest = list(LineStream(settings, *line, threads=1).parts(max_points, mark, after))
         t = np.concatenate([np.zeros(0), *(part.t for part in rest)])
         assert np.array_equal(t, np.concatenate([np.zeros(0), *(part.t for part in parts[k + 1 :])]))
         neurons = [np.concatenate([np.zeros(0), *(part.flip_neurons for part in of)]) for of in (rest, parts[k + 1 :])]
         assert np.array_equal(*neurons)
-        assert not rest or rest[-1].ambiguous == parts[-1].ambiguous
+        assert not rest or (rest[-1].ambiguous, rest[-1].t_error) == (parts[-1].ambiguous, parts[-1].t_error)
 
 
 @pytest.mark.parametrize(("mark", "after", "message"), [
-    (Mark(0.3, 0), 0.4, "t = 0.3 is no border of a window of this line"),
-    (Mark(0.0, 0), 0.4, "t = 0.4 is no breakpoint of this line; give the line that was begun, and the same memory"),
+    (Mark(0.3, 0, 0.0), 0.4, "t = 0.3 is no border of a window of this line"),
+    (Mark(0.0, 0, 0.0), 0.4, "t = 0.4 is no breakpoint of this line; give the line that was begun, and the same memory"),
 ])  # fmt: skip
 def test_another_line_is_not_taken_up(digits, mark, after, message):
     stream = LineStream(Settings(digits, DEFAULT, 2**30, 3, None), *line_of(digits, 0))

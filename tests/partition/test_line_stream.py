@@ -15,14 +15,14 @@ import threadpoolctl
 import pwlnet
 from pwlnet.partition import line_blocks, line_plan, line_trace
 from pwlnet.partition.line_blocks import Progress
-from pwlnet.partition.line_join import Traced, Window, border_is_close, join_windows
+from pwlnet.partition.line_join import Traced, Window, border_is_close, join_windows, largest_errors
 from pwlnet.partition.line_schedule import Schedule
 from tests.counts import few
 from tests.described import live, to_network
 from tests.reference.random_lines import random_line
 from tests.reference.random_networks import random_network
 
-FIELDS = ("starts", "ends", "t", "flip_neurons", "flip_states", "residual", "ambiguous")
+FIELDS = ("starts", "ends", "t", "flip_neurons", "flip_states", "residual", "ambiguous", "t_error")
 TIES = 1e-12  # the largest distance between two spellings of a breakpoint
 
 
@@ -472,7 +472,7 @@ def window(t0, points, start, end, error=1e-15):
     flips = [flip for _, group in points for flip in group]
     neuron, old, new = (np.array([flip[k] for flip in flips], np.int64) for k in range(3))
     t, counts = np.array([t for t, _ in points], float), np.array([len(group) for _, group in points], np.int64)
-    one = [np.array([n]) for n in (len(t), len(neuron), 1)]
+    one = [np.array([n]) for n in (len(t), len(neuron), 1, error if points else 0.0)]
     return Window(t0, Traced(*one, t, counts, neuron, new.astype(np.int32)), np.full(len(t), error), old.astype(np.int32),
                   np.array(start), np.array(end))  # fmt: skip
 
@@ -516,6 +516,40 @@ def test_a_crossing_that_is_reported_on_both_sides_counts_once():
 def test_flips_at_a_border_that_undo_each_other_are_no_breakpoint():
     left = window(0.0, [(0.5, [(0, 0, 1)])], [0], [1])
     assert joined(left, window(0.5, [], [0], [0])) == []
+
+
+def test_the_error_of_a_line_is_the_largest_of_the_breakpoints_that_it_keeps():
+    left = window(0.0, [(0.2, [(0, 0, 1)])], [0, 0], [1, 0], error=3e-15)
+    right = window(0.5, [(0.7, [(1, 0, 1)])], [1, 0], [1, 1])
+    assert join_windows([left, right]).t_error.tolist() == [3e-15]
+    assert join_windows([right]).t_error.tolist() == [1e-15]
+    for unknown in (1.5, np.inf, np.nan):
+        assert join_windows([left, right._replace(error=np.array([unknown]))]).t_error.tolist() == [1.0]
+    assert join_windows([window(0.0, [], [0], [0]), window(0.5, [], [0], [0])]).t_error.tolist() == [0.0]
+    undone = window(0.0, [(0.5, [(0, 0, 1)])], [0], [1])
+    assert join_windows([undone, window(0.5, [], [0], [0])]).t_error.tolist() == [0.0]
+
+
+def test_the_error_of_a_breakpoint_on_both_sides_of_a_border_reaches_to_both():
+    left = window(0.0, [(0.5 - 1e-15, [(2, 0, 1)])], [0, 0, 0], [0, 0, 1], error=2e-15)
+    right = window(0.5, [(0.5 + 1e-15, [(1, 0, 1)])], [0, 0, 1], [0, 1, 1], error=1e-15)
+    found = join_windows([left, right])
+    assert found.t.tolist() == [0.5 + 1e-15]
+    assert found.t_error == pytest.approx([4e-15], rel=0.2)
+
+
+def test_of_a_neuron_that_crosses_on_a_border_no_error_is_known():
+    """The rounding of the border's own t, 4e-16, does not bound it: exact arithmetic has such crossings 3e-14 away."""
+    left, right = window(0.0, [], [0], [0]), window(0.5, [], [1], [1])
+    assert join_windows([left, right]).t_error.tolist() == [1.0]
+
+
+def test_largest_errors_belong_to_their_lines():
+    counts = np.array([0, 2, 0, 0, 3, 1, 0, 1])
+    errors = np.array([1e-15, 2e-15, 5e-15, 4e-15, 3e-15, np.inf, np.nan])
+    assert largest_errors(errors, counts).tolist() == [0.0, 2e-15, 0.0, 0.0, 5e-15, 1.0, 0.0, 1.0]
+    assert largest_errors(errors[:0], counts[:1]).tolist() == [0.0]
+    assert largest_errors(errors[:0], counts[:0]).tolist() == []
 
 
 def test_breakpoints_that_are_near_each_other_but_not_a_border_stay_apart():

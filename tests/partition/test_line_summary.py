@@ -17,7 +17,7 @@ from pwlnet.partition.line_summary import DEFAULT_EDGES
 from tests.counts import few
 from tests.drawn import draw
 
-OF_LINES = ("n_segments", "length", "shortest_t", "longest_t", "residual", "ambiguous", "op_flips")
+OF_LINES = ("n_segments", "length", "shortest_t", "longest_t", "residual", "ambiguous", "t_error", "op_flips")
 
 
 def staircase(n_steps):
@@ -46,6 +46,7 @@ def cut(lines, first, last):
         flip_states=lines.flip_states[flips],
         residual=lines.residual[part],
         ambiguous=lines.ambiguous[part],
+        t_error=lines.t_error[part],
         tolerances=lines.tolerances,
     )
 
@@ -104,7 +105,7 @@ def test_a_summary_is_what_numpy_finds_in_the_partitions(seed):
     widths = np.concatenate(widths)
     wanted = [np.sum((low <= widths) & (widths < high)) for low, high in zip([-1, *edges], [*edges, np.inf])]
     assert summary.histogram.tolist() == wanted
-    for name in ("n_segments", "residual", "ambiguous"):
+    for name in ("n_segments", "residual", "ambiguous", "t_error"):
         np.testing.assert_array_equal(getattr(summary, name), getattr(lines, name))
     np.testing.assert_allclose(summary.length, lines.length, rtol=1e-15)
     np.testing.assert_allclose(summary.density, lines.density, rtol=1e-15)
@@ -161,6 +162,7 @@ def test_no_lines_are_summarized_and_merge_with_others(digit_lines):
     assert (len(nothing), nothing.histogram.sum(), nothing.op_flips.shape) == (0, 0, (0, 8))
     assert json.loads(json.dumps(nothing.to_dict(), allow_nan=False))["segments"] == {
         "min": None, "median": None, "max": None, "total": 0}  # fmt: skip
+    assert nothing.to_dict()["t_error"] is None
     assert same(nothing + LineSummary.of(digit_lines) + nothing, LineSummary.of(digit_lines))
 
 
@@ -179,6 +181,7 @@ def test_totals_are_json_and_leave_out_empty_ends_of_the_histogram(digit_lines):
     assert totals["segments"]["median"] == np.median(digit_lines.n_segments)
     assert totals["flips"] == len(digit_lines.flip_neurons) == sum(op["n_flips"] for op in totals["flips_by_op"])
     assert totals["longest_segment"] == summary.longest.max()
+    assert totals["t_error"] == digit_lines.t_error.max() > 0.0
     histogram = totals["histogram"]
     assert sum(histogram["counts"]) + histogram["shorter"] + histogram["longer"] == totals["segments"]["total"]
     assert len(histogram["edges"]) == len(histogram["counts"]) + 1

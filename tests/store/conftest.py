@@ -47,6 +47,7 @@ def make_partitions(network, n_lines, *, seed=0, n_segments=40, **changes):
         "flip_states": rng.integers(0, 2, flips.sum()).astype(np.int32),
         "residual": rng.random(n_lines),
         "ambiguous": rng.integers(0, 3, n_lines),
+        "t_error": 1e-15 * rng.random(n_lines),
         "tolerances": DEFAULT,
     }
     return LinePartitions(**{**fields, **changes})

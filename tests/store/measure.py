@@ -101,6 +101,7 @@ def drawn_batches(network, n_segments):
             flip_states=rng.integers(0, 2, n_flips).astype(np.int32),
             residual=rng.random(n_lines),
             ambiguous=np.zeros(n_lines, np.int64),
+            t_error=1e-15 * rng.random(n_lines),
             tolerances=DEFAULT,
         )
 

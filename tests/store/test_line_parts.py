@@ -24,7 +24,8 @@ def append_parts(writer, lines, cuts):
 
 
 def finish(writer, lines):
-    writer.finish_line(lines.starts[0], lines.ends[0], residual=lines.residual[0], ambiguous=lines.ambiguous[0])
+    numbers = {name: getattr(lines, name)[0] for name in ("residual", "ambiguous", "t_error")}
+    writer.finish_line(lines.starts[0], lines.ends[0], **numbers)
 
 
 def digest(path):
@@ -81,7 +82,7 @@ def test_parts_that_do_not_fit_are_refused(path, network, part, problem):
         with pytest.raises(InputError, match=f"the part can't be appended: {problem}"):
             writer.append_part(*(np.array(array, dtype) for array, dtype in zip(part, dtypes)))
         with pytest.raises(InputError, match="the parts end at t = None; append parts up to t = 1 before"):
-            writer.finish_line(np.zeros(5), np.ones(5), residual=0.0, ambiguous=0)
+            writer.finish_line(np.zeros(5), np.ones(5), residual=0.0, ambiguous=0, t_error=0.0)
 
 
 def test_a_part_goes_on_where_the_one_before_ends(path, network, make_lines):
@@ -94,6 +95,11 @@ def test_a_part_goes_on_where_the_one_before_ends(path, network, make_lines):
             finish(writer, long)
         append_parts(writer, long, [10, len(long.t)])
         with pytest.raises(InputError, match=r"start has shape \(4,\); 5 finite numbers are needed"):
-            writer.finish_line(np.zeros(4), np.ones(5), residual=0.0, ambiguous=0)
+            writer.finish_line(np.zeros(4), np.ones(5), residual=0.0, ambiguous=0, t_error=0.0)
+        for name, number in (("residual", np.inf), ("t_error", np.nan), ("t_error", -1e-15), ("t_error", 1.5)):
+            numbers = {"residual": 0.0, "ambiguous": 0, "t_error": 0.0, name: number}
+            with pytest.raises(InputError, match=f"the line can't be finished: {name} holds entries that are not"):
+                writer.finish_line(np.zeros(5), np.ones(5), **numbers)
         finish(writer, long)
-    assert np.array_equal(store.load_lines(path).t, long.t)
+    stored = store.load_lines(path)
+    assert np.array_equal(stored.t, long.t) and stored.t_error[0] == long.t_error[0] > 0.0

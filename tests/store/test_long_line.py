@@ -77,6 +77,9 @@ def test_one_call_writes_a_line_and_goes_on_where_it_is_there(path, digits):
         store.save_long_line(path, digits, line[0], line[0], resume=True)
 
 
+NUMBERS = ("residual", "ambiguous", "t_error")
+
+
 class Stop(Exception):
     pass
 
@@ -226,6 +229,23 @@ def test_damage_in_a_long_line_is_found_where_pieces_meet_too(path, digits, monk
     )
 
 
+@pytest.mark.parametrize(
+    ("field", "number", "problem"),
+    [
+        ("residual", np.nan, "residual holds entries that are not finite"),
+        ("t_error", np.nan, r"t_error holds entries that are not in \[0, 1\]"),
+        ("t_error", 1.5, r"t_error holds entries that are not in \[0, 1\]"),
+    ],
+)
+def test_numbers_of_a_long_line_that_can_not_be_are_found(path, digits, monkeypatch, field, number, problem):
+    lines = dataclasses.replace(pwlnet.partition_lines(digits, *line_of(digits, 0)), **{field: np.array([number])})
+    monkeypatch.setattr("pwlnet.store.writer.batch_problem", lambda *_: None)
+    store.save_lines(path, lines)
+    with store.open(path) as opened:
+        (found,) = opened.verify()
+    assert re.search(f"is inconsistent from lines 0 on: {problem}; compute it", found)
+
+
 def test_the_summary_of_a_store_needs_no_line_as_a_whole(path, digits, monkeypatch):
     from pwlnet.store import summary
 
@@ -237,7 +257,7 @@ def test_the_summary_of_a_store_needs_no_line_as_a_whole(path, digits, monkeypat
     with store.open(path) as opened:
         for first, last in ((0, None), (1, 3), (5, 6)):
             wanted, found = LineSummary.of(opened.lines(first, last)), opened.summary(first, last)
-            for name in ("n_segments", "length", "shortest_t", "longest_t", "residual", "ambiguous", "op_flips", "histogram"):
+            for name in ("n_segments", "length", "shortest_t", "longest_t", *NUMBERS, "op_flips", "histogram"):
                 assert np.array_equal(getattr(found, name), getattr(wanted, name)), name
         assert len(opened.summary(2, 2)) == 0
         with pytest.raises(pwlnet.errors.InputError, match=r"first is 0 and last is 9, but .* has 6 lines"):
