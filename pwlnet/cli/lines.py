@@ -167,6 +167,7 @@ def _rows(summary, with_ops):
         "shortest segment": totals["shortest_segment"],
         "residual": totals["residual"],
         "ambiguous": totals["ambiguous"],
+        "t_error": totals["t_error"],
     }
     for op in summary.by_op() if with_ops else ():
         share = op.n_flips / (op.n_neurons * len(summary))

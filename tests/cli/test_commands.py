@@ -74,7 +74,7 @@ def test_the_table_for_people_is_short(folder, run):
     assert (code, err) == (0, "")
     names = [line.split("  ")[0] for line in out.splitlines()]
     assert names == ["store", "lines", "segments", "per line (min / median / max)", "per unit length", "shortest segment",
-                     "residual", "ambiguous", "seconds", "microseconds per breakpoint"]  # fmt: skip
+                     "residual", "ambiguous", "t error", "seconds", "microseconds per breakpoint"]  # fmt: skip
 
 
 def test_a_summary_needs_no_store(folder, run, network):
