@@ -110,6 +110,25 @@ class Network:
         return self.__dict__["_digest_value"]
 
     @property
+    def single_code(self):
+        """The packed program with weights in float32, too, for line kernels with rows in float32: Code.
+
+        Raises
+        ------
+        InputError
+            A weight is beyond float32.
+        """
+        if "_single_code_value" not in self.__dict__:
+            code = ir.with_single_rows(self.code)
+            if not np.isfinite(code.factors).all():
+                largest = np.abs(self.program.weights).max()
+                raise InputError(
+                    f"the network has weights up to {largest:.3g}, but float32 rows need them below 3.4e38; use rows in float64"
+                )
+            self.__dict__["_single_code_value"] = code
+        return self.__dict__["_single_code_value"]
+
+    @property
     def pattern_layout(self):
         """Layout of packed activation patterns: PatternLayout."""
         if "_layout_value" not in self.__dict__:

@@ -2,7 +2,10 @@
 
 from typing import NamedTuple
 
+from .errors import InputError
+
 UNIT_ROUNDOFF = 2.0**-53
+SINGLE_ROUNDOFF = 2.0**-24
 GRADIENT_OFFSET = 1e-12  # added to entries that are divided by, in SyReNN's relative change of gradients: a definition
 ATTRIBUTION_OFFSET = 1e-11  # the same in its relative error of attributions
 
@@ -24,12 +27,31 @@ class Tolerances(NamedTuple):
         largest output. Rounding of a float64 forward pass of a deep network, with three digits to spare.
     conversion_single : float
         The same where the source can be evaluated in float32 only.
+    rows : float
+        Unit roundoff of the line kernels' slope changes: 2**-53 for float64, 2**-24 for float32, which takes less time and
+        memory on some networks. Starts, values and breakpoints are float64 in both cases, and all decisions allow for
+        the error. See ``SINGLE_ROWS``.
     """
 
     rounding: float = 16.0
     ambiguous: float = 1024.0
     conversion: float = 1e-9
     conversion_single: float = 1e-3
+    rows: float = UNIT_ROUNDOFF
+
+    @property
+    def single_rows(self):
+        """Whether slope changes are float32.
+
+        Raises
+        ------
+        InputError
+            ``rows`` is the unit roundoff of neither type.
+        """
+        if self.rows not in (UNIT_ROUNDOFF, SINGLE_ROUNDOFF):
+            raise InputError(f"Tolerances.rows is {self.rows!r}; 2**-53 (rows in float64) or 2**-24 (float32) is needed")
+        return self.rows == SINGLE_ROUNDOFF
 
 
 DEFAULT = Tolerances()
+SINGLE_ROWS = Tolerances(rows=SINGLE_ROUNDOFF)

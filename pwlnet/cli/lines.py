@@ -44,6 +44,9 @@ def add_commands(commands, common):
     lines.add_argument("--in-parts", action="store_true",
                        help="store every line part by part, so that none is in memory as a whole; lines of which more than "
                        "--batch neurons change their state from end to end always are")  # fmt: skip
+    lines.add_argument("--float32-rows", action="store_true",
+                       help="slope changes in float32: less time and memory on some large networks, less accurate breakpoints; "
+                       "'t error' and 'ambiguous' tell what that costs")  # fmt: skip
     lines.set_defaults(run=run_lines)
 
 
@@ -67,6 +70,12 @@ def run_lines(options):
     show(options, {**where, **summary.to_dict(), **times}, table({**where, **_rows(summary, options.summary), **times}))
 
 
+def _tolerances(options):
+    from ..tolerances import DEFAULT, SINGLE_ROWS
+
+    return SINGLE_ROWS if options.float32_rows else DEFAULT
+
+
 def _batches(options, lines):
     """Partitions of lines, batch by batch, with a progress bar on a terminal."""
     from ..partition.line import iter_line_partitions
@@ -74,6 +83,7 @@ def _batches(options, lines):
     if not lines.n_lines:
         return contextlib.nullcontext(())
     limits = {"max_points": options.batch, "max_segments": options.max_segments, "threads": options.threads}
+    limits["tolerances"] = _tolerances(options)
     found = iter_line_partitions(lines.network, lines.starts, lines.ends, **limits, progress=sys.stderr.isatty())
     return contextlib.closing(found)
 
@@ -90,7 +100,8 @@ def _stored(options, network, lines):
     from .. import store
 
     seeds = {"random": options.seed} if options.random else {}
-    writer = open_writer(options, network, parameters=_parameters(options), seeds=seeds)
+    made_with = {"parameters": _parameters(options), "seeds": seeds, "tolerances": _tolerances(options)}
+    writer = open_writer(options, network, **made_with)
     with writer:
         before = writer.n_lines
         lines.check_begun(options.out, before)

@@ -20,7 +20,7 @@ def add_store_options(parser):
 def open_writer(options, network, **made_with):
     """Make the store ``options.out``, or with --resume go on with the one that is there: StoreWriter.
 
-    ``made_with``: parameters and seeds, as ``store.create`` takes them.
+    ``made_with``: parameters, seeds and tolerances, as ``store.create`` takes them.
     """
     from .. import store
 

@@ -49,6 +49,12 @@ def weights_of(code, i):
 
 
 @view
+def row_weights(code, i):
+    """Op i's weights in the precision of rows: float64[*] or float32[*]."""
+    return code.factors[code.info[i, ir.WEIGHT] : code.info[i, ir.WEIGHT] + code.info[i, ir.N_WEIGHTS]]
+
+
+@view
 def conv_weights(code, i):
     """Weights of a convolution: float64[groups, taps, C_in / groups, C_out / groups]."""
     groups = code.info[i, ir.GROUPS]

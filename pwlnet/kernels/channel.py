@@ -11,7 +11,7 @@ import numpy as np
 from . import program as ir
 from ._jit import inlined_kernel, kernel
 from .affine import operand, rows_of
-from .rounding import UNIT_ROUNDOFF, decision_bounds
+from .rounding import SINGLE_ROUNDOFF, SINGLE_TINY, UNIT_ROUNDOFF, decision_bounds, row_variance
 from .switching import piece, state_of
 from .workspace import (
     CHANNEL,
@@ -21,15 +21,19 @@ from .workspace import (
     LARGEST,
     LAST,
     LOW,
+    N_IDS,
     PARKED,
+    ROW_TOLERANCE,
     SLOPE,
     SLOPE_TOLERANCE,
+    SQUARES,
     START,
     STATE,
     STEEPEST,
     TOLERANCE,
     VALUE,
     VARIANCE,
+    has_single_rows,
 )
 
 
@@ -59,6 +63,12 @@ def settle(code, i, z, slope, tolerance, slope_tolerance):
 
 
 @inlined_kernel
+def row_tolerance(code, work, j, k, rounding):
+    """Bound of the error of entry k of op j from float32 rows; 0 in float64."""
+    return rounding * np.sqrt(row_variance(code, work, j)[k]) if has_single_rows(work) else 0.0
+
+
+@inlined_kernel
 def neuron_number(code, i, p, c):
     """Number of a neuron over the network: channel by channel inside an op."""
     return code.info[i, ir.NEURON] + c * code.info[i, ir.HEIGHT] * code.info[i, ir.WIDTH] + p
@@ -74,8 +84,8 @@ def set_piece(code, work, i, p, k):
     if work.channels[SLOPE, k] == 0.0 and (work.channels[VALUE, k] == low or work.channels[VALUE, k] == high):
         work.channels[LOW, k], work.channels[HIGH, k] = -np.inf, np.inf
         return True
-    work.channels[LOW, k] = low + work.channels[TOLERANCE, k]
-    work.channels[HIGH, k] = high - work.channels[TOLERANCE, k]
+    tolerance = max(work.channels[TOLERANCE, k], work.channels[ROW_TOLERANCE, k])
+    work.channels[LOW, k], work.channels[HIGH, k] = low + tolerance, high - tolerance
     return False
 
 
@@ -92,12 +102,15 @@ def begin(code, work, i, p, n, length, rounding):
         v, s = z[0, k], z[1, k]
         tolerance, slope_tolerance = decision_bounds(variance, k, v, s, n, length, rounding)
         work.channels[TOLERANCE, c], work.channels[SLOPE_TOLERANCE, c] = tolerance, slope_tolerance
+        work.channels[ROW_TOLERANCE, c] = row_tolerance(code, work, operand(code, i, 0), k, rounding)
         state, v, s = settle(code, i, v, s, tolerance, slope_tolerance)
         work.channel_labels[CHANNEL, c], work.channel_labels[STATE, c] = c, state
         work.channels[VALUE, c], work.channels[SLOPE, c] = v, s
         if set_piece(code, work, i, p, c):
             work.channel_labels[PARKED, n_parked] = c
             n_parked += 1
+        if has_single_rows(work):
+            row_variance(code, work, i)[k] = work.channels[SQUARES, c] = 0.0
         slope, intercept = piece(code, i, k, state)
         a[0, k], a[1, k] = slope * v + intercept, slope * s
         work.channels[LARGEST, c], work.channels[STEEPEST, c] = abs(slope * v), abs(slope * s)
@@ -119,7 +132,11 @@ def finish(code, work, i, p, t1):
         k = p * channels + c
         work.states[LAST, neuron_number(code, i, p, c)] = work.channel_labels[STATE, slot]
         largest, steepest = work.channels[LARGEST, slot], work.channels[STEEPEST, slot]
+        unit = 2.0 * UNIT_ROUNDOFF if not has_single_rows(work) else 4.0 * SINGLE_ROUNDOFF**2  # of entries with their rests
         used = largest > 0.0 or steepest > 0.0
+        if has_single_rows(work) and used:
+            row_variance(code, work, i)[k] += row_variance(code, work, operand(code, i, 0))[k]
+            row_variance(code, work, i)[k] += work.counts[N_IDS] * SINGLE_TINY**2
         for r in range(2):
-            own = 2.0 * UNIT_ROUNDOFF * (largest + t1 * steepest if r == 0 else steepest)
+            own = unit * (largest + t1 * steepest if r == 0 else steepest)
             after[r, k] = (before[r, k] if used else 0.0) + own * own

@@ -73,7 +73,7 @@ def check_points(code, starts, ends, lines, t, depth, offsets, neurons, buffer, 
     Out: largest_out int64[B, S], the bits of a float64 that isn't finite where a pre-activation isn't, untouched behind the
     last op; z_out float64[*].
     """
-    view = ir.Code(borrowed(code.info), borrowed(code.lists), borrowed(code.numbers))
+    view = ir.Code(borrowed(code.info), borrowed(code.lists), borrowed(code.numbers), borrowed(code.factors))
     values, cursor = borrowed(buffer), np.empty(TILE, np.int64)
     for first in range(0, lines.shape[0], TILE):
         filled = _load_points(view, borrowed(starts), borrowed(ends), lines, t, first, values)

@@ -18,7 +18,7 @@ from .affine import n_ops, rows_of
 from .channel import begin
 from .order import compact, net_flips, relabel_rows, settle_births
 from .pool_scan import scan_pool
-from .rounding import input_errors, push_start
+from .rounding import add_row_errors, input_errors, push_row_errors, push_start
 from .rows import accumulate, add_entry, collect, drop_empty_row, gathered_rows, new_row, tile_height
 from .scan import scan_rows
 from .wide import is_wide, scan_wide
@@ -34,6 +34,8 @@ from .workspace import (
     N_FLIPS,
     N_IDS,
     NEXT_OP,
+    ROW_VARIANCE,
+    SAVED_AMBIGUOUS,
     SAVED_COLUMN,
     SAVED_FLIPS,
     SAVED_ROW,
@@ -46,6 +48,7 @@ from .workspace import (
     TOP_VALUE,
     VARIANCE,
     Work,
+    has_single_rows,
 )
 
 FULL_OUTPUT = 4
@@ -64,6 +67,7 @@ class Found(NamedTuple):
     window_points: np.ndarray  # int64[Q]
     window_flips: np.ndarray  # int64[Q]
     ambiguous: np.ndarray  # int64[Q]
+    row_error: np.ndarray  # float64[Q] what the rounding of float32 rows adds to error at most
     start_states: np.ndarray  # int32[Q or 0, K]
     end_states: np.ndarray  # int32[Q or 0, K]
 
@@ -78,6 +82,8 @@ def _start_window(code, work, start, end, t0, length):
         x[0, k] = start[d] + t0 * slope if t0 <= 0.5 else end[d] - (1.0 - t0) * slope
         x[1, k] = slope
     input_errors(code, work.sweep[START], length, work.sweep[VARIANCE])
+    if has_single_rows(work):
+        rows_of(code, 0, 2, work.sweep[ROW_VARIANCE])[:] = 0.0
     work.counts[:] = 0
     work.bases[:, 0] = 0
     work.starts[0] = 0
@@ -126,22 +132,25 @@ def trace_window(code, work, start, end, t0, t1, rounding, ambiguous):
         counts[NEXT_OP] = 1
     else:
         counts[TOP_ROW], counts[TOP_VALUE], counts[TOP_COLUMN] = counts[SAVED_ROW], counts[SAVED_VALUE], counts[SAVED_COLUMN]
-        counts[N_FLIPS], counts[STATUS] = counts[SAVED_FLIPS], DONE
+        counts[N_FLIPS], counts[AMBIGUOUS], counts[STATUS] = counts[SAVED_FLIPS], counts[SAVED_AMBIGUOUS], DONE
     for i in range(counts[NEXT_OP], n_ops(code)):
         role = code.info[i, ir.ROLE]
         if role == ir.SKIPPED:
             continue
         if role == ir.STORED or role == ir.FUSED:
             push_start(code, i, work.sweep[START], work.sweep[VARIANCE])
+            if has_single_rows(work):
+                push_row_errors(code, work, i)
         if role == ir.FUSED:
             continue
         work.bases[FIRST_ROW, i], work.bases[FIRST_COLUMN, i] = counts[TOP_ROW], counts[TOP_COLUMN]
         counts[N_BIRTHS] = 0
         known, first_flip = counts[N_IDS], counts[N_FLIPS]
-        counts[NEXT_OP], counts[SAVED_FLIPS] = i, first_flip
+        counts[NEXT_OP], counts[SAVED_FLIPS], counts[SAVED_AMBIGUOUS] = i, first_flip, counts[AMBIGUOUS]
         counts[SAVED_ROW], counts[SAVED_VALUE], counts[SAVED_COLUMN] = counts[TOP_ROW], counts[TOP_VALUE], counts[TOP_COLUMN]
         pointer = code.info[i, ir.POINTER]
         for p in range(code.info[i, ir.HEIGHT] * code.info[i, ir.WIDTH]):
+            first_row = counts[TOP_ROW]
             if role == ir.STORED:
                 _store_position(code, work, i, p)
             elif role == ir.ELEMENTWISE:
@@ -151,6 +160,8 @@ def trace_window(code, work, start, end, t0, t1, rounding, ambiguous):
             work.pointers[pointer + p + 1] = counts[TOP_ROW] - work.bases[FIRST_ROW, i]
             if counts[STATUS] != DONE:
                 return counts[STATUS]
+            if has_single_rows(work) and role != ir.ELEMENTWISE:
+                add_row_errors(code, work, i, p, first_row, t1 - t0)
         if counts[N_BIRTHS] > 0:
             settle_births(work, first_flip, ambiguous)
             relabel_rows(work, i, known)
@@ -163,7 +174,7 @@ def trace_window(code, work, start, end, t0, t1, rounding, ambiguous):
 @allocating_kernel
 def _borrow_code(code):
     """The program's arrays without reference counts."""
-    return ir.Code(borrowed(code.info), borrowed(code.lists), borrowed(code.numbers))
+    return ir.Code(borrowed(code.info), borrowed(code.lists), borrowed(code.numbers), borrowed(code.factors))
 
 
 @allocating_kernel
@@ -210,8 +221,9 @@ def trace_windows(code, work, starts, ends, lines, t0, t1, first, top, rounding,
         a, b = top[0], top[1]
         if a + n > found.t.shape[0] or b + n > found.neuron.shape[0] or n > found.keep.shape[0]:
             work.counts[NEXT_OP], work.counts[SAVED_FLIPS] = n_ops(code), n  # nothing is left to do but to copy
+            work.counts[SAVED_AMBIGUOUS] = work.counts[AMBIGUOUS]
             return q, np.int64(FULL_OUTPUT)
-        points, flips = net_flips(
+        points, flips, row_error = net_flips(
             work_view,
             found.keep,
             found.t[a:],
@@ -222,7 +234,7 @@ def trace_windows(code, work, starts, ends, lines, t0, t1, first, top, rounding,
             found.new[b:],
         )
         found.window_points[q], found.window_flips[q] = points, flips
-        found.ambiguous[q] = work.counts[AMBIGUOUS]
+        found.ambiguous[q], found.row_error[q] = work.counts[AMBIGUOUS], row_error
         top[0], top[1] = a + points, b + flips
         if found.start_states.shape[0] > 0:
             found.start_states[q] = work.states[FIRST]

@@ -14,6 +14,7 @@ from .workspace import (
     AMBIGUOUS,
     BIRTH_ERROR,
     BIRTH_ID,
+    BIRTH_ROW_ERROR,
     BIRTH_T,
     END_COLUMN,
     ERROR,
@@ -29,10 +30,12 @@ from .workspace import (
     N_IDS,
     ORDER,
     RANK,
+    ROW_ERROR,
     TOP_COLUMN,
     TOP_ROW,
     TOP_VALUE,
     T,
+    has_single_rows,
 )
 
 FEW_FLIPS = 32  # at one breakpoint; more of them are sorted by mergesort
@@ -45,6 +48,18 @@ def _increasing(times):
     while k < times.shape[0] and times[k] >= times[k - 1]:
         k += 1
     return k >= times.shape[0]
+
+
+@inlined_kernel
+def _renumber(work, n, n_ids, known, first_flip):
+    """Take over the n breakpoints in work.labels[MERGED] as the order, and relabel flips."""
+    for k in range(n):
+        work.labels[ORDER, k] = work.labels[MERGED, k]
+        work.labels[RANK, work.labels[MERGED, k]] = k
+    work.counts[N_IDS] = n_ids
+    for k in range(first_flip, work.counts[N_FLIPS]):
+        if work.labels[FLIP_ID, k] >= known:
+            work.labels[FLIP_ID, k] = work.labels[BIRTH_ID, work.labels[FLIP_ID, k] - known]
 
 
 @allocating_kernel
@@ -69,12 +84,17 @@ def settle_births(work, first_flip, ambiguous):
             n += 1
             next_known += 1
             joined_next = False
+        reach = work.times[BIRTH_ROW_ERROR, b] if has_single_rows(work) else 0.0
         before = t - work.times[T, last] if last >= 0 else np.inf
         bound_before = error + work.times[ERROR, last] if last >= 0 else 0.0
         after, bound_after, upcoming = np.inf, 0.0, np.int64(-1)
         if next_known < known:
             upcoming = work.labels[ORDER, next_known]
             after, bound_after = work.times[T, upcoming] - t, error + work.times[ERROR, upcoming]
+        unsure = before <= ambiguous * bound_before or after <= ambiguous * bound_after
+        if has_single_rows(work):
+            unsure |= last >= 0 and before <= reach + work.times[ROW_ERROR, last]
+            unsure |= upcoming >= 0 and after <= reach + work.times[ROW_ERROR, upcoming]
         near_before, near_after = before <= bound_before, after <= bound_after
         if joined_next or (near_after and (after < before or not near_before)):
             work.labels[BIRTH_ID, b] = upcoming
@@ -86,23 +106,18 @@ def settle_births(work, first_flip, ambiguous):
         else:
             work.labels[BIRTH_ID, b] = n_ids
             work.times[T, n_ids], work.times[ERROR, n_ids] = t, error
+            if has_single_rows(work):
+                work.times[ROW_ERROR, n_ids] = reach
             work.labels[MERGED, n] = n_ids
             last = n_ids
             n += 1
             n_ids += 1
-            if before <= ambiguous * bound_before or after <= ambiguous * bound_after:
-                work.counts[AMBIGUOUS] += 1
+            work.counts[AMBIGUOUS] += np.int64(unsure)
     while next_known < known:
         work.labels[MERGED, n] = work.labels[ORDER, next_known]
         n += 1
         next_known += 1
-    for k in range(n):
-        work.labels[ORDER, k] = work.labels[MERGED, k]
-        work.labels[RANK, work.labels[MERGED, k]] = k
-    work.counts[N_IDS] = n_ids
-    for k in range(first_flip, work.counts[N_FLIPS]):
-        if work.labels[FLIP_ID, k] >= known:
-            work.labels[FLIP_ID, k] = work.labels[BIRTH_ID, work.labels[FLIP_ID, k] - known]
+    _renumber(work, n, n_ids, known, first_flip)
 
 
 @kernel
@@ -173,8 +188,9 @@ def net_flips(work, keep, out_t, out_error, out_counts, out_neuron, out_old, out
     """Sort flips by breakpoint and neuron, cancel those that undo each other, and drop breakpoints without any.
 
     ``keep`` int64[flips] is scratch. Out: one entry per breakpoint (t, error, number of flips) and per flip (neuron, old and
-    new state). Returns (breakpoints, flips).
+    new state). Returns (breakpoints, flips, what the rounding of float32 rows adds to the errors at most).
     """
+    row_error = 0.0
     n, sequence = work.counts[N_FLIPS], _sorted_flips(work, keep)
     n_points, n_flips, k, last_rank = 0, 0, 0, np.int64(-1)
     while k < n:
@@ -191,6 +207,8 @@ def net_flips(work, keep, out_t, out_error, out_counts, out_neuron, out_old, out
                 work.times[T, work.labels[FLIP_ID, first]],
                 work.times[ERROR, work.labels[FLIP_ID, first]],
             )
+            if has_single_rows(work):
+                row_error = max(row_error, work.times[ROW_ERROR, work.labels[FLIP_ID, first]])
             out_counts[n_points] = 0
             n_points += 1
             last_rank = rank
@@ -198,4 +216,4 @@ def net_flips(work, keep, out_t, out_error, out_counts, out_neuron, out_old, out
         out_neuron[n_flips] = work.labels[FLIP_NEURON, first]
         out_old[n_flips], out_new[n_flips] = work.labels[FLIP_OLD, first], work.labels[FLIP_NEW, final]
         n_flips += 1
-    return n_points, n_flips
+    return n_points, n_flips, row_error

@@ -11,8 +11,8 @@ import numpy as np
 from . import program as ir
 from ._jit import ONE, allocating_kernel, kernel
 from .affine import rows_of
-from .channel import neuron_number
-from .rounding import UNIT_ROUNDOFF, decision_bounds
+from .channel import neuron_number, row_tolerance
+from .rounding import UNIT_ROUNDOFF, decision_bounds, row_variance
 from .rows import add_entry, collect, drop_empty_row, n_taps, new_row, row_range, tap_source
 from .scan import new_birth, record_flip
 from .workspace import (
@@ -24,6 +24,7 @@ from .workspace import (
     LARGEST,
     LAST,
     ROW,
+    ROW_TOLERANCE,
     SLOPE_TOLERANCE,
     SORTED_IDS,
     SPECIAL,
@@ -34,6 +35,7 @@ from .workspace import (
     TOLERANCE,
     VARIANCE,
     T,
+    has_single_rows,
 )
 
 
@@ -43,6 +45,7 @@ def _load_taps(code, work, i, p, n, length, rounding, value, slope):
     channels = code.info[i, ir.CHANNELS]
     work.channels[TOLERANCE, :channels] = 0.0
     work.channels[SLOPE_TOLERANCE, :channels] = 0.0
+    work.channels[ROW_TOLERANCE, :channels] = 0.0
     for tap in range(n_taps(code, i)):
         j, q = tap_source(code, i, p, tap)
         if q < 0:
@@ -55,6 +58,11 @@ def _load_taps(code, work, i, p, n, length, rounding, value, slope):
             error, slope_error = decision_bounds(variance, k, v, s, n, length, rounding)
             work.channels[TOLERANCE, c] = max(work.channels[TOLERANCE, c], 2.0 * error)
             work.channels[SLOPE_TOLERANCE, c] = max(work.channels[SLOPE_TOLERANCE, c], 2.0 * slope_error)
+            row_error = row_tolerance(code, work, j, k, rounding)
+            work.channels[ROW_TOLERANCE, c] = max(work.channels[ROW_TOLERANCE, c], 2.0 * row_error)
+    for c in range(channels):  # taps that are off are equal: in float32 that is so within the rows' error only
+        work.channels[TOLERANCE, c] += work.channels[ROW_TOLERANCE, c]
+        work.channels[SLOPE_TOLERANCE, c] += work.channels[ROW_TOLERANCE, c] / length
 
 
 @kernel
@@ -158,8 +166,8 @@ def _cross(code, work, i, p, t0, t1, value, slope, inside, keep):
         )  # the earliest, then look again
         old = work.channel_labels[STATE, c]
         change = slope[new, c] - slope[old, c]
-        error = work.channels[TOLERANCE, c] / change + 4.0 * UNIT_ROUNDOFF * abs(moment)
-        birth = new_birth(work, moment, error)
+        error = (work.channels[TOLERANCE, c] - work.channels[ROW_TOLERANCE, c]) / change + 4.0 * UNIT_ROUNDOFF * abs(moment)
+        birth = new_birth(work, moment, error, work.channels[ROW_TOLERANCE, c] / change)
         if birth < 0 or (keep and not new_row(work, ONE, birth)):
             return
         if keep:
@@ -234,11 +242,11 @@ def scan_pool(code, work, i, p, t0, t1, rounding):
             drop_empty_row(work)
         t = work.times[T, event]
     _cross(code, work, i, p, t, t1, value, slope, inside, keep)
-    _finish(code, work, i, p, t1)
+    _finish(code, work, i, p, t1, rounding)
 
 
 @kernel
-def _finish(code, work, i, p, t1):
+def _finish(code, work, i, p, t1, rounding):
     """Record end states and the rounding errors of what the op gives."""
     channels = code.info[i, ir.CHANNELS]
     after = rows_of(code, i, 2, work.sweep[VARIANCE])
@@ -256,3 +264,6 @@ def _finish(code, work, i, p, t1):
                 own = max(after[0, k], before[0, q * channels + c])
                 after[0, k] = own
                 after[1, k] = max(after[1, k], before[1, q * channels + c])
+        if has_single_rows(work):
+            half = 0.5 * work.channels[ROW_TOLERANCE, c] / rounding
+            row_variance(code, work, i)[k] = half * half

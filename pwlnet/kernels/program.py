@@ -116,11 +116,15 @@ POOL = 4
 
 
 class Code(NamedTuple):
-    """A program as kernels read it: three arrays, since each array of an argument costs compile time in every kernel."""
+    """A program as kernels read it, in few arrays, since each array of an argument costs compile time in every kernel.
+
+    The type of ``factors`` is the type of the line kernels' rows.
+    """
 
     info: np.ndarray  # int64[N + 1, N_COLUMNS]
     lists: np.ndarray  # int64[*] operands, indices, input_index, output_index, tap positions
     numbers: np.ndarray  # float64[*] weights, biases, coefficients
+    factors: np.ndarray  # float64[*] or float32[*] the weights once more, for products with rows of slope changes
 
 
 def make_code(program):
@@ -155,10 +159,27 @@ def make_code(program):
         info[i, TAPS] = sum(len(x) for x in lists)
         lists.append(_tap_positions(program, i))
     numbers = np.concatenate([program.weights, program.biases, program.coefficients.ravel()])
-    code = Code(info, np.concatenate(lists).astype(np.int64), numbers)
+    code = Code(info, np.concatenate(lists).astype(np.int64), numbers, numbers)
     for array in code:
         array.setflags(write=False)
     return code
+
+
+def with_single_rows(code):
+    """Make the line kernels keep rows of slope changes in float32.
+
+    Parameters
+    ----------
+    code : Code
+
+    Returns
+    -------
+    Code
+    """
+    with np.errstate(over="ignore"):
+        factors = code.numbers[: code.info[0, BIAS]].astype(np.float32)
+    factors.setflags(write=False)
+    return code._replace(factors=factors)
 
 
 def _tap_positions(program, i):

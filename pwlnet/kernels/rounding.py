@@ -7,15 +7,23 @@ doesn't grow with depth as the worst-case bound sum |w_i| E_i does (which is use
 ``Tolerances.rounding`` times this error.
 
 A float64 array [2, n] of an op: row 0 squared error of values, row 1 squared error of slopes.
+
+Rows of slope changes in float32 are another source of errors. They take no part in decisions, which are those of float64 with
+the slope changes as they are, but are told: how far they may have moved a breakpoint, and how many decisions are within their
+reach. A slope change d_k, rounded by u_s |d_k| with the product that made it (u_s the unit roundoff of float32), moves values
+by up to that times the window's length. The squares of these add up in ``sweep[ROW_VARIANCE]``, row 0 [n] of an op, and are
+pushed with squared weights.
 """
 
 import numpy as np
 
 from . import program as ir
-from ._jit import ONE, TWO, ZERO, inlined_kernel, kernel
+from ._jit import ONE, TWO, ZERO, inlined_kernel, kernel, view
 from .affine import PLAIN, SQUARED, add_constant, apply_linear, operand, rows_of, weights_of
+from .workspace import CHANNEL, ROW_VARIANCE, SQUARES, TOP_ROW
 
 UNIT_ROUNDOFF = 2.0**-53
+SINGLE_ROUNDOFF, SINGLE_TINY = 2.0**-24, 2.0**-145  # tiny: of entries that vanish in float32
 
 
 @kernel
@@ -86,6 +94,37 @@ def _push_matrix(code, i, start, variance):
             value_errors[c] += (e0 * a0 + e1 * a1) + (e2 * a2 + e3 * a3)
             slope_errors[c] += (d0 * a0 + d1 * a1) + (d2 * a2 + d3 * a3)
         k0 = following
+
+
+@kernel
+def push_row_errors(code, work, i):
+    """Errors from float32 rows behind affine op i."""
+    apply_linear(code, i, TWO, ONE, work.sweep[ROW_VARIANCE], SQUARED)
+
+
+@view
+def row_variance(code, work, j):
+    """Squared errors of op j's values at the window's end from float32 rows: float64[n]."""
+    return rows_of(code, j, 2, work.sweep[ROW_VARIANCE])[0]
+
+
+@kernel
+def add_row_errors(code, work, i, p, first, length):
+    """Add the errors of the float32 rows from ``first`` on, which position p of op i keeps."""
+    errors, u = row_variance(code, work, i)[p * code.info[i, ir.CHANNELS] :], length * SINGLE_ROUNDOFF
+    for row in range(first, work.counts[TOP_ROW]):
+        for e in range(work.starts[row], work.starts[row + 1]):
+            x = u * work.values[e]
+            errors[work.columns[e + work.shifts[row]]] += x * x
+
+
+@kernel
+def add_squares(code, work, i, p, slots, length):
+    """Add the errors of the float32 rows that left the slots of position p of op i, and forget them."""
+    errors, u = row_variance(code, work, i)[p * code.info[i, ir.CHANNELS] :], length * SINGLE_ROUNDOFF
+    for z in range(slots):
+        errors[work.channel_labels[CHANNEL, z]] += u * u * work.channels[SQUARES, z]
+        work.channels[SQUARES, z] = 0.0
 
 
 @inlined_kernel

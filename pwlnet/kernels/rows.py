@@ -11,7 +11,7 @@ import numpy as np
 
 from . import program as ir
 from ._jit import inlined_kernel, kernel, view
-from .affine import n_operands, operand, pool_divisor, tap_position, weights_of
+from .affine import n_operands, operand, pool_divisor, row_weights, tap_position
 from .bits import popcount
 from .workspace import (
     CURSOR,
@@ -31,6 +31,7 @@ from .workspace import (
     TOP_COLUMN,
     TOP_ROW,
     TOP_VALUE,
+    has_single_rows,
 )
 
 
@@ -58,6 +59,17 @@ def add_entry(work, column, value):
     work.values[top], work.columns[top_column] = value, column
     work.starts[work.counts[TOP_ROW]] = work.counts[TOP_VALUE] = top + 1
     work.counts[TOP_COLUMN] = top_column + 1
+
+
+@inlined_kernel
+def add_whole_entry(work, column, value):
+    """Append an entry that must cancel what came before: in float32, what it leaves over is another entry, for which there is
+    room."""
+    add_entry(work, column, value)
+    if has_single_rows(work):
+        rest = value - np.float64(work.values[work.counts[TOP_VALUE] - 1])
+        if rest != 0.0:
+            add_entry(work, column, rest)
 
 
 @inlined_kernel
@@ -200,7 +212,7 @@ def accumulate(code, work, f, p, first, last):
             continue
         if dense:
             c_in = code.info[j, ir.CHANNELS]
-            _add_products(work, weights_of(code, f).reshape(-1, channels), tap * c_in, start, stop, first, out)
+            _add_products(work, row_weights(code, f).reshape(-1, channels), tap * c_in, start, stop, first, out)
         elif kind == ir.CONV2D:
             _add_grouped(code, work, f, tap, start, stop, first, out)
         else:
@@ -211,12 +223,12 @@ def accumulate(code, work, f, p, first, last):
 def add_row(work, e, n, w, out, a):
     """Add entries e .. e + n times the rows work.small[PLACE, :n] of ``w`` to row a of ``out``, eight at a time."""
     width, j = out.shape[1], np.int64(0)
-    place, x = work.small[PLACE], work.values
+    place, x, zero = work.small[PLACE], work.values, work.values.dtype.type(0.0)
     while n - j > 4:
         r0, r1, r2, r3 = place[j], place[j + 1], place[j + 2], place[j + 3]
         r4, r5, r6, r7 = place[j + 4], r0, r0, r0
         x0, x1, x2, x3 = x[e + j], x[e + j + 1], x[e + j + 2], x[e + j + 3]
-        x4, x5, x6, x7 = x[e + j + 4], 0.0, 0.0, 0.0
+        x4, x5, x6, x7 = x[e + j + 4], zero, zero, zero
         if n - j > 5:
             r5, x5 = place[j + 5], x[e + j + 5]
         if n - j > 6:
@@ -230,7 +242,7 @@ def add_row(work, e, n, w, out, a):
         j += 8
     if n - j > 1:
         r0, r1, r2, r3 = place[j], place[j + 1], place[j], place[j]
-        x0, x1, x2, x3 = x[e + j], x[e + j + 1], 0.0, 0.0
+        x0, x1, x2, x3 = x[e + j], x[e + j + 1], zero, zero
         if n - j > 2:
             r2, x2 = place[j + 2], x[e + j + 2]
         if n - j > 3:
@@ -258,7 +270,7 @@ def _add_grouped(code, work, f, tap, start, stop, first, out):
     """A grouped convolution's tap, group by group."""
     groups, taps = code.info[f, ir.GROUPS], code.info[f, ir.KERNEL_H] * code.info[f, ir.KERNEL_W]
     c_in, c_out = code.info[operand(code, f, 0), ir.CHANNELS] // groups, out.shape[1] // groups
-    w = weights_of(code, f).reshape(-1, c_out)
+    w = row_weights(code, f).reshape(-1, c_out)
     for row in range(start, stop):
         a = work.labels[ROW_OF, work.ids[row]] - first
         for e in range(work.starts[row], work.starts[row + 1]):
@@ -281,7 +293,7 @@ def _add_simple(code, work, f, p, tap, start, stop, first, out):
     elif kind == ir.CONCAT:
         for k in range(tap):
             offset += code.info[operand(code, f, k), ir.CHANNELS]
-    w = weights_of(code, f)
+    w = row_weights(code, f)
     source = np.int64(-1)
     if kind == ir.GATHER:  # tap = output channel
         source = code.lists[code.info[f, ir.INDEX] + p * channels + tap] % code.info[operand(code, f, 0), ir.CHANNELS]

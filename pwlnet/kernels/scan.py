@@ -13,12 +13,14 @@ Legend: C channels, n breakpoints of the position.
 import numpy as np
 
 from . import program as ir
-from ._jit import ONE, inlined_kernel, kernel
+from ._jit import ONE, TWO, inlined_kernel, kernel
 from .channel import finish, neuron_number, piece_range, set_piece, settle
-from .rounding import UNIT_ROUNDOFF
-from .rows import accumulate, add_entry, close_row, drop_empty_row, gathered_rows, new_row, tile_height
+from .rounding import UNIT_ROUNDOFF, add_squares
+from .rows import accumulate, add_whole_entry, close_row, drop_empty_row, gathered_rows, new_row, tile_height
 from .workspace import (
+    AMBIGUOUS,
     BIRTH_ERROR,
+    BIRTH_ROW_ERROR,
     BIRTH_T,
     CHANNEL,
     CROSSING,
@@ -39,10 +41,12 @@ from .workspace import (
     NEXT_VALUE,
     PARKED,
     ROW,
+    ROW_TOLERANCE,
     SLOPE,
     SLOPE_TOLERANCE,
     SORTED_IDS,
     SPECIAL,
+    SQUARES,
     STATE,
     STATUS,
     STEEPEST,
@@ -52,6 +56,7 @@ from .workspace import (
     TOP_VALUE,
     VALUE,
     T,
+    has_single_rows,
 )
 
 OWN_COLUMN = np.int64(-1)
@@ -71,7 +76,7 @@ def record_flip(work, breakpoint_id, neuron, old, new):
 
 
 @inlined_kernel
-def new_birth(work, t, error):
+def new_birth(work, t, error, row_error):
     """Append a crossing of the current op; returns its provisional id, or -1 where a buffer is full."""
     k = work.counts[N_BIRTHS]
     breakpoint_id = work.counts[N_IDS] + k
@@ -80,6 +85,8 @@ def new_birth(work, t, error):
         return np.int64(-1)
     work.times[BIRTH_T, k] = t
     work.times[BIRTH_ERROR, k] = error
+    if has_single_rows(work):
+        work.times[BIRTH_ROW_ERROR, k] = row_error
     work.counts[N_BIRTHS] = k + 1
     return breakpoint_id
 
@@ -116,6 +123,9 @@ def find_crossings(code, work, i, slots, t0, t1):
         if abs(x - low) <= tolerance or abs(x - high) <= tolerance:
             work.channel_labels[SPECIAL, n_special] = slot
             n_special += 1
+        elif has_single_rows(work):
+            near = min(abs(x - low), abs(x - high)) <= work.channels[ROW_TOLERANCE, slot]
+            work.counts[AMBIGUOUS] += np.int64(near)
     return n, n_special
 
 
@@ -126,13 +136,14 @@ def emit_crossings(code, work, i, p, n, keep, room, columns):
     The rows have one entry each; where ``columns`` >= 0 they have ``room`` entries instead, one for each slot from 0 on, with
     the columns from there on.
     """
+    single = TWO if has_single_rows(work) else ONE
     for k in range(n):
         slot = work.channel_labels[CROSSING_SLOT, k]
         c = work.channel_labels[CHANNEL, slot]
         slope, t = work.channels[SLOPE, slot], work.channels[CROSSING, k]
         error = work.channels[TOLERANCE, slot] / abs(slope) + 4.0 * UNIT_ROUNDOFF * abs(t)
-        birth = new_birth(work, t, error)
-        if birth < 0 or (keep and not new_row(work, room if columns >= 0 else ONE, birth)):
+        birth = new_birth(work, t, error, work.channels[ROW_TOLERANCE, slot] / abs(slope))
+        if birth < 0 or (keep and not new_row(work, room if columns >= 0 else single, birth)):
             return
         old = work.channel_labels[STATE, slot]
         work.channel_labels[STATE, slot] = old + 1 if slope > 0.0 else old - 1
@@ -142,13 +153,15 @@ def emit_crossings(code, work, i, p, n, keep, room, columns):
         if not keep:
             continue
         turn = slope * (work.channels[GAIN, slot] - gain)
+        if has_single_rows(work):
+            work.channels[SQUARES, slot] += turn * turn
         if columns >= 0:
             values = work.values[work.counts[TOP_VALUE] :][:room]
             values[:] = 0.0
             values[slot] = turn
             close_row(work, room, columns)
         else:
-            add_entry(work, c, turn)
+            add_whole_entry(work, c, turn)
         work.channels[STEEPEST, slot] = max(work.channels[STEEPEST, slot], abs(slope * work.channels[GAIN, slot]))
         low, high = piece_range(code, i, old)
         reached = max(abs(work.channels[NEXT_VALUE, slot] * work.channels[GAIN, slot]), abs(high if slope > 0.0 else low))
@@ -202,6 +215,14 @@ def record_extremes(work, slots):
     for k in range(slots):
         y = abs(slope[k] * gain[k])
         steepest[k] = y if y > steepest[k] else steepest[k]
+
+
+@inlined_kernel
+def add_squared(squares, row, n):
+    """Add the squares of a row's entries."""
+    for k in range(n):
+        x = np.float64(row[k])
+        squares[k] += x * x
 
 
 @kernel
@@ -286,9 +307,13 @@ def scan_rows(code, work, i, p, n, n_parked, t0, t1):
                 return
             if keep:
                 keep_row(work, channels)
+                if has_single_rows(work):
+                    add_squared(work.channels[SQUARES], work.channels[ROW], channels)
                 drop_empty_row(work)
                 if n <= MANY_EVENTS or a % MANY_EVENTS == 0:
                     record_extremes(work, channels)
             t = work.times[T, event]
     pass_rest(code, work, i, p, channels, t, t1, keep, channels, OWN_COLUMN)
+    if has_single_rows(work):
+        add_squares(code, work, i, p, channels, t1 - t0)
     finish(code, work, i, p, t1)

@@ -9,7 +9,7 @@ import numpy as np
 
 from . import program as ir
 from ._jit import allocating_kernel, kernel, part, view
-from .affine import weights_of
+from .affine import row_weights, weights_of
 from .rows import add_row, n_taps, row_range, rows_before, tap_source
 from .workspace import (
     ARRIVED,
@@ -237,12 +237,12 @@ def _push_ends(code, work, f, n_sources):
 @kernel
 def _gather_weights(code, work, f, n_sources, z0, z1):
     """Fill ``_weights`` for slots z0 .. z1."""
-    w = weights_of(code, f).reshape(-1, code.info[f, ir.CHANNELS])
+    w = row_weights(code, f).reshape(-1, code.info[f, ir.CHANNELS])
     gathered, channel = _weights(work, n_sources, z1 - z0), work.channel_labels[CHANNEL, z0:z1]
     for s in range(n_sources):
-        k = work.small[SOURCE, s]
+        row, out = w[work.small[SOURCE, s]], gathered[s]
         for z in range(z1 - z0):
-            gathered[s, z] = w[k, channel[z]]
+            out[z] = row[np.uint64(channel[z])]
 
 
 @kernel

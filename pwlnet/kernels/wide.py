@@ -14,8 +14,9 @@ import numpy as np
 from . import program as ir
 from ._jit import inlined_kernel, kernel
 from .channel import finish
+from .rounding import add_squares
 from .rows import close_row, n_taps
-from .scan import MANY_EVENTS, pass_event, pass_rest, record_extremes
+from .scan import MANY_EVENTS, add_squared, pass_event, pass_rest, record_extremes
 from .sources import block_height, close_tile, multiply, open_tile
 from .workspace import (
     CHANGE,
@@ -34,6 +35,7 @@ from .workspace import (
     SLOPE,
     SLOPE_CHANGE,
     SORTED_IDS,
+    SQUARES,
     STATE,
     STATUS,
     STEEPEST,
@@ -41,6 +43,7 @@ from .workspace import (
     TOP_VALUE,
     VALUE,
     T,
+    has_single_rows,
 )
 
 WIDE_FROM = 128  # channels, with one tap
@@ -166,10 +169,12 @@ def _list_columns(work, n_needed):
 def _keep_row(work, arriving, n_open, n_needed, columns):
     """Fill the last row: what left the open slots, and what arrived at the idle ones."""
     values, row, gain = work.values[work.counts[TOP_VALUE] :][:n_needed], work.channels[ROW], work.channels[GAIN]
+    for z in range(n_needed):  # open ones, too: a loop from n_open on would use no vectors
+        values[z] = arriving[z] * gain[z]
     for z in range(n_open):
         values[z] = row[z]
-    for z in range(n_open, n_needed):
-        values[z] = arriving[z] * gain[z]
+    if has_single_rows(work):
+        add_squared(work.channels[SQUARES], values, n_needed)
     close_row(work, n_needed, columns)
 
 
@@ -232,6 +237,8 @@ def scan_wide(code, work, i, p, n, t0, t1):
             pass_rest(code, work, i, p, n_open, t, t1, keep, n_needed, births)
         elif keep:
             record_extremes(work, n_open)
+        if has_single_rows(work):
+            add_squares(code, work, i, p, n_needed, t1 - t0)
         _close_slots(work, channels, n_open)
         first = last
         height = height * 2 if n_open < FEW_OPEN * channels else height // 2 if n_open > MANY_OPEN * channels else height

@@ -12,6 +12,8 @@ The scan of a position keeps its channels in *slots* (rows of ``channels`` and `
 Nothing grows inside a kernel: a full buffer sets ``counts[STATUS]``, and the caller makes a larger one and calls again,
 which goes on with the op at hand. Buffers are kept from line to line.
 
+Rows and their products with weights are float64 or float32, as ``Code.factors`` is; all else is float64.
+
 Legend: N ops, K neurons, C channels, P positions, M breakpoints.
 """
 
@@ -20,6 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import program as ir
+from ._jit import inlined_kernel
 
 TILE_DOUBLES = 98304  # gathered rows of one tile: 768 KiB, to stay in a core's second-level cache
 TILE_ROWS = 128  # least height of a tile
@@ -33,12 +36,13 @@ N_FLIPS = 4  # flips recorded
 STATUS = 5
 AMBIGUOUS = 6  # decisions that came near their rounding bound
 NEXT_OP = 7  # op to go on with in a window that was left because a buffer was full; 0 to start a window
-SAVED_ROW = 8  # TOP_ROW, TOP_VALUE, N_FLIPS and TOP_COLUMN before that op
+SAVED_ROW = 8  # TOP_ROW, TOP_VALUE, N_FLIPS, TOP_COLUMN and AMBIGUOUS before that op
 SAVED_VALUE = 9
 SAVED_FLIPS = 10
 TOP_COLUMN = 11  # columns in use, never more than row entries
 SAVED_COLUMN = 12
-N_COUNTS = 13
+SAVED_AMBIGUOUS = 13
+N_COUNTS = 14
 
 # Values of counts[STATUS].
 DONE = 0
@@ -51,6 +55,8 @@ T = 0
 ERROR = 1  # bound of t's rounding error
 BIRTH_T = 2
 BIRTH_ERROR = 3
+ROW_ERROR = 4  # with float32 rows only: what their rounding adds to ERROR and to BIRTH_ERROR
+BIRTH_ROW_ERROR = 5
 
 # Rows of ``labels``.
 ORDER = 0
@@ -74,7 +80,7 @@ SOURCE_AT = 2  # source of each row of weights, -1 between uses
 SOURCE = 3  # row of weights of each source
 PLACE = 4  # row of weights or source of each entry of a row
 N_SMALL = 5
-START, VARIANCE = 0, 1
+START, VARIANCE, ROW_VARIANCE = 0, 1, 2
 FIRST, LAST = 0, 1
 
 # Rows of ``channels``: the slots of the scan of one position.
@@ -88,13 +94,15 @@ TOLERANCE = 6  # bound of the value's rounding error
 SLOPE_TOLERANCE = 7
 LARGEST = 8  # largest absolute post-activation seen
 STEEPEST = 9  # largest absolute slope seen
-N_SLOT_NUMBERS = 10  # those before are a slot's own; the rest is scratch
-ROW = 10  # scratch: the row of an event
-CHANGE = 11  # scratch, by channel: change of the value over a tile ...
-SLOPE_CHANGE = 12  # ... of the slope ...
-REACH = 13  # ... and how far the value may get from its chord
-CROSSING = 14  # scratch: crossing times inside one interval
-N_CHANNEL_NUMBERS = 15
+ROW_TOLERANCE = 10  # bound of the value's error from float32 rows; 0 in float64
+N_SLOT_NUMBERS = 11  # those before are a slot's own; the rest is scratch
+ROW = 11  # scratch: the row of an event
+CHANGE = 12  # scratch, by channel: change of the value over a tile ...
+SLOPE_CHANGE = 13  # ... of the slope ...
+REACH = 14  # ... and how far the value may get from its chord
+CROSSING = 15  # scratch: crossing times inside one interval
+SQUARES = 16  # sum of squares of what leaves the slot, with float32 rows only; zero between uses
+N_CHANNEL_NUMBERS = 17
 
 # Rows of ``flows``: sources of a tile (wide.py).
 TOTAL = 0  # change of the value over the tile, beyond the slope at its start
@@ -114,24 +122,30 @@ PARKED = 4  # slots that stand still exactly at a threshold
 N_CHANNEL_LABELS = 5
 
 
+@inlined_kernel
+def has_single_rows(work):
+    """Whether rows are float32; known when a kernel is compiled."""
+    return work.values.itemsize == 4
+
+
 class Work(NamedTuple):
     """All buffers of one thread."""
 
     counts: np.ndarray  # int64[N_COUNTS]
-    values: np.ndarray  # float64[*] entries of rows
+    values: np.ndarray  # float64[*] or float32[*] entries of rows
     columns: np.ndarray  # int32[*] channels of entries
     ids: np.ndarray  # int64[*] breakpoint of each row
     starts: np.ndarray  # int64[*] first entry of each row
     shifts: np.ndarray  # int64[*] from an entry of the row to its column
     pointers: np.ndarray  # int64[*]
     bases: np.ndarray  # int64[3, N] first row of each op, first and past-the-last column
-    times: np.ndarray  # float64[4, M]
+    times: np.ndarray  # float64[4 or 6, M]
     labels: np.ndarray  # int64[N_LABELS, M]
     marks: np.ndarray  # uint64[*] one bit per rank, zero between uses
-    tiles: np.ndarray  # float64[4, *] rows of one position, a product and its factors
+    tiles: np.ndarray  # as values: [4, *] rows of one position, a product and its factors
     small: np.ndarray  # int64[N_SMALL, *] by tap, row of weights, source
     flows: np.ndarray  # float64[N_FLOWS, *] by source
-    sweep: np.ndarray  # float64[2, 2 * n_values] value and slope of everything at the window's start; squared errors
+    sweep: np.ndarray  # float64[2 or 3, 2 * n_values] value and slope of everything at the window's start; squared errors
     states: np.ndarray  # int32[2, K] at the window's start and end
     taps: np.ndarray  # float64[2, *] MaxPool: value and slope of each tap
     channels: np.ndarray  # float64[N_CHANNEL_NUMBERS, 2 C]
@@ -148,22 +162,23 @@ def make_work(code, n_ids, n_rows, n_entries):
     n_taps = max(int(x.max()) for x in (window, positions, info[:, ir.N_OPERANDS], info[:, ir.CHANNELS]))
     matrices = np.isin(info[:, ir.OP], (ir.AFFINE, ir.CONV2D))
     n_sources = int((info[:, ir.N_WEIGHTS] // info[:, ir.CHANNELS])[matrices].max(initial=1)) + 7  # rounded up to eights
+    single = code.factors.dtype == np.float32
     return Work(
         counts=np.zeros(N_COUNTS, np.int64),
-        values=np.empty(n_entries),
+        values=np.empty(n_entries, code.factors.dtype),
         columns=np.empty(n_entries, np.int32),
         ids=np.empty(n_rows, np.int64),
         starts=np.zeros(n_rows + 1, np.int64),
         shifts=np.empty(n_rows, np.int64),
         pointers=np.zeros(int(code.info[-1, ir.POINTER]), np.int64),
         bases=np.zeros((3, len(info)), np.int64),
-        times=np.empty((4, n_ids)),
+        times=np.empty((6 if single else 4, n_ids)),
         labels=np.empty((N_LABELS, n_ids), np.int64),
         marks=np.zeros(n_ids // 64 + 2, np.uint64),
-        tiles=np.empty((4, TILE_DOUBLES + TILE_ROWS * channels)),
+        tiles=np.empty((4, TILE_DOUBLES + TILE_ROWS * channels), code.factors.dtype),
         small=np.full((N_SMALL, max(n_taps, n_sources, 2 * channels)), -1),
         flows=np.empty((N_FLOWS, n_sources)),
-        sweep=np.zeros((2, 2 * int(code.info[-1, ir.VALUE]))),
+        sweep=np.zeros((3 if single else 2, 2 * int(code.info[-1, ir.VALUE]))),
         states=np.zeros((2, int(code.info[-1, ir.NEURON])), np.int32),
         taps=np.zeros((2, int((info[:, ir.CHANNELS] * window * pools).max(initial=1)))),
         channels=np.zeros((N_CHANNEL_NUMBERS, 2 * channels)),
@@ -173,7 +188,7 @@ def make_work(code, n_ids, n_rows, n_entries):
 
 def enlarged(work, n_ids, n_rows, n_entries):
     """The same buffers with room for more, contents kept."""
-    times, labels = np.empty((4, n_ids)), np.empty((N_LABELS, n_ids), np.int64)
+    times, labels = np.empty((len(work.times), n_ids)), np.empty((N_LABELS, n_ids), np.int64)
     times[:, : work.times.shape[1]], labels[:, : work.labels.shape[1]] = work.times, work.labels
     larger = {"times": times, "labels": labels, "marks": np.zeros(n_ids // 64 + 2, np.uint64)}
     sizes = {"values": n_entries, "columns": n_entries, "ids": n_rows, "starts": n_rows + 1, "shifts": n_rows}

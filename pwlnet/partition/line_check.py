@@ -211,4 +211,4 @@ def states_on(part, segments):
 
 def _noise(lines):
     """Relative distance from a threshold below which a forward pass can't tell the state."""
-    return lines.tolerances.ambiguous * np.finfo(np.float64).eps
+    return lines.tolerances.ambiguous * 2.0 * lines.tolerances.rows

@@ -42,10 +42,11 @@ class Window(NamedTuple):
 
     t0: float
     traced: Traced
-    error: np.ndarray  # float64[*] bounds of the rounding errors of t
+    error: np.ndarray  # float64[*] bounds of the rounding errors of t, float64 rows assumed: what decides about ties
     old: np.ndarray  # int32[*] state before each flip
     start_states: np.ndarray  # int[K]
     end_states: np.ndarray  # int[K]
+    row_error: float = 0.0  # what float32 rows add to error at most
 
 
 class Points(NamedTuple):
@@ -127,13 +128,13 @@ class Joiner:
             kept, merged, rest = _joined(self._rest, _border(self._before, window), points)
             self.n_joined = len(points.t) - len(rest.t)
             self.is_plain = len(kept.t) == len(self._rest.t) and not self.n_joined and not len(merged.t)
-            points, done = rest, [kept, merged]
+            points, done = rest, _with_row_errors([kept, merged], max(self._before.row_error, window.row_error))
         self._before, self._rest = window, points
         return done
 
     def last(self):
         """What is left of the last window: Points."""
-        return self._rest
+        return _with_row_errors([self._rest], self._before.row_error)[0]
 
 
 def clean_windows(planned, trace):
@@ -177,6 +178,11 @@ def border_is_close(before, window):
     left, right = np.abs(before.traced.t[-1:] - window.t0), np.abs(window.traced.t[:1] - window.t0)
     near = (left <= before.error[-1:] + _BORDER_ERROR).any() or (right <= window.error[:1] + _BORDER_ERROR).any()
     return bool(near or (before.end_states != window.start_states).any())
+
+
+def _with_row_errors(pieces, row_error):
+    """Points whose ties are decided: what float32 rows add to their errors matters now."""
+    return [points._replace(error=points.error + row_error) for points in pieces]
 
 
 def points_of(window):

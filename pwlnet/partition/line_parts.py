@@ -268,7 +268,7 @@ class _Block:
 
     @property
     def nbytes(self):
-        return sum(array.nbytes for window in self.windows for array in (*window.traced, *window[2:]))
+        return sum(array.nbytes for window in self.windows for array in (*window.traced, *window[2:-1]))
 
     def _work(self):
         self.windows = list(self._trace(*self.ends))

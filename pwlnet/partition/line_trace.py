@@ -18,11 +18,6 @@ from .line_join import Traced, Window, concatenate, join_windows, largest_errors
 FIRST_IDS = 1024  # first sizes of the buffers
 FIRST_VALUES = 2**18  # room for the rows of a small network: they are moved together only when half of it is full
 FIRST_FOUND = 2**15  # breakpoints that are copied out together
-BYTES = {  # of one entry
-    workspace.FULL_IDS: 8 * (workspace.N_LABELS + 4),
-    workspace.FULL_ROWS: 16,
-    workspace.FULL_VALUES: 12,
-}
 SHARES = {workspace.FULL_IDS: 0.25, workspace.FULL_ROWS: 0.05, workspace.FULL_VALUES: 0.7}  # of the memory
 KEPT_BYTES = 2**28  # buffers up to this size are kept for the next call ...
 KEPT_TRACERS = 8  # ... so many for each network
@@ -52,7 +47,7 @@ class Tracer:
     """
 
     def __init__(self, network, tolerances, memory):
-        self.code = network.code
+        self.code = network.single_code if tolerances.single_rows else network.code
         self.tolerances = tolerances
         self.memory = memory
         widest = int(self.code.info[:-1, ir.CHANNELS].max())
@@ -123,7 +118,8 @@ class Tracer:
                 return None
         points, flips = top
         error, old = found.error[:points].copy(), found.old[:flips].copy()
-        return Window(t0, _copied(found, top, 0, 1), error, old, _small(found.start_states[0]), _small(found.end_states[0]))
+        states = _small(found.start_states[0]), _small(found.end_states[0])
+        return Window(t0, _copied(found, top, 0, 1), error, old, *states, float(found.row_error[0]))
 
     def _run(self, starts, ends, windows, done, top, found):
         """Call the kernel for windows (lines, t0, t1) from ``done`` on: (next window, status)."""
@@ -133,6 +129,7 @@ class Tracer:
     def _outputs(self, n_windows, n_states):
         """Output buffers of the kernel; states of all neurons at both ends of the first ``n_states`` windows."""
         per_window = {name: np.zeros(n_windows, np.int64) for name in ("window_points", "window_flips", "ambiguous")}
+        per_window["row_error"] = np.zeros(n_windows)
         k = int(self.code.info[-1, ir.NEURON])
         states = {name: np.zeros((n_states, k), np.int32) for name in ("start_states", "end_states")}
         return kernels.Found(**self._found, **per_window, **states)
@@ -147,12 +144,22 @@ class Tracer:
 
         Each buffer has a share of its own, so whether a line is cut doesn't depend on the lines before it.
         """
-        if 2 * self.sizes[status] * BYTES[status] > SHARES[status] * self.memory:
+        if 2 * self.sizes[status] * _entry_bytes(self.work, status) > SHARES[status] * self.memory:
             self.work.counts[workspace.NEXT_OP] = 0  # the window will be cut: start it anew
             return False
         self.sizes[status] *= 2
         self.work = workspace.enlarged(self.work, *self.sizes.values())
         return True
+
+
+def _entry_bytes(work, status):
+    """Bytes of one entry of the buffers that ``status`` says are full."""
+    arrays = {
+        workspace.FULL_IDS: (work.labels, work.times),
+        workspace.FULL_ROWS: (work.ids, work.starts),
+        workspace.FULL_VALUES: (work.values, work.columns),
+    }
+    return sum(a.itemsize * (len(a) if a.ndim == 2 else 1) for a in arrays[status])
 
 
 def _found_buffers(size):
@@ -163,8 +170,9 @@ def _copied(found, top, first, last):
     """What was found in windows ``first`` to ``last``: Traced, in arrays of its own."""
     points, flips = top
     n_points = found.window_points[first:last]
+    t_error = np.fmin(largest_errors(found.error[:points], n_points) + found.row_error[first:last], 1.0)
     return Traced(
-        n_points, found.window_flips[first:last], found.ambiguous[first:last], largest_errors(found.error[:points], n_points),
+        n_points, found.window_flips[first:last], found.ambiguous[first:last], t_error,
         found.t[:points].copy(), found.counts[:points].copy(), found.neuron[:flips].copy(), found.new[:flips].copy(),
     )  # fmt: skip
 

@@ -188,7 +188,7 @@ def test_results_do_not_depend_on_threads_or_on_the_other_lines():
 
 def never_more_ids(patch, network):
     network.__dict__.pop("_idle_tracers")
-    patch.setitem(line_trace.BYTES, workspace.FULL_IDS, 2**40)
+    patch.setitem(line_trace.SHARES, workspace.FULL_IDS, 0.0)
 
 
 def test_cutting_a_line_for_memory_finds_the_same_breakpoints_and_flips(monkeypatch):

@@ -32,7 +32,7 @@ def little_memory(digits, monkeypatch):
     """Lines of ``digits`` are cut into windows of about 40 breakpoints, and those once more where few buffers are left."""
     monkeypatch.setattr(line_plan, "WINDOW_POINTS", 40)
     monkeypatch.setattr(line_trace, "FIRST_IDS", 64)
-    monkeypatch.setitem(line_trace.BYTES, line_trace.workspace.FULL_IDS, 2**40)
+    monkeypatch.setitem(line_trace.SHARES, line_trace.workspace.FULL_IDS, 0.0)
     monkeypatch.setitem(digits.__dict__, "_idle_tracers", [])
 
 

@@ -442,7 +442,7 @@ def test_windows_are_cut_further_where_memory_is_short(network, many_windows, mo
     monkeypatch.setattr(line_blocks, "join_windows", lambda windows: joins.append(len(windows)) or join(windows))
     monkeypatch.setattr(line_plan, "WINDOW_POINTS", 20)
     monkeypatch.setattr(line_trace, "FIRST_IDS", 12)
-    monkeypatch.setitem(line_trace.BYTES, line_trace.workspace.FULL_IDS, 2**40)
+    monkeypatch.setitem(line_trace.SHARES, line_trace.workspace.FULL_IDS, 0.0)
     monkeypatch.setitem(network.__dict__, "_idle_tracers", [])
     many_windows.clear()
     assert_same_partition(pwlnet.partition_lines(network, starts, ends), whole)
