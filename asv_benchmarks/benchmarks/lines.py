@@ -5,6 +5,7 @@ import os
 import numpy as np
 
 import pwlnet
+from pwlnet.tolerances import DEFAULT, SINGLE_ROWS
 
 from . import torch_twin
 from .networks import DEEP, NAMES, REACH, SKIP_SLOW, build_module, build_network, draw_lines
@@ -123,6 +124,34 @@ class TwoThreads:
         return one / two
 
     track_speed_up.unit = "times"
+
+
+class SingleRows:
+    """Rows in float32 in units of float64's time, one thread, and what they cost."""
+
+    params = (["digits_conv", "cifar_convsmall", "cifar_convbig", *DEEP],)
+    param_names = ("network",)
+    timeout = 1800
+
+    def setup(self, network):
+        self.network = build_network(network)
+        self.ends = draw_lines(self.network, 1, reach=REACH.get(network, 1.0))
+        self.lines = self.partition(SINGLE_ROWS)
+
+    def partition(self, tolerances):
+        return pwlnet.partition_lines(self.network, *self.ends, threads=1, tolerances=tolerances)
+
+    def track_ratio_to_float64(self, network):
+        double, single = torch_twin.medians_in_turn(lambda: self.partition(DEFAULT), lambda: self.partition(SINGLE_ROWS))
+        return single / double
+
+    track_ratio_to_float64.unit = "times"
+
+    def track_near_ties(self, network):
+        return int(self.lines.ambiguous.sum())
+
+    def track_t_error(self, network):
+        return float(self.lines.t_error.max())
 
 
 class StreamLines:

@@ -17,6 +17,7 @@ from pwlnet.cli import arguments
 from pwlnet.convert.graph import Graph
 from pwlnet.convert.lower import lower
 from pwlnet.store import schema
+from pwlnet.tolerances import DEFAULT, SINGLE_ROWS
 from tests.sealing import changing
 
 
@@ -67,6 +68,20 @@ def test_lines_fill_a_store_and_say_what_is_in_it(folder, run, network):
     with store.open("out.h5") as opened:
         assert opened.n_batches == 7
         assert opened.provenance["parameters"]["starts"] == "points.npy"
+
+
+def test_float32_rows_are_in_the_store_s_tolerances(folder, run):
+    network = shipped.digits_network_path("digits_mlp")
+    code, out, _ = run("lines", network, "--random", 4, "--out", "single_rows.h5", "--float32-rows", "--json")
+    assert code == 0
+    assert run("lines", network, "--random", 4, "--out", "double_rows.h5")[0] == 0
+    with store.open("single_rows.h5") as single, store.open("double_rows.h5") as double:
+        assert single.tolerances == SINGLE_ROWS and double.tolerances == DEFAULT
+        assert json.loads(out)["t_error"] == single.lines().t_error.max() > 1e3 * double.lines().t_error.max()
+    code, _, err = run("lines", network, "--random", 4, "--out", "single_rows.h5", "--resume")
+    assert code == 2 and "tolerances" in err
+    summary = json.loads(run("lines", network, "--random", 4, "--summary", "--float32-rows", "--json")[1])
+    assert summary["t_error"] == json.loads(out)["t_error"]
 
 
 def test_the_table_for_people_is_short(folder, run):
