@@ -45,7 +45,7 @@ def random_ends(network, n_lines, seed):
 def assert_same_where_sure(network, starts, ends):
     """Lines without near-ties have float64's flips, and breakpoints within the bound; returns the share of such lines and
     the largest error in units of the bound."""
-    double, single = (pwlnet.partition_lines(network, starts, ends, tolerances=t) for t in (Tolerances(), SINGLE_ROWS))
+    double, single = both_precisions(network, starts, ends)
     sure, farthest = 0, 0.0
     for a, b in zip(double.parts, single.parts, strict=True):
         if single.ambiguous[b.index] == 0:
@@ -91,10 +91,129 @@ def test_shipped_networks_agree_with_float64(name):
     assert sure > 0.1
 
 
+def both_precisions(network, start, end):
+    return [pwlnet.partition_lines(network, start, end, tolerances=tolerances) for tolerances in (Tolerances(), SINGLE_ROWS)]
+
+
+def row_part(network, start, end):
+    """What float32 rows add to t_error, by the two precisions, of a line whose only late breakpoint decides it."""
+    double, single = both_precisions(network, start, end)
+    assert flips_of(double.parts[0]) == flips_of(single.parts[0])
+    return single.t_error[0] - double.t_error[0]
+
+
+@pytest.mark.parametrize(("n", "width"), [(3, 4), (40, 300)])
+def test_errors_add_up_as_they_should(n, width):
+    """x(t) = t; n first neurons switch on at known t, ``width`` second ones are always on, a last one crosses at 0.95.
+
+    R1 = (u d)^2, R2 = sum w2^2 R1 + sum (u w2 d)^2, R3 = sum w3^2 R2, and the bound is 16 sqrt(R3) / slope.
+    """
+    rng = np.random.default_rng(n)
+    first, turns = np.linspace(0.1, 0.9, n), rng.uniform(0.5, 1.5, n)
+    second = rng.uniform(0.1, 1.0, (width, n))
+    last = rng.uniform(0.5, 1.5, width)
+    bias, slope = -last @ (second @ (turns * (0.95 - first)) + 1.0), last @ second @ turns
+    graph = Graph((1, 1), batched=True)
+    x = graph.relu(graph.linear(graph.input, turns[:, None], -turns * first, name="first"), name="relu1")
+    x = graph.relu(graph.linear(x, second, np.ones(width), name="second"), name="relu2")
+    graph.output = graph.relu(graph.linear(x, last[None], np.array([bias]), name="last"), name="relu3")
+    r2 = 2.0 * ((second * turns) ** 2).sum(1) * SINGLE_ROUNDOFF**2
+    expected = 16.0 * np.sqrt((last**2 * r2).sum()) / slope
+    assert row_part(lower(graph), np.zeros(1), np.ones(1)) == pytest.approx(expected, rel=1e-3)
+
+
+def test_errors_of_rows_that_several_ops_read_count_once_each():
+    """z = w a is kept for relu(z), always on, and for z + relu(z): 2 w^2 R1 + 3 (u w d)^2, and the sum's own (u 2 w d)^2."""
+    w, d = 1.3, 0.7
+    graph = Graph((1, 1), batched=True)
+    a = graph.relu(graph.linear(graph.input, np.array([[d]]), np.array([-0.3 * d]), name="first"), name="relu1")
+    z = graph.linear(a, np.array([[w]]), np.array([1.0]), name="z")
+    both = graph.add(z, graph.relu(z, name="relu2"), name="sum")
+    value = 2.0 * (w * d * (0.8 - 0.3) + 1.0)
+    graph.output = graph.relu(graph.linear(both, np.array([[1.0]]), np.array([-value]), name="last"), name="relu3")
+    expected = 16.0 * np.sqrt(2.0 + 3.0 + 4.0) * SINGLE_ROUNDOFF / 2.0
+    assert row_part(lower(graph), np.zeros(1), np.ones(1)) == pytest.approx(expected, rel=1e-3)
+
+
+def test_errors_pass_a_pool():
+    """The largest of four, always the same one: its error, and that of the rows that the pool keeps."""
+    graph = Graph((1, 1, 2, 2), batched=True)
+    a = graph.relu(graph.conv(graph.input, np.array([[[[0.7]]]]), np.array([-0.21]), name="first"), name="relu1")
+    pooled = graph.reshape(graph.max_pool(a, 2, name="pool"), (1, -1), name="flat")
+    graph.output = graph.relu(graph.linear(pooled, np.array([[1.0]]), np.array([-0.35]), name="last"), name="relu2")
+    end = np.array([0.1, 0.2, 1.0, 0.0])
+    expected = 16.0 * np.sqrt(2.0) * SINGLE_ROUNDOFF
+    assert row_part(lower(graph), np.zeros(4), end) == pytest.approx(expected, rel=1e-3)
+
+
+def two_layers(first, second, bias):
+    """relu(second relu(first t - 0.5 first) + bias) of one input."""
+    graph = Graph((1, 1), batched=True)
+    x = graph.relu(graph.linear(graph.input, first[:, None], -0.5 * first, name="first"), name="relu1")
+    graph.output = graph.relu(graph.linear(x, second, bias, name="second"), name="relu2")
+    return lower(graph)
+
+
+@pytest.mark.parametrize(("gap", "is_near"), [(1e-9, True), (1e-3, False)])
+def test_two_breakpoints_in_doubtful_order_are_near_ties(gap, is_near):
+    """Behind a first breakpoint two neurons cross, one ``gap`` after the other."""
+    first, second = np.array([1.1]), np.array([[0.7], [0.9]])
+    network = two_layers(first, second, -second[:, 0] * 1.1 * (0.25 + np.array([0.0, gap])))
+    double, single = (
+        pwlnet.partition_lines(network, np.zeros(1), np.ones(1), tolerances=t) for t in (Tolerances(), SINGLE_ROWS)
+    )
+    assert len(double.t) == len(single.t) == 5
+    assert (double.ambiguous[0], single.ambiguous[0] > 0) == (0, is_near)
+
+
+@pytest.mark.parametrize(("gap", "is_near"), [(1e-9, True), (1e-3, False)])
+def test_a_neuron_that_nearly_touches_its_threshold_is_a_near_tie(gap, is_near):
+    """Up from -0.3 + gap to ``gap`` below or above 0 at 0.7, and down again: it may or may not have crossed."""
+    graph = Graph((1, 1), batched=True)
+    kinks = np.array([0.1, 0.7])
+    x = graph.relu(graph.linear(graph.input, np.full((2, 1), 1.1), -1.1 * kinks, name="first"), name="relu1")
+    bias = np.array([-1.1 * 0.6 * 0.9 - gap])
+    graph.output = graph.relu(graph.linear(x, np.array([[0.9, -1.9]]), bias, name="second"), name="relu2")
+    network = lower(graph)
+    double, single = (
+        pwlnet.partition_lines(network, np.zeros(1), np.ones(1), tolerances=t) for t in (Tolerances(), SINGLE_ROWS)
+    )
+    assert len(double.t) == 4 and (double.ambiguous[0], single.ambiguous[0] > 0) == (0, is_near)
+
+
+def test_winners_among_taps_that_are_off_are_those_of_float64():
+    """A tap that switches off leaves nothing behind, so that the first tap wins again."""
+    same = []
+    for seed in range(few(60, 12)):
+        rng = np.random.default_rng(seed)
+        graph = Graph((1, 2, 4, 4), batched=True)
+        x = graph.relu(graph.conv(graph.input, rng.normal(size=(4, 2, 3, 3)), rng.normal(size=4), name="conv1"), name="relu1")
+        x = graph.relu(graph.conv(x, rng.normal(size=(4, 4, 1, 1)), rng.normal(size=4) - 2.0, name="conv2"), name="relu2")
+        graph.output = graph.max_pool(x, 2, name="pool")
+        network = lower(graph)
+        starts, ends = random_ends(network, 5, seed)
+        a, b = both_precisions(network, starts, ends)
+        same += [flips_of(x) == flips_of(y) for x, y in zip(a.parts, b.parts, strict=True)]
+    assert np.mean(same) > 0.97
+
+
+def test_buffers_that_fill_up_count_no_near_tie_twice(monkeypatch):
+    network = full_network((5, 50, 50, 50, 50, 50, 5), 0)
+    starts, ends = random_ends(network, 20, 1)
+    plenty = pwlnet.partition_lines(network, starts, ends, tolerances=SINGLE_ROWS)
+    assert (plenty.ambiguous > 0).sum() >= 5
+    for name, size in (("FIRST_IDS", 2), ("FIRST_VALUES", 1), ("FIRST_FOUND", 1)):
+        monkeypatch.setattr(line_trace, name, size)
+    network.__dict__.pop("_idle_tracers")
+    little = [pwlnet.partition_lines(network, starts[k], ends[k], tolerances=SINGLE_ROWS, threads=1) for k in range(20)]
+    assert [lines.ambiguous[0] for lines in little] == plenty.ambiguous.tolist()
+    assert [lines.t_error[0] for lines in little] == plenty.t_error.tolist()
+
+
 def test_errors_are_those_of_float32():
     network = full_network((20, 50, 50, 50, 5), 0)
     starts, ends = random_ends(network, 10, 1)
-    double, single = (pwlnet.partition_lines(network, starts, ends, tolerances=t) for t in (Tolerances(), SINGLE_ROWS))
+    double, single = both_precisions(network, starts, ends)
     assert (single.t_error > 1e5 * double.t_error).all() and (single.t_error < 1e-2).all()
     assert single.residual.max() > 1e-12 > double.residual.max()
 
@@ -103,7 +222,7 @@ def test_values_that_vanish_in_float32_are_no_certainty():
     """Slope changes of 2**-50 per layer are below float32's range behind the third one."""
     network = full_network((5, 20, 20, 20, 20, 3), 3, scale=2.0**-50)
     starts, ends = random_ends(network, 20, 4)
-    double, single = (pwlnet.partition_lines(network, starts, ends, tolerances=t) for t in (Tolerances(), SINGLE_ROWS))
+    double, single = both_precisions(network, starts, ends)
     wrong = [flips_of(a) != flips_of(b) for a, b in zip(double.parts, single.parts, strict=True)]
     assert np.mean(wrong) > 0.5
     assert (single.ambiguous[wrong] > 0).all()
