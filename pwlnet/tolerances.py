@@ -29,8 +29,8 @@ class Tolerances(NamedTuple):
         The same where the source can be evaluated in float32 only.
     rows : float
         Unit roundoff of the line kernels' slope changes: 2**-53 for float64, 2**-24 for float32, which takes less time and
-        memory on some networks. Starts, values and breakpoints are float64 in both cases, and all decisions allow for
-        the error. See ``SINGLE_ROWS``.
+        memory on some networks. Starts, values and breakpoints are float64 in both cases; ``LinePartitions.t_error`` and
+        ``ambiguous`` tell what the rounding of float32 may have changed. See ``SINGLE_ROWS``.
     """
 
     rounding: float = 16.0
