@@ -10,9 +10,9 @@ A float64 array [2, n] of an op: row 0 squared error of values, row 1 squared er
 
 Rows of slope changes in float32 are another source of errors. Pools apart, they take no part in decisions, which are those of
 float64 with the slope changes as they are, but are told: how far they may have moved a breakpoint, and how many decisions are
-within their reach. A slope change d_k, rounded by u_s |d_k| with the product that made it (u_s the unit roundoff of float32), moves values
-by up to that times the window's length. The squares of these add up in ``sweep[ROW_VARIANCE]``, row 0 [n] of an op, and are
-pushed with squared weights.
+within their reach. A slope change d_k, rounded by u_s |d_k| with the product that made it (u_s the unit roundoff of float32),
+moves values by up to that times the window's length. The squares of these add up in ``sweep[ROW_VARIANCE]``, row 0 [n] of an
+op, and are pushed with squared weights.
 """
 
 import numpy as np
