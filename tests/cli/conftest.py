@@ -1,8 +1,21 @@
 """The command line in this process, in a folder of its own."""
 
+import numpy as np
 import pytest
 
 from pwlnet import cli
+from pwlnet.convert.graph import Graph
+from pwlnet.convert.lower import lower
+
+
+@pytest.fixture(scope="module")
+def network():
+    """Three inputs, thirty hidden neurons, two outputs."""
+    rng = np.random.default_rng(0)
+    graph = Graph((1, 3), batched=True)
+    x = graph.relu(graph.linear(graph.input, rng.normal(size=(30, 3)), rng.normal(size=30), name="first"), name="relu")
+    graph.output = graph.linear(x, rng.normal(size=(2, 30)), name="last")
+    return lower(graph)
 
 
 @pytest.fixture

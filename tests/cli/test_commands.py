@@ -14,20 +14,9 @@ import pytest
 import pwlnet
 from pwlnet import shipped, store
 from pwlnet.cli import arguments
-from pwlnet.convert.graph import Graph
-from pwlnet.convert.lower import lower
 from pwlnet.store import schema
 from pwlnet.tolerances import DEFAULT, SINGLE_ROWS
 from tests.sealing import changing
-
-
-@pytest.fixture(scope="module")
-def network():
-    rng = np.random.default_rng(0)
-    graph = Graph((1, 3), batched=True)
-    x = graph.relu(graph.linear(graph.input, rng.normal(size=(30, 3)), rng.normal(size=30), name="first"), name="relu")
-    graph.output = graph.linear(x, rng.normal(size=(2, 30)), name="last")
-    return lower(graph)
 
 
 @pytest.fixture
