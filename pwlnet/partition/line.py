@@ -50,7 +50,8 @@ class LinePartitions:
         At sampled breakpoints, the largest distance of a flipping neuron from its threshold, relative to the largest
         pre-activation of its op: a forward pass against the partition.
     ambiguous : int64[L]
-        Near-ties whose decision came within ``tolerances.ambiguous`` standard rounding errors.
+        Near-ties whose decision came within ``tolerances.ambiguous`` standard rounding errors; with float32 rows
+        (``tolerances.rows``) also those that their rounding may have decided.
     t_error : float64[L]
         Bound of the rounding error of the line's breakpoints: the largest of them, ``tolerances.rounding`` standard errors.
         0.0 without breakpoints; 1.0, the whole line, where none is known. Like the last bits of ``t``, it depends on the

@@ -128,13 +128,14 @@ class Joiner:
             kept, merged, rest = _joined(self._rest, _border(self._before, window), points)
             self.n_joined = len(points.t) - len(rest.t)
             self.is_plain = len(kept.t) == len(self._rest.t) and not self.n_joined and not len(merged.t)
-            points, done = rest, _with_row_errors([kept, merged], max(self._before.row_error, window.row_error))
+            row_error = max(self._before.row_error, window.row_error)
+            points, done = rest, [_with_row_error(kept, row_error), _with_row_error(merged, row_error)]
         self._before, self._rest = window, points
         return done
 
     def last(self):
         """What is left of the last window: Points."""
-        return _with_row_errors([self._rest], self._before.row_error)[0]
+        return _with_row_error(self._rest, self._before.row_error)
 
 
 def clean_windows(planned, trace):
@@ -180,9 +181,9 @@ def border_is_close(before, window):
     return bool(near or (before.end_states != window.start_states).any())
 
 
-def _with_row_errors(pieces, row_error):
+def _with_row_error(points, row_error):
     """Points whose ties are decided: what float32 rows add to their errors matters now."""
-    return [points._replace(error=points.error + row_error) for points in pieces]
+    return points._replace(error=points.error + row_error)
 
 
 def points_of(window):

@@ -220,8 +220,9 @@ class LineStream:
                 self.ambiguous += int(window.traced.ambiguous[0])
                 bar.reach(window.t0)
                 self._check_number(self._places.n_points + len(joiner.last().t))
-        self._places.add(1.0, [joiner.last()], 0)
-        yield self._noted(joiner.last()), None
+        last = joiner.last()
+        self._places.add(1.0, [last], 0)
+        yield self._noted(last), None
         yield end_point(1.0), Mark(1.0, self.ambiguous, self.t_error)
         bar.reach(1.0)
 
