@@ -26,9 +26,9 @@ test: .venv/.installed-test
 coverage: .venv/.installed-test
 	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest $(IN_PYTHON) --cov=pwlnet/kernels --cov-report=term-missing --cov-fail-under=98
 
-LINES := tests/partition/test_line.py
+LINES := tests/partition/lines/test_partitions.py
 IN_PYTHON := tests/kernels tests/test_evaluate.py tests/test_patterns.py tests/test_bad_input.py \
-	tests/partition/test_line_exact.py tests/partition/test_line_single.py tests/partition/test_line_wide.py \
+	tests/partition/lines/test_exact.py tests/partition/lines/test_single.py tests/partition/lines/test_wide.py \
 	tests/analysis/test_attribution.py::test_exact_attributions_equal_the_sum_over_segments \
 	tests/analysis/test_attribution.py::test_first_ops_that_convolutions_read_give_the_sum_over_segments \
 	tests/analysis/test_sampling_error.py::test_rules_give_the_weighted_sums_of_segments_on_random_and_degenerate_nets \

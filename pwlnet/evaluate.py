@@ -1,7 +1,7 @@
 """Values, pre-activations, states and Jacobians of a network at many points, on all threads.
 
 Batches are cut into chunks of whole tiles, and kernels release the GIL, so plain threads run them side by side; a row's
-bits don't depend on the cut (kernels/sweep.py).
+bits don't depend on the cut (kernels/ir/passes.py).
 
 Legend: B rows, D inputs, O outputs, K neurons.
 """
@@ -17,8 +17,8 @@ import numba
 import numpy as np
 
 from .errors import InputError, ShapeError
-from .kernels import program as ir
-from .kernels import sweep
+from .kernels.ir import passes
+from .kernels.ir import program as ir
 
 _FEW_BYTES = 2**26  # of values that forward_few computes together
 
@@ -132,7 +132,7 @@ def forward(code, points, *, outputs=False, preactivations=False, states=False, 
 
     def work(first, last):
         part = slice(first, last)
-        sweep.forward(code, points[part], out[part], pre[part], sta[part])
+        passes.forward(code, points[part], out[part], pre[part], sta[part])
 
     run_chunks(work, n, _chunk(n, threads), threads)
     return out, pre, sta
@@ -146,16 +146,16 @@ def forward_few(code, points, *, preactivations=False):
     """
     n, k, size = len(points), int(code.info[-1, ir.NEURON]), int(code.info[-1, ir.VALUE])
     pre, sta = np.empty((n if preactivations else 0, k)), np.empty((n, k), np.int32)
-    at_once = int(min(max(1, _FEW_BYTES // (8 * size)), sweep.TILE))
-    buffer, tile_states = np.zeros(sweep.TILE * size), np.empty((sweep.TILE, k), np.int32)
+    at_once = int(min(max(1, _FEW_BYTES // (8 * size)), passes.TILE))
+    buffer, tile_states = np.zeros(passes.TILE * size), np.empty((passes.TILE, k), np.int32)
     with single_threaded_blas():
         for first in range(0, n, at_once):
             last = min(first + at_once, n)
-            filled = np.int64(sweep.load_inputs(code, points[first:last], np.int64(0), sweep.TILE, buffer))
-            sweep.run_ops(code, sweep.TILE, filled, buffer, tile_states)
+            filled = np.int64(passes.load_inputs(code, points[first:last], np.int64(0), passes.TILE, buffer))
+            passes.run_ops(code, passes.TILE, filled, buffer, tile_states)
             sta[first:last] = tile_states[:filled]
             for row in range(first, last if preactivations else first):
-                sweep.copy_preactivations(code, np.int64(row - first), buffer, pre[row])
+                passes.copy_preactivations(code, np.int64(row - first), buffer, pre[row])
     return pre, sta
 
 
@@ -181,7 +181,7 @@ def jacobians(code, states, threads=None):
     """Jacobians float64[B, O, D] of the affine pieces with states int32[B, K]."""
     out = np.empty((states.shape[0], int(code.info[-1, ir.N_OUTPUTS]), int(code.info[-1, ir.N_INPUTS])))
     run_chunks(
-        lambda first, last: sweep.jacobians(code, states[first:last], out[first:last]),
+        lambda first, last: passes.jacobians(code, states[first:last], out[first:last]),
         states.shape[0],
         max(1, -(-states.shape[0] // (4 * n_threads(threads)))),
         threads,
@@ -191,5 +191,5 @@ def jacobians(code, states, threads=None):
 
 def _chunk(n_rows, threads):
     """Rows per chunk: whole tiles, about four chunks per thread."""
-    tiles = -(-n_rows // sweep.TILE)
-    return max(1, -(-tiles // (4 * n_threads(threads)))) * sweep.TILE
+    tiles = -(-n_rows // passes.TILE)
+    return max(1, -(-tiles // (4 * n_threads(threads)))) * passes.TILE

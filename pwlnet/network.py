@@ -12,8 +12,8 @@ import numpy as np
 
 from . import evaluate
 from .errors import InputError, ShapeError
-from .kernels import program as ir
-from .kernels import sweep, switching
+from .kernels.ir import passes, switching
+from .kernels.ir import program as ir
 from .patterns import ActivationPatterns, pattern_layout
 from .program_check import check_program
 
@@ -218,7 +218,7 @@ class Network:
         states = self.states(rows)
         c = np.empty(self.n_outputs)
         with evaluate.single_threaded_blas():
-            sweep.values_of_states(self.code, states[0], np.zeros(self.n_inputs), c)
+            passes.values_of_states(self.code, states[0], np.zeros(self.n_inputs), c)
         return evaluate.jacobians(self.code, states)[0], c
 
     def neuron(self, k):

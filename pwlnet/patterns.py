@@ -8,13 +8,13 @@ from typing import NamedTuple
 import numpy as np
 
 from .errors import CapacityError, InputError, ShapeError
-from .kernels import bits
+from .kernels.ir import bits
 
 _WIDTHS = (1, 2, 4, 8, 16)
 
 
 class PatternLayout(NamedTuple):
-    """Where each neuron's state lies in the packed words (rule: kernels/bits.py)."""
+    """Where each neuron's state lies in the packed words (rule: kernels/ir/bits.py)."""
 
     neuron_offsets: np.ndarray  # int64[N+1]
     word_offsets: np.ndarray  # int64[N+1]

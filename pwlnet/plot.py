@@ -11,7 +11,7 @@ import numpy as np
 from ._optional import require
 from .analysis.boundary import class_intervals
 from .errors import InputError, ShapeError
-from .partition.line_check import points_at
+from .partition.lines.check import points_at
 
 _COLOURS = (
     "#1f77b4",

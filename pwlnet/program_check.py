@@ -3,7 +3,7 @@
 import numpy as np
 
 from .errors import InputError
-from .kernels import program as ir
+from .kernels.ir import program as ir
 
 _N_OPERANDS = {ir.INPUT: 0, ir.ADD: 2, ir.CONCAT: None}
 _SAME_SHAPE = (ir.SCALE, ir.ADD, ir.RELU, ir.LEAKY_RELU, ir.CLIP)
@@ -34,7 +34,7 @@ def windows_meet_input(in_shape, out_shape, attributes):
     in_shape, out_shape : int[3]
         Channels, height, width.
     attributes : int64[N_ATTRIBUTES] or dict
-        By the columns of kernels/program.py.
+        By the columns of kernels/ir/program.py.
     """
     for axis, column in ((1, 0), (2, 1)):
         kernel, stride, padding, dilation = (int(attributes[k + column]) for k in _AXIS_COLUMNS)

@@ -17,7 +17,7 @@ class Tolerances(NamedTuple):
     ----------
     rounding : float
         Number of standard rounding errors within which a value counts as zero, without unit. The error of each
-        pre-activation along a line is estimated from the magnitudes that went into it (kernels/rounding.py); 16 of
+        pre-activation along a line is estimated from the magnitudes that went into it (kernels/lines/rounding.py); 16 of
         them leave no room for a wrong decision in the exact-arithmetic tests and are still of the order of 1e-14 of
         the magnitudes.
     ambiguous : float

@@ -9,7 +9,7 @@ from .analysis.linearity import measure_linearity
 from .analysis.sampling_error import compare_rules
 from .convert.graph import Graph
 from .convert.lower import lower
-from .partition.line import partition_lines
+from .partition.lines.partitions import partition_lines
 
 
 def toy_network():

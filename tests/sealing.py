@@ -5,7 +5,7 @@ from pathlib import Path
 
 import h5py
 
-from pwlnet.store import seal
+from pwlnet.store.container import seal
 
 
 @contextlib.contextmanager

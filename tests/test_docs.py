@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pwlnet import cli
-from pwlnet.convert import onnx_ops
+from pwlnet.convert.onnx import ops
 from pwlnet.store.format_page import format_page
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -61,4 +61,4 @@ def test_the_page_about_the_store_is_made_from_its_schema():
 def test_the_page_about_operations_lists_every_onnx_operator():
     page = (ROOT / "docs" / "supported_ops.md").read_text()
     (listed,) = re.findall(r"## ONNX.*?\n\n(.*?)\.\n\n", page, re.DOTALL)
-    assert sorted(listed.replace(",", " ").split()) == sorted(onnx_ops.HANDLERS)
+    assert sorted(listed.replace(",", " ").split()) == sorted(ops.HANDLERS)

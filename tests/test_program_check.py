@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pwlnet.errors import InputError
-from pwlnet.kernels import program as ir
+from pwlnet.kernels.ir import program as ir
 from pwlnet.network import Network
 from pwlnet.program_check import check_program, windows_meet_input
 from pwlnet.warmup import toy_network

@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 
-from pwlnet.kernels import program as ir
+from pwlnet.kernels.ir import program as ir
 
 BATCH = 256
 REPEATS = 5

@@ -10,13 +10,13 @@ import numpy as np
 
 from .. import evaluate
 from ..errors import InputError, ShapeError
-from ..kernels import program as ir
-from ..kernels import rank_one, rank_one_integral
-from ..partition.line import iter_line_partitions
-from ..partition.line_check import points_at
-from ..partition.line_flips import iter_line_flips
-from ..quadrature import RULES, quadrature_rule
+from ..kernels.gradients import integral, rank_one
+from ..kernels.ir import program as ir
+from ..partition.lines.check import points_at
+from ..partition.lines.partitions import iter_line_partitions
 from ..tolerances import DEFAULT
+from .line_flips import iter_line_flips
+from .quadrature import RULES, quadrature_rule
 
 _LINES_AT_ONCE, _STATES_AT_ONCE = 16, 2**22  # lines whose first states are found together, and states of them
 _GRADIENT_BYTES = 2**28  # gradients and their integrals that a thread holds
@@ -82,7 +82,7 @@ def integrate_gradients(
     outputs : sequence of int, optional
         Outputs to attribute; all by default.
     method : str
-        ``exact``, or a sampling rule (``pwlnet.quadrature``): left, right, midpoint, trapezoid, simpson,
+        ``exact``, or a sampling rule (``pwlnet.analysis.quadrature``): left, right, midpoint, trapezoid, simpson,
         gauss_legendre, captum_trapezoid.
     n_samples : int, optional
         Points of a sampling rule; needed there, and refused with ``exact``.
@@ -178,7 +178,7 @@ def _chosen_outputs(network, outputs):
 
 
 def _roles(network):
-    """Roles of the ops in ``rank_one_integral``: int64[ops]."""
+    """Roles of the ops in ``integral``: int64[ops]."""
     program, n = network.program, len(network.program.op)
     reads = [program.operands[program.operand_offsets[i] : program.operand_offsets[i + 1]] for i in range(n)]
     roles = np.full(n, rank_one.EAGER)
@@ -215,7 +215,7 @@ def _integrate_lines(lines, roles, outputs, integrals_out, first, last):
     for out, (t, states, flips) in zip(integrals_out[first:last], iter_line_flips(lines, first, last), strict=True):
         for c in range(0, len(outputs), at_once):
             part = slice(c, c + at_once)
-            rank_one_integral.integrate_jacobian(code, roles, states, t, flips, outputs[part], out[part])
+            integral.integrate_jacobian(code, roles, states, t, flips, outputs[part], out[part])
 
 
 def _sampled_integrals(network, starts, ends, outputs, nodes, weights, threads):

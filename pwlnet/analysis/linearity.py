@@ -10,10 +10,10 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import evaluate
-from ..kernels import linearity as kernels
-from ..partition.line_flips import line_flips
-from ..partition.line_targets import checked_targets
+from ..kernels.gradients import linearity as kernels
 from ..tolerances import GRADIENT_OFFSET
+from ..validation import checked_targets
+from .line_flips import line_flips
 
 
 class GradientChange(NamedTuple):

@@ -10,9 +10,9 @@ import numpy as np
 
 from .. import evaluate
 from ..errors import InputError
-from ..partition.line_rules import NONE, rule_counts, rule_errors, rule_line, search_counts, search_recommended
-from ..partition.line_targets import checked_targets
-from ..quadrature import RULES
+from ..validation import checked_targets
+from .quadrature import RULES
+from .sampling_rules import NONE, rule_counts, rule_errors, rule_line, search_counts, search_recommended
 
 METHODS = ("left", "right", "midpoint", "trapezoid", "simpson", "gauss_legendre")
 
@@ -126,7 +126,7 @@ def compare_rules(lines, targets, *, counts, methods=METHODS, threads=None, prog
     counts : sequence of int
         Numbers of points.
     methods : sequence of str
-        Sampling rules (``pwlnet.quadrature``).
+        Sampling rules (``pwlnet.analysis.quadrature``).
     threads : int, optional
         All processors by default. Results don't depend on it.
     progress : bool
@@ -202,7 +202,7 @@ def count_samples(
     targets : int, int64[L] or int64[L, C]
         The output to attribute: one for all lines, one per line, or C per line.
     methods : sequence of str
-        Sampling rules (``pwlnet.quadrature``).
+        Sampling rules (``pwlnet.analysis.quadrature``).
     within : float
         Error that a count must be under.
     consecutive : int
@@ -272,7 +272,7 @@ def recommend_samples(lines, targets, *, within=0.01, method="left", first=20, m
         Relative difference that the sum of the attributions and the change of the output must be under: 0.05 in the
         recommendation [1]_, 0.01 in the experiments of [2]_.
     method : str
-        Sampling rule (``pwlnet.quadrature``).
+        Sampling rule (``pwlnet.analysis.quadrature``).
     first, max_samples : int
         Smallest and largest count.
     threads : int, optional

@@ -30,7 +30,7 @@ class ChosenLines:
     """
 
     def __init__(self, network, starts, ends, *, kind="lines"):
-        from ..partition.line_ends import LineEnds
+        from ..partition.lines.ends import LineEnds
 
         self.network, self.starts, self.ends = network, starts, ends
         self._kind = kind

@@ -78,7 +78,7 @@ def _tolerances(options):
 
 def _batches(options, lines):
     """Partitions of lines, batch by batch, with a progress bar on a terminal."""
-    from ..partition.line import iter_line_partitions
+    from ..partition.lines.partitions import iter_line_partitions
 
     if not lines.n_lines:
         return contextlib.nullcontext(())
@@ -89,7 +89,7 @@ def _batches(options, lines):
 
 
 def _summarized(options, lines):
-    from ..partition.line_summary import LineSummary
+    from ..partition.lines.summary import LineSummary
 
     with _batches(options, lines) as batches:
         return LineSummary.of(batches)
@@ -119,7 +119,7 @@ def _stored(options, network, lines):
 
 def _appended(options, writer, lines):
     """Append the lines, in batches or in parts: yields the LineSummary of each, when it is on the disk."""
-    from ..partition.line_summary import LineSummary
+    from ..partition.lines.summary import LineSummary
 
     for some, in_parts in _ways(options, writer, lines):
         if in_parts:
@@ -133,7 +133,7 @@ def _appended(options, writer, lines):
 
 def _ways(options, writer, lines):
     """Consecutive lines, and whether they are stored in parts: one that is begun, and those that surely are very long."""
-    from ..partition.line_plan import count_changes, has_long_lines
+    from ..partition.lines.planning import count_changes, has_long_lines
 
     network, done = writer.network, 0
     if options.in_parts or writer.unfinished_t is not None:
@@ -158,7 +158,7 @@ def _one_by_one(lines, rows):
 def _appended_in_parts(options, writer, lines):
     """Append a single line part by part: LineSummary."""
     from .. import store
-    from ..partition.line_plan import WINDOW_POINTS
+    from ..partition.lines.planning import WINDOW_POINTS
 
     (start,), (end,) = lines.read(0, 1)
     limits = {"max_points": max(options.batch, WINDOW_POINTS), "max_segments": options.max_segments}

@@ -49,7 +49,7 @@ def from_torch(module, input_shape):
     from .._optional import require
 
     require("torch", "torch", "converting a torch module")
-    from .torch_fx import read_module, source_forward
+    from .torch.fx import read_module, source_forward
 
     shape = (input_shape,) if np.ndim(input_shape) == 0 else tuple(input_shape)
     network = lower(read_module(module, shape))
@@ -66,7 +66,7 @@ def read_network(path, kind, input_shape=None):
         As the readers say.
     """
     if kind == "onnx":
-        from .onnx_file import read_onnx, source_forward_onnx
+        from .onnx.file import read_onnx, source_forward_onnx
 
         network = lower(read_onnx(path, input_shape))
         source = source_forward_onnx(path, input_shape)
@@ -75,9 +75,9 @@ def read_network(path, kind, input_shape=None):
             check_conversion(network, source, str(path), tolerance)
         return network
     if kind == "nnet":
-        from .nnet_file import read_nnet as read
+        from .text.nnet import read_nnet as read
     else:
-        from .eran_file import read_eran as read
+        from .text.eran import read_eran as read
     return lower(read(path))
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from ..errors import InputError
-from ..kernels import program as ir
+from ..kernels.ir import program as ir
 
 
 @dataclass

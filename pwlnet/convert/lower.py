@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..errors import ConversionError
-from ..kernels import program as ir
+from ..kernels.ir import program as ir
 from ..network import Network
 from ..program_check import windows_meet_input
 from .assemble import Op, assemble, fold_scales, pruned

@@ -7,8 +7,8 @@ import numpy as np
 from .. import datasets, plot, store
 from ..analysis.boundary import class_intervals
 from ..loading import load_network
-from ..partition.line import partition_lines
-from ..partition.line_check import points_at
+from ..partition.lines.check import points_at
+from ..partition.lines.partitions import partition_lines
 from .text import text_table, verdict
 
 NETWORKS = ("digits_mlp", "digits_conv")

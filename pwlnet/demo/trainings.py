@@ -4,10 +4,10 @@ import numpy as np
 
 from .. import datasets, plot, store
 from ..analysis.attribution import integrate_gradients
+from ..analysis.bootstrap import bootstrap_interval
 from ..analysis.perturbation import perturb
-from ..bootstrap import bootstrap_interval
 from ..loading import load_network
-from ..partition.line import partition_lines
+from ..partition.lines.partitions import partition_lines
 from .text import text_table, verdict
 
 TRAININGS = ("standard", "pgd", "diffai")

@@ -8,7 +8,8 @@ without a branch. No ``fastmath``: it reorders sums and breaks NaN checks; ``sum
 A literal as an argument compiles a kernel once more, for that value; constants that kernels pass on are NumPy scalars.
 
 Compiled kernels are kept on disk. Numba notices a change of a kernel's own file only, not of the kernels it calls, so the
-folder is named after a digest of all kernel sources: a new version never runs an old version's machine code.
+folder is named after a digest of all kernel sources, those in subfolders included, and of their paths: a new version never
+runs an old version's machine code.
 ``PWLNET_NUMBA_CACHE=0`` turns the cache off.
 """
 
@@ -31,7 +32,8 @@ def _cache_folder():
     if os.environ.get("PWLNET_NUMBA_CACHE", "1") == "0":
         return None
     sha = hashlib.sha256()
-    for path in sorted(_HERE.glob("*.py")):
+    for path in sorted(_HERE.rglob("*.py")):
+        sha.update(f"{path.relative_to(_HERE).as_posix()}\0".encode())
         sha.update(path.read_bytes())
     name = f"pwlnet-{sha.hexdigest()[:16]}"
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")

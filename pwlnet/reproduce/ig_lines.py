@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..partition.line import partition_lines
+from ..partition.lines.partitions import partition_lines
 from .subjects import CONVLARGE, CONVSMALL, DIGITS
 
 KEYS = DIGITS + CONVSMALL + CONVLARGE

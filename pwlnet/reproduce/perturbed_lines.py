@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..analysis.perturbation import perturb
-from ..partition.line import partition_lines
+from ..partition.lines.partitions import partition_lines
 
 RULES = ("additive", "floor")
 DIRECTIONS = ("fgsm", "pgd", "random")

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..bootstrap import bootstrap_interval
+from ..analysis.bootstrap import bootstrap_interval
 
 _DIGITS = 4  # of numbers in tables for people
 
@@ -43,7 +43,7 @@ class Table(NamedTuple):
 def estimate(values, *, statistic=np.mean, seed=0):
     """Give a statistic of images with its 95 % bootstrap interval over images.
 
-    Estimate: images are resampled with replacement (``pwlnet.bootstrap``).
+    Estimate: images are resampled with replacement (``pwlnet.analysis.bootstrap``).
 
     Parameters
     ----------

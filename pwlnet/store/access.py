@@ -10,8 +10,8 @@ from pathlib import Path
 import h5py
 
 from ..errors import ChecksumError, PwlnetError, StoreError
-from .seal import HEAD, sealed
-from .sealed_file import PageError, SealedFile
+from .container.seal import HEAD, sealed
+from .container.sealed_file import PageError, SealedFile
 
 _H5PY_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, IndexError, OverflowError, MemoryError)
 _INDEX_BYTES = 8  # at least, of a chunk in the index

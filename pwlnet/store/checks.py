@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 
 from ..errors import PwlnetError
-from . import line_parts, schema
+from . import long_line, schema
 from .access import reading
 from .consistency import batch_problem
 from .digest import add_bytes, start_array
@@ -89,7 +89,7 @@ def problems_of_batch(store, number, sizes=None):
             return [f"{rows} does not match its checksum; the file is damaged, restore a copy or compute it again"]
         for first, last in parts_of_batch(store, commit):
             if is_long_line(commit, first, last):
-                problem = line_parts.stored_problem(store, first, store.network.n_neurons)
+                problem = long_line.stored_problem(store, first, store.network.n_neurons)
             else:
                 problem = batch_problem(name, store.read(name, first, last), sizes or axis_sizes(store.network))
             if problem:

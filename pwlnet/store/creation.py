@@ -169,7 +169,7 @@ def save_lines(path, lines, *, parameters=None, overwrite=False, threads=None, c
     StoreError, InputError
         As for ``create`` and ``StoreWriter.append_lines``. InputError, too, for an iterable that gives nothing.
     """
-    from ..partition.line import LinePartitions
+    from ..partition.lines.partitions import LinePartitions
 
     with _closing(iter([lines] if isinstance(lines, LinePartitions) else lines)) as batches:
         first = next(batches, None)

@@ -5,7 +5,8 @@ python -m pwlnet.store.format_page > docs/store_format.md
 
 import sys
 
-from . import growing, schema, seal
+from . import live_read, schema
+from .container import seal
 from .provenance import provenance_schema
 
 _INTRODUCTION = """\
@@ -204,7 +205,7 @@ def format_page():
             "",
             _COMMITS.format(commits=schema.COMMITS, memo=schema.MEMO, axes=f"`<i8[{width}]`", **fields),
             _COMPRESSION.format(chunk=schema.CHUNK_BYTES // 1024),
-            _GROWING.format(tries=growing.TRIES),
+            _GROWING.format(tries=live_read.TRIES),
             _OTHERS.format(head=seal.HEAD),
             _SEAL.format(last=seal.HEAD - 1, head=seal.HEAD, slots=seal.SLOTS, page=seal.PAGE).rstrip(),
             "",

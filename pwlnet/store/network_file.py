@@ -4,7 +4,7 @@ import h5py
 import numpy as np
 
 from ..errors import ChecksumError, DigestMismatchError, StoreError
-from ..kernels.program import Program
+from ..kernels.ir.program import Program
 from ..network import Network, program_digest
 from ..tolerances import DEFAULT
 from . import schema

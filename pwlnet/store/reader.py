@@ -11,8 +11,8 @@ from .access import check_rows, open_for_reading, reading
 from .compression import load_plugin
 from .digest import add_bytes, start_array
 from .export import Exports
-from .growing import Growing
 from .header import check_format, read_header
+from .live_read import Growing
 from .network_file import read_stored_network
 from .summary import stored_summary
 
@@ -155,7 +155,7 @@ class RegionStore(Growing, Exports):
         ChecksumError, StoreError
             The file is damaged.
         """
-        from ..partition.line import LinePartitions
+        from ..partition.lines.partitions import LinePartitions
 
         if not self.has_lines:
             raise StoreError(f"{self.path} holds a network, but no lines; partition_lines computes them")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import DigestMismatchError, InputError, PwlnetError, StoreError
-from . import checks, line_parts
+from . import checks, long_line
 from .access import reason, refuse_locked, replace_durably
 from .creation import create_like
 from .reader import RegionStore
@@ -149,9 +149,9 @@ def _copy_batch(store, commit, writer):
     name = commit["kind"].decode()
     for first, last in checks.parts_of_batch(store, commit):
         if checks.is_long_line(commit, first, last):
-            for part in line_parts.stored_parts(store, first):
+            for part in long_line.stored_parts(store, first):
                 writer.append_part(**part)
-            writer.finish_line(**line_parts.stored_line(store, first))
+            writer.finish_line(**long_line.stored_line(store, first))
         else:
             writer.append(name, store.read(name, first, last))
 

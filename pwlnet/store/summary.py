@@ -50,7 +50,7 @@ def op_flips(neurons, bounds, network):
 
 def stored_summary(store, first, last):
     """Summarize lines ``first`` to ``last`` of a store, some rows at a time: LineSummary."""
-    from ..partition.line_summary import DEFAULT_EDGES, LineSummary
+    from ..partition.lines.summary import DEFAULT_EDGES, LineSummary
 
     of_lines = {d.field: d for d in schema.LINES.stored}
     names = ("residual", "ambiguous", "t_error", "length", "shortest_t", "longest_t", "op_flips")

@@ -218,7 +218,7 @@ def _pattern_columns(store, lines, segments):
 
 
 def _places(layout):
-    """Where each neuron's state lies in a pattern: (word, shift), int64[K] and uint64[K]; the rule of kernels/bits.py."""
+    """Where each neuron's state lies in a pattern: (word, shift), int64[K] and uint64[K]; the rule of kernels/ir/bits.py."""
     counts = np.diff(layout.neuron_offsets)
     number = np.arange(counts.sum()) - np.repeat(layout.neuron_offsets[:-1], counts)  # in its op
     widths = np.repeat(layout.widths, counts)
@@ -231,7 +231,7 @@ def _add_patterns(line, wanted, layout, places, packed_out):
 
     ``packed_out``: uint64[n, W], zeros. A word is the exclusive or of all its changes so far, so no state is unpacked.
     """
-    from ..partition.line_trace import initial_states
+    from ..partition.lines.tracing import initial_states
 
     states = initial_states(line.network, line.starts[0], line.ends[0], line.t, line.tolerances)
     points = np.repeat(np.arange(len(line.t)), np.diff(line.flip_offsets))

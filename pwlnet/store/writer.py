@@ -10,14 +10,14 @@ import h5py
 import numpy as np
 
 from ..errors import DigestMismatchError, InputError, PwlnetError, StoreError
-from . import line_parts, schema
+from . import long_line, schema
 from .access import LIBVER, reason, refuse_locked
 from .consistency import batch_problem, row_problem
+from .container.transaction import TransactionFile, interrupts_deferred
 from .digest import digest_arrays
 from .header import now, read_text, write_text
 from .results import ResultFile, axis_sizes
 from .summary import line_summaries
-from .transaction import TransactionFile, interrupts_deferred
 
 
 class Written(NamedTuple):
@@ -153,7 +153,7 @@ class StoreWriter:
         """
         self._check_open()
         part = {"t": t, "flip_offsets": flip_offsets, "flip_neurons": flip_neurons, "flip_states": flip_states}
-        rows = line_parts.part_rows(part, self.unfinished_t, self._sizes)
+        rows = long_line.part_rows(part, self.unfinished_t, self._sizes)
         if len(rows["t"]):
             self._write("lines", rows, memo)
 
@@ -182,7 +182,7 @@ class StoreWriter:
             As for ``append_lines``.
         """
         self._check_open()
-        line_parts.append_long_line(self, start, end, **options)
+        long_line.append_long_line(self, start, end, **options)
 
     def unfinished_points(self, numbers=()):
         """Breakpoints inside (0, 1) of the line that is not finished.
@@ -198,7 +198,7 @@ class StoreWriter:
             How many there are, if its parts reach t = 1; t and the neurons that flip, of those asked for.
         """
         n = int(self._ends["lines"][1]) - self._finished - 2
-        return n, [line_parts.breakpoint_at(self._file, self._finished + 1 + k) for k in numbers]
+        return n, [long_line.breakpoint_at(self._file, self._finished + 1 + k) for k in numbers]
 
     def finish_line(self, start, end, *, residual, ambiguous, t_error):
         """Make a line of the parts that were appended.
@@ -231,7 +231,7 @@ class StoreWriter:
         if problem:
             raise InputError(f"the line can't be finished: {problem}; give the numbers of its partition")
         first_flip = int(self._file["/flips/offsets"][self._finished])
-        self._write("lines", line_parts.line_rows(line, self._file, self.network, self._finished, first_flip))
+        self._write("lines", long_line.line_rows(line, self._file, self.network, self._finished, first_flip))
 
     def append(self, name, arrays):
         """Append a batch of results of any kind.

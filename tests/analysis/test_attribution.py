@@ -6,9 +6,9 @@ import pytest
 import pwlnet
 from pwlnet import evaluate
 from pwlnet.analysis import attribution
-from pwlnet.kernels import program as ir
-from pwlnet.kernels import rank_one
-from pwlnet.quadrature import RULES, quadrature_rule
+from pwlnet.analysis.quadrature import RULES, quadrature_rule
+from pwlnet.kernels.gradients import rank_one
+from pwlnet.kernels.ir import program as ir
 from tests.counts import few
 from tests.described import to_network
 from tests.reference.random_cases import random_case

@@ -5,9 +5,9 @@ import pytest
 
 import pwlnet
 from pwlnet import evaluate
+from pwlnet.analysis import sampling_rules
+from pwlnet.analysis.quadrature import RULES, quadrature_rule
 from pwlnet.analysis.sampling_error import METHODS
-from pwlnet.partition import line_rules
-from pwlnet.quadrature import RULES, quadrature_rule
 from tests.counts import few
 from tests.described import to_network
 from tests.reference.random_cases import random_case
@@ -33,7 +33,7 @@ def mlp():
 
 
 def rules_of(counts):
-    return [(method, n) for method in RULES for n in counts if n in line_rules.rule_counts(method, n, n)]
+    return [(method, n) for method in RULES for n in counts if n in sampling_rules.rule_counts(method, n, n)]
 
 
 def attributions_of_segments(part, rules):
@@ -53,8 +53,8 @@ def test_rules_give_the_weighted_sums_of_segments_on_random_and_degenerate_nets(
         network = to_network(description)
         lines = pwlnet.partition_lines(network, starts, ends, threads=1)
         for i, part in enumerate(lines.parts):
-            line = line_rules.rule_line(lines, i, np.arange(network.n_outputs), None)
-            found = line_rules.attributions_by_rules(line, rules)
+            line = sampling_rules.rule_line(lines, i, np.arange(network.n_outputs), None)
+            found = sampling_rules.attributions_by_rules(line, rules)
             for got, (wanted, unsigned) in zip(found, attributions_of_segments(part, rules), strict=True):
                 assert np.abs(got - wanted).max(initial=0.0) <= AGREE * (unsigned.max(initial=0.0) or 1.0)
 
@@ -68,8 +68,8 @@ def test_rules_equal_honest_sampling_where_no_node_is_near_a_threshold(seed):
     network, rules, compared = to_network(description), rules_of([3, 8, 21]), 0
     lines = pwlnet.partition_lines(network, starts, ends, threads=1)
     for i, part in enumerate(lines.parts):
-        line = line_rules.rule_line(lines, i, np.arange(network.n_outputs), None)
-        for (method, n), got in zip(rules, line_rules.attributions_by_rules(line, rules), strict=False):
+        line = sampling_rules.rule_line(lines, i, np.arange(network.n_outputs), None)
+        for (method, n), got in zip(rules, sampling_rules.attributions_by_rules(line, rules), strict=False):
             nodes, _ = quadrature_rule(method, n)
             if np.abs(nodes[:, None] - part.t[None, 1:-1]).min(initial=1.0) < AGREE:
                 continue
@@ -91,7 +91,7 @@ def test_errors_are_those_of_integrate_gradients(digits):
     change = (network.forward(end) - network.forward(start))[rows, labels]
     for m, method in enumerate(RULES):
         for k, n in enumerate(counts):
-            if n not in line_rules.rule_counts(method, n, n):
+            if n not in sampling_rules.rule_counts(method, n, n):
                 assert np.isnan([found.relative[:, m, k], found.l1[:, m, k], found.completeness[:, m, k]]).all()
                 continue
             sampled = pwlnet.integrate_gradients(network, start, end, method=method, n_samples=n).values[rows, labels]
@@ -148,9 +148,9 @@ def test_more_sweeps_and_less_memory_give_the_same_counts(digits, monkeypatch):
     lines, labels = digits
     wanted = pwlnet.count_samples(lines, labels, max_samples=300), pwlnet.recommend_samples(lines, labels)
     errors = pwlnet.compare_rules(lines, labels, counts=[5, 50, 51])
-    monkeypatch.setattr(line_rules, "_FIRST_BLOCK", 7)
-    monkeypatch.setattr(line_rules, "_BATCH_BYTES", 3000)
-    monkeypatch.setattr(line_rules, "_SEGMENTS_HELD", 3)
+    monkeypatch.setattr(sampling_rules, "_FIRST_BLOCK", 7)
+    monkeypatch.setattr(sampling_rules, "_BATCH_BYTES", 3000)
+    monkeypatch.setattr(sampling_rules, "_SEGMENTS_HELD", 3)
     found = pwlnet.count_samples(lines, labels, max_samples=300, threads=1), pwlnet.recommend_samples(lines, labels)
     assert np.array_equal(found[0].relative, wanted[0].relative)
     assert np.array_equal(found[0].l1, wanted[0].l1)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pwlnet.convert.eran_file import read_eran
+from pwlnet.convert.text.eran import read_eran
 from pwlnet.errors import ConversionError, InputError, PwlnetWarning, UnsupportedOperationError
 from tests.reference.graph_values import evaluate_rows
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pwlnet.convert.graph import Graph
 from pwlnet.convert.lower import lower
 from pwlnet.errors import ConversionError, InputError
-from pwlnet.kernels import program as ir
+from pwlnet.kernels.ir import program as ir
 from tests.counts import few
 from tests.reference.graph_values import evaluate_rows, every_value
 

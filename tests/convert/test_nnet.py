@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 
-from pwlnet.convert.nnet_file import read_nnet
+from pwlnet.convert.text.nnet import read_nnet
 from pwlnet.errors import ConversionError, InputError, PwlnetWarning
 from tests.reference.graph_values import evaluate_rows
 

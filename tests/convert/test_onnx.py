@@ -11,7 +11,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from pwlnet.convert.lower import lower
-from pwlnet.convert.onnx_file import read_onnx, source_forward_onnx
+from pwlnet.convert.onnx.file import read_onnx, source_forward_onnx
 from pwlnet.errors import ConversionError, InputError, PwlnetWarning, ShapeError, UnsupportedOperationError
 from tests.convert.onnx_models import build, op, run, save
 from tests.reference.graph_values import evaluate_rows

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from pwlnet.convert.torch_fx import read_module, source_forward
+from pwlnet.convert.torch.fx import read_module, source_forward
 from pwlnet.errors import ConversionError, InputError, PwlnetWarning, ShapeError, UnsupportedOperationError
 from tests.reference.graph_values import evaluate_rows
 
@@ -233,7 +233,7 @@ class Side(nn.Module):
 @pytest.fixture
 def no_fx(monkeypatch):
     """Make the first way of tracing fail."""
-    monkeypatch.setattr("pwlnet.convert.torch_fx._Tracer.trace", None)
+    monkeypatch.setattr("pwlnet.convert.torch.fx._Tracer.trace", None)
 
 
 @pytest.mark.usefixtures("no_fx")

@@ -1,6 +1,9 @@
 """Where compiled kernels are kept: beside the sources, in the cache folder, or nowhere."""
 
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numba
@@ -35,14 +38,59 @@ def test_where_nothing_can_be_written_kernels_are_not_kept(monkeypatch, tmp_path
     assert _jit._cache_folder() is None
 
 
-def test_the_folder_is_named_after_the_sources(monkeypatch, tmp_path):
-    (tmp_path / "kernel.py").write_text("x = 1\n")
+@pytest.fixture
+def sources(monkeypatch, tmp_path):
+    """Make a folder of kernel sources with a subfolder, which stands for ``pwlnet/kernels``."""
+    folder = tmp_path / "kernels"
+    (folder / "lines").mkdir(parents=True)
+    (folder / "_jit.py").write_text("x = 0\n")
+    (folder / "lines" / "scan.py").write_text("x = 1\n")
     monkeypatch.setenv("PWLNET_NUMBA_CACHE", "1")
-    monkeypatch.setattr(_jit.config, "CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(_jit, "_HERE", tmp_path)
-    first = _jit._cache_folder()
-    (tmp_path / "kernel.py").write_text("x = 2\n")
-    assert _jit._cache_folder() != first
+    monkeypatch.setattr(_jit.config, "CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(_jit, "_HERE", folder)
+    return folder
+
+
+@pytest.mark.parametrize("name", ["_jit.py", "lines/scan.py"])
+def test_editing_a_kernel_also_in_a_subfolder_changes_the_cache_folder(sources, name):
+    before = _jit._cache_folder()
+    assert _jit._cache_folder() == before
+    (sources / name).write_text("x = 2\n")
+    assert _jit._cache_folder() != before
+
+
+def test_moving_a_kernel_into_a_subfolder_changes_the_cache_folder(sources):
+    (sources / "scan.py").write_text("x = 1\n")
+    (sources / "lines" / "scan.py").unlink()
+    before = _jit._cache_folder()
+    (sources / "scan.py").rename(sources / "lines" / "scan.py")
+    assert _jit._cache_folder() != before
+
+
+def test_caches_and_other_files_beside_the_sources_do_not_change_the_cache_folder(sources):
+    before = _jit._cache_folder()
+    (sources / "lines" / "__pycache__").mkdir()
+    (sources / "lines" / "__pycache__" / "scan.cpython-311.pyc").write_bytes(b"code")
+    assert _jit._cache_folder() == before
+
+
+def test_no_kernel_runs_old_machine_code_after_a_callee_in_a_subfolder_was_edited(tmp_path):
+    shutil.copytree(Path(_jit.__file__).parent, tmp_path / "kernels", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "kernels" / "inner").mkdir()
+    (tmp_path / "kernels" / "inner" / "__init__.py").write_text("")
+    (tmp_path / "kernels" / "outer.py").write_text(
+        "from ._jit import kernel\nfrom .inner.callee import callee\n\n\n@kernel\ndef outer(x):\n    return callee(x) + 1\n"
+    )
+    answers = []
+    for factor in (2, 3):
+        callee = f"from .._jit import kernel\n\n\n@kernel\ndef callee(x):\n    return {factor} * x\n"
+        (tmp_path / "kernels" / "inner" / "callee.py").write_text(callee)
+        program = "from kernels.outer import outer; print(outer(10))"
+        environment = {**os.environ, "PYTHONPATH": str(tmp_path), "PWLNET_NUMBA_CACHE": "1"}
+        environment.pop("NUMBA_CACHE_DIR", None)
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment)
+        answers.append(int(done.stdout))
+    assert answers == [21, 31]
 
 
 @pytest.mark.parametrize("folder", [None, "cache"])

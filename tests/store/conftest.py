@@ -5,7 +5,7 @@ import pytest
 
 from pwlnet.convert.graph import Graph
 from pwlnet.convert.lower import lower
-from pwlnet.partition.line import LinePartitions
+from pwlnet.partition.lines.partitions import LinePartitions
 from pwlnet.tolerances import DEFAULT
 
 

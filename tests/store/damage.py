@@ -26,7 +26,8 @@ import numpy as np
 import pwlnet
 from pwlnet import store
 from pwlnet.errors import PwlnetError
-from pwlnet.store import schema, seal
+from pwlnet.store import schema
+from pwlnet.store.container import seal
 from tests.sealing import changing
 from tests.store.conftest import make_partitions, small_network
 

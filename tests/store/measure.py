@@ -21,7 +21,7 @@ import numpy as np
 
 import pwlnet
 from pwlnet import shipped, store
-from pwlnet.partition.line import LinePartitions
+from pwlnet.partition.lines.partitions import LinePartitions
 from pwlnet.store import schema, tables
 from pwlnet.tolerances import DEFAULT
 from tests.store.conftest import small_network

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from pwlnet import store
-from pwlnet.store import schema, seal, transaction
+from pwlnet.store import schema
+from pwlnet.store.container import seal, transaction
 from tests.counts import few
 from tests.store import kills
 

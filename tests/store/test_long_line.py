@@ -15,8 +15,8 @@ import pytest
 import pwlnet
 from pwlnet import cli, store
 from pwlnet.errors import CapacityError, DigestMismatchError
-from pwlnet.partition import line_plan, line_trace
-from pwlnet.partition.line_summary import LineSummary
+from pwlnet.partition.lines import planning, tracing
+from pwlnet.partition.lines.summary import LineSummary
 from tests.counts import few
 
 
@@ -28,7 +28,7 @@ def digits():
 @pytest.fixture
 def short_windows(monkeypatch):
     """Lines are planned in windows of about 40 breakpoints."""
-    monkeypatch.setattr(line_plan, "WINDOW_POINTS", 40)
+    monkeypatch.setattr(planning, "WINDOW_POINTS", 40)
 
 
 @pytest.fixture
@@ -122,13 +122,13 @@ def test_windows_that_are_stored_are_not_traced_again(path, digits, short_window
         stop_after(patch, 100)
         with pytest.raises(Stop):
             store.save_long_line(path, digits, *line, max_points=1)
-    traced, trace = [], line_trace.Tracer.iter_window
+    traced, trace = [], tracing.Tracer.iter_window
 
     def iter_window(self, start, end, t0, t1, number=0):
         traced.append(t0)
         return trace(self, start, end, t0, t1, number)
 
-    monkeypatch.setattr(line_trace.Tracer, "iter_window", iter_window)
+    monkeypatch.setattr(tracing.Tracer, "iter_window", iter_window)
     with store.resume(path) as writer:
         memo, stored = writer.unfinished_memo, writer.unfinished_t
     assert 0.0 < memo["border"] <= stored
@@ -191,14 +191,14 @@ def test_too_many_segments_are_noticed_behind_stored_parts_too(path, digits, sho
 
 
 def test_a_long_line_is_verified_merged_and_repaired_in_pieces(path, digits, monkeypatch):
-    from pwlnet.store import checks, line_parts
+    from pwlnet.store import checks, long_line
 
     lines = [line_of(digits, seed) for seed in range(2)]
     with store.create(path, digits) as writer:
         for line in lines:
             writer.append_long_line(*line, max_points=64)
     wanted = digest_of_one_write(path, digits, *lines)
-    monkeypatch.setattr(line_parts, "_AT_ONCE", 50)
+    monkeypatch.setattr(long_line, "_AT_ONCE", 50)
     monkeypatch.setattr(store.RegionStore, "read", None)
     with store.open(path) as opened:
         assert opened.verify() == []
@@ -213,9 +213,9 @@ def test_a_long_line_is_verified_merged_and_repaired_in_pieces(path, digits, mon
 
 @pytest.mark.parametrize("row", [70, 149, 150, 151])
 def test_damage_in_a_long_line_is_found_where_pieces_meet_too(path, digits, monkeypatch, row):
-    from pwlnet.store import line_parts
+    from pwlnet.store import long_line
 
-    monkeypatch.setattr(line_parts, "_AT_ONCE", 50)
+    monkeypatch.setattr(long_line, "_AT_ONCE", 50)
     lines = pwlnet.partition_lines(digits, *line_of(digits, 0))
     t = lines.t.copy()
     t[row] = t[row - 2]
@@ -272,7 +272,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in a shel
 import numpy as np, pwlnet
 from pwlnet import store
 from pwlnet.partition import line_plan
-line_plan.WINDOW_POINTS = 40
+planning.WINDOW_POINTS = 40
 network = pwlnet.load_network(pwlnet.datasets.digits_network("digits_conv"))
 line = np.random.default_rng(1).uniform(-1.0, 2.0, (2, 64))
 pwlnet.partition_lines(network, *line)

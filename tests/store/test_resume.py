@@ -11,7 +11,7 @@ import pytest
 
 from pwlnet import store
 from pwlnet.errors import ChecksumError, DigestMismatchError, InputError, StoreError
-from pwlnet.partition.line_summary import LineSummary
+from pwlnet.partition.lines.summary import LineSummary
 from pwlnet.store import schema
 from pwlnet.tolerances import DEFAULT
 from tests.sealing import changing
@@ -313,7 +313,7 @@ def test_a_reader_of_a_growing_store_keeps_what_it_saw_or_says_so(path, network,
 
 
 def test_a_writer_without_locks_notices_another_one(path, network, make_lines, monkeypatch):
-    from pwlnet.store import transaction
+    from pwlnet.store.container import transaction
 
     monkeypatch.setattr(transaction.fcntl, "flock", lambda descriptor, operation: None)
     with store.create(path, network) as writer, store.resume(path) as other:

@@ -18,7 +18,7 @@ import pytest
 from pwlnet import store
 from pwlnet.errors import ChecksumError, DigestMismatchError, InputError, StoreError
 from pwlnet.store import schema
-from pwlnet.store.transaction import TransactionFile
+from pwlnet.store.container.transaction import TransactionFile
 from pwlnet.tolerances import DEFAULT
 from tests.sealing import changing
 

@@ -1,0 +1,36 @@
+"""Flips of lines as the kernels of rank-one sweeps take them.
+
+Legend: K neurons, F flips, n breakpoints with 0 and 1.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ..kernels.gradients import rank_one
+from ..partition.lines.check import first_states
+
+
+class LineFlips(NamedTuple):
+    """One line: t float64[n], states int32[K] on its first segment (source order), and its flips."""
+
+    t: np.ndarray
+    states: np.ndarray
+    flips: rank_one.Flips
+
+
+def iter_line_flips(lines, first, last):
+    """Breakpoints and flips of lines ``first`` to ``last`` of a LinePartitions: LineFlips of each."""
+    bounds = lines.network.program.neuron_offsets
+    for i, states in zip(range(first, last), first_states(lines, first, last), strict=True):
+        points = slice(lines.offsets[i], lines.offsets[i + 1])
+        offsets = lines.flip_offsets[points.start : points.stop + 1]
+        flips = slice(offsets[0], offsets[-1])
+        neurons, after = lines.flip_neurons[flips], lines.flip_states[flips]
+        ops = np.searchsorted(bounds, neurons, side="right") - 1
+        yield LineFlips(lines.t[points], states, rank_one.Flips(offsets, neurons, ops, after))
+
+
+def line_flips(lines, i):
+    """Breakpoints and flips of line i: LineFlips."""
+    return next(iter_line_flips(lines, i, i + 1))

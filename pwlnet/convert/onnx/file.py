@@ -1,0 +1,230 @@
+"""Read ONNX files: walk the nodes that the output needs, fold constants, hand each other node to its handler.
+
+Nodes that pwlnet has no handler for are refused by name, never dropped, with one exception that is announced by a
+warning: Softmax, LogSoftmax and ArgMax at the very end, which don't change what the scores before them say.
+"""
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..._optional import require
+from ...errors import PwlnetWarning
+from ..graph import Graph, Tensor, refuse
+from .model import independent_output, load_model, open_model
+from .node import STANDARD_DOMAINS, OnnxNode, node_name, onnx_module
+from .ops import HANDLERS
+
+RANDOM = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli")
+STEPS = ("Sign", "Floor", "Ceil", "Round", "ThresholdedRelu", "Shrink", "Hardmax", "Greater", "Less", "Equal", "TopK")
+CURVED = (
+    "Sigmoid Tanh Exp Log Sqrt Pow Reciprocal Erf Gelu Elu Selu Celu Softplus Softsign HardSwish Mish Swish Softmax "
+    "LogSoftmax Sin Cos Tan Sinh Cosh Asin Acos Atan Asinh Acosh Atanh LRN LpNormalization LayerNormalization "
+    "InstanceNormalization GroupNormalization MeanVarianceNormalization RMSNormalization ReduceL2 ReduceSumSquare "
+    "ReduceLogSum ReduceLogSumExp ReduceProd LSTM GRU RNN Attention"
+)
+
+
+def read_onnx(path, input_shape=None):
+    """Read an ONNX file into a neutral graph.
+
+    Exact up to rounding: every weight is taken as the float64 that equals it.
+
+    Parameters
+    ----------
+    path : str or Path
+    input_shape : tuple of int, optional
+        Shape of one input without the batch axis; needed where the file leaves dimensions open.
+
+    Returns
+    -------
+    Graph
+        An input of rank 2 or more whose first dimension is 1 or open has a batch axis; any other input, such as [5] or
+        [2, 2], is one input as a whole, unless ``input_shape`` says that its first dimension is a batch.
+
+    Raises
+    ------
+    ConversionError
+        The file is not a readable ONNX file, or not a network with one input and one output.
+    ShapeError
+        ``input_shape`` is missing or contradicts the file.
+    InputError
+        A weight is not finite.
+    UnsupportedOperationError
+        A node is not piecewise linear or not supported.
+
+    Warns
+    -----
+    PwlnetWarning
+        A Softmax, LogSoftmax or ArgMax at the end was dropped.
+    """
+    source = open_model(path, input_shape)
+    for proto in source.dropped:
+        warnings.warn(
+            f"node {node_name(proto)!r} is {proto.op_type} at the end of {path} and was dropped; the network's "
+            f"outputs are the scores {source.output!r} before it",
+            PwlnetWarning,
+            stacklevel=4,
+        )
+    graph = Graph(source.shape, batched=source.batched)
+    values = dict(source.constants)
+    values[source.input] = graph.input
+    for proto in source.nodes:
+        inputs = tuple(values[name] if name else None for name in proto.input)
+        outputs = _convert(OnnxNode(proto, source.opset, inputs), graph)
+        values.update((name, value) for name, value in zip(proto.output, outputs) if name)
+        if len(outputs) < len(proto.output):
+            values.update((name, _Missing(node_name(proto))) for name in proto.output[len(outputs) :] if name)
+    output = values[source.output]
+    if not isinstance(output, Tensor):
+        raise independent_output(path, source.output)
+    graph.output = output
+    return graph
+
+
+def source_forward_onnx(path, input_shape=None):
+    """Return the function that an ONNX file computes, as evaluated by others' code.
+
+    Parameters
+    ----------
+    path : str or Path
+    input_shape : tuple of int, optional
+        As for ``read_onnx``.
+
+    Returns
+    -------
+    OnnxSource or None
+        A callable from rows float64[B, *input_shape] (or flattened) to outputs float64[B, O], up to the tensor where
+        ``read_onnx`` stops. None, with a warning, where neither ONNX's reference implementation nor an installed
+        onnxruntime can evaluate the file.
+
+    Raises
+    ------
+    ConversionError, ShapeError, InputError
+        As for ``read_onnx``.
+
+    Warns
+    -----
+    PwlnetWarning
+        Nothing can evaluate the file.
+    """
+    model = open_model(path, input_shape)
+    reasons = []
+    for run, in_double in ((_run_reference, True), (_run_onnxruntime, False)):
+        try:
+            evaluate = run(path, model)
+            evaluate(np.zeros(model.shape))
+        except Exception as error:
+            reasons.append(f"{type(error).__name__}: {error}".splitlines()[0][:100])
+            continue
+        return OnnxSource(evaluate, model.shape, in_double)
+    warnings.warn(
+        f"{path} was converted, but not compared with its source: onnx.reference can't evaluate it ({reasons[0]}), nor "
+        f"onnxruntime ({reasons[1]}); compare some outputs yourself, or install onnxruntime",
+        PwlnetWarning,
+        stacklevel=4,
+    )
+    return None
+
+
+@dataclass(frozen=True)
+class OnnxSource:
+    """What an ONNX file computes: call it on rows.
+
+    Attributes
+    ----------
+    evaluate : callable
+        From one input of ``shape`` to one output.
+    shape : tuple of int
+        The file's own input shape, batch axis included.
+    in_double : bool
+        Whether ONNX's reference evaluates every node in float64. Otherwise onnxruntime does, in the file's own
+        precision.
+    """
+
+    evaluate: object
+    shape: tuple
+    in_double: bool
+
+    def __call__(self, rows):
+        """Evaluate rows float64[B, ...] one at a time; outputs float64[B, O]."""
+        rows = np.asarray(rows, np.float64)
+        outputs = [np.ravel(self.evaluate(row.reshape(self.shape))) for row in rows]
+        return np.array(outputs, np.float64).reshape(len(rows), -1)
+
+
+def _run_reference(path, model):
+    """The nodes of ``model`` in float64 by ONNX's reference implementation.
+
+    Its pools are not asked where they differ from PyTorch's and onnxruntime's: some sizes and divisors at the edges.
+    """
+    onnx, helper = onnx_module(), onnx_module("helper")
+    for proto in model.nodes:
+        if proto.op_type in ("MaxPool", "AveragePool"):
+            node = OnnxNode(proto, model.opset, ())
+            uneven = len(set(node.attribute("pads") or ())) > 1
+            if uneven or node.attribute("ceil_mode", 0) or node.attribute("auto_pad").startswith("SAME"):
+                raise NotImplementedError(f"{node.op} with ceil_mode, auto_pad or uneven pads")
+
+    def describe(name):
+        return helper.make_tensor_value_info(name, onnx.TensorProto.DOUBLE, None)
+
+    constants = [onnx.numpy_helper.from_array(value, name) for name, value in model.constants.items()]
+    graph = helper.make_graph(model.nodes, "source", [describe(model.input)], [describe(model.output)], constants)
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", model.opset)])
+    evaluator = onnx_module("reference").ReferenceEvaluator(proto)
+    return lambda x: evaluator.run(None, {model.input: x})[0]
+
+
+def _run_onnxruntime(path, model):
+    """The file itself, up to the output of ``model``, by onnxruntime."""
+    runtime = require("onnxruntime", "test", "evaluating this file")
+    proto = load_model(path)
+    if proto.graph.output[0].name != model.output:
+        proto.graph.output[0].CopyFrom(type(proto.graph.output[0])(name=model.output))
+    options = runtime.SessionOptions()
+    options.log_severity_level = 4
+    session = runtime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    kind = next(value.type for value in session.get_inputs() if value.name == model.input)
+    dtype = {"tensor(double)": np.float64, "tensor(float16)": np.float16}.get(kind, np.float32)
+    return lambda x: session.run([model.output], {model.input: x.astype(dtype)})[0]
+
+
+@dataclass(frozen=True)
+class _Missing:
+    """An output that no handler makes, such as the indices of a MaxPool."""
+
+    node: str
+
+
+# One node.
+
+
+def _convert(node, graph):
+    """The node's outputs as a tuple: folded where no input depends on the network's input, else from the table."""
+    _check(node)
+    if not any(isinstance(value, Tensor) for value in node.inputs):
+        return tuple(node.evaluate(node.inputs))
+    outputs = HANDLERS[node.op](node, graph)
+    return outputs if isinstance(outputs, tuple) else (outputs,)
+
+
+def _check(node):
+    """Refuse what has no handler, with the reason."""
+    proto = node.proto
+    if proto.domain not in STANDARD_DOMAINS:
+        refuse(node.name, f"{proto.domain}.{node.op}", "which is not an operator of standard ONNX")
+    for value in node.inputs:
+        if isinstance(value, _Missing):
+            node.refuse(f"which reads a second output of node {value.node!r}; only first outputs are supported")
+    if any(a.HasField("g") or a.graphs for a in proto.attribute):
+        node.refuse("a control-flow operator; export the network without branches and loops")
+    if node.op in RANDOM:
+        node.refuse("which is random; export the network for inference")
+    depends = any(isinstance(value, Tensor) for value in node.inputs)
+    if not depends or node.op in HANDLERS:
+        return
+    if node.op in STEPS:
+        node.refuse("which is not continuous")
+    node.refuse(None if node.op in CURVED.split() else "which is not supported")

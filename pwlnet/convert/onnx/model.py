@@ -1,0 +1,227 @@
+"""An ONNX file before any conversion: loaded, checked, cut to what the output needs, all floats as float64."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ...errors import ConversionError, InputError, ShapeError
+from .node import STANDARD_DOMAINS, float_types, node_name, onnx_module
+
+DECISIONS = ("Softmax", "LogSoftmax", "ArgMax")
+PASSED_AT_THE_END = ("Identity", "Cast", "Dropout", "Squeeze", "Unsqueeze", "Flatten", "Reshape", "Transpose")
+
+
+@dataclass(frozen=True)
+class OnnxModel:
+    """A file after everything that doesn't depend on pwlnet: float64 constants, sorted nodes, one input, one output."""
+
+    opset: int
+    constants: dict
+    nodes: list
+    input: str
+    shape: tuple
+    batched: bool
+    output: str
+    dropped: list
+
+
+def open_model(path, input_shape):
+    """Load a file and settle its input's shape, its constants, and which nodes lead to its output.
+
+    Parameters
+    ----------
+    path : str or Path
+    input_shape : tuple of int or None
+        Shape of one input without the batch axis.
+
+    Returns
+    -------
+    OnnxModel
+    """
+    model = load_model(path)
+    graph = model.graph
+    constants = _constants(path, graph)
+    inputs = {value.name: value for value in graph.input if value.name not in constants}
+    if len(graph.output) != 1:
+        names = ", ".join(repr(value.name) for value in graph.output) or "none"
+        raise ConversionError(f"{path} has {len(graph.output)} outputs ({names}); a network needs one, export only that one")
+    producers = {name: node for node in graph.node for name in node.output if name}
+    output, dropped = _before_decisions(graph.output[0].name, producers)
+    nodes, used = _needed(path, graph, output, producers, constants, inputs)
+    if len(used) > 1:
+        names = ", ".join(repr(name) for name in used)
+        raise ConversionError(f"{path} has {len(used)} inputs ({names}); a network needs one, make the others constants")
+    if not used:
+        raise independent_output(path, output)
+    shape, batched = _input_shape(path, inputs[used[0]], input_shape)
+    read = {name for node in nodes for name in node.input}
+    constants = {name: value for name, value in constants.items() if name in read}
+    _require_finite(path, constants)
+    versions = [entry.version for entry in model.opset_import if entry.domain in STANDARD_DOMAINS]
+    for node in nodes:
+        _in_double(node)
+    return OnnxModel(max(versions), constants, nodes, used[0], shape, batched, output, dropped)
+
+
+# The file.
+
+
+def load_model(path):
+    """Return the ModelProto of a file with its external data, its local functions inlined."""
+    onnx = onnx_module()
+    try:
+        model = onnx.load_model_from_string(Path(path).read_bytes())
+    except Exception as error:  # protobuf's DecodeError is no public class
+        text = str(getattr(error, "strerror", None) or error)
+        raise ConversionError(f"{path} is not a readable ONNX file ({text}); check the path, or export it again") from error
+    if not model.HasField("graph") or not any(e.domain in STANDARD_DOMAINS for e in model.opset_import):
+        missing = "an operator set" if model.HasField("graph") else "a graph"
+        raise ConversionError(
+            f"{path} is not a readable ONNX file (it is empty or damaged, without {missing}); check the path, or "
+            "export it again"
+        )
+    try:
+        onnx_module("external_data_helper").load_external_data_for_model(model, str(Path(path).parent))
+    except Exception as error:
+        raise ConversionError(
+            f"{path} keeps weights in another file that can't be read ({error}); put that file beside it"
+        ) from error
+    return onnx_module("inliner").inline_local_functions(model) if model.functions else model
+
+
+def _constants(path, graph):
+    """The initializers, floats as float64."""
+    if graph.sparse_initializer:
+        raise ConversionError(f"{path} has sparse initializers, which are not supported; save dense weights")
+    return {tensor.name: _array(path, tensor) for tensor in graph.initializer}
+
+
+def _require_finite(path, constants):
+    """Refuse weights that are not finite; a scalar may be infinite, as the bound of a Clip is."""
+    for name, value in constants.items():
+        bad = np.isnan(value) | (np.isinf(value) & (value.size > 1)) if value.dtype == np.float64 else np.zeros(1, bool)
+        if bad.any():
+            raise InputError(
+                f"initializer {name!r} of {path} has {int(bad.sum())} entries that are not finite; a network needs "
+                "finite weights, check how it was trained or saved"
+            )
+
+
+def _array(path, tensor):
+    try:
+        value = onnx_module("numpy_helper").to_array(tensor)
+    except Exception as error:
+        raise ConversionError(
+            f"initializer {tensor.name!r} of {path} can't be read ({error}); the file is damaged, export it again"
+        ) from error
+    return value.astype(np.float64) if tensor.data_type in float_types() else value
+
+
+def _in_double(node):
+    """Make a node compute in float64: its constants and the types that it names."""
+    onnx = onnx_module()
+    double, numpy_helper = onnx.TensorProto.DOUBLE, onnx_module("numpy_helper")
+    for attribute in node.attribute:
+        if attribute.type == onnx.AttributeProto.TENSOR and attribute.t.data_type in float_types():
+            attribute.t.CopyFrom(numpy_helper.from_array(_array(node_name(node), attribute.t)))
+        elif node.op_type == "Constant" and attribute.name in ("value_float", "value_floats"):
+            value = np.float64(attribute.f) if attribute.name == "value_float" else np.array(attribute.floats, np.float64)
+            attribute.CopyFrom(onnx.helper.make_attribute("value", numpy_helper.from_array(np.asarray(value))))
+        elif attribute.name in ("to", "dtype") and attribute.i in float_types():
+            attribute.i = double
+    if node.op_type == "ConstantOfShape" and not node.attribute:
+        node.attribute.append(onnx.helper.make_attribute("value", numpy_helper.from_array(np.zeros(1))))
+
+
+# Which nodes, in which order.
+
+
+def _before_decisions(output, producers):
+    """Step back over Softmax, LogSoftmax and ArgMax at the end (and what only reshapes after them)."""
+    dropped, name = [], output
+    while name in producers:
+        node = producers[name]
+        if node.domain in STANDARD_DOMAINS and node.op_type in DECISIONS:
+            dropped.append(node)
+            output = node.input[0]
+        elif node.op_type not in PASSED_AT_THE_END:
+            break
+        name = node.input[0]
+    return output, dropped
+
+
+def _needed(path, graph, output, producers, constants, inputs):
+    """The nodes that the output needs, each after those it reads, and the inputs among what they read."""
+    seen, used, stack = set(), [], [(output, "the graph's output")]
+    while stack:
+        name, reader = stack.pop()
+        if not name or name in seen or name in constants:
+            continue
+        seen.add(name)
+        if name in producers:
+            stack.extend((read, f"node {node_name(producers[name])!r}") for read in reversed(producers[name].input))
+        elif name in inputs:
+            used.append(name)
+        else:
+            raise ConversionError(f"{reader} of {path} reads {name!r}, which nothing makes; the file is damaged")
+    pending = [node for node in graph.node if seen.intersection(node.output)]
+    ready, ordered = {"", *constants, *used}, []
+    while pending:
+        later = []
+        for node in pending:
+            if ready.issuperset(node.input):
+                ordered.append(node)
+                ready.update(node.output)
+            else:
+                later.append(node)
+        if len(later) == len(pending):
+            raise ConversionError(f"node {node_name(later[0])!r} of {path} reads its own output; the file is damaged")
+        pending = later
+    return ordered, sorted(used, key=list(inputs).index)
+
+
+def independent_output(path, output):
+    """Return the error for an output that is a constant."""
+    return ConversionError(
+        f"{path} has output {output!r}, which does not depend on its input; a network's output must, check the export"
+    )
+
+
+# The input.
+
+
+def _input_shape(path, value, asked):
+    """The input's full shape, the batch axis as 1, and whether there is one."""
+    tensor = value.type.tensor_type
+    if tensor.elem_type not in float_types():
+        kind = onnx_module().TensorProto.DataType.Name(tensor.elem_type)
+        raise ConversionError(f"{path} has input {value.name!r} of type {kind}; a network needs a float input")
+    asked = None if asked is None else tuple(int(n) for n in np.atleast_1d(asked))
+    if not tensor.HasField("shape"):
+        if asked is None:
+            raise ShapeError(f"{path} has input {value.name!r} without a shape; pass input_shape, without the batch axis")
+        return (1, *asked), True
+    dims = tuple(d.dim_value if d.dim_value > 0 else None for d in tensor.shape.dim)
+    shown = [d.dim_value or d.dim_param or "?" for d in tensor.shape.dim]
+    batched = len(dims) > 1 and dims[0] in (1, None)
+    if asked is None:
+        shape = (1, *dims[1:]) if batched else dims
+        if None in shape or not shape:
+            raise ShapeError(
+                f"{path} has input {value.name!r} of shape {shown}, which leaves dimensions open; pass input_shape, "
+                "without the batch axis"
+            )
+        return shape, batched
+    if not batched and _agrees(asked, dims):
+        return asked, False
+    if len(dims) > 1 and _agrees(asked, dims[1:]):
+        return (1, *asked), True
+    raise ShapeError(
+        f"input_shape is {asked}, but {path} has input {value.name!r} of shape {shown}"
+        f"{', batch axis first' if batched else ''}; leave input_shape out or make them agree"
+    )
+
+
+def _agrees(asked, dims):
+    return len(asked) == len(dims) and all(d in (None, n) for n, d in zip(asked, dims))

@@ -1,0 +1,1 @@
+"""Text formats (.nnet, .eran) to a graph."""

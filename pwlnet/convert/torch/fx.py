@@ -1,0 +1,315 @@
+"""Read torch modules: a symbolic trace of a float64 copy in eval mode, walked on a batch of one.
+
+The trace is torch.fx's. Where a module's Python branches on tensors, or writes in place through views, the trace is
+that of torch.export (`export`). What the module computes for one row is what it is taken to compute; a module
+whose outputs for two rows together differ from those for each alone is refused.
+"""
+
+import copy
+import inspect
+import operator
+import warnings
+
+import numpy as np
+import torch
+from torch import fx, nn
+from torch.nn.utils import parametrize
+
+from ...errors import ConversionError, InputError, PwlnetError, PwlnetWarning, ShapeError
+from ...tolerances import DEFAULT
+from .export import export
+from .names import THROUGH_LAYERS
+from .ops import TABLES
+from .walk import InFloat64, NeedsFunctionalForm, Walker, first_line
+
+THROUGH = {getattr(nn, name) for name in THROUGH_LAYERS}
+
+
+class Whole(nn.Module):
+    """A module of one argument, held by another: so a single layer, or one with hooks, is traced as a part."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, x):
+        """The module's own output."""
+        return self.model(x)
+
+
+class _Proxy(fx.Proxy):
+    """A proxy that records ``x += y`` as an operation in place, as torch executes it."""
+
+
+def _recorded(function):
+    def record(self, other):
+        return self.tracer.create_proxy("call_function", function, (self, other), {})
+
+    return record
+
+
+for _function in (operator.iadd, operator.isub, operator.imul, operator.itruediv):
+    setattr(_Proxy, f"__{_function.__name__}__", _recorded(_function))
+
+
+class _Tracer(fx.Tracer):
+    """Trace through the layers of torch.nn that have handlers as functions; keep all others whole."""
+
+    proxy_buffer_attributes = True
+
+    def __init__(self):
+        super().__init__(param_shapes_constant=True)
+
+    def is_leaf_module(self, m, module_qualified_name):
+        hooked = m._forward_hooks or m._forward_pre_hooks  # a layer that is kept whole would lose them
+        return type(m).__module__.startswith(("torch.nn.", "torch.ao.nn.")) and type(m) not in THROUGH and not hooked
+
+    def proxy(self, node):
+        return _Proxy(node, self)
+
+
+def read_module(module, input_shape):
+    """Read a module into a neutral graph.
+
+    Exact up to rounding: weights are cast to float64 exactly, and the module is read as it computes in eval mode.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        In any mode; it is not changed. Its hooks run when its copy does.
+    input_shape : tuple of int
+        Shape of one input, without the batch axis.
+
+    Returns
+    -------
+    Graph
+
+    Raises
+    ------
+    InputError
+        The module is not a torch.nn.Module, or holds a value that is not finite.
+    ShapeError
+        ``input_shape`` is not a tuple of positive integers.
+    UnsupportedOperationError
+        A node is not piecewise linear or not supported.
+    ConversionError
+        The module can't be traced, does not run on ``input_shape``, or mixes the rows of a batch.
+
+    Warns
+    -----
+    PwlnetWarning
+        A softmax at the end was dropped.
+    """
+    shape = (1, *_checked_shape(input_shape))
+    original = _copied(module)
+    _check_signature(original)
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = _doubled(copy.deepcopy(original))
+        walker = _walked(original, model, shape)
+        _check_rows(model, shape, walker)
+    if walker.dropped is not None:
+        warnings.warn(
+            f"node {walker.dropped.name!r} is {walker.dropped.kind}, the last operation, and was dropped: "
+            "the network's outputs are the values before it, with the same argmax; remove it from the module to say so",
+            PwlnetWarning,
+            stacklevel=3,
+        )
+    return walker.graph
+
+
+def source_forward(module):
+    """Make a function that evaluates a float64 copy of a module in eval mode, row by row, without a softmax at its end.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        It is not changed.
+
+    Returns
+    -------
+    callable
+        Maps float64[B, *input_shape] to float64[B, O].
+
+    Raises
+    ------
+    InputError
+        The module is not a torch.nn.Module, or holds a value that is not finite.
+    """
+    model = _doubled(_copied(module))
+
+    def forward(rows):
+        rows = np.asarray(rows, dtype=np.float64)
+        outputs = [_run(model, torch.from_numpy(row[None].copy())).reshape(-1).numpy() for row in rows]
+        return np.stack(outputs) if outputs else np.empty((0, 0))
+
+    return forward
+
+
+def _run(model, x):
+    with torch.no_grad(), warnings.catch_warnings(), InFloat64() as mode:
+        warnings.simplefilter("ignore")
+        return mode.without_softmax(model(x)).detach()
+
+
+def _checked_shape(input_shape):
+    shape = input_shape if isinstance(input_shape, (tuple, list)) else (input_shape,)
+    if not all(isinstance(n, (int, np.integer)) and n > 0 for n in shape):
+        raise ShapeError(
+            f"input_shape is {input_shape!r}; it must be a tuple of positive integers, without the batch axis, "
+            "such as (3, 32, 32)"
+        )
+    return tuple(int(n) for n in shape)
+
+
+def _copied(module):
+    """A copy in eval mode on the CPU, in its own dtypes."""
+    while isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+        module = module.module
+    module = getattr(module, "_orig_mod", module)  # torch.compile's wrapper
+    if not isinstance(module, nn.Module) or isinstance(module, torch.jit.ScriptModule):
+        raise InputError(f"module is a {type(module).__name__}; from_torch needs a torch.nn.Module, not a compiled one")
+    _check_states(module)
+    memo = {}
+    for part in module.modules():  # tensors that a hook computed can't be copied with their history
+        for value in vars(part).values():
+            if isinstance(value, torch.Tensor) and not value.is_leaf:
+                memo[id(value)] = value.detach().clone()
+    try:
+        model = copy.deepcopy(module, memo)
+    except Exception as error:
+        raise ConversionError(
+            f"the module can't be copied: {first_line(error)}; remove what is not a parameter, buffer or plain value"
+        ) from error
+    return model.cpu().eval().requires_grad_(False)
+
+
+def _check_states(module):
+    states = [("parameter", *item) for item in module.named_parameters()]
+    states += [("buffer", *item) for item in module.named_buffers()]
+    for what, name, state in states:
+        kind = _unreadable(state)
+        if kind:
+            raise InputError(f"{what} {name!r} is {kind}; pwlnet needs dense real values, convert the module first")
+        bad = int((~torch.isfinite(state)).sum()) if state.is_floating_point() else 0
+        if bad:
+            raise InputError(
+                f"{what} {name!r} holds {bad} values that are not finite; a network needs finite weights, "
+                "check how it was trained or saved"
+            )
+
+
+def _unreadable(state):
+    """What keeps a parameter or buffer from being read, or an empty string."""
+    if nn.parameter.is_lazy(state):
+        return "not initialised"
+    if state.is_meta:
+        return "on the meta device, without values"
+    if state.is_quantized:
+        return "quantised"
+    if state.layout != torch.strided:
+        return f"sparse ({state.layout})"
+    return "complex" if state.is_complex() else ""
+
+
+def _doubled(model):
+    """The same model in float64, with parametrised weights computed."""
+    model = model.double()
+    with torch.no_grad():
+        for part in list(model.modules()):
+            if parametrize.is_parametrized(part):
+                weights = {name: getattr(part, name).detach() for name in part.parametrizations}
+                part.__class__ = parametrize.type_before_parametrizations(part)  # the other is shared with the source
+                del part.parametrizations
+                for name, weight in weights.items():
+                    part.register_parameter(name, nn.Parameter(weight, requires_grad=False))
+    return model.requires_grad_(False)
+
+
+def _check_signature(model):
+    try:
+        inspect.signature(model.forward).bind(None)
+    except TypeError as error:
+        raise ConversionError(
+            f"the module's forward does not take one input ({first_line(error)}); pwlnet needs a function of one; "
+            "wrap the module in one that gives it the others"
+        ) from error
+
+
+def _walked(original, model, shape):
+    """Walk the trace of torch.fx, or that of torch.export where the first fails or is not enough."""
+    root, reason = Whole(model), "its forward writes in place through views"
+    try:
+        traced = _Tracer().trace(root)
+    except Exception as error:
+        reason = first_line(error)
+    else:
+        try:
+            walker = _finished(Walker(root, traced, shape, TABLES))
+            if _faithful(root, traced, shape):
+                return walker
+            reason = "its forward does otherwise when traced"
+        except NeedsFunctionalForm:
+            pass
+    try:
+        root, traced = export(Whole(original), Whole(model), shape)
+    except Exception as error:
+        raise ConversionError(
+            f"the module can't be traced (torch.fx: {reason}; torch.export: {first_line(error)}); "
+            "its operations must not depend on the values of tensors, rewrite that branch of its forward"
+        ) from error
+    try:
+        return _finished(Walker(root, traced, shape, TABLES))
+    except NeedsFunctionalForm:
+        raise ConversionError(
+            "the module writes activations into a constant or through a view; build the tensor with torch.cat instead"
+        ) from None
+
+
+def _finished(walker):
+    walker.run()
+    return walker
+
+
+def _faithful(root, traced, shape):
+    """Whether the trace computes what the module does: ``isinstance(x, torch.Tensor)`` is False in torch.fx's."""
+    row = torch.from_numpy(np.random.default_rng(0).standard_normal(shape))
+    try:
+        wanted, found = _run(root, row.clone()), _run(fx.GraphModule(root, traced), row.clone())
+    except Exception:
+        return True  # what does not run at all is for _check_rows to say
+    return wanted.shape == found.shape and bool(torch.allclose(wanted, found, rtol=DEFAULT.conversion, atol=0.0))
+
+
+def _check_rows(model, shape, walker):
+    """Refuse a module that does not run on a batch of one, or mixes the rows of a batch."""
+    rows = np.random.default_rng(0).standard_normal((2, *shape[1:]))
+    try:
+        alone = [_run(model, torch.from_numpy(row[None].copy())) for row in rows]
+    except Exception as error:
+        raise ConversionError(
+            f"the module does not run on an input of shape {shape}: {first_line(error)}; "
+            "check input_shape, without the batch axis"
+        ) from error
+    output = walker.graph.output.shape
+    if tuple(alone[0].shape) != output:
+        raise ConversionError(
+            f"the module gives shape {tuple(alone[0].shape)} but was read as giving {output}; "
+            "report it, with the module's forward"
+        )
+    try:
+        together = _run(model, torch.from_numpy(rows.copy()))
+    except PwlnetError:
+        raise
+    except Exception:
+        return  # a module for a batch of one
+    expected = torch.stack([a.reshape(-1) for a in alone])
+    scale = float(expected.abs().max()) if expected.numel() else 0.0
+    if together.numel() == expected.numel():
+        difference = float((together.reshape(expected.shape) - expected).abs().max()) if expected.numel() else 0.0
+        if difference <= DEFAULT.conversion * max(scale, torch.finfo(torch.float64).tiny):
+            return
+    raise ConversionError(
+        f"the module gives other outputs for two rows together (shape {tuple(together.shape)}) than for each alone; "
+        "its forward must not mix the batch with the features, keep axis 0 apart"
+    )

@@ -1,0 +1,342 @@
+"""Walk a traced torch graph, node by node, and build the neutral graph.
+
+Every node of the trace has a value: a `Value` where it depends on the network's input, a plain Python or torch object
+where it does not. Computations on plain objects are torch's own, in float64; so ``x.size(0)``, shape arithmetic and
+products of weights simply evaluate. Operations on values are rows of the tables in `ops`.
+
+An operation in place writes the `Value` that it is applied to. A value that shares memory with it (a view) is stale
+from then on; reading a stale value raises `NeedsFunctionalForm`, and the caller takes the trace of torch.export, where
+nothing works in place.
+"""
+
+import inspect
+import operator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch.fx.node import map_aggregate
+from torch.overrides import TorchFunctionMode
+
+from ...errors import ConversionError, InputError, PwlnetError
+from ..graph import Graph, Tensor, refuse
+from .names import ASSERTIONS, NOT_PIECEWISE_LINEAR, QUERIES, RANDOM
+
+NARROW = (torch.float16, torch.bfloat16, torch.float32)
+CASTS = ("float", "half", "bfloat16", "double")
+MOVES = ("cuda", "cpu")
+IN_PLACE = {"iadd": "add", "isub": "sub", "imul": "mul", "itruediv": "div"}
+
+
+class NeedsFunctionalForm(Exception):
+    """The trace writes in place in a way that only a functional trace can follow."""
+
+
+class Storage:
+    """The memory that values share; its version grows with every write in place."""
+
+    def __init__(self):
+        self.version = 0
+
+
+class Value:
+    """A tensor that depends on the input: the neutral graph's tensor, and the memory that it lies in."""
+
+    def __init__(self, tensor, storage=None):
+        self.tensor = tensor
+        self.storage = storage or Storage()
+        self.version = self.storage.version
+
+    def write(self, tensor):
+        """Overwrite in place; other values in the same memory become stale."""
+        if tensor.shape != self.tensor.shape:
+            raise NeedsFunctionalForm
+        self.storage.version += 1
+        self.tensor, self.version = tensor, self.storage.version
+
+
+@dataclass(frozen=True)
+class Unusable:
+    """A result that nothing may read, like indices of a maximum; ``tensor`` is what the output may be instead."""
+
+    name: str
+    kind: str
+    reason: str
+    tensor: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Call:
+    """What a handler knows of the node that it converts."""
+
+    graph: Graph
+    name: str
+    kind: str
+    operation: str
+    run: Any
+
+    def refuse(self, reason=None):
+        """Raise the error for this node; the default reason depends on whether its kind is known."""
+        if reason is None and self.kind.lower().replace("_", "") not in NOT_PIECEWISE_LINEAR:
+            reason = "which has no exact conversion"
+        refuse(self.name, self.kind, reason)
+
+    def array(self, constant):
+        """Return a constant as a float64 array, exactly."""
+        if isinstance(constant, Tensor):
+            self.refuse("which needs a constant where the network computes an activation")
+        constant = torch.as_tensor(np.asarray(constant) if isinstance(constant, float) else constant).detach()
+        if constant.is_complex() or constant.is_quantized or constant.layout != torch.strided or constant.is_meta:
+            self.refuse(f"with a constant of {constant.dtype}, {constant.layout}, on {constant.device}")
+        array = constant.to("cpu", torch.float64).numpy()
+        bad = int(np.count_nonzero(~np.isfinite(array)))
+        if bad:
+            raise InputError(
+                f"node {self.name!r} uses a constant that holds {bad} values that are not finite; "
+                "a network needs finite constants, check the source"
+            )
+        return array
+
+
+def probe(tensor):
+    """Return a torch tensor of zeros with the shape of a graph tensor, which takes no memory."""
+    return torch.zeros((), dtype=torch.float64).expand(tensor.shape)
+
+
+def _widened(value):
+    if isinstance(value, torch.Tensor) and value.dtype in NARROW and not value.is_quantized:
+        return value.to("cpu", torch.float64)
+    if isinstance(value, torch.dtype) and value in NARROW:
+        return torch.float64
+    return torch.device("cpu") if isinstance(value, torch.device) else value
+
+
+def in_float64(name, run, args, kwargs):
+    """Call a torch function with float64 in place of every narrower floating dtype, on the CPU."""
+    args, kwargs = map_aggregate((tuple(args), dict(kwargs)), _widened)
+    if name in CASTS and args and isinstance(args[0], torch.Tensor):
+        return args[0].to(torch.float64)
+    if name in MOVES and args and isinstance(args[0], torch.Tensor):
+        return args[0]
+    return _widened(run(*args, **kwargs))
+
+
+class InFloat64(TorchFunctionMode):
+    """Run a module in float64 whatever dtypes and devices its ``forward`` names, and remember its last softmax."""
+
+    def __init__(self):
+        super().__init__()
+        self.softmax = (None, None)
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        name = getattr(function, "__name__", "")
+        result = in_float64(name, function, args, kwargs or {})
+        if name in ("softmax", "log_softmax") and args:
+            self.softmax = result, args[0]
+        return result
+
+    def without_softmax(self, output):
+        """Return what went into the softmax that gave ``output``, or ``output`` where none did."""
+        return self.softmax[1] if output is self.softmax[0] else output
+
+
+class Walker:
+    """Convert a traced graph.
+
+    Parameters
+    ----------
+    root : torch.nn.Module
+        What the trace's attributes and modules are looked up in.
+    traced : torch.fx.Graph
+    shape : tuple of int
+        Shape of the input, batch axis of length 1 included.
+    tables : (dict, dict, frozenset)
+        Handlers by operation, handlers by module class, operations whose result shares memory with their input.
+    """
+
+    def __init__(self, root, traced, shape, tables):
+        self.root = root
+        self.traced = traced
+        self.operations, self.modules, self.aliasing = tables
+        self.graph = Graph(shape, batched=True)
+        self.values = {}
+        self.dropped = None
+
+    def run(self):
+        """Walk all nodes and return the neutral graph, with its output set."""
+        for node in self.traced.nodes:
+            self.values[node] = getattr(self, f"_{node.op}")(node)
+        return self.graph
+
+    # The six kinds of nodes of a trace.
+
+    def _placeholder(self, node):
+        return Value(self.graph.input)
+
+    def _get_attr(self, node):
+        return _widened(operator.attrgetter(node.target)(self.root))
+
+    def _call_module(self, node):
+        module = self.root.get_submodule(node.target)
+        call = Call(self.graph, *self._label(node, type(module).__name__), "", None)
+        handler = self.modules.get(type(module))
+        args, kwargs, found = self._arguments(node)
+        if handler is None or kwargs or not found:
+            call.refuse()
+        return self._converted(call, handler, (module, *args), {}, Storage())
+
+    def _call_method(self, node):
+        name = node.target
+        return self._applied(node, name, lambda x, *args, **kwargs: getattr(x, name)(*args, **kwargs))
+
+    def _call_function(self, node):
+        return self._applied(node, _function_name(node.target), node.target)
+
+    def _output(self, node):
+        value = map_aggregate(node.args[0], self._resolved)
+        if isinstance(value, Unusable) and value.tensor is not None:
+            self.dropped, value = value, Value(value.tensor)
+        if isinstance(value, Unusable):
+            refuse(value.name, value.kind, value.reason)
+        if isinstance(value, (tuple, list, dict)):
+            raise ConversionError(
+                f"the module returns a {_container(value)} of {len(value)} entries; pwlnet needs a single tensor, "
+                "wrap the module in one that returns the tensor of interest"
+            )
+        if not isinstance(value, Value):
+            raise ConversionError("the module returns a constant; its output must depend on its input, check its forward")
+        self.graph.output = _read(value)
+
+    # Operations.
+
+    def _applied(self, node, name, run):
+        args, kwargs, found = self._arguments(node)
+        label, kind = self._label(node, name)
+        plain, first = name.removeprefix("aten::"), args[0] if args else None
+        if plain in ASSERTIONS:
+            return None
+        if plain in RANDOM:
+            refuse(label, kind, "which is random")
+        if not found:
+            return self._evaluated(label, name, run, args, kwargs)
+        if name in ("getitem", "getattr") and not isinstance(first, Value):
+            return run(*args)
+        if name == "getattr":
+            plain = name = args[1]
+            run, args = operator.attrgetter(name), args[:1]
+        if plain in QUERIES and isinstance(first, Value):
+            return in_float64(name, run, (probe(first.tensor), *args[1:]), kwargs)
+        base = IN_PLACE.get(name, name)
+        base = base[:-1] if base.endswith("_") and not base.endswith("__") else base
+        handler = self.operations.get(base, self.operations.get(base.removeprefix("aten::")))
+        call = Call(self.graph, label, kind if kind != "getattr" else name, base.removeprefix("aten::"), run)
+        if handler is None:
+            call.refuse()
+        return self._called(call, handler, args, kwargs, in_place=base != name)
+
+    def _called(self, call, handler, args, kwargs, *, in_place):
+        """Convert an operation on values; write its result over the first argument where it works in place."""
+        written = args[0] if args else None
+        in_place = in_place or kwargs.pop("inplace", None) is True or _positional_inplace(handler, args)
+        if not in_place:
+            shared = written.storage if isinstance(written, Value) and call.operation in self.aliasing else None
+            return self._converted(call, handler, args, kwargs, shared)
+        if not isinstance(written, Value):
+            raise NeedsFunctionalForm
+        written.write(_read(self._converted(call, handler, args, kwargs, None)))
+        return written
+
+    def _converted(self, call, handler, args, kwargs, storage):
+        """Call a handler with graph tensors for values, and wrap its results."""
+        args, kwargs = map_aggregate((tuple(args), kwargs), _read)
+        try:
+            inspect.signature(handler).bind(call, *args, **kwargs)
+        except TypeError:
+            call.refuse("called with arguments that pwlnet does not know")
+        try:
+            result = handler(call, *args, **kwargs)
+        except PwlnetError:
+            raise
+        except (RuntimeError, ValueError, TypeError, IndexError) as error:
+            raise ConversionError(
+                f"node {call.name!r} ({call.kind}) can't be applied to its input: {first_line(error)}; "
+                "check input_shape, without the batch axis"
+            ) from error
+        wrapped = map_aggregate(result, lambda a: Value(a, storage) if isinstance(a, Tensor) else a)
+        return wrapped
+
+    def _evaluated(self, name, operation, run, args, kwargs):
+        """A computation on constants, by torch."""
+        try:
+            return in_float64(operation, run, args, kwargs)
+        except Exception as error:
+            raise ConversionError(
+                f"node {name!r} ({operation}) fails on constants: {first_line(error)}; "
+                "check that the module runs in eval mode on a batch of one"
+            ) from error
+
+    def _arguments(self, node):
+        """Arguments with nodes replaced by their values; and those of them that depend on the input."""
+        args, kwargs = map_aggregate((node.args, dict(node.kwargs)), self._resolved)
+        kwargs = {{"axis": "dim", "keepdims": "keepdim"}.get(key, key): value for key, value in kwargs.items()}
+        for key in ("input", "self"):
+            if key in kwargs and not args:
+                args = (kwargs.pop(key),)
+        found = []
+        map_aggregate((args, kwargs), lambda a: found.append(a) if isinstance(a, (Value, Unusable)) else None)
+        taken = node.target in (operator.getitem, getattr)
+        for value in found:
+            if isinstance(value, Unusable) and not (taken and not isinstance(args[0], Unusable)):
+                refuse(value.name, value.kind, value.reason)
+        return args, kwargs, found
+
+    def _resolved(self, a):
+        return self.values[a] if isinstance(a, torch.fx.Node) else a
+
+    def _label(self, node, kind):
+        """The node's name (a module's path where torch.nn has the operation) and its kind, for errors."""
+        stack = list((node.meta.get("nn_module_stack") or {}).values())
+        path, owner = stack[-1] if stack else ("", "")
+        path = path.removeprefix("model").removeprefix(".")
+        owner = owner if isinstance(owner, str) else f"{owner.__module__}.{owner.__qualname__}"
+        kind = kind.removeprefix("aten::")
+        if owner.startswith(("torch.nn.", "torch.ao.nn.")):
+            return path or node.name, owner.rpartition(".")[2]
+        return (f"{path}.{node.name}" if path else node.name), kind
+
+
+def _read(value):
+    """The graph tensor of a value, anything else unchanged."""
+    if not isinstance(value, Value):
+        return value
+    if value.version != value.storage.version:
+        raise NeedsFunctionalForm
+    return value.tensor
+
+
+def _positional_inplace(handler, args):
+    names = list(inspect.signature(handler).parameters)[1:]
+    return "inplace" in names and len(args) > names.index("inplace") and args[names.index("inplace")] is True
+
+
+def _function_name(target):
+    """Key of a function in the tables: torch's own name; ``aten::name`` for ATen; the full name for others."""
+    if isinstance(target, torch._ops.OpOverload):
+        space, _, name = target._schema.name.partition("::")
+        return f"aten::{name}" if space == "aten" else target._schema.name
+    if target is torch.batch_norm:  # other order of arguments than torch.nn.functional.batch_norm
+        return "aten::batch_norm"
+    name = getattr(target, "__name__", str(target))
+    package = (getattr(target, "__module__", None) or "").partition(".")[0]
+    return name if package in ("torch", "_operator", "operator", "builtins", "math") else f"{package}.{name}"
+
+
+def _container(value):
+    return next(kind.__name__ for kind in (tuple, list, dict) if isinstance(value, kind))
+
+
+def first_line(error):
+    """The first line of an error's message, without its full stop."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0].rstrip(". ;")

@@ -1,0 +1,1 @@
+"""Exact breakpoints of lines by the slope-change method."""

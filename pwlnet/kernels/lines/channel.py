@@ -1,0 +1,142 @@
+"""The channels of one position during its scan: pieces, rounding bounds, states at the window's ends.
+
+Each channel has a *slot*: an entry of the rows of work.channels and work.channel_labels. A neuron that stays exactly on a
+threshold is on the outer piece (ReLU: inactive), and is parked until its slope changes.
+
+Legend: C channels, n breakpoints of the position.
+"""
+
+import numpy as np
+
+from .._jit import inlined_kernel, kernel
+from ..ir import program as ir
+from ..ir.affine import operand, rows_of
+from ..ir.switching import piece, state_of
+from .rounding import SINGLE_ROUNDOFF, SINGLE_TINY, UNIT_ROUNDOFF, decision_bounds, row_variance
+from .workspace import (
+    CHANNEL,
+    FIRST,
+    GAIN,
+    HIGH,
+    LARGEST,
+    LAST,
+    LOW,
+    N_IDS,
+    PARKED,
+    ROW_TOLERANCE,
+    SLOPE,
+    SLOPE_TOLERANCE,
+    SQUARES,
+    START,
+    STATE,
+    STEEPEST,
+    TOLERANCE,
+    VALUE,
+    VARIANCE,
+    has_single_rows,
+)
+
+
+@inlined_kernel
+def piece_range(code, i, state):
+    """Pre-activations for which a neuron of op i is in a state: (low, high)."""
+    if code.info[i, ir.OP] == ir.CLIP:
+        low = -np.inf if state == 0 else code.numbers[code.info[i, ir.COEFFICIENTS] + state - 1]
+        high = np.inf if state == 2 else code.numbers[code.info[i, ir.COEFFICIENTS] + state]
+        return low, high
+    return (0.0, np.inf) if state == 1 else (-np.inf, 0.0)
+
+
+@inlined_kernel
+def settle(code, i, z, slope, tolerance, slope_tolerance):
+    """State just after a moment at which a neuron has pre-activation z and the given slope: (state, z, slope), snapped."""
+    n_thresholds = 2 if code.info[i, ir.OP] == ir.CLIP else 1
+    for k in range(n_thresholds):
+        threshold = code.numbers[code.info[i, ir.COEFFICIENTS] + k] if code.info[i, ir.OP] == ir.CLIP else 0.0
+        if abs(z - threshold) <= tolerance:
+            if slope > slope_tolerance:
+                return k + 1, threshold, slope
+            if slope < -slope_tolerance:
+                return k, threshold, slope
+            return 2 * k, threshold, 0.0  # stands on the threshold: the outer piece
+    return state_of(code, i, z), z, slope
+
+
+@inlined_kernel
+def row_tolerance(code, work, j, k, rounding):
+    """Bound of the error of entry k of op j from float32 rows; 0 in float64."""
+    return rounding * np.sqrt(row_variance(code, work, j)[k]) if has_single_rows(work) else 0.0
+
+
+@inlined_kernel
+def neuron_number(code, i, p, c):
+    """Number of a neuron over the network: channel by channel inside an op."""
+    return code.info[i, ir.NEURON] + c * code.info[i, ir.HEIGHT] * code.info[i, ir.WIDTH] + p
+
+
+@inlined_kernel
+def set_piece(code, work, i, p, k):
+    """Set gain and range of slot k for its state; returns whether the slot is parked."""
+    low, high = piece_range(code, i, work.channel_labels[STATE, k])
+    c = work.channel_labels[CHANNEL, k]
+    slope, _ = piece(code, i, p * code.info[i, ir.CHANNELS] + c, work.channel_labels[STATE, k])
+    work.channels[GAIN, k] = slope
+    if work.channels[SLOPE, k] == 0.0 and (work.channels[VALUE, k] == low or work.channels[VALUE, k] == high):
+        work.channels[LOW, k], work.channels[HIGH, k] = -np.inf, np.inf
+        return True
+    tolerance = max(work.channels[TOLERANCE, k], work.channels[ROW_TOLERANCE, k])
+    work.channels[LOW, k], work.channels[HIGH, k] = low + tolerance, high - tolerance
+    return False
+
+
+@kernel
+def begin(code, work, i, p, n, length, rounding):
+    """Fill the slots of position p at the window's start, in the channels' order; returns the number of parked ones."""
+    channels = code.info[i, ir.CHANNELS]
+    z = rows_of(code, operand(code, i, 0), 2, work.sweep[START])
+    variance = rows_of(code, operand(code, i, 0), 2, work.sweep[VARIANCE])
+    a = rows_of(code, i, 2, work.sweep[START])
+    n_parked = 0
+    for c in range(channels):
+        k = p * channels + c
+        v, s = z[0, k], z[1, k]
+        tolerance, slope_tolerance = decision_bounds(variance, k, v, s, n, length, rounding)
+        work.channels[TOLERANCE, c], work.channels[SLOPE_TOLERANCE, c] = tolerance, slope_tolerance
+        work.channels[ROW_TOLERANCE, c] = row_tolerance(code, work, operand(code, i, 0), k, rounding)
+        state, v, s = settle(code, i, v, s, tolerance, slope_tolerance)
+        work.channel_labels[CHANNEL, c], work.channel_labels[STATE, c] = c, state
+        work.channels[VALUE, c], work.channels[SLOPE, c] = v, s
+        if set_piece(code, work, i, p, c):
+            work.channel_labels[PARKED, n_parked] = c
+            n_parked += 1
+        if has_single_rows(work):
+            row_variance(code, work, i)[k] = work.channels[SQUARES, c] = 0.0
+        slope, intercept = piece(code, i, k, state)
+        a[0, k], a[1, k] = slope * v + intercept, slope * s
+        work.channels[LARGEST, c], work.channels[STEEPEST, c] = abs(slope * v), abs(slope * s)
+        work.states[FIRST, neuron_number(code, i, p, c)] = state
+    return n_parked
+
+
+@kernel
+def finish(code, work, i, p, t1):
+    """Record end states, and the rounding error of what the op gives.
+
+    A kink at t, rounded to u t, displaces the value by the slope times that.
+    """
+    channels = code.info[i, ir.CHANNELS]
+    before = rows_of(code, operand(code, i, 0), 2, work.sweep[VARIANCE])
+    after = rows_of(code, i, 2, work.sweep[VARIANCE])
+    for slot in range(channels):
+        c = work.channel_labels[CHANNEL, slot]
+        k = p * channels + c
+        work.states[LAST, neuron_number(code, i, p, c)] = work.channel_labels[STATE, slot]
+        largest, steepest = work.channels[LARGEST, slot], work.channels[STEEPEST, slot]
+        unit = 2.0 * UNIT_ROUNDOFF if not has_single_rows(work) else 4.0 * SINGLE_ROUNDOFF**2  # of entries with their rests
+        used = largest > 0.0 or steepest > 0.0
+        if has_single_rows(work) and used:
+            row_variance(code, work, i)[k] += row_variance(code, work, operand(code, i, 0))[k]
+            row_variance(code, work, i)[k] += work.counts[N_IDS] * SINGLE_TINY**2
+        for r in range(2):
+            own = unit * (largest + t1 * steepest if r == 0 else steepest)
+            after[r, k] = (before[r, k] if used else 0.0) + own * own

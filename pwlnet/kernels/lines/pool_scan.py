@@ -1,0 +1,269 @@
+"""Scan one position of a MaxPool op in time order: the upper envelope of the window's signals, channel by channel.
+
+The state is the winning tap. On an open segment it is the largest signal; of signals that are identical there, the one with
+the lowest tap index. Ties are decided by the same rounding bound as in scan.py.
+
+Legend: C channels, T taps of the window (padding taps have position -1 and never win).
+"""
+
+import numpy as np
+
+from .._jit import ONE, allocating_kernel, kernel
+from ..ir import program as ir
+from ..ir.affine import rows_of
+from .channel import neuron_number, row_tolerance
+from .rounding import UNIT_ROUNDOFF, decision_bounds, row_variance
+from .scan import new_birth, record_flip
+from .slope_changes import add_entry, collect, drop_empty_row, n_taps, new_row, row_range, tap_source
+from .workspace import (
+    CROSSING,
+    CROSSING_SLOT,
+    CURSOR,
+    DONE,
+    FIRST,
+    LARGEST,
+    LAST,
+    ROW,
+    ROW_TOLERANCE,
+    SLOPE_TOLERANCE,
+    SORTED_IDS,
+    SPECIAL,
+    START,
+    STATE,
+    STATUS,
+    STEEPEST,
+    TOLERANCE,
+    VARIANCE,
+    T,
+    has_single_rows,
+)
+
+
+@kernel
+def _load_taps(code, work, i, p, n, length, rounding, value, slope):
+    """Start values and slopes of all taps, and per channel the bounds of their rounding errors."""
+    channels = code.info[i, ir.CHANNELS]
+    work.channels[TOLERANCE, :channels] = 0.0
+    work.channels[SLOPE_TOLERANCE, :channels] = 0.0
+    work.channels[ROW_TOLERANCE, :channels] = 0.0
+    for tap in range(n_taps(code, i)):
+        j, q = tap_source(code, i, p, tap)
+        if q < 0:
+            continue
+        x, variance = rows_of(code, j, 2, work.sweep[START]), rows_of(code, j, 2, work.sweep[VARIANCE])
+        for c in range(channels):
+            k = q * channels + c
+            v, s = x[0, k], x[1, k]
+            value[tap, c], slope[tap, c] = v, s
+            error, slope_error = decision_bounds(variance, k, v, s, n, length, rounding)
+            work.channels[TOLERANCE, c] = max(work.channels[TOLERANCE, c], 2.0 * error)
+            work.channels[SLOPE_TOLERANCE, c] = max(work.channels[SLOPE_TOLERANCE, c], 2.0 * slope_error)
+            row_error = row_tolerance(code, work, j, k, rounding)
+            work.channels[ROW_TOLERANCE, c] = max(work.channels[ROW_TOLERANCE, c], 2.0 * row_error)
+    for c in range(channels):  # taps that are off are equal: in float32 that is so within the rows' error only
+        work.channels[TOLERANCE, c] += work.channels[ROW_TOLERANCE, c]
+        work.channels[SLOPE_TOLERANCE, c] += work.channels[ROW_TOLERANCE, c] / length
+
+
+@kernel
+def _best_after(value, slope, c, taps, inside, tolerance, slope_tolerance):
+    """Tap that is largest just after a moment: value first, then slope, then the lowest index."""
+    top = -np.inf
+    for tap in range(taps):
+        if inside[tap] >= 0:
+            top = max(top, value[tap, c])
+    steepest = -np.inf
+    for tap in range(taps):
+        if inside[tap] >= 0 and value[tap, c] >= top - tolerance:
+            steepest = max(steepest, slope[tap, c])
+    for tap in range(taps):
+        if inside[tap] >= 0 and value[tap, c] >= top - tolerance and slope[tap, c] >= steepest - slope_tolerance:
+            return tap
+    return 0
+
+
+@kernel
+def _begin(code, work, i, p, value, slope, inside):
+    """Initial winners, and the op's start values."""
+    channels, taps = code.info[i, ir.CHANNELS], value.shape[0]
+    a = rows_of(code, i, 2, work.sweep[START])
+    for c in range(channels):
+        best = _best_after(value, slope, c, taps, inside, work.channels[TOLERANCE, c], work.channels[SLOPE_TOLERANCE, c])
+        work.channel_labels[STATE, c] = best
+        a[0, p * channels + c], a[1, p * channels + c] = value[best, c], slope[best, c]
+        work.channels[LARGEST, c], work.channels[STEEPEST, c] = abs(value[best, c]), abs(slope[best, c])
+        work.states[FIRST, neuron_number(code, i, p, c)] = best
+
+
+@kernel
+def _challenger(work, c, length, value, slope, inside):
+    """The next tap to overtake the winner of channel c within ``length``: (time from now, tap), or (inf, -1).
+
+    Of taps that have caught up by then, the steepest one; of equally steep ones, the one with the lowest index.
+    """
+    best, tolerance = work.channel_labels[STATE, c], work.channels[TOLERANCE, c]
+    v, s = value[best, c], slope[best, c]
+    earliest = np.inf
+    for tap in range(value.shape[0]):
+        ahead = value[tap, c] + slope[tap, c] * length > v + s * length + tolerance
+        if inside[tap] >= 0 and slope[tap, c] > s and ahead:
+            earliest = min(earliest, max(0.0, (v - value[tap, c]) / (slope[tap, c] - s)))
+    if earliest == np.inf:
+        return earliest, -1
+    steepest, chosen = s, -1
+    for again in range(2):
+        for tap in range(value.shape[0]):
+            if inside[tap] < 0 or slope[tap, c] <= s:
+                continue
+            if value[tap, c] + slope[tap, c] * length <= v + s * length + tolerance:
+                continue
+            if value[tap, c] + slope[tap, c] * earliest < v + s * earliest - tolerance:
+                continue
+            if again == 0:
+                steepest = max(steepest, slope[tap, c])
+            elif chosen < 0 and slope[tap, c] >= steepest - work.channels[SLOPE_TOLERANCE, c]:
+                chosen = tap
+    return earliest, chosen
+
+
+@kernel
+def _envelope(work, channels, t0, t1, value, slope, inside):
+    """The next change of the winner of each channel inside an open interval, sorted by time; returns how many.
+
+    The new winner of each change is put into work.channel_labels[SPECIAL]. The caller takes the first and asks again.
+    """
+    n = 0
+    for c in range(channels):
+        earliest, challenger = _challenger(work, c, t1 - t0, value, slope, inside)
+        if challenger < 0:
+            continue
+        earliest = min(max(t0 + earliest, t0), t1)
+        k = n
+        while k > 0 and work.channels[CROSSING, k - 1] > earliest:
+            work.channels[CROSSING, k] = work.channels[CROSSING, k - 1]
+            work.channel_labels[CROSSING_SLOT, k] = work.channel_labels[CROSSING_SLOT, k - 1]
+            work.channel_labels[SPECIAL, k] = work.channel_labels[SPECIAL, k - 1]
+            k -= 1
+        work.channels[CROSSING, k] = earliest
+        work.channel_labels[CROSSING_SLOT, k], work.channel_labels[SPECIAL, k] = c, challenger
+        n += 1
+    return n
+
+
+@kernel
+def _cross(code, work, i, p, t0, t1, value, slope, inside, keep):
+    """Emit all changes of winners inside (t0, t1), then move every tap to t1."""
+    channels, taps = code.info[i, ir.CHANNELS], value.shape[0]
+    t = t0
+    while True:
+        n = _envelope(work, channels, t, t1, value, slope, inside)
+        if n == 0:
+            break
+        c, new, moment = (
+            work.channel_labels[CROSSING_SLOT, 0],
+            work.channel_labels[SPECIAL, 0],
+            work.channels[CROSSING, 0],
+        )  # the earliest, then look again
+        old = work.channel_labels[STATE, c]
+        change = slope[new, c] - slope[old, c]
+        error = (work.channels[TOLERANCE, c] - work.channels[ROW_TOLERANCE, c]) / change + 4.0 * UNIT_ROUNDOFF * abs(moment)
+        birth = new_birth(work, moment, error, work.channels[ROW_TOLERANCE, c] / change)
+        if birth < 0 or (keep and not new_row(work, ONE, birth)):
+            return
+        if keep:
+            add_entry(work, c, change)
+        work.channel_labels[STATE, c] = new
+        work.channels[STEEPEST, c] = max(work.channels[STEEPEST, c], abs(slope[new, c]))
+        record_flip(work, birth, neuron_number(code, i, p, c), old, new)
+        for tap in range(taps):
+            for k in range(channels):
+                value[tap, k] += slope[tap, k] * (moment - t)
+        value[new, c] = max(value[new, c], value[old, c])
+        t = moment
+    for tap in range(taps):
+        for c in range(channels):
+            value[tap, c] += slope[tap, c] * (t1 - t)
+    for c in range(channels):
+        work.channels[LARGEST, c] = max(work.channels[LARGEST, c], abs(value[work.channel_labels[STATE, c], c]))
+
+
+@kernel
+def _arrive(code, work, i, p, event, value, slope, inside, keep):
+    """Apply the rows of all taps at an event, and fill the op's row."""
+    channels, taps, row = code.info[i, ir.CHANNELS], value.shape[0], work.channels[ROW]
+    for c in range(channels):
+        row[c] = -slope[work.channel_labels[STATE, c], c]
+    for tap in range(taps):
+        cursor = work.small[CURSOR, tap]
+        if cursor < 0:
+            continue
+        j, q = tap_source(code, i, p, tap)
+        _, end = row_range(code, work, j, q)
+        while cursor < end and work.ids[cursor] == event:
+            for e in range(work.starts[cursor], work.starts[cursor + 1]):
+                slope[tap, work.columns[e + work.shifts[cursor]]] += work.values[e]
+            cursor += 1
+        work.small[CURSOR, tap] = cursor
+    for c in range(channels):
+        best = _best_after(value, slope, c, taps, inside, work.channels[TOLERANCE, c], work.channels[SLOPE_TOLERANCE, c])
+        if best != work.channel_labels[STATE, c]:
+            record_flip(work, event, neuron_number(code, i, p, c), work.channel_labels[STATE, c], best)
+            value[best, c] = max(value[best, c], value[work.channel_labels[STATE, c], c])
+            work.channel_labels[STATE, c] = best
+        row[c] += slope[best, c]
+        if keep and row[c] != 0.0:
+            add_entry(work, c, row[c])
+        work.channels[STEEPEST, c] = max(work.channels[STEEPEST, c], abs(slope[best, c]))
+
+
+@allocating_kernel
+def scan_pool(code, work, i, p, t0, t1, rounding):
+    """Scan position p of MaxPool op i over the window [t0, t1]."""
+    channels, taps = code.info[i, ir.CHANNELS], n_taps(code, i)
+    value = work.taps[0, : taps * channels].reshape(taps, channels)
+    slope = work.taps[1, : taps * channels].reshape(taps, channels)
+    value[:] = 0.0
+    slope[:] = 0.0
+    keep = code.info[i, ir.LAST_USE] > i
+    n = collect(code, work, i, p)
+    inside = np.empty(taps, np.int64)
+    for tap in range(taps):
+        inside[tap] = tap_source(code, i, p, tap)[1]
+    _load_taps(code, work, i, p, n, t1 - t0, rounding, value, slope)
+    _begin(code, work, i, p, value, slope, inside)
+    t = t0
+    for a in range(n):
+        event = work.labels[SORTED_IDS, a]
+        _cross(code, work, i, p, t, work.times[T, event], value, slope, inside, keep)
+        if work.counts[STATUS] != DONE or (keep and not new_row(work, channels, event)):
+            return
+        _arrive(code, work, i, p, event, value, slope, inside, keep)
+        if keep:
+            drop_empty_row(work)
+        t = work.times[T, event]
+    _cross(code, work, i, p, t, t1, value, slope, inside, keep)
+    _finish(code, work, i, p, t1, rounding)
+
+
+@kernel
+def _finish(code, work, i, p, t1, rounding):
+    """Record end states and the rounding errors of what the op gives."""
+    channels = code.info[i, ir.CHANNELS]
+    after = rows_of(code, i, 2, work.sweep[VARIANCE])
+    for c in range(channels):
+        k = p * channels + c
+        work.states[LAST, neuron_number(code, i, p, c)] = work.channel_labels[STATE, c]
+        for r in range(2):
+            size = work.channels[LARGEST, c] + t1 * work.channels[STEEPEST, c] if r == 0 else work.channels[STEEPEST, c]
+            own = 2.0 * UNIT_ROUNDOFF * size
+            after[r, k] = own * own
+        for tap in range(n_taps(code, i)):
+            j, q = tap_source(code, i, p, tap)
+            if q >= 0:
+                before = rows_of(code, j, 2, work.sweep[VARIANCE])
+                own = max(after[0, k], before[0, q * channels + c])
+                after[0, k] = own
+                after[1, k] = max(after[1, k], before[1, q * channels + c])
+        if has_single_rows(work):
+            half = 0.5 * work.channels[ROW_TOLERANCE, c] / rounding
+            row_variance(code, work, i)[k] = half * half

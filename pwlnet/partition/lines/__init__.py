@@ -1,0 +1,1 @@
+"""Exact partitions of line segments."""

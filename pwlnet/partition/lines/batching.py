@@ -1,0 +1,90 @@
+"""Put finished blocks together to batches of lines, in the arrays of LinePartitions.
+
+Legend: L lines, D inputs.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .joining import Traced
+
+
+class Lines(NamedTuple):
+    """Consecutive lines that are traced and checked."""
+
+    starts: np.ndarray  # float64[L, D]
+    ends: np.ndarray  # float64[L, D]
+    traced: Traced
+    residual: np.ndarray  # float64[L]
+
+    def part(self, first, last):
+        """Lines ``first`` to ``last`` of these."""
+        if last - first == len(self.starts):
+            return self
+        return Lines(self.starts[first:last], self.ends[first:last], self.traced.lines(first, last), self.residual[first:last])
+
+
+def batches(blocks, max_points, max_bytes):
+    """Split and collect blocks to batches, in order.
+
+    Parameters
+    ----------
+    blocks : iterable of Block
+    max_points : int or inf
+        Most breakpoints of a batch, unless one line alone has more.
+    max_bytes : int or inf
+        Most bytes of the starts of a batch, unless one line alone has more.
+
+    Yields
+    ------
+    list of Lines
+    """
+    held, points, size = [], 0, 0
+    for block in blocks:
+        lines, first = Lines(block.starts, block.ends, block.traced, block.residual), 0
+        while first < len(lines.starts):
+            upto = np.cumsum(lines.traced.n_points[first:] + 2)
+            sizes = lines.starts[0].nbytes * np.arange(1, len(upto) + 1)
+            n = int(np.count_nonzero((upto <= max_points - points) & (sizes <= max_bytes - size)))
+            if n == 0 and held:
+                yield held
+                held, points, size = [], 0, 0
+                continue
+            n = max(n, 1)
+            held.append(lines.part(first, first + n))
+            first, points, size = first + n, points + int(upto[n - 1]), size + int(sizes[n - 1])
+    if held:
+        yield held
+
+
+def assemble(batch, n_inputs):
+    """Join the lines of a batch and add the ends: the array fields of LinePartitions, read-only; empties ``batch``."""
+    columns = {
+        "starts": [np.empty((0, n_inputs)), *(x.starts for x in batch)],
+        "ends": [np.empty((0, n_inputs)), *(x.ends for x in batch)],
+        "residual": [np.empty(0), *(x.residual for x in batch)],
+    }
+    for name in Traced._fields:
+        seed = np.empty(0, {"t": np.float64, "t_error": np.float64, "new": np.int32}.get(name, np.int64))
+        columns[name] = [seed, *(getattr(x.traced, name) for x in batch)]
+    batch.clear()
+
+    def joined(name):
+        return np.concatenate(columns.pop(name))
+
+    offsets = np.concatenate([[0], np.cumsum(joined("n_points") + 2)]).astype(np.int64)
+    inner = np.ones(offsets[-1], bool)
+    inner[offsets[:-1]] = inner[offsets[1:] - 1] = False
+    t = np.zeros(offsets[-1])
+    t[offsets[1:] - 1] = 1.0
+    t[inner] = joined("t")
+    flip_offsets = np.zeros(offsets[-1] + 1, np.int64)
+    flip_offsets[1:][inner] = joined("counts")
+    np.cumsum(flip_offsets, out=flip_offsets)
+    flips = joined("neuron"), joined("new")
+    of_lines = (joined(name) for name in ("residual", "ambiguous", "t_error"))
+    arrays = joined("starts"), joined("ends"), offsets, t, flip_offsets, *flips, *of_lines
+    for array in arrays:
+        array.setflags(write=False)
+    return arrays

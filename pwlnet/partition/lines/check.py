@@ -1,0 +1,214 @@
+"""Points of lines, residuals, and comparison of a partition with forward passes.
+
+Legend: L lines, D inputs, K neurons, S switching ops, B rows, T tile rows.
+"""
+
+import numpy as np
+
+from ... import evaluate
+from ...errors import NumericalError
+from ...kernels.ir import program as ir
+from ...kernels.lines import check
+from .tracing import initial_states
+
+
+def points_at(start, end, t):
+    """Points start + t (end - start): float64[len(t), D]; counted from the nearer end, so the ends are exact."""
+    t = np.asarray(t)
+    direction, column = end - start, t[:, None]
+    points = np.where(column <= 0.5, start + column * direction, end - (1.0 - column) * direction)
+    points[t == 0.0], points[t == 1.0] = start, end
+    return points
+
+
+def op_bounds(network):
+    """First neuron of each switching op, and the number of neurons behind the last: int64[S+1]."""
+    return np.unique(network.program.neuron_offsets)
+
+
+def largest_preactivations(network, z):
+    """Largest absolute pre-activation of each switching op in each row of z float64[B, K]: float64[B, S].
+
+    Not finite on overflow. z may hold the neurons of the first ops only; S then counts these.
+    """
+    bounds = op_bounds(network)
+    first = bounds[bounds < z.shape[1]]
+    return np.maximum(np.maximum.reduceat(z, first, axis=1), -np.minimum.reduceat(z, first, axis=1))
+
+
+def refuse_overflow(largest, lines):
+    """Refuse lines along which values overflow: no crossing on them can be trusted.
+
+    Raises
+    ------
+    NumericalError
+        An entry of ``largest`` float64[B, S] is not finite; ``lines`` int64[B] are the rows' lines.
+    """
+    bad = lines[~np.isfinite(largest).all(axis=1)]
+    if bad.size:
+        raise NumericalError(
+            f"line {bad.min()} has pre-activations that overflow float64; values below 1e308 are needed, "
+            "rescale the network or shorten the line"
+        )
+
+
+def residuals(network, starts, ends, traced, n_checked, buffer, first_line=0, largest=None):
+    """Largest relative distance from its threshold of a flipping neuron at sampled breakpoints: float64[L].
+
+    At each of them the network is evaluated in float64 as far as neurons flip there; the distance is relative to the largest
+    pre-activation of the neuron's op at these points and the line's ends.
+
+    Parameters
+    ----------
+    network : Network
+    starts, ends : float64[L, D]
+    traced : Traced
+    n_checked : int
+        Breakpoints per line, spread evenly.
+    buffer : float64[T * n_values]
+        Scratch memory, ``Tracer.forward_buffer``.
+    first_line : int
+        Number of the first line in messages.
+    largest : float64[L, S], optional
+        Largest absolute pre-activation of each op at both ends, where the caller knows it.
+
+    Raises
+    ------
+    NumericalError
+        Values overflow at a line's ends or, before the last op with a flip, at a sampled breakpoint.
+    """
+    bounds, switching = op_bounds(network), np.flatnonzero(np.diff(network.program.neuron_offsets))
+    lines, places = _sample(traced, n_checked, bounds)
+    flips, rows = _flips_of(places, traced)
+    neurons = traced.neuron[flips]
+    ops = np.searchsorted(bounds, neurons, side="right") - 1
+    from_ends = [] if largest is not None else [_distinct(x) for x in (starts, ends)]
+    t_ends = [np.full(len(x), at) for (x, _), at in zip(from_ends, (0.0, 1.0), strict=False)]
+    n = sum(map(len, t_ends))
+    depth = np.full(n + len(places), switching.max(initial=0))
+    depth[n + rows] = switching[ops]  # of several flips of a row, the last one stays
+    points = np.concatenate([*(x for x, _ in from_ends), lines]), np.concatenate([*t_ends, traced.t[places]])
+    sizes, z = _evaluate(network, starts, ends, points, depth, n + rows, neurons, buffer)
+    if from_ends:
+        (distinct, of_start), (_, of_end) = from_ends
+        largest = np.maximum(sizes[of_start], sizes[len(distinct) + of_end])
+        refuse_overflow(largest, first_line + np.arange(len(largest)))
+    refuse_overflow(sizes[n:], first_line + lines)
+    scale = largest.copy()
+    np.maximum.at(scale, lines, sizes[n:])
+    scale[scale == 0.0] = 1.0
+    residual = np.zeros(len(scale))
+    np.maximum.at(residual, lines[rows], _distances(network, z, neurons) / scale[lines[rows], ops])
+    return residual
+
+
+def _sample(traced, n_checked, bounds):
+    """Breakpoints to check, spread evenly over each line: (line, place in t) of each, those of late ops first."""
+    n_points = traced.n_points
+    count = np.minimum(n_points, n_checked)
+    lines = np.repeat(np.arange(len(n_points)), count)
+    order = np.arange(lines.size) - np.repeat(np.cumsum(count) - count, count)
+    first = (np.cumsum(n_points) - n_points)[lines]
+    places = first + order * (n_points[lines] - 1) // np.maximum(1, count[lines] - 1)
+    last_flips = np.cumsum(traced.counts)[places] - 1
+    late = np.argsort(-np.searchsorted(bounds, traced.neuron[last_flips], side="right"), kind="stable")
+    return lines[late], places[late]
+
+
+def _flips_of(places, traced):
+    """Flips at some breakpoints: place of each in ``neuron``, and the index of its breakpoint in ``places``."""
+    count = traced.counts[places]
+    rows = np.repeat(np.arange(len(places)), count)
+    first = (np.cumsum(traced.counts) - traced.counts)[places]
+    return np.arange(rows.size) + np.repeat(first - (np.cumsum(count) - count), count), rows
+
+
+def _distinct(points):
+    """Rows that don't repeat the one before (lines often have a common start), and for each row which of these it is."""
+    new = np.ones(len(points), bool)
+    new[1:] = (points[1:] != points[:-1]).any(axis=1)
+    return np.flatnonzero(new), np.cumsum(new) - 1
+
+
+def _evaluate(network, starts, ends, points, depth, rows, neurons, buffer):
+    """Evaluate points (lines, t) up to the op ``depth`` of each, which never increases.
+
+    Returns the largest pre-activations of each switching op float64[B, S], 0 behind the depth, and the pre-activation of each
+    of ``neurons`` at the point with the index in ``rows`` (increasing, like the neurons of one row).
+    """
+    code = network.code
+    largest, z = np.zeros((len(depth), len(op_bounds(network)) - 1), np.int64), np.zeros(len(neurons))
+    states = np.empty(int(code.info[-1, ir.VALUE]), np.int32)
+    offsets = np.searchsorted(rows, np.arange(len(depth) + 1))
+    with evaluate.single_threaded_blas():
+        check.check_points(code, starts, ends, *points, depth, offsets, neurons, buffer, states, largest, z)
+    return largest.view(np.float64), z
+
+
+def _distances(network, z, neurons):
+    """Distance of pre-activations from the nearest threshold of their neurons; 0 for MaxPool.
+
+    A MaxPool's pre-activation is its winner's value; a change of winner is no zero of it.
+    """
+    program = network.program
+    op = np.searchsorted(program.neuron_offsets, neurons, side="right") - 1
+    kind = program.op[op]
+    low, high = (np.where(kind == ir.CLIP, program.coefficients[op, k], 0.0) for k in range(2))
+    return np.where(kind == ir.MAX_POOL, 0.0, np.minimum(np.abs(z - low), np.abs(z - high)))
+
+
+def find_problems(lines, n_samples, rng):
+    """Sentences about sampled segments whose states a forward pass does not confirm."""
+    network, problems = lines.network, []
+    widths = np.diff(op_bounds(network))
+    for part in lines.parts:
+        n = part.n_segments
+        if rng is not None:
+            chosen = np.sort(rng.choice(n, size=min(n, n_samples), replace=False))
+        else:
+            chosen = np.unique(np.linspace(0, n - 1, min(n, n_samples)).astype(np.int64))
+        middle = 0.5 * (part.t[chosen] + part.t[chosen + 1])
+        points = points_at(part.start, part.end, middle)
+        found, wanted, z = network.states(points), states_on(part, chosen), network.preactivations(points)
+        scale = np.repeat(np.max(largest_preactivations(network, z), axis=0, initial=0.0), widths)
+        certain = _distances(network, z, np.arange(network.n_neurons)) > _noise(lines) * np.where(scale > 0, scale, 1.0)
+        for row, k in enumerate(chosen):
+            wrong = np.flatnonzero((found[row] != wanted[row]) & certain[row])
+            if wrong.size:
+                problems.append(
+                    f"line {part.index}, segment {k} (t = {middle[row]:.17g}): neuron {wrong[0]} and {wrong.size - 1} "
+                    "others are in another state than the flips say"
+                )
+    return problems
+
+
+def first_states(lines, first, last):
+    """States on the first segments of lines: int32[L, K]; forward passes, and a trace where a neuron is near a threshold."""
+    network, offsets = lines.network, lines.offsets
+    starts, ends = lines.starts[first:last], lines.ends[first:last]
+    middles = starts + 0.5 * lines.t[offsets[first:last] + 1, None] * (ends - starts)
+    _, z, states = evaluate.forward(network.code, middles, preactivations=True, states=True, threads=1)
+    scale = np.repeat(largest_preactivations(network, z), np.diff(op_bounds(network)), axis=1)
+    certain = _distances(network, z, np.arange(network.n_neurons)) > _noise(lines) * scale
+    for row in np.flatnonzero(~certain.all(axis=1)):
+        t = lines.t[offsets[first + row] : offsets[first + row + 1]]
+        states[row] = initial_states(network, starts[row], ends[row], t, lines.tolerances)
+    return states
+
+
+def states_on(part, segments):
+    """States on some segments of a LinePartition, in increasing order: int32[len(segments), K]."""
+    lines = part._lines
+    first = int(lines.offsets[part.index])
+    row = initial_states(part.network, part.start, part.end, part.t, lines.tolerances)
+    states, done = np.empty((len(segments), row.size), np.int32), int(lines.flip_offsets[first])
+    for k, segment in enumerate(segments):
+        last = int(lines.flip_offsets[first + segment + 1])
+        row[lines.flip_neurons[done:last]] = lines.flip_states[done:last]  # of several flips of a neuron, the last one stays
+        states[k], done = row, last
+    return states
+
+
+def _noise(lines):
+    """Relative distance from a threshold below which a forward pass can't tell the state."""
+    return lines.tolerances.ambiguous * 2.0 * lines.tolerances.rows

@@ -1,0 +1,69 @@
+"""The ends of many lines, read a slice at a time: arrays, or anything on a disk that has a shape and can be sliced.
+
+Legend: L lines, D inputs.
+"""
+
+import numpy as np
+
+from ... import evaluate
+from ...errors import ShapeError
+
+
+class LineEnds:
+    """Starts and ends of L lines; one row serves for all lines of the other.
+
+    Parameters
+    ----------
+    network : Network
+    starts, ends : float64[L, D] or float64[L, *input_shape]
+        Anything with a shape that can be sliced (arrays, np.memmap, h5py.Dataset), or what np.asarray takes.
+    names : (str, str), optional
+        What errors call them.
+
+    Raises
+    ------
+    ShapeError
+        They don't hold the same number of points of the network.
+    InputError
+        A single row holds NaN, infinities or something else than real numbers.
+    """
+
+    def __init__(self, network, starts, ends, *, names=("starts", "ends")):
+        self._network = network
+        self._sources = {name: self._sliceable(name, points) for name, points in zip(names, (starts, ends), strict=True)}
+        n_starts, n_ends = (source.shape[0] for source in self._sources.values())
+        if n_starts != n_ends and 1 not in (n_starts, n_ends):
+            start, end = names
+            raise ShapeError(f"{start} has {n_starts} rows, but {end} has {n_ends}; give one {end[:-1]} for each {start[:-1]}")
+        self._length = n_starts if n_ends == 1 else n_ends
+        self._single = {name: self._read(name, 0, 1) for name, source in self._sources.items() if source.shape[0] == 1}
+
+    def __len__(self):
+        """Return the number of lines."""
+        return self._length
+
+    def read(self, first, last):
+        """Ends of lines ``first`` to ``last``: two new float64[last - first, D].
+
+        Raises
+        ------
+        InputError
+            They hold NaN, infinities or something else than real numbers.
+        """
+        return [
+            np.repeat(self._single[name], last - first, axis=0) if name in self._single else self._read(name, first, last)
+            for name in self._sources
+        ]
+
+    def _sliceable(self, name, points):
+        """The points as they are if they have rows and can be sliced, else as rows of an array."""
+        network, shape = self._network, tuple(getattr(points, "shape", ()))
+        if len(shape) < 2 or shape == network.input_shape:
+            return network.rows(points, name)
+        evaluate.check_shape(shape, network.n_inputs, network.input_shape, name)
+        return points
+
+    def _read(self, name, first, last):
+        """Rows of one source, checked, in an array of their own."""
+        network = self._network
+        return np.array(evaluate.as_rows(self._sources[name][first:last], network.n_inputs, network.input_shape, name, first))

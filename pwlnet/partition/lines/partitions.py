@@ -1,0 +1,397 @@
+"""LinePartitions: the exact breakpoints of many lines.
+
+Legend: L lines, D inputs, O outputs, K neurons, n points of one line.
+"""
+
+import contextlib
+import itertools
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ... import evaluate
+from ...patterns import ActivationPatterns
+from ...scheduling import Schedule
+from ...tolerances import DEFAULT, Tolerances
+from . import check as line_check
+from . import tracing
+from .batching import assemble, batches
+from .blocks import LineBlocks, Progress, Settings, check_limits, check_points
+from .ends import LineEnds
+
+_MEMORY = 2**30
+_MAX_POINTS = 2**20
+_BYTES_PER_POINT = 64  # of a batch: what a breakpoint with its flips takes, and more where inputs are many
+_LEAST_BYTES = 2**26  # finished lines that may wait, and the starts of a batch, in any case
+_SEGMENTS_AT_ONCE = 256
+
+
+@dataclass(frozen=True, eq=False)
+class LinePartitions:
+    """Breakpoints and flips of many lines, ragged; made by ``partition_lines``.
+
+    Exact up to rounding: ``residual`` tells how well a forward pass at sampled breakpoints confirms them.
+
+    Attributes
+    ----------
+    network : Network
+    starts, ends : float64[L, D]
+    offsets : int64[L+1]
+        Line i owns ``t[offsets[i] : offsets[i + 1]]``.
+    t : float64[*]
+        Line parameters: strictly increasing per line, first 0.0, last 1.0; a breakpoint wherever a neuron changes state.
+    flip_offsets : int64[len(t) + 1]
+        Neurons that change state at ``t[k]``: ``flip_neurons[flip_offsets[k] : flip_offsets[k + 1]]``. None at 0 and 1.
+    flip_neurons : int64[*]
+        Increasing for each t. Numbering: ``Network.neuron``.
+    flip_states : int32[*]
+        The neuron's state after the flip (meaning: ActivationPatterns).
+    residual : float64[L]
+        At sampled breakpoints, the largest distance of a flipping neuron from its threshold, relative to the largest
+        pre-activation of its op: a forward pass against the partition.
+    ambiguous : int64[L]
+        Near-ties whose decision came within ``tolerances.ambiguous`` standard rounding errors; with float32 rows
+        (``tolerances.rows``) also those that their rounding may have decided.
+    t_error : float64[L]
+        Bound of the rounding error of the line's breakpoints: the largest of them, ``tolerances.rounding`` standard errors.
+        0.0 without breakpoints; 1.0, the whole line, where none is known. Like the last bits of ``t``, it depends on the
+        windows that the line is traced in, and so on ``memory`` where a line is cut for it.
+    tolerances : Tolerances
+    """
+
+    network: object = field(repr=False)
+    starts: np.ndarray = field(repr=False)
+    ends: np.ndarray = field(repr=False)
+    offsets: np.ndarray = field(repr=False)
+    t: np.ndarray = field(repr=False)
+    flip_offsets: np.ndarray = field(repr=False)
+    flip_neurons: np.ndarray = field(repr=False)
+    flip_states: np.ndarray = field(repr=False)
+    residual: np.ndarray = field(repr=False)
+    ambiguous: np.ndarray = field(repr=False)
+    t_error: np.ndarray = field(repr=False)
+    tolerances: Tolerances = field(default=DEFAULT, repr=False)
+
+    def __len__(self):
+        """Return the number of lines."""
+        return len(self.offsets) - 1
+
+    @property
+    def n_segments(self):
+        """Number of segments of each line: int64[L]."""
+        return np.diff(self.offsets) - 1
+
+    @property
+    def length(self):
+        """Euclidean length of each line: float64[L]."""
+        return np.linalg.norm(self.ends - self.starts, axis=1)
+
+    @property
+    def density(self):
+        """Segments per unit length: float64[L]; inf for a line of length zero."""
+        length = self.length
+        return np.divide(self.n_segments, length, out=np.full(len(self), np.inf), where=length > 0)
+
+    @property
+    def parts(self):
+        """The lines as a sequence of LinePartition."""
+        return _Parts(self)
+
+    def check(self, *, n_samples=16, rng=None):
+        """Compare the partition with forward passes: states inside sampled segments against the flips.
+
+        Exact up to rounding.
+
+        Parameters
+        ----------
+        n_samples : int
+            Segments to check per line, spread evenly; all where the line has fewer.
+        rng : numpy.random.Generator, optional
+            Draw the segments instead.
+
+        Returns
+        -------
+        list of str
+            One sentence for each disagreement; empty where all is well.
+        """
+        return line_check.find_problems(self, n_samples, rng)
+
+    def save(self, path):
+        """Write to a new HDF5 store (``pwlnet.store``); ``pwlnet.store.load_lines`` reads it back."""
+        from ...store import save_lines
+
+        save_lines(path, self)
+
+    def __repr__(self):
+        return f"LinePartitions({len(self)} lines, {len(self.t) - len(self)} segments, {self.network!r})"
+
+
+class _Parts:
+    """Sequence view of the lines of a LinePartitions."""
+
+    def __init__(self, lines):
+        self._lines = lines
+
+    def __len__(self):
+        return len(self._lines)
+
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            return [LinePartition(self._lines, i) for i in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"line {index} was asked for, but there are {len(self)} lines; count from 0")
+        return LinePartition(self._lines, int(index) % len(self))
+
+
+class LinePartition:
+    """One line of a LinePartitions: its breakpoints, points, values and patterns."""
+
+    __slots__ = ("_lines", "index")
+
+    def __init__(self, lines, index):
+        self._lines = lines
+        self.index = index
+
+    @property
+    def _range(self):
+        return slice(self._lines.offsets[self.index], self._lines.offsets[self.index + 1])
+
+    @property
+    def _flip_offsets(self):
+        return self._lines.flip_offsets[self._range.start : self._range.stop + 1]
+
+    @property
+    def network(self):
+        """The network."""
+        return self._lines.network
+
+    @property
+    def start(self):
+        """Start of the line: float64[D]."""
+        return self._lines.starts[self.index]
+
+    @property
+    def end(self):
+        """End of the line: float64[D]."""
+        return self._lines.ends[self.index]
+
+    @property
+    def t(self):
+        """Breakpoints, from 0.0 to 1.0: float64[n]."""
+        return self._lines.t[self._range]
+
+    @property
+    def n_segments(self):
+        """Number of segments: n - 1."""
+        return len(self.t) - 1
+
+    @property
+    def residual(self):
+        """Residual of this line (see LinePartitions)."""
+        return float(self._lines.residual[self.index])
+
+    @property
+    def t_error(self):
+        """Bound of the rounding error of this line's breakpoints (see LinePartitions)."""
+        return float(self._lines.t_error[self.index])
+
+    @property
+    def flips(self):
+        """For each t the neurons that change state there and their new states: list of (int64[*], int32[*])."""
+        neurons, states, offsets = self._lines.flip_neurons, self._lines.flip_states, self._flip_offsets.tolist()
+        return [(neurons[a:b], states[a:b]) for a, b in itertools.pairwise(offsets)]
+
+    def points(self):
+        """Inputs at the breakpoints: float64[n, D]; the ends bit for bit."""
+        return line_check.points_at(self.start, self.end, self.t)
+
+    def midpoints(self):
+        """Inputs at the middles of the segments: float64[n - 1, D]."""
+        return line_check.points_at(self.start, self.end, 0.5 * (self.t[:-1] + self.t[1:]))
+
+    def outputs(self):
+        """Evaluate the network at the breakpoints: float64[n, O]; affine in t between them.
+
+        Exact up to rounding: a float64 forward pass at each breakpoint.
+        """
+        return self.network.forward(self.points())
+
+    def states(self):
+        """State of each neuron on each segment: int32[n - 1, K], from the first segment's states and the flips."""
+        return np.concatenate(list(self._state_blocks()))
+
+    def _state_blocks(self):
+        """States of consecutive segments, a block of rows at a time."""
+        row = tracing.initial_states(self.network, self.start, self.end, self.t, self._lines.tolerances)
+        neurons, states = self._lines.flip_neurons, self._lines.flip_states
+        for first in range(0, self.n_segments, _SEGMENTS_AT_ONCE):
+            last = min(first + _SEGMENTS_AT_ONCE, self.n_segments)
+            offsets, block = self._flip_offsets[first : last + 1].tolist(), np.empty((last - first, row.size), np.int32)
+            for k, (a, b) in enumerate(itertools.pairwise(offsets)):  # a row's copy takes longer than the rest
+                row[neurons[a:b]] = states[a:b]
+                block[k] = row
+            yield block
+
+    def patterns(self):
+        """Activation pattern of each segment: ActivationPatterns of n - 1 rows.
+
+        Exact up to rounding: the start's pattern and the flips, never a sign read at a breakpoint.
+        """
+        layout = self.network.pattern_layout
+        blocks = [ActivationPatterns.from_states(block, layout).packed for block in self._state_blocks()]
+        return ActivationPatterns(np.concatenate(blocks), layout)
+
+    def __repr__(self):
+        return f"LinePartition({self.n_segments} segments, residual {self.residual:.1e})"
+
+
+def partition_lines(
+    network,
+    starts,
+    ends,
+    *,
+    max_segments=None,
+    progress=False,
+    threads=None,
+    tolerances=DEFAULT,
+    memory=_MEMORY,
+    n_checked=3,
+):
+    """Split lines into the segments on which a network keeps one activation pattern, and so is affine.
+
+    Exact up to rounding: ties are decided by rounding bounds; each line's residual and ``t_error`` are returned.
+
+    Parameters
+    ----------
+    network : Network
+    starts, ends : float64[L, D] or float64[L, *input_shape]
+        Ends of the lines in the network's input units. One start or end is used for all lines of the other.
+    max_segments : int, optional
+        Refuse lines with more segments than this. No limit by default.
+    progress : bool
+        Show a progress bar on stderr.
+    threads : int, optional
+        All processors by default. Results don't depend on it.
+    tolerances : Tolerances, optional
+    memory : int
+        Bytes that each thread's buffers may take; a line that needs more is traced in parts.
+    n_checked : int
+        Breakpoints per line that are re-evaluated for ``residual``.
+
+    Returns
+    -------
+    LinePartitions
+
+    Raises
+    ------
+    ShapeError
+        ``starts`` and ``ends`` don't hold the same number of points of the network.
+    InputError
+        They hold NaN, infinities or something else than real numbers.
+    CapacityError
+        A line needs more than ``max_segments`` segments, or a part of it more than ``memory``.
+    NumericalError
+        Values overflow float64 along a line.
+
+    Notes
+    -----
+    Cost: the non-zero slope changes times their fan-out (the slope-change method), not breakpoints times a forward pass.
+    A line of length zero has one segment. States and tie rules: ActivationPatterns.
+
+    References
+    ----------
+    .. [1] Sotoudeh and Thakur, "Computing Linear Restrictions of Neural Networks", NeurIPS 2019, Section 3 (the
+       problem, there called ExactLine; the method here is another).
+
+    Examples
+    --------
+    >>> import numpy as np, pwlnet
+    >>> network = pwlnet.load_network(pwlnet.datasets.digits_network("digits_mlp"))
+    >>> lines = pwlnet.partition_lines(network, np.zeros((1, 64)), np.ones((1, 64)))
+    >>> int(lines.n_segments[0]) == lines.parts[0].n_segments
+    True
+    """
+    check_limits(max_segments, memory, n_checked)
+    lines = LineEnds(network, network.rows(starts, "starts"), network.rows(ends, "ends"))
+    settings = Settings(network, tolerances, memory, n_checked, max_segments)
+    found = list(_partitions(settings, lines, math.inf, progress, evaluate.n_threads(threads)))
+    return found[0] if found else LinePartitions(network, *assemble([], network.n_inputs), tolerances)
+
+
+def iter_line_partitions(
+    network,
+    starts,
+    ends,
+    *,
+    max_points=_MAX_POINTS,
+    max_segments=None,
+    progress=False,
+    threads=None,
+    tolerances=DEFAULT,
+    memory=_MEMORY,
+    n_checked=3,
+):
+    """Split lines as ``partition_lines`` does, and hand them out in batches while others are traced.
+
+    Exact up to rounding, and bit for bit what ``partition_lines`` gives.
+
+    Parameters
+    ----------
+    network : Network
+    starts, ends : float64[L, D] or float64[L, *input_shape]
+        Arrays, or anything with a shape that can be sliced (np.memmap, h5py.Dataset): some lines are read at a time, on
+        other threads. One start or end is used for all lines of the other.
+    max_points : int
+        A batch ends before it has more breakpoints (entries of ``t``) than this; a line with more is a batch of its own.
+        It also ends where its starts take more than 64 bytes times this, or 64 MiB.
+    max_segments, progress, threads, tolerances, memory, n_checked
+        As for ``partition_lines``.
+
+    Returns
+    -------
+    iterator of LinePartitions
+        Of consecutive lines, at least one each, in order. ``close()`` it, or leave the loop, to stop the threads.
+
+    Raises
+    ------
+    ShapeError
+        ``starts`` and ``ends`` don't hold the same number of points of the network.
+    InputError, CapacityError, NumericalError
+        As for ``partition_lines``, when it is the turn of the line that they are about; the batches before are handed out.
+
+    Notes
+    -----
+    Memory: two batches, finished lines that wait (64 bytes times ``max_points``, or 64 MiB), and the threads' buffers.
+
+    Examples
+    --------
+    >>> import numpy as np, pwlnet
+    >>> network = pwlnet.load_network(pwlnet.datasets.digits_network("digits_mlp"))
+    >>> ends = np.random.default_rng(0).random((100, 64))
+    >>> batches = pwlnet.iter_line_partitions(network, np.zeros(64), ends, max_points=1000)
+    >>> sum(len(lines) for lines in batches)
+    100
+    """
+    check_limits(max_segments, memory, n_checked)
+    check_points(max_points)
+    lines = LineEnds(network, starts, ends)
+    settings = Settings(network, tolerances, memory, n_checked, max_segments)
+    return _partitions(settings, lines, max_points, progress, evaluate.n_threads(threads))
+
+
+def _partitions(settings, lines, max_points, progress, threads):
+    """Yield LinePartitions of up to ``max_points`` breakpoints."""
+    max_bytes = waiting_bytes(max_points)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(evaluate.single_threaded_blas())  # once: BLAS's idle threads spin after each change
+        bar = stack.enter_context(contextlib.closing(Progress(len(lines), progress)))
+        source = LineBlocks(settings, lines, threads, bar.advance)
+        blocks = stack.enter_context(contextlib.closing(Schedule(source, threads, max_bytes).results()))
+        for batch in batches(blocks, max_points, max_bytes):
+            yield LinePartitions(settings.network, *assemble(batch, settings.network.n_inputs), settings.tolerances)
+
+
+def waiting_bytes(max_points):
+    """Size of finished results that may wait."""
+    return max(_LEAST_BYTES, _BYTES_PER_POINT * max_points)

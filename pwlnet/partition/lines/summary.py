@@ -1,0 +1,336 @@
+"""LineSummary: what is asked of many lines, without their breakpoints.
+
+Legend: L lines, S switching ops, E edges.
+"""
+
+import contextlib
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from ...errors import InputError
+from ...kernels.ir.program import OP_NAMES
+from ...tolerances import DEFAULT, Tolerances
+from .partitions import LinePartitions, iter_line_partitions, partition_lines
+
+# 2^(k/4) from 2^-40 to 2^20: about 13 per factor of ten. By square roots, which are the same on every machine.
+DEFAULT_EDGES = np.sqrt(np.sqrt(2.0 ** np.arange(-160, 81)))
+DEFAULT_EDGES.setflags(write=False)
+_OF_LINES = ("n_segments", "length", "shortest_t", "longest_t", "residual", "ambiguous", "t_error", "op_flips")  # have L rows
+
+
+class OpFlips(NamedTuple):
+    """Flips in one switching op: its index in the program, the source's name, its kind, neurons, flips on all lines."""
+
+    op: int
+    name: str
+    kind: str
+    n_neurons: int
+    n_flips: int
+
+
+@dataclass(frozen=True, eq=False)
+class LineSummary:
+    """Numbers of lines, without breakpoints; made by ``summarize_lines`` or from line partitions by ``LineSummary.of``.
+
+    Exact up to rounding: taken from exact partitions, every segment counted once. Summaries of consecutive lines add up:
+    however lines are cut into batches, ``a.merge(b, c)`` has the same bits as the summary of all of them.
+
+    Attributes
+    ----------
+    network : Network
+    n_segments : int64[L]
+        Number of segments of each line.
+    length : float64[L]
+        Euclidean length of each line, in input units.
+    shortest_t, longest_t : float64[L]
+        Shortest and longest segment of each line, as a share of the line: in (0, 1].
+    residual : float64[L]
+    ambiguous : int64[L]
+    t_error : float64[L]
+        As for LinePartitions.
+    op_flips : int64[L, S]
+        Neurons of each switching op that change state on each line; the ops are those of ``by_op``.
+    edges : float64[E]
+        Edges of the histogram, increasing, in input units.
+    histogram : int64[E+1]
+        Segments of all lines by length in input units: shorter than ``edges[0]``; for each k from ``edges[k]`` to
+        ``edges[k + 1]``, this not included; ``edges[-1]`` and longer. The sum is the number of segments.
+    tolerances : Tolerances
+    """
+
+    network: object = field(repr=False)
+    n_segments: np.ndarray = field(repr=False)
+    length: np.ndarray = field(repr=False)
+    shortest_t: np.ndarray = field(repr=False)
+    longest_t: np.ndarray = field(repr=False)
+    residual: np.ndarray = field(repr=False)
+    ambiguous: np.ndarray = field(repr=False)
+    t_error: np.ndarray = field(repr=False)
+    op_flips: np.ndarray = field(repr=False)
+    edges: np.ndarray = field(repr=False)
+    histogram: np.ndarray = field(repr=False)
+    tolerances: Tolerances = field(default=DEFAULT, repr=False)
+
+    @classmethod
+    def of(cls, lines, *, edges=None):
+        """Summarize line partitions.
+
+        Exact up to rounding.
+
+        Parameters
+        ----------
+        lines : LinePartitions or iterable of LinePartitions
+            An iterable (``iter_line_partitions``, ``RegionStore.batches``) gives batches of consecutive lines of one
+            network; none of them is kept.
+        edges : float64[E], optional
+            Edges of the histogram, in input units, increasing. By default 2^(k/4), from 2^-40 (9.1e-13) to 2^20.
+
+        Returns
+        -------
+        LineSummary
+
+        Raises
+        ------
+        InputError
+            Edges that don't increase, an iterable that gives nothing, or batches that don't belong together.
+        """
+        edges = _checked_edges(edges)
+        batches = [lines] if isinstance(lines, LinePartitions) else lines
+        summaries = [_summary(batch, edges) for batch in batches]
+        if not summaries:
+            raise InputError("lines gave no line partitions, so the network is not known; give at least one")
+        return summaries[0].merge(*summaries[1:])
+
+    def merge(self, *others):
+        """Join with the summaries of the lines that follow, in their order.
+
+        Parameters
+        ----------
+        others : LineSummary
+            Of the same network, tolerances and edges.
+
+        Returns
+        -------
+        LineSummary
+
+        Raises
+        ------
+        InputError
+            Another network, other tolerances or other edges.
+        """
+        for other in others:
+            self._check_fits(other)
+        parts = [self, *others]
+        rows = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _OF_LINES}
+        rows["histogram"] = np.sum([part.histogram for part in parts], axis=0)
+        for array in rows.values():
+            array.setflags(write=False)
+        return LineSummary(network=self.network, edges=self.edges, tolerances=self.tolerances, **rows)
+
+    def __add__(self, other):
+        """Merge with the summary of the lines that follow."""
+        return self.merge(other) if isinstance(other, LineSummary) else NotImplemented
+
+    def __len__(self):
+        """Return the number of lines."""
+        return len(self.n_segments)
+
+    @property
+    def density(self):
+        """Segments per unit length: float64[L]; inf for a line of length zero."""
+        return np.divide(self.n_segments, self.length, out=np.full(len(self), np.inf), where=self.length > 0)
+
+    @property
+    def shortest(self):
+        """Length of each line's shortest segment in input units: float64[L]."""
+        return self.shortest_t * self.length
+
+    @property
+    def longest(self):
+        """Length of each line's longest segment in input units: float64[L]."""
+        return self.longest_t * self.length
+
+    @property
+    def n_flips(self):
+        """Number of flips on each line: int64[L]. Several neurons may flip at one breakpoint."""
+        return self.op_flips.sum(axis=1)
+
+    def by_op(self):
+        """Say where the flips are.
+
+        Returns
+        -------
+        list of OpFlips
+            One for each switching op that has neurons, in the network's order.
+        """
+        ops, neurons = _switching_ops(self.network)
+        program, flips = self.network.program, self.op_flips.sum(axis=0)
+        return [
+            OpFlips(int(i), self.network.names[i], OP_NAMES[program.op[i]], int(n), int(f))
+            for i, n, f in zip(ops, neurons, flips, strict=True)
+        ]
+
+    def to_dict(self):
+        """Reduce to totals that JSON can hold.
+
+        Returns
+        -------
+        dict
+            ``lines``; ``segments``, ``density`` and ``length``, each with min, median and max over the lines (density:
+            of those that have a length); totals of ``segments`` and ``flips``; ``flips_by_op``; ``shortest_segment`` and
+            ``longest_segment`` in input units; ``histogram`` without the empty bins at both ends; the largest
+            ``residual``; ``ambiguous``; the largest ``t_error``. None instead of a number that no line has.
+        """
+        return {
+            "lines": len(self),
+            "segments": {**_spread(self.n_segments), "total": int(self.n_segments.sum())},
+            "density": _spread(self.density[self.length > 0]),
+            "length": _spread(self.length),
+            "flips": int(self.op_flips.sum()),
+            "flips_by_op": [entry._asdict() for entry in self.by_op()],
+            "shortest_segment": _extreme(np.min, self.shortest),
+            "longest_segment": _extreme(np.max, self.longest),
+            "histogram": self._trimmed_histogram(),
+            "residual": _extreme(np.max, self.residual),
+            "ambiguous": int(self.ambiguous.sum()),
+            "t_error": _extreme(np.max, self.t_error),
+        }
+
+    def __repr__(self):
+        return f"LineSummary({len(self)} lines, {self.n_segments.sum()} segments, {self.network!r})"
+
+    def _trimmed_histogram(self):
+        """Counts and edges without the empty bins at both ends."""
+        bins = self.histogram[1:-1]
+        filled = np.flatnonzero(bins)
+        first, last = (int(filled[0]), int(filled[-1]) + 1) if filled.size else (0, 0)
+        edges = self.edges[first : last + 1] if filled.size else self.edges[:0]
+        return {
+            "shorter": int(self.histogram[0]),
+            "edges": edges.tolist(),
+            "counts": bins[first:last].tolist(),
+            "longer": int(self.histogram[-1]),
+        }
+
+    def _check_fits(self, other):
+        """Refuse a summary that can't be added."""
+        if other.network != self.network:
+            problem = f"is of the network {other.network.digest[:12]}, but this one is of {self.network.digest[:12]}"
+        elif other.tolerances != self.tolerances:
+            problem = f"was computed with {other.tolerances}, but this one with {self.tolerances}"
+        elif not np.array_equal(other.edges, self.edges):
+            problem = "has other edges than this one"
+        else:
+            return
+        raise InputError(f"a summary can't be merged: it {problem}; merge summaries that were made alike")
+
+
+def summarize_lines(network, starts, ends, *, edges=None, progress=False, threads=None, tolerances=DEFAULT, **options):
+    """Count and measure the segments of lines without keeping their breakpoints.
+
+    Exact up to rounding: from the exact partitions of ``iter_line_partitions``, a batch in memory at a time.
+
+    Parameters
+    ----------
+    network : Network
+    starts, ends : float64[L, D] or float64[L, *input_shape]
+        As for ``iter_line_partitions``: arrays, or anything with a shape that can be sliced.
+    edges : float64[E], optional
+        Edges of the histogram of segment lengths, as for ``LineSummary.of``.
+    progress, threads, tolerances
+        As for ``partition_lines``.
+    **options
+        The others of ``iter_line_partitions``: ``max_points``, ``max_segments``, ``memory``, ``n_checked``.
+
+    Returns
+    -------
+    LineSummary
+        A few numbers for each line: 56 bytes and 8 for each switching op.
+
+    Raises
+    ------
+    ShapeError, InputError, CapacityError, NumericalError
+        As for ``partition_lines``. InputError, too, for edges that don't increase.
+
+    See Also
+    --------
+    partition_lines : keeps the breakpoints.
+
+    Examples
+    --------
+    >>> import numpy as np, pwlnet
+    >>> network = pwlnet.load_network(pwlnet.datasets.digits_network("digits_mlp"))
+    >>> summary = pwlnet.summarize_lines(network, np.zeros((1, 64)), np.eye(64))
+    >>> bool(summary.histogram.sum() == summary.n_segments.sum())
+    True
+    """
+    edges = _checked_edges(edges)
+    options |= {"progress": progress, "threads": threads, "tolerances": tolerances}
+    with contextlib.closing(iter_line_partitions(network, starts, ends, **options)) as batches:
+        summaries = [_summary(batch, edges) for batch in batches]
+    nowhere = np.empty((0, network.n_inputs))
+    return _summary(partition_lines(network, nowhere, nowhere, tolerances=tolerances), edges).merge(*summaries)
+
+
+def _summary(lines, edges):
+    """Summarize one batch: LineSummary."""
+    n_segments = lines.n_segments
+    length = np.linalg.norm(np.ascontiguousarray(lines.ends - lines.starts), axis=1)  # contiguous: bits of each row alone
+    widths = np.delete(np.diff(lines.t), lines.offsets[1:-1] - 1)  # not from the end of a line to the start of the next
+    firsts = np.cumsum(n_segments) - n_segments
+    bins = np.searchsorted(edges, widths * np.repeat(length, n_segments), side="right")
+    return LineSummary(
+        network=lines.network,
+        n_segments=n_segments,
+        length=length,
+        shortest_t=np.minimum.reduceat(widths, firsts) if len(lines) else widths,
+        longest_t=np.maximum.reduceat(widths, firsts) if len(lines) else widths,
+        residual=lines.residual,
+        ambiguous=lines.ambiguous,
+        t_error=lines.t_error,
+        op_flips=_op_flips(lines),
+        edges=edges,
+        histogram=np.bincount(bins, minlength=len(edges) + 1),
+        tolerances=lines.tolerances,
+    )
+
+
+def _op_flips(lines):
+    """Flips of each line in each switching op: int64[L, S]."""
+    _, neurons = _switching_ops(lines.network)
+    op_of_neuron = np.repeat(np.arange(len(neurons)), neurons)
+    cells = np.repeat(np.arange(len(lines)) * len(neurons), np.diff(lines.flip_offsets[lines.offsets]))
+    cells += op_of_neuron[lines.flip_neurons]
+    return np.bincount(cells, minlength=len(lines) * len(neurons)).reshape(len(lines), len(neurons))
+
+
+def _switching_ops(network):
+    """Ops that have neurons, and how many: two int64[S]."""
+    neurons = np.diff(network.program.neuron_offsets)
+    ops = np.flatnonzero(neurons)
+    return ops, neurons[ops]
+
+
+def _checked_edges(edges):
+    """Edges as an array of their own, read-only."""
+    if edges is None:
+        return DEFAULT_EDGES
+    try:
+        edges = np.array(edges, np.float64)
+    except (TypeError, ValueError):
+        raise InputError(f"edges is {edges!r}; at least two increasing numbers are needed") from None
+    if edges.ndim != 1 or edges.size < 2 or not np.isfinite(edges).all() or not (np.diff(edges) > 0.0).all():
+        raise InputError(f"edges has shape {edges.shape} and holds {edges}; at least two increasing numbers are needed")
+    edges.setflags(write=False)
+    return edges
+
+
+def _spread(values):
+    """Min, median and max, or None three times."""
+    return {name: _extreme(reduce, values) for name, reduce in (("min", np.min), ("median", np.median), ("max", np.max))}
+
+
+def _extreme(reduce, values):
+    return reduce(values).item() if len(values) else None

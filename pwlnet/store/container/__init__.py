@@ -1,0 +1,1 @@
+"""The checksummed container around an HDF5 file."""
