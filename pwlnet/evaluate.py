@@ -126,9 +126,9 @@ def as_rows(points, n_inputs, input_shape, name, first_row=0):
 def forward(code, points, *, outputs=False, preactivations=False, states=False, threads=None):
     """Evaluate rows; returns (outputs [B, O], preactivations [B, K], states [B, K]), those not asked for with no rows."""
     n = points.shape[0]
-    out = np.empty((n if outputs else 0, int(code.info[-1, ir.N_OUTPUTS])))
-    pre = np.empty((n if preactivations else 0, int(code.info[-1, ir.NEURON])))
-    sta = np.empty((n if states else 0, int(code.info[-1, ir.NEURON])), np.int32)
+    out = np.empty((n if outputs else 0, int(code.op_table[-1, ir.N_OUTPUTS])))
+    pre = np.empty((n if preactivations else 0, int(code.op_table[-1, ir.NEURON])))
+    sta = np.empty((n if states else 0, int(code.op_table[-1, ir.NEURON])), np.int32)
 
     def work(first, last):
         part = slice(first, last)
@@ -138,13 +138,13 @@ def forward(code, points, *, outputs=False, preactivations=False, states=False, 
     return out, pre, sta
 
 
-def forward_few(code, points, *, preactivations=False):
+def forward_low_memory(code, points, *, preactivations=False):
     """Evaluate a few rows of a large network: (preactivations [B, K] or [0, K], states [B, K]), with the bits of ``forward``.
 
     ``forward`` takes the memory of a whole tile, however few its rows. Here only rows that are filled are touched, and of a
     large network not many at a time.
     """
-    n, k, size = len(points), int(code.info[-1, ir.NEURON]), int(code.info[-1, ir.VALUE])
+    n, k, size = len(points), int(code.op_table[-1, ir.NEURON]), int(code.op_table[-1, ir.VALUE])
     pre, sta = np.empty((n if preactivations else 0, k)), np.empty((n, k), np.int32)
     at_once = int(min(max(1, _FEW_BYTES // (8 * size)), passes.TILE))
     buffer, tile_states = np.zeros(passes.TILE * size), np.empty((passes.TILE, k), np.int32)
@@ -159,27 +159,27 @@ def forward_few(code, points, *, preactivations=False):
     return pre, sta
 
 
-def code_up_to(code, i):
+def truncate_program(code, i):
     """The code of the part of a network that ends with op i; its outputs mean nothing."""
-    info = code.info[: i + 2].copy()
-    info[-1, : ir.N_OUTPUTS + 1] = code.info[-1, : ir.N_OUTPUTS + 1]
-    info.setflags(write=False)  # as the whole code's: kernels are compiled for read-only arrays
-    return code._replace(info=info)
+    op_table = code.op_table[: i + 2].copy()
+    op_table[-1, : ir.N_OUTPUTS + 1] = code.op_table[-1, : ir.N_OUTPUTS + 1]
+    op_table.setflags(write=False)  # as the whole code's: kernels are compiled for read-only arrays
+    return code._replace(op_table=op_table)
 
 
-def code_for_outputs(code, outputs):
+def select_outputs(code, outputs):
     """The code of a network with the outputs int64[C] alone, in that order: what isn't read isn't computed."""
-    info, first = code.info.copy(), code.info[-1, ir.OUTPUTS]
-    info[-1, ir.OUTPUTS], info[-1, ir.N_OUTPUTS] = len(code.lists), len(outputs)
-    lists = np.concatenate([code.lists, code.lists[first + outputs]])
-    for array in (info, lists):
+    op_table, first = code.op_table.copy(), code.op_table[-1, ir.OUTPUTS]
+    op_table[-1, ir.OUTPUTS], op_table[-1, ir.N_OUTPUTS] = len(code.indices), len(outputs)
+    indices = np.concatenate([code.indices, code.indices[first + outputs]])
+    for array in (op_table, indices):
         array.setflags(write=False)  # as the whole code's
-    return code._replace(info=info, lists=lists)
+    return code._replace(op_table=op_table, indices=indices)
 
 
 def jacobians(code, states, threads=None):
     """Jacobians float64[B, O, D] of the affine pieces with states int32[B, K]."""
-    out = np.empty((states.shape[0], int(code.info[-1, ir.N_OUTPUTS]), int(code.info[-1, ir.N_INPUTS])))
+    out = np.empty((states.shape[0], int(code.op_table[-1, ir.N_OUTPUTS]), int(code.op_table[-1, ir.N_INPUTS])))
     run_chunks(
         lambda first, last: passes.jacobians(code, states[first:last], out[first:last]),
         states.shape[0],

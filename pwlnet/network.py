@@ -58,7 +58,7 @@ class Network:
         program = ir.Program(*(_frozen(a) for a in program))
         set_field = functools.partial(object.__setattr__, self)
         set_field("program", program)
-        set_field("code", ir.make_code(program))
+        set_field("code", ir.pack_program(program))
         set_field("input_shape", tuple(int(n) for n in input_shape))
         set_field("output_shape", tuple(int(n) for n in (output_shape or (program.output_index.size,))))
         set_field("names", tuple(names) or tuple(f"op{i}" for i in range(len(program.op))))
@@ -110,7 +110,7 @@ class Network:
         return self.__dict__["_digest_value"]
 
     @property
-    def single_code(self):
+    def float32_code(self):
         """The packed program with weights in float32, too, for line kernels with rows in float32: Code.
 
         Raises
@@ -118,15 +118,15 @@ class Network:
         InputError
             A weight is beyond float32.
         """
-        if "_single_code_value" not in self.__dict__:
-            code = ir.with_single_rows(self.code)
-            if not np.isfinite(code.factors).all():
+        if "_float32_code_value" not in self.__dict__:
+            code = ir.with_float32_weights(self.code)
+            if not np.isfinite(code.row_weights).all():
                 largest = np.abs(self.program.weights).max()
                 raise InputError(
                     f"the network has weights up to {largest:.3g}, but float32 rows need them below 3.4e38; use rows in float64"
                 )
-            self.__dict__["_single_code_value"] = code
-        return self.__dict__["_single_code_value"]
+            self.__dict__["_float32_code_value"] = code
+        return self.__dict__["_float32_code_value"]
 
     @property
     def pattern_layout(self):
@@ -136,7 +136,7 @@ class Network:
             self.__dict__["_layout_value"] = pattern_layout(self.program.neuron_offsets, counts)
         return self.__dict__["_layout_value"]
 
-    def rows(self, points, name="X"):
+    def as_points(self, points, name="X"):
         """Return points as float64[B, D]; accepts [B, D], [B, *input_shape], or a single point."""
         return evaluate.as_rows(points, self.n_inputs, self.input_shape, name)
 
@@ -161,21 +161,21 @@ class Network:
         InputError
             X holds NaN, infinities or something else than real numbers.
         """
-        return evaluate.forward(self.code, self.rows(X), outputs=True, threads=threads)[0]
+        return evaluate.forward(self.code, self.as_points(X), outputs=True, threads=threads)[0]
 
     def preactivations(self, X, *, threads=None):
         """Evaluate the pre-activation of each neuron: float64[B, K]; for MaxPool windows the maximum.
 
         Exact up to rounding. Parameters and errors as for ``forward``.
         """
-        return evaluate.forward(self.code, self.rows(X), preactivations=True, threads=threads)[1]
+        return evaluate.forward(self.code, self.as_points(X), preactivations=True, threads=threads)[1]
 
     def states(self, X, *, threads=None):
         """Evaluate the state of each neuron: int32[B, K] (meaning: ActivationPatterns).
 
         Exact up to rounding. Parameters and errors as for ``forward``.
         """
-        return evaluate.forward(self.code, self.rows(X), states=True, threads=threads)[2]
+        return evaluate.forward(self.code, self.as_points(X), states=True, threads=threads)[2]
 
     def patterns(self, X, *, threads=None):
         """Evaluate the activation patterns at points: ActivationPatterns of B rows.
@@ -212,7 +212,7 @@ class Network:
         ShapeError, InputError
             As for ``forward``; also for more than one point.
         """
-        rows = self.rows(x, "x")
+        rows = self.as_points(x, "x")
         if rows.shape[0] != 1:
             raise ShapeError(f"x has {rows.shape[0]} rows; affine_map takes one point, use jacobian for many")
         states = self.states(rows)

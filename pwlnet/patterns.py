@@ -73,7 +73,7 @@ class ActivationPatterns:
     Examples
     --------
     >>> import numpy as np, pwlnet
-    >>> network = pwlnet.load_network(pwlnet.datasets.digits_network("digits_mlp"))
+    >>> network = pwlnet.load_network(pwlnet.datasets.digits_network_path("digits_mlp"))
     >>> patterns = network.patterns(np.zeros((2, 64)))
     >>> int(patterns.hamming(patterns)[0]), len(patterns.unique())
     (0, 1)

@@ -31,7 +31,7 @@ def test_it_leaves_a_store_per_network_and_figures(folder):
 
 def test_stores_of_the_trainings_hold_exact_attributions(folder):
     for name in trainings.TRAININGS:
-        network = pwlnet.load_network(pwlnet.datasets.digits_network(f"digits_conv_{name}"))
+        network = pwlnet.load_network(pwlnet.datasets.digits_network_path(f"digits_conv_{name}"))
         with store.open(folder / f"digits_conv_{name}.h5") as opened:
             rows = opened.read("attributions")
         change = network.forward(rows["inputs"]) - network.forward(rows["baselines"])
@@ -39,7 +39,7 @@ def test_stores_of_the_trainings_hold_exact_attributions(folder):
 
 
 def test_lines_of_the_trainings_end_in_the_image_box_a_step_away():
-    network = pwlnet.load_network(pwlnet.datasets.digits_network("digits_conv_pgd"))
+    network = pwlnet.load_network(pwlnet.datasets.digits_network_path("digits_conv_pgd"))
     images, labels = pwlnet.datasets.digits_images()
     points = images[:5].reshape(5, -1)
     ends = trainings.perturbed(network, points, labels[:5])
@@ -72,7 +72,7 @@ def test_lines_join_images_of_different_classes_and_then_start_at_black():
 
 
 def test_missed_segments_are_those_without_a_sample():
-    network = pwlnet.load_network(pwlnet.datasets.digits_network("digits_mlp"))
+    network = pwlnet.load_network(pwlnet.datasets.digits_network_path("digits_mlp"))
     lines = pwlnet.partition_lines(network, *demo_lines.draw_lines(3))
     samples = np.linspace(0, 1, 101)
     hit = [((p.t[:-1, None] <= samples) & (samples <= p.t[1:, None])).any(axis=1) for p in lines.parts]

@@ -158,9 +158,9 @@ def test_few_rows_at_a_time_have_the_bits_of_a_batch(monkeypatch, at_once):
         _, network, points = draw(seed, degenerate=seed % 2 == 1, n_points=37)
         monkeypatch.setattr(evaluate, "_FEW_BYTES", 8 * at_once * int(network.program.value_offsets[-1]))
         _, pre, sta = evaluate.forward(network.code, points, preactivations=True, states=True)
-        found = evaluate.forward_few(network.code, points, preactivations=True)
+        found = evaluate.forward_low_memory(network.code, points, preactivations=True)
         assert np.array_equal(found[0], pre) and np.array_equal(found[1], sta), seed
-        assert evaluate.forward_few(network.code, points)[0].shape == (0, network.n_neurons)
+        assert evaluate.forward_low_memory(network.code, points)[0].shape == (0, network.n_neurons)
 
 
 def test_an_empty_batch_gives_empty_results(toy):

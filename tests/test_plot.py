@@ -16,7 +16,7 @@ pytest.importorskip("matplotlib")
 
 @pytest.fixture(scope="module")
 def digit_lines():
-    network = pwlnet.load_network(pwlnet.datasets.digits_network("digits_mlp"))
+    network = pwlnet.load_network(pwlnet.datasets.digits_network_path("digits_mlp"))
     images, _ = pwlnet.datasets.digits_images()
     return pwlnet.partition_lines(network, images[:5], images[5:10])
 
@@ -143,7 +143,7 @@ def test_attributions_that_are_no_images_are_refused():
 def test_figures_are_made_without_pyplot(tmp_path):
     code = (
         "import sys, pwlnet\n"
-        "network = pwlnet.load_network(pwlnet.datasets.digits_network('digits_mlp'))\n"
+        "network = pwlnet.load_network(pwlnet.datasets.digits_network_path('digits_mlp'))\n"
         "images, _ = pwlnet.datasets.digits_images()\n"
         "part = pwlnet.partition_lines(network, images[:1], images[1:2]).parts[0]\n"
         "pwlnet.plot.line_figure([part, part], titles=['a', 'b'], n_images=3).savefig(sys.argv[1])\n"

@@ -15,7 +15,7 @@ class ReadOnnx:
     param_names = ("network",)
 
     def setup(self, network):
-        self.path = pwlnet.datasets.digits_network(network)
+        self.path = pwlnet.datasets.digits_network_path(network)
         pwlnet.load_network(self.path)
 
     def time_load(self, network):

@@ -39,7 +39,7 @@ class ColdStart:
     warmup_time = 0
     code = (
         "import numpy as np, pwlnet;"
-        "network = pwlnet.load_network(pwlnet.datasets.digits_network('digits_mlp'));"
+        "network = pwlnet.load_network(pwlnet.datasets.digits_network_path('digits_mlp'));"
         "pwlnet.partition_lines(network, np.zeros((1, 64)), np.ones((1, 64)))"
     )
 

@@ -70,7 +70,7 @@ def build_network(name):
     if name in SLOW and SKIP_SLOW:
         raise NotImplementedError(f"{name} is slow, and ASV_SKIP_SLOW is set")
     if name in SHIPPED:
-        return pwlnet.load_network(pwlnet.datasets.digits_network(name))
+        return pwlnet.load_network(pwlnet.datasets.digits_network_path(name))
     if name in PUBLIC:
         return pwlnet.load_network(_public_path(name))
     if name in TRAINED:

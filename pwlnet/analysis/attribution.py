@@ -125,13 +125,13 @@ def integrate_gradients(
     Examples
     --------
     >>> import numpy as np, pwlnet
-    >>> network = pwlnet.load_network(pwlnet.datasets.digits_network("digits_mlp"))
+    >>> network = pwlnet.load_network(pwlnet.datasets.digits_network_path("digits_mlp"))
     >>> images, _ = pwlnet.datasets.digits_images()
     >>> found = pwlnet.integrate_gradients(network, np.zeros(64), images[:2])
     >>> found.values.shape, bool(np.abs(found.residual).max() < 1e-12)
     ((2, 10, 64), True)
     """
-    baselines, inputs = network.rows(baselines, "baselines"), network.rows(inputs, "inputs")
+    baselines, inputs = network.as_points(baselines, "baselines"), network.as_points(inputs, "inputs")
     starts, ends = _common_rows(network, baselines, inputs)
     chosen = _chosen_outputs(network, outputs)
     n_segments = None
@@ -211,7 +211,7 @@ def _exact_integrals(network, starts, ends, outputs, progress, threads, toleranc
 def _integrate_lines(lines, roles, outputs, integrals_out, first, last):
     """Integrals of lines ``first`` to ``last``: float64[L, C, D]."""
     code = lines.network.code
-    at_once = max(1, _GRADIENT_BYTES // int(16 * code.info[-1, ir.VALUE]))
+    at_once = max(1, _GRADIENT_BYTES // int(16 * code.op_table[-1, ir.VALUE]))
     for out, (t, states, flips) in zip(integrals_out[first:last], iter_line_flips(lines, first, last), strict=True):
         for c in range(0, len(outputs), at_once):
             part = slice(c, c + at_once)
@@ -222,7 +222,7 @@ def _sampled_integrals(network, starts, ends, outputs, nodes, weights, threads):
     """Weighted sums of Jacobians at nodes of each line: float64[B, C, D]."""
     integrals = np.zeros((len(starts), len(outputs), network.n_inputs))
     at_once = max(1, _BATCH_BYTES // (8 * max(1, len(outputs)) * network.n_inputs))
-    code = evaluate.code_for_outputs(network.code, outputs)
+    code = evaluate.select_outputs(network.code, outputs)
     for b in range(len(starts)):
         for first in range(0, len(nodes), at_once):
             part = slice(first, first + at_once)

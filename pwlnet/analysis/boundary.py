@@ -34,7 +34,7 @@ def class_intervals(part):
     Examples
     --------
     >>> import numpy as np, pwlnet
-    >>> network = pwlnet.load_network(pwlnet.datasets.digits_network("digits_mlp"))
+    >>> network = pwlnet.load_network(pwlnet.datasets.digits_network_path("digits_mlp"))
     >>> images, _ = pwlnet.datasets.digits_images()
     >>> lines = pwlnet.partition_lines(network, images[:1], images[1:2])
     >>> t, labels = class_intervals(lines.parts[0])

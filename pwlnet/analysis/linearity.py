@@ -165,7 +165,7 @@ def measure_linearity(lines, targets, *, threads=None):
     Examples
     --------
     >>> import numpy as np, pwlnet
-    >>> network = pwlnet.load_network(pwlnet.datasets.digits_network("digits_mlp"))
+    >>> network = pwlnet.load_network(pwlnet.datasets.digits_network_path("digits_mlp"))
     >>> images, labels = pwlnet.datasets.digits_images()
     >>> lines = pwlnet.partition_lines(network, images[:4], np.clip(images[:4] + 0.1, 0.0, 1.0))
     >>> found = pwlnet.measure_linearity(lines, labels[:4])

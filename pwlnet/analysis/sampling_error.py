@@ -157,7 +157,7 @@ def compare_rules(lines, targets, *, counts, methods=METHODS, threads=None, prog
     Examples
     --------
     >>> import numpy as np, pwlnet
-    >>> network = pwlnet.load_network(pwlnet.datasets.digits_network("digits_mlp"))
+    >>> network = pwlnet.load_network(pwlnet.datasets.digits_network_path("digits_mlp"))
     >>> images, labels = pwlnet.datasets.digits_images()
     >>> lines = pwlnet.partition_lines(network, np.zeros(64), images[:3])
     >>> found = pwlnet.compare_rules(lines, labels[:3], counts=[10, 100, 1000], methods=["left", "midpoint"])
@@ -236,7 +236,7 @@ def count_samples(
     Examples
     --------
     >>> import numpy as np, pwlnet
-    >>> network = pwlnet.load_network(pwlnet.datasets.digits_network("digits_mlp"))
+    >>> network = pwlnet.load_network(pwlnet.datasets.digits_network_path("digits_mlp"))
     >>> images, labels = pwlnet.datasets.digits_images()
     >>> lines = pwlnet.partition_lines(network, np.zeros(64), images[:3])
     >>> found = pwlnet.count_samples(lines, labels[:3], methods=["left", "trapezoid"])
@@ -297,7 +297,7 @@ def recommend_samples(lines, targets, *, within=0.01, method="left", first=20, m
     Examples
     --------
     >>> import numpy as np, pwlnet
-    >>> network = pwlnet.load_network(pwlnet.datasets.digits_network("digits_mlp"))
+    >>> network = pwlnet.load_network(pwlnet.datasets.digits_network_path("digits_mlp"))
     >>> images, labels = pwlnet.datasets.digits_images()
     >>> lines = pwlnet.partition_lines(network, np.zeros(64), images[:3])
     >>> found = pwlnet.recommend_samples(lines, labels[:3])

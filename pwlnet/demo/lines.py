@@ -39,7 +39,7 @@ def show(out, n_lines):
         Lines between images of different classes; a quarter as many start at the black image.
     """
     began = time.perf_counter()
-    networks = {name: load_network(datasets.digits_network(name)) for name in NETWORKS}
+    networks = {name: load_network(datasets.digits_network_path(name)) for name in NETWORKS}
     starts, ends = draw_lines(n_lines)
     for network in networks.values():
         partition_lines(network, starts[:1], ends[:1])

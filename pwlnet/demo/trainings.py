@@ -30,7 +30,7 @@ def show(out, n_images):
     n_images : int
         Test images that all three networks classify rightly.
     """
-    networks = {name: load_network(datasets.digits_network(f"digits_conv_{name}")) for name in TRAININGS}
+    networks = {name: load_network(datasets.digits_network_path(f"digits_conv_{name}")) for name in TRAININGS}
     images, labels = datasets.digits_images()
     points = images.reshape(len(images), -1)
     right = {name: network.forward(points).argmax(axis=1) == labels for name, network in networks.items()}

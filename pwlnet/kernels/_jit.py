@@ -86,12 +86,12 @@ def allocating_kernel(function):
     return _compiled(function, _nrt=True)
 
 
-def view(function):
+def inline_view(function):
     """A short kernel that returns a view of one of its arguments; it becomes part of its callers' source."""
     return _compiled(function, inline="always")
 
 
-def part(function):
+def inline_source(function):
     """A kernel with one caller, which becomes part of its caller's source.
 
     LLVM optimises a kernel's callees once more with every kernel above them, so large kernels are kept few levels deep.
@@ -100,7 +100,7 @@ def part(function):
 
 
 @intrinsic
-def _borrowed(typing_context, array):
+def _without_refcount(typing_context, array):
     """The array's header with no owner."""
 
     def generate(context, builder, signature, arguments):
@@ -113,16 +113,16 @@ def _borrowed(typing_context, array):
 
 
 @allocating_kernel
-def _borrowed_compiled(array):
+def _without_refcount_compiled(array):
     """Compiled form of ``borrowed``."""
-    return _borrowed(array)
+    return _without_refcount(array)
 
 
-def _same(array):
+def _identity(array):
     """Uncompiled form of ``borrowed``."""
     return array
 
 
 # View an array that outlives the call, without its reference count. Every view that a kernel takes of a counted array costs
 # two atomic operations, which was a fifth of the line kernels' time.
-borrowed = _same if config.DISABLE_JIT else _borrowed_compiled
+without_refcount = _identity if config.DISABLE_JIT else _without_refcount_compiled

@@ -32,7 +32,7 @@ class Description(NamedTuple):
     training : {"standard", "pgd", "diffai"}
     dataset : {"digits", "mnist", "cifar10"}
     file : str
-        A name of ``pwlnet.datasets``; of the digits networks, of ``datasets.digits_network``.
+        A name of ``pwlnet.datasets``; of the digits networks, of ``datasets.digits_network_path``.
     normalisation : (mean, deviation)
         Of each channel; the network takes (pixels - mean) / deviation.
     """
@@ -172,7 +172,7 @@ def load(key):
         raise InputError(f"key is {key!r}; the subjects are {', '.join(SUBJECTS)}")
     described = SUBJECTS[key]
     if described.dataset == "digits":
-        path, (images, labels) = datasets.digits_network(described.file), datasets.digits_images()
+        path, (images, labels) = datasets.digits_network_path(described.file), datasets.digits_images()
     else:
         path, (images, labels) = datasets.fetch(described.file), datasets.load_images(described.dataset, split="test")
         images = images / 255.0

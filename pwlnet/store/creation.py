@@ -228,7 +228,7 @@ def save_long_line(
     DigestMismatchError
         The store is of another network, or its line has other ends.
     ShapeError, InputError, CapacityError, NumericalError
-        As for ``iter_line_parts``.
+        As for ``iter_line_chunks``.
     """
     made_with = {"parameters": parameters, "tolerances": tolerances, "threads": options.get("threads")}
     if resume and Path(path).exists():
@@ -237,7 +237,7 @@ def save_long_line(
         writer = create(path, network, overwrite=overwrite, compression=compression, **made_with)
     with writer:
         if writer.n_lines:
-            _check_ends(path, writer.n_lines, [network.rows(start, "start"), network.rows(end, "end")])
+            _check_ends(path, writer.n_lines, [network.as_points(start, "start"), network.as_points(end, "end")])
             return writer.written
         try:
             writer.append_long_line(start, end, **options)

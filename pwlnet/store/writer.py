@@ -170,14 +170,14 @@ class StoreWriter:
         start, end : float64[D] or float64[*input_shape]
         **options
             ``max_points`` (of a part), ``max_segments``, ``progress``, ``threads``, ``memory``, ``n_checked``, as for
-            ``iter_line_parts``.
+            ``iter_line_chunks``.
 
         Raises
         ------
         DigestMismatchError
             The parts that are there are of another line, or were made with another ``memory``.
         ShapeError, InputError, CapacityError, NumericalError
-            As for ``iter_line_parts``.
+            As for ``iter_line_chunks``.
         StoreError
             As for ``append_lines``.
         """

@@ -20,7 +20,7 @@ SMALLEST = {"trapezoid": 2, "captum_trapezoid": 2, "simpson": 3}
 
 @pytest.fixture(scope="module")
 def network():
-    return pwlnet.load_network(pwlnet.datasets.digits_network("digits_conv"))
+    return pwlnet.load_network(pwlnet.datasets.digits_network_path("digits_conv"))
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ def test_first_ops_that_convolutions_read_give_the_sum_over_segments():
 
 def test_outputs_in_blocks_for_memory_give_the_same_attributions(network, images, monkeypatch):
     whole = pwlnet.integrate_gradients(network, images[0], images[1:4])
-    monkeypatch.setattr(attribution, "_GRADIENT_BYTES", 16 * network.code.info[-1, ir.VALUE] * 3)
+    monkeypatch.setattr(attribution, "_GRADIENT_BYTES", 16 * network.code.op_table[-1, ir.VALUE] * 3)
     blocks = pwlnet.integrate_gradients(network, images[0], images[1:4])
     np.testing.assert_allclose(blocks.values, whole.values, rtol=0, atol=1e-13 * np.abs(whole.values).max())
 

@@ -69,7 +69,7 @@ def test_a_line_of_length_zero_has_one_class():
 
 
 def test_forward_passes_inside_the_intervals_agree():
-    network = pwlnet.load_network(pwlnet.datasets.digits_network("digits_mlp"))
+    network = pwlnet.load_network(pwlnet.datasets.digits_network_path("digits_mlp"))
     images, _ = pwlnet.datasets.digits_images()
     lines = pwlnet.partition_lines(network, 3 * images[:20] - 1, 2 - 3 * images[20:40])
     n_intervals = 0

@@ -22,7 +22,7 @@ NOISE = 1024 * np.finfo(np.float64).eps
 
 @pytest.fixture(scope="module")
 def network():
-    return pwlnet.load_network(pwlnet.datasets.digits_network("digits_conv"))
+    return pwlnet.load_network(pwlnet.datasets.digits_network_path("digits_conv"))
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ AGREE = 1e-10
 
 
 def partition(name, n=6):
-    network = pwlnet.load_network(pwlnet.datasets.digits_network(name))
+    network = pwlnet.load_network(pwlnet.datasets.digits_network_path(name))
     images, labels = pwlnet.datasets.digits_images()
     return pwlnet.partition_lines(network, np.zeros(64), images[:n]), labels[:n]
 

@@ -22,7 +22,7 @@ from tests.counts import few
 
 @pytest.fixture(scope="module")
 def digits():
-    return pwlnet.load_network(pwlnet.datasets.digits_network("digits_conv"))
+    return pwlnet.load_network(pwlnet.datasets.digits_network_path("digits_conv"))
 
 
 @pytest.fixture
@@ -273,7 +273,7 @@ import numpy as np, pwlnet
 from pwlnet import store
 from pwlnet.partition import line_plan
 planning.WINDOW_POINTS = 40
-network = pwlnet.load_network(pwlnet.datasets.digits_network("digits_conv"))
+network = pwlnet.load_network(pwlnet.datasets.digits_network_path("digits_conv"))
 line = np.random.default_rng(1).uniform(-1.0, 2.0, (2, 64))
 pwlnet.partition_lines(network, *line)
 print("ready", flush=True)

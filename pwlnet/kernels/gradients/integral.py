@@ -38,15 +38,15 @@ def _product(n, w, t, g, b):
 @kernel
 def _pull(code, i, k, t, gradients, sums, y):
     """Add entry k of the operand of W^T H(t) of kept op i to y[C]."""
-    rows, values = y.shape[0], code.info[i + 1, ir.VALUE] - code.info[i, ir.VALUE]
-    start, weights = rows * code.info[i, ir.VALUE], weights_of(code, i)
-    if code.info[i, ir.OP] == ir.AFFINE:
+    rows, values = y.shape[0], code.op_table[i + 1, ir.VALUE] - code.op_table[i, ir.VALUE]
+    start, weights = rows * code.op_table[i, ir.VALUE], weights_of(code, i)
+    if code.op_table[i, ir.OP] == ir.AFFINE:
         for r in range(rows):
             at = start + r * values
             y[r] += _product(values, weights[k * values :], t, gradients[at:], sums[at:])
         return
-    a, j = code.info[i], operand(code, i, 0)
-    channels, width = code.info[j, ir.CHANNELS], code.info[j, ir.WIDTH]
+    a, j = code.op_table[i], operand(code, i, 0)
+    channels, width = code.op_table[j, ir.CHANNELS], code.op_table[j, ir.WIDTH]
     c_in, c_out = channels // a[ir.GROUPS], a[ir.CHANNELS] // a[ir.GROUPS]
     p, group, c = k // channels, k % channels // c_in, k % c_in
     for tap_y in range(a[ir.KERNEL_H]):
@@ -72,10 +72,10 @@ def _flip_first(code, roles, i, k, t, old, new, sweep, sums):
     for j in range(i + 1, n_ops(code)):
         if roles[j] == KEPT and operand(code, j, 0) == i:
             _pull(code, j, k, t, sweep.gradients, sums, u)
-    below, channels, gradients = operand(code, i, 0), code.info[i, ir.CHANNELS], sweep.gradients
-    values = code.info[below + 1, ir.VALUE] - code.info[below, ir.VALUE]
-    start = rows * code.info[below, ir.VALUE]
-    if code.info[i, ir.OP] != ir.MAX_POOL:
+    below, channels, gradients = operand(code, i, 0), code.op_table[i, ir.CHANNELS], sweep.gradients
+    values = code.op_table[below + 1, ir.VALUE] - code.op_table[below, ir.VALUE]
+    start = rows * code.op_table[below, ir.VALUE]
+    if code.op_table[i, ir.OP] != ir.MAX_POOL:
         change = piece(code, i, k, new)[0] - piece(code, i, k, old)[0]
         for r in range(rows):
             gradients[start + r * values + k] -= change * u[r]
@@ -125,10 +125,10 @@ def integrate_jacobian(code, roles, start_states, t, flips, outputs, jacobian_ou
         for f in range(flips.offsets[n] - flips.offsets[0], flips.offsets[n + 1] - flips.offsets[0]):
             i, new = flips.ops[f], flips.states[f]
             k = stored_place(code, i, flips.neurons[f])
-            place = code.info[i, ir.NEURON] + k
+            place = code.op_table[i, ir.NEURON] + k
             if roles[i] == FIRST:
                 _flip_first(code, roles, i, k, t[n], sweep.states[place], new, sweep, sums)
-            elif roles[operand(code, i, 0)] == KEPT and code.info[i, ir.OP] != ir.MAX_POOL:
+            elif roles[operand(code, i, 0)] == KEPT and code.op_table[i, ir.OP] != ir.MAX_POOL:
                 _flip_above_kept(code, i, k, t[n], sweep.states[place], new, sweep, sums)
             elif begin_flip(code, i, k, sweep.states[place], new, sweep):
                 push_flip(code, roles, operand(code, i, 0), 1.0 - t[n], t[n], sweep, sums)
@@ -136,5 +136,5 @@ def integrate_jacobian(code, roles, start_states, t, flips, outputs, jacobian_ou
     _finish(code, roles, rows, sweep, sums)
     g = rows_of(code, 0, rows, sweep.gradients)
     for r in range(rows):
-        for d in range(code.info[-1, ir.N_INPUTS]):
-            jacobian_out[r, d] = g[r, code.lists[code.info[-1, ir.INPUTS] + d]]
+        for d in range(code.op_table[-1, ir.N_INPUTS]):
+            jacobian_out[r, d] = g[r, code.indices[code.op_table[-1, ir.INPUTS] + d]]

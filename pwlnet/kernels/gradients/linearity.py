@@ -171,7 +171,7 @@ def sweep_linearity(code, static, start_states, t, flips, outputs, direction, no
     rows, last = outputs.shape[0], t.shape[0] - 2
     d = np.empty(direction.shape[0])  # in the order of op 0
     for k in range(d.shape[0]):
-        d[code.lists[code.info[-1, ir.INPUTS] + k]] = direction[k]
+        d[code.indices[code.op_table[-1, ir.INPUTS] + k]] = direction[k]
     states, measures, largest, norms0 = start_states.copy(), np.empty(N_MEASURES), np.zeros(rows), np.empty((rows, 3))
     sweep = begin_sweep(code, static, outputs, states)
     g = rows_of(code, 0, rows, sweep.gradients)

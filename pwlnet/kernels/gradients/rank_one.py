@@ -59,7 +59,7 @@ class Sweep(NamedTuple):
 @inlined_kernel
 def _touch(code, reached, marks, i, p):
     """Add position p of op i to those that the row reaches."""
-    base, count = code.info[i, ir.POINTER], code.info[i + 1, ir.POINTER] - 1
+    base, count = code.op_table[i, ir.POINTER], code.op_table[i + 1, ir.POINTER] - 1
     if marks[base + p] == 0:
         marks[base + p] = 1
         reached[base + reached[count]] = p
@@ -69,11 +69,11 @@ def _touch(code, reached, marks, i, p):
 @kernel
 def _clear(code, i, row, reached, marks):
     """Set op i's part of the row to zero again."""
-    base, count, channels = code.info[i, ir.POINTER], code.info[i + 1, ir.POINTER] - 1, code.info[i, ir.CHANNELS]
+    base, count, channels = code.op_table[i, ir.POINTER], code.op_table[i + 1, ir.POINTER] - 1, code.op_table[i, ir.CHANNELS]
     for n in range(reached[count]):
         p = reached[base + n]
         marks[base + p] = 0
-        first = code.info[i, ir.VALUE] + p * channels
+        first = code.op_table[i, ir.VALUE] + p * channels
         row[first : first + channels] = 0.0
     reached[count] = 0
 
@@ -94,10 +94,10 @@ def _only_entry(g):
 def _push_affine(code, i, row, reached, marks):
     """Adjoint of a fully connected op."""
     j = operand(code, i, 0)
-    g = row[code.info[i, ir.VALUE] : code.info[i + 1, ir.VALUE]]
-    x = row[code.info[j, ir.VALUE] : code.info[j + 1, ir.VALUE]]
+    g = row[code.op_table[i, ir.VALUE] : code.op_table[i + 1, ir.VALUE]]
+    x = row[code.op_table[j, ir.VALUE] : code.op_table[j + 1, ir.VALUE]]
     w = weights_of(code, i).reshape(x.shape[0], g.shape[0])
-    for p in range(code.info[j, ir.HEIGHT] * code.info[j, ir.WIDTH]):
+    for p in range(code.op_table[j, ir.HEIGHT] * code.op_table[j, ir.WIDTH]):
         _touch(code, reached, marks, j, p)
     c = _only_entry(g)
     if c >= 0:
@@ -112,12 +112,12 @@ def _push_conv(code, i, row, reached, marks):
     """Adjoint of a convolution from the positions that the row reaches."""
     j, w = operand(code, i, 0), conv_weights(code, i)
     groups, taps, c_in, c_out = w.shape
-    base, n = code.info[i, ir.POINTER], reached[code.info[i + 1, ir.POINTER] - 1]
-    x = row[code.info[j, ir.VALUE] : code.info[j + 1, ir.VALUE]]
+    base, n = code.op_table[i, ir.POINTER], reached[code.op_table[i + 1, ir.POINTER] - 1]
+    x = row[code.op_table[j, ir.VALUE] : code.op_table[j + 1, ir.VALUE]]
     part, columns = np.empty((n, c_out)), np.empty((n, taps * c_in))
     for group in range(groups):
         for a in range(n):
-            first = code.info[i, ir.VALUE] + (reached[base + a] * groups + group) * c_out
+            first = code.op_table[i, ir.VALUE] + (reached[base + a] * groups + group) * c_out
             part[a] = row[first : first + c_out]
         matrix = w[group].reshape(taps * c_in, c_out)
         c = _only_entry(part[0]) if n == 1 else np.int64(NEVER)
@@ -138,61 +138,61 @@ def _push_conv(code, i, row, reached, marks):
 @kernel
 def _push_taps(code, i, states, row, reached, marks):
     """Adjoint of ops whose entries read entries of the same channel: pools, scalings, sums, switching ops."""
-    kind, channels = code.info[i, ir.OP], code.info[i, ir.CHANNELS]
-    w, base = weights_of(code, i), code.info[i, ir.POINTER]
-    for a in range(reached[code.info[i + 1, ir.POINTER] - 1]):
+    kind, channels = code.op_table[i, ir.OP], code.op_table[i, ir.CHANNELS]
+    w, base = weights_of(code, i), code.op_table[i, ir.POINTER]
+    for a in range(reached[code.op_table[i + 1, ir.POINTER] - 1]):
         p = reached[base + a]
-        g = row[code.info[i, ir.VALUE] + p * channels :][:channels]
+        g = row[code.op_table[i, ir.VALUE] + p * channels :][:channels]
         for tap in range(n_taps(code, i) if kind == ir.AVG_POOL or kind == ir.ADD else 1):
             j = operand(code, i, tap if kind == ir.ADD else 0)
             q = tap_position(code, i, p, tap) if kind == ir.AVG_POOL else p
             if q < 0 or kind == ir.MAX_POOL:
                 continue
             _touch(code, reached, marks, j, q)
-            x = row[code.info[j, ir.VALUE] + q * channels :][:channels]
+            x = row[code.op_table[j, ir.VALUE] + q * channels :][:channels]
             if kind == ir.AVG_POOL:
                 divisor = pool_divisor(code, i, p)
                 for c in range(channels):
                     x[c] += g[c] / divisor
             elif kind == ir.ADD:
-                factor = code.numbers[code.info[i, ir.COEFFICIENTS] + tap]
+                factor = code.parameters[code.op_table[i, ir.COEFFICIENTS] + tap]
                 for c in range(channels):
                     x[c] += factor * g[c]
             elif kind == ir.SCALE:
                 for c in range(channels):
                     x[c] += w[(p * channels + c) % w.shape[0]] * g[c]
             else:
-                of = states[code.info[i, ir.NEURON] + p * channels :][:channels]
+                of = states[code.op_table[i, ir.NEURON] + p * channels :][:channels]
                 for c in range(channels):
                     x[c] += piece(code, i, p * channels + c, of[c])[0] * g[c]
         if kind == ir.MAX_POOL:
             j = operand(code, i, 0)
             for c in range(channels):
-                q = tap_position(code, i, p, states[code.info[i, ir.NEURON] + p * channels + c])
+                q = tap_position(code, i, p, states[code.op_table[i, ir.NEURON] + p * channels + c])
                 _touch(code, reached, marks, j, q)
-                row[code.info[j, ir.VALUE] + q * channels + c] += g[c]
+                row[code.op_table[j, ir.VALUE] + q * channels + c] += g[c]
 
 
 @kernel
 def _push_copies(code, i, row, reached, marks):
     """Adjoint of concatenations and gathers."""
-    channels, base = code.info[i, ir.CHANNELS], code.info[i, ir.POINTER]
-    for a in range(reached[code.info[i + 1, ir.POINTER] - 1]):
+    channels, base = code.op_table[i, ir.CHANNELS], code.op_table[i, ir.POINTER]
+    for a in range(reached[code.op_table[i + 1, ir.POINTER] - 1]):
         p = reached[base + a]
-        g = row[code.info[i, ir.VALUE] + p * channels :][:channels]
-        if code.info[i, ir.OP] == ir.GATHER:
+        g = row[code.op_table[i, ir.VALUE] + p * channels :][:channels]
+        if code.op_table[i, ir.OP] == ir.GATHER:
             j = operand(code, i, 0)
             for c in range(channels):
-                source = code.lists[code.info[i, ir.INDEX] + p * channels + c]
+                source = code.indices[code.op_table[i, ir.INDEX] + p * channels + c]
                 if source >= 0:
-                    _touch(code, reached, marks, j, source // code.info[j, ir.CHANNELS])
-                    row[code.info[j, ir.VALUE] + source] += g[c]
+                    _touch(code, reached, marks, j, source // code.op_table[j, ir.CHANNELS])
+                    row[code.op_table[j, ir.VALUE] + source] += g[c]
             continue
         first = 0
         for k in range(n_operands(code, i)):
             j = operand(code, i, k)
             _touch(code, reached, marks, j, p)
-            x = row[code.info[j, ir.VALUE] + p * code.info[j, ir.CHANNELS] :][: code.info[j, ir.CHANNELS]]
+            x = row[code.op_table[j, ir.VALUE] + p * code.op_table[j, ir.CHANNELS] :][: code.op_table[j, ir.CHANNELS]]
             for c in range(x.shape[0]):
                 x[c] += g[first + c]
             first += x.shape[0]
@@ -201,9 +201,9 @@ def _push_copies(code, i, row, reached, marks):
 @kernel
 def _add_outer(code, i, u, factor, row, reached, gradients):
     """Add factor u w^T to the gradients with respect to op i, w being its part of the row."""
-    base, channels = code.info[i, ir.POINTER], code.info[i, ir.CHANNELS]
-    target, w = rows_of(code, i, u.shape[0], gradients), row[code.info[i, ir.VALUE] : code.info[i + 1, ir.VALUE]]
-    a, n = 0, reached[code.info[i + 1, ir.POINTER] - 1]
+    base, channels = code.op_table[i, ir.POINTER], code.op_table[i, ir.CHANNELS]
+    target, w = rows_of(code, i, u.shape[0], gradients), row[code.op_table[i, ir.VALUE] : code.op_table[i + 1, ir.VALUE]]
+    a, n = 0, reached[code.op_table[i + 1, ir.POINTER] - 1]
     while a < n:
         b = a + 1
         while b < n and reached[base + b] == reached[base + b - 1] + 1:  # neighbours at once
@@ -225,9 +225,9 @@ def push_flip(code, roles, i, factor, t, sweep, sums):
     """
     row, reached, marks = sweep.row, sweep.reached, sweep.marks
     for j in range(i, -1, -1):
-        if reached[code.info[j + 1, ir.POINTER] - 1] == 0:
+        if reached[code.op_table[j + 1, ir.POINTER] - 1] == 0:
             continue
-        kind = code.info[j, ir.OP]
+        kind = code.op_table[j, ir.OP]
         if roles[j] == STATIC:
             _add_outer(code, j, sweep.u, factor, row, reached, sweep.gradients)
         elif roles[j] == KEPT:
@@ -250,9 +250,9 @@ def push_flip(code, roles, i, factor, t, sweep, sums):
 @kernel
 def begin_flip(code, i, k, old, new, sweep):
     """Put the gradient of neuron k's pre-activation into the row of op i's operand, and u; returns whether u isn't zero."""
-    channels, j, u = code.info[i, ir.CHANNELS], operand(code, i, 0), sweep.u
+    channels, j, u = code.op_table[i, ir.CHANNELS], operand(code, i, 0), sweep.u
     h = rows_of(code, i, u.shape[0], sweep.gradients)
-    pool = code.info[i, ir.OP] == ir.MAX_POOL
+    pool = code.op_table[i, ir.OP] == ir.MAX_POOL
     change = 1.0 if pool else piece(code, i, k, new)[0] - piece(code, i, k, old)[0]
     used = False
     for r in range(u.shape[0]):
@@ -263,22 +263,22 @@ def begin_flip(code, i, k, old, new, sweep):
     p, c = k // channels, k % channels
     if not pool:
         _touch(code, sweep.reached, sweep.marks, j, p)
-        sweep.row[code.info[j, ir.VALUE] + k] = 1.0
+        sweep.row[code.op_table[j, ir.VALUE] + k] = 1.0
         return True
     for tap, sign in ((old, -1.0), (new, 1.0)):
         q = tap_position(code, i, p, tap)
         _touch(code, sweep.reached, sweep.marks, j, q)
-        sweep.row[code.info[j, ir.VALUE] + q * channels + c] += sign
+        sweep.row[code.op_table[j, ir.VALUE] + q * channels + c] += sign
     return True
 
 
 @kernel
 def push_rows(code, i, rows, sweep):
     """Add the adjoint of op i in its states at hand to the gradients with respect to its operands."""
-    if code.info[i, ir.OP] < ir.FIRST_SWITCHING:
+    if code.op_table[i, ir.OP] < ir.FIRST_SWITCHING:
         add_adjoint(code, i, rows, sweep.gradients)
         return
-    of = sweep.states[code.info[i, ir.NEURON] : code.info[i + 1, ir.NEURON]]
+    of = sweep.states[code.op_table[i, ir.NEURON] : code.op_table[i + 1, ir.NEURON]]
     gy, gx = rows_of(code, i, rows, sweep.gradients), rows_of(code, operand(code, i, 0), rows, sweep.gradients)
     for r in range(rows):
         add_select_adjoint(code, i, of, gy[r], gx[r])
@@ -290,7 +290,7 @@ def _begin_gradients(code, roles, outputs, sweep):
     last, rows = n_ops(code) - 1, outputs.shape[0]
     g = rows_of(code, last, rows, sweep.gradients)
     for r in range(rows):
-        g[r, code.lists[code.info[-1, ir.OUTPUTS] + outputs[r]]] = 1.0
+        g[r, code.indices[code.op_table[-1, ir.OUTPUTS] + outputs[r]]] = 1.0
     for i in range(last, 0, -1):
         if roles[i] == EAGER:
             push_rows(code, i, rows, sweep)
@@ -305,10 +305,10 @@ def begin_sweep(code, roles, outputs, start_states):
     """
     rows = outputs.shape[0]
     gradients, row = np.zeros(rows * n_values(code)), np.zeros(n_values(code))
-    reached, marks = np.zeros(code.info[-1, ir.POINTER], np.int64), np.zeros(code.info[-1, ir.POINTER], np.int64)
+    reached, marks = np.zeros(code.op_table[-1, ir.POINTER], np.int64), np.zeros(code.op_table[-1, ir.POINTER], np.int64)
     states = np.empty_like(start_states)
     for i in range(1, n_ops(code)):
-        lo, hi = code.info[i, ir.NEURON], code.info[i + 1, ir.NEURON]
+        lo, hi = code.op_table[i, ir.NEURON], code.op_table[i + 1, ir.NEURON]
         if hi > lo:
             from_source_order(code, i, start_states[lo:hi], states[lo:hi])
     sweep = Sweep(gradients, row, reached, marks, states, np.empty(rows))
@@ -319,8 +319,8 @@ def begin_sweep(code, roles, outputs, start_states):
 @inlined_kernel
 def stored_place(code, i, neuron):
     """Place of a neuron of op i, numbered over the network, in the op's stored order."""
-    number, positions = neuron - code.info[i, ir.NEURON], code.info[i, ir.HEIGHT] * code.info[i, ir.WIDTH]
-    return number % positions * code.info[i, ir.CHANNELS] + number // positions
+    number, positions = neuron - code.op_table[i, ir.NEURON], code.op_table[i, ir.HEIGHT] * code.op_table[i, ir.WIDTH]
+    return number % positions * code.op_table[i, ir.CHANNELS] + number // positions
 
 
 @kernel
@@ -332,7 +332,7 @@ def cross_breakpoint(code, roles, sweep, flips, n, factor):
     for f in range(flips.offsets[n] - flips.offsets[0], flips.offsets[n + 1] - flips.offsets[0]):
         i, new = flips.ops[f], flips.states[f]
         k = stored_place(code, i, flips.neurons[f])
-        place = code.info[i, ir.NEURON] + k
+        place = code.op_table[i, ir.NEURON] + k
         if begin_flip(code, i, k, sweep.states[place], new, sweep):
             push_flip(code, roles, operand(code, i, 0), factor, 0.0, sweep, sweep.gradients)
         sweep.states[place] = new

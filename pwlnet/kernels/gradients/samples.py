@@ -21,7 +21,7 @@ def _hold_gradients(code, rows, inputs, gradients, out):
     g = rows_of(code, 0, rows, gradients)
     for r in range(rows):
         for e in range(inputs.shape[0]):
-            out[r * inputs.shape[0] + e] = g[r, code.lists[code.info[-1, ir.INPUTS] + inputs[e]]]
+            out[r * inputs.shape[0] + e] = g[r, code.indices[code.op_table[-1, ir.INPUTS] + inputs[e]]]
 
 
 @kernel

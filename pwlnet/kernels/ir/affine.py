@@ -9,7 +9,7 @@ Legend: T rows, P positions, C channels, N ops.
 
 import numpy as np
 
-from .._jit import allocating_kernel, inlined_kernel, kernel, view
+from .._jit import allocating_kernel, inline_view, inlined_kernel, kernel
 from . import program as ir
 
 PLAIN, SQUARED = np.bool_(False), np.bool_(True)
@@ -20,67 +20,67 @@ WIDE = 128
 @inlined_kernel
 def n_ops(code):
     """Number of ops."""
-    return code.info.shape[0] - 1
+    return code.op_table.shape[0] - 1
 
 
-@view
+@inline_view
 def rows_of(code, i, rows, buffer):
     """View of op i's values: float64[T, n_i]."""
-    lo, hi = rows * code.info[i, ir.VALUE], rows * code.info[i + 1, ir.VALUE]
-    return buffer[lo:hi].reshape(rows, code.info[i + 1, ir.VALUE] - code.info[i, ir.VALUE])
+    lo, hi = rows * code.op_table[i, ir.VALUE], rows * code.op_table[i + 1, ir.VALUE]
+    return buffer[lo:hi].reshape(rows, code.op_table[i + 1, ir.VALUE] - code.op_table[i, ir.VALUE])
 
 
 @inlined_kernel
 def operand(code, i, k):
     """Index of op i's k-th operand."""
-    return code.lists[code.info[i, ir.OPERANDS] + k]
+    return code.indices[code.op_table[i, ir.OPERANDS] + k]
 
 
 @inlined_kernel
 def n_operands(code, i):
     """Number of op i's operands."""
-    return code.info[i, ir.N_OPERANDS]
+    return code.op_table[i, ir.N_OPERANDS]
 
 
-@view
+@inline_view
 def weights_of(code, i):
     """Op i's weights: float64[*]."""
-    return code.numbers[code.info[i, ir.WEIGHT] : code.info[i, ir.WEIGHT] + code.info[i, ir.N_WEIGHTS]]
+    return code.parameters[code.op_table[i, ir.WEIGHT] : code.op_table[i, ir.WEIGHT] + code.op_table[i, ir.N_WEIGHTS]]
 
 
-@view
-def row_weights(code, i):
+@inline_view
+def row_weights_of(code, i):
     """Op i's weights in the precision of rows: float64[*] or float32[*]."""
-    return code.factors[code.info[i, ir.WEIGHT] : code.info[i, ir.WEIGHT] + code.info[i, ir.N_WEIGHTS]]
+    return code.row_weights[code.op_table[i, ir.WEIGHT] : code.op_table[i, ir.WEIGHT] + code.op_table[i, ir.N_WEIGHTS]]
 
 
-@view
+@inline_view
 def conv_weights(code, i):
     """Weights of a convolution: float64[groups, taps, C_in / groups, C_out / groups]."""
-    groups = code.info[i, ir.GROUPS]
-    taps = code.info[i, ir.KERNEL_H] * code.info[i, ir.KERNEL_W]
-    c_in = code.info[operand(code, i, 0), ir.CHANNELS] // groups
-    c_out = code.info[i, ir.CHANNELS] // groups
+    groups = code.op_table[i, ir.GROUPS]
+    taps = code.op_table[i, ir.KERNEL_H] * code.op_table[i, ir.KERNEL_W]
+    c_in = code.op_table[operand(code, i, 0), ir.CHANNELS] // groups
+    c_out = code.op_table[i, ir.CHANNELS] // groups
     return weights_of(code, i).reshape(groups, taps, c_in, c_out)
 
 
 @inlined_kernel
 def tap_position(code, i, p, tap):
     """Input position that tap ``tap`` of output position ``p`` reads, -1 in the padding."""
-    taps = code.info[i, ir.KERNEL_H] * code.info[i, ir.KERNEL_W]
-    return code.lists[code.info[i, ir.TAPS] + p * taps + tap]
+    taps = code.op_table[i, ir.KERNEL_H] * code.op_table[i, ir.KERNEL_W]
+    return code.indices[code.op_table[i, ir.TAPS] + p * taps + tap]
 
 
 @kernel
 def pool_divisor(code, i, p):
     """Divisor of an average-pooling window at output position ``p``."""
-    a = code.info[i]
+    a = code.op_table[i]
     if a[ir.DIVISOR] > 0:
         return float(a[ir.DIVISOR])
-    j = code.lists[code.info[i, ir.OPERANDS]]
-    height, width = code.info[j, ir.HEIGHT], code.info[j, ir.WIDTH]
-    y0 = (p // code.info[i, ir.WIDTH]) * a[ir.STRIDE_H] - a[ir.PAD_TOP]
-    x0 = (p % code.info[i, ir.WIDTH]) * a[ir.STRIDE_W] - a[ir.PAD_LEFT]
+    j = code.indices[code.op_table[i, ir.OPERANDS]]
+    height, width = code.op_table[j, ir.HEIGHT], code.op_table[j, ir.WIDTH]
+    y0 = (p // code.op_table[i, ir.WIDTH]) * a[ir.STRIDE_H] - a[ir.PAD_TOP]
+    x0 = (p % code.op_table[i, ir.WIDTH]) * a[ir.STRIDE_W] - a[ir.PAD_LEFT]
     y1, x1 = y0 + a[ir.KERNEL_H], x0 + a[ir.KERNEL_W]
     if a[ir.COUNT_PAD] == 1:  # PyTorch clips windows to the padded input, which matters in ceil mode only
         rows = min(y1, height + a[ir.PAD_BOTTOM]) - y0
@@ -94,9 +94,9 @@ def pool_divisor(code, i, p):
 @kernel
 def _gather_columns(code, i, group, x, columns_out):
     """Window entries of one row, one output position per row of ``columns_out`` [P, taps * C_in / groups]."""
-    c_all = code.info[operand(code, i, 0), ir.CHANNELS]
-    c = c_all // code.info[i, ir.GROUPS]
-    taps = code.info[i, ir.KERNEL_H] * code.info[i, ir.KERNEL_W]
+    c_all = code.op_table[operand(code, i, 0), ir.CHANNELS]
+    c = c_all // code.op_table[i, ir.GROUPS]
+    taps = code.op_table[i, ir.KERNEL_H] * code.op_table[i, ir.KERNEL_W]
     for p in range(columns_out.shape[0]):
         for tap in range(taps):
             q = tap_position(code, i, p, tap)
@@ -113,7 +113,7 @@ def _conv_rows(code, i, x, y, squared):
     """y = W x (or W**2 x) for a convolution, row by row."""
     w = conv_weights(code, i)
     groups, taps, c_in, c_out = w.shape
-    positions = code.info[i, ir.HEIGHT] * code.info[i, ir.WIDTH]
+    positions = code.op_table[i, ir.HEIGHT] * code.op_table[i, ir.WIDTH]
     columns = np.empty((positions, taps * c_in))
     out = np.empty((positions, c_out))
     for group in range(groups):
@@ -132,10 +132,10 @@ def _conv_rows(code, i, x, y, squared):
 @kernel
 def _pool_rows(code, i, x, y, squared):
     """y = average of windows (with squared coefficients where ``squared``)."""
-    channels = code.info[i, ir.CHANNELS]
-    taps = code.info[i, ir.KERNEL_H] * code.info[i, ir.KERNEL_W]
+    channels = code.op_table[i, ir.CHANNELS]
+    taps = code.op_table[i, ir.KERNEL_H] * code.op_table[i, ir.KERNEL_W]
     y[:] = 0.0
-    for p in range(code.info[i, ir.HEIGHT] * code.info[i, ir.WIDTH]):
+    for p in range(code.op_table[i, ir.HEIGHT] * code.op_table[i, ir.WIDTH]):
         divisor = pool_divisor(code, i, p)
         divisor = divisor * divisor if squared else divisor
         for tap in range(taps):
@@ -152,14 +152,14 @@ def _pool_rows(code, i, x, y, squared):
 @kernel
 def _concat_rows(code, i, rows, filled, buffer, y):
     """Channels of all operands side by side."""
-    channels = code.info[i, ir.CHANNELS]
+    channels = code.op_table[i, ir.CHANNELS]
     start = 0
     for k in range(n_operands(code, i)):
         j = operand(code, i, k)
         x = rows_of(code, j, rows, buffer)
-        c_in = code.info[j, ir.CHANNELS]
+        c_in = code.op_table[j, ir.CHANNELS]
         for r in range(filled):
-            for p in range(code.info[i, ir.HEIGHT] * code.info[i, ir.WIDTH]):
+            for p in range(code.op_table[i, ir.HEIGHT] * code.op_table[i, ir.WIDTH]):
                 for c in range(c_in):
                     y[r, p * channels + start + c] = x[r, p * c_in + c]
         start += c_in
@@ -168,9 +168,9 @@ def _concat_rows(code, i, rows, filled, buffer, y):
 @kernel
 def _gather_rows(code, i, x, y):
     """Copies of entries; constants (index -1) are 0 in the linear part."""
-    base = code.info[i, ir.INDEX]
+    base = code.op_table[i, ir.INDEX]
     for k in range(y.shape[1]):
-        source = code.lists[base + k]
+        source = code.indices[base + k]
         for r in range(y.shape[0]):
             y[r, k] = x[r, source] if source >= 0 else 0.0
 
@@ -184,7 +184,7 @@ def apply_linear(code, i, rows, filled, buffer, squared):
     all_x = rows_of(code, operand(code, i, 0), rows, buffer)
     all_y = rows_of(code, i, rows, buffer)
     x, y = all_x[:filled], all_y[:filled]
-    kind = code.info[i, ir.OP]
+    kind = code.op_table[i, ir.OP]
     if kind == ir.AFFINE:
         w = weights_of(code, i).reshape(x.shape[1], y.shape[1])
         if squared:
@@ -203,7 +203,7 @@ def apply_linear(code, i, rows, filled, buffer, squared):
                     y[r, k + c] = x[r, k + c] * (w[c] * w[c] if squared else w[c])
     elif kind == ir.ADD:
         x2 = rows_of(code, operand(code, i, 1), rows, buffer)
-        f1, f2 = code.numbers[code.info[i, ir.COEFFICIENTS] + 0], code.numbers[code.info[i, ir.COEFFICIENTS] + 1]
+        f1, f2 = code.parameters[code.op_table[i, ir.COEFFICIENTS] + 0], code.parameters[code.op_table[i, ir.COEFFICIENTS] + 1]
         if squared:
             f1, f2 = f1 * f1, f2 * f2
         for r in range(filled):
@@ -243,15 +243,15 @@ def _squared_product(x, w, y):
 @kernel
 def add_constant(code, i, first_rows, rows, buffer):
     """Add op i's constant part to its first ``first_rows`` rows."""
-    b = code.numbers[code.info[i, ir.BIAS] : code.info[i, ir.BIAS] + code.info[i, ir.N_BIASES]]
+    b = code.parameters[code.op_table[i, ir.BIAS] : code.op_table[i, ir.BIAS] + code.op_table[i, ir.N_BIASES]]
     if b.shape[0] == 0:
         return
     y = rows_of(code, i, rows, buffer)
-    if code.info[i, ir.OP] == ir.GATHER:
-        base = code.info[i, ir.INDEX]
+    if code.op_table[i, ir.OP] == ir.GATHER:
+        base = code.op_table[i, ir.INDEX]
         for r in range(first_rows):
             for k in range(y.shape[1]):
-                if code.lists[base + k] < 0:
+                if code.indices[base + k] < 0:
                     y[r, k] = b[k]
         return
     for r in range(first_rows):
@@ -263,10 +263,10 @@ def add_constant(code, i, first_rows, rows, buffer):
 @inlined_kernel
 def add_window(code, i, group, p, columns, x):
     """Add the gradient float64[taps * C_in / groups] of the window of position p to the values x that it reads."""
-    c_all, groups = code.info[operand(code, i, 0), ir.CHANNELS], code.info[i, ir.GROUPS]
-    c, width = c_all // groups, code.info[i, ir.KERNEL_W]
-    alike = groups == 1 and code.info[i, ir.DILATION_W] == 1  # a row of the window lies side by side
-    for first in range(0, code.info[i, ir.KERNEL_H] * width, width):
+    c_all, groups = code.op_table[operand(code, i, 0), ir.CHANNELS], code.op_table[i, ir.GROUPS]
+    c, width = c_all // groups, code.op_table[i, ir.KERNEL_W]
+    alike = groups == 1 and code.op_table[i, ir.DILATION_W] == 1  # a row of the window lies side by side
+    for first in range(0, code.op_table[i, ir.KERNEL_H] * width, width):
         a = first
         while a < first + width:
             q, b = tap_position(code, i, p, a), a + 1
@@ -284,7 +284,7 @@ def _conv_adjoint(code, i, gy, gx):
     """gx += W^T gy for a convolution."""
     w = conv_weights(code, i)
     groups, taps, c_in, c_out = w.shape
-    positions = code.info[i, ir.HEIGHT] * code.info[i, ir.WIDTH]
+    positions = code.op_table[i, ir.HEIGHT] * code.op_table[i, ir.WIDTH]
     part = np.empty((positions, c_out))
     columns = np.empty((positions, taps * c_in))
     for group in range(groups):
@@ -302,9 +302,9 @@ def _conv_adjoint(code, i, gy, gx):
 @kernel
 def _pool_adjoint(code, i, gy, gx):
     """gx += (average of windows)^T gy."""
-    channels = code.info[i, ir.CHANNELS]
-    taps = code.info[i, ir.KERNEL_H] * code.info[i, ir.KERNEL_W]
-    for p in range(code.info[i, ir.HEIGHT] * code.info[i, ir.WIDTH]):
+    channels = code.op_table[i, ir.CHANNELS]
+    taps = code.op_table[i, ir.KERNEL_H] * code.op_table[i, ir.KERNEL_W]
+    for p in range(code.op_table[i, ir.HEIGHT] * code.op_table[i, ir.WIDTH]):
         divisor = pool_divisor(code, i, p)
         for tap in range(taps):
             q = tap_position(code, i, p, tap)
@@ -319,7 +319,7 @@ def add_adjoint(code, i, rows, buffer):
     """Add the adjoint of affine op i applied to its rows to the rows of its operands."""
     gy = rows_of(code, i, rows, buffer)
     gx = rows_of(code, operand(code, i, 0), rows, buffer)
-    kind = code.info[i, ir.OP]
+    kind = code.op_table[i, ir.OP]
     if kind == ir.AFFINE:
         w = weights_of(code, i).reshape(gx.shape[1], gy.shape[1])
         gx += np.dot(gy, w.T)
@@ -334,15 +334,15 @@ def add_adjoint(code, i, rows, buffer):
                 for c in range(w.shape[0]):
                     gx[r, k + c] += w[c] * gy[r, k + c]
     elif kind == ir.ADD:
-        gx += code.numbers[code.info[i, ir.COEFFICIENTS] + 0] * gy
+        gx += code.parameters[code.op_table[i, ir.COEFFICIENTS] + 0] * gy
         second = rows_of(code, operand(code, i, 1), rows, buffer)
-        second += code.numbers[code.info[i, ir.COEFFICIENTS] + 1] * gy
+        second += code.parameters[code.op_table[i, ir.COEFFICIENTS] + 1] * gy
     elif kind == ir.CONCAT:
         _concat_adjoint(code, i, rows, buffer, gy)
     elif kind == ir.GATHER:
-        base = code.info[i, ir.INDEX]
+        base = code.op_table[i, ir.INDEX]
         for k in range(gy.shape[1]):
-            source = code.lists[base + k]
+            source = code.indices[base + k]
             if source >= 0:
                 for r in range(rows):
                     gx[r, source] += gy[r, k]
@@ -351,14 +351,14 @@ def add_adjoint(code, i, rows, buffer):
 @kernel
 def _concat_adjoint(code, i, rows, buffer, gy):
     """Hand each operand its channels of the gradient."""
-    channels = code.info[i, ir.CHANNELS]
+    channels = code.op_table[i, ir.CHANNELS]
     start = 0
     for k in range(n_operands(code, i)):
         j = operand(code, i, k)
         gx = rows_of(code, j, rows, buffer)
-        c_in = code.info[j, ir.CHANNELS]
+        c_in = code.op_table[j, ir.CHANNELS]
         for r in range(rows):
-            for p in range(code.info[i, ir.HEIGHT] * code.info[i, ir.WIDTH]):
+            for p in range(code.op_table[i, ir.HEIGHT] * code.op_table[i, ir.WIDTH]):
                 for c in range(c_in):
                     gx[r, p * c_in + c] += gy[r, p * channels + start + c]
         start += c_in

@@ -19,7 +19,7 @@ TILE = np.int64(32)
 @kernel
 def n_values(code):
     """Number of values of all ops together."""
-    return code.info[-1, ir.VALUE]
+    return code.op_table[-1, ir.VALUE]
 
 
 @allocating_kernel
@@ -30,13 +30,13 @@ def run_ops(code, rows, filled, buffer, states):
     """
     scratch = np.empty(n_values(code), np.int32)
     for i in range(1, n_ops(code)):
-        if code.info[i, ir.OP] < ir.FIRST_SWITCHING:
+        if code.op_table[i, ir.OP] < ir.FIRST_SWITCHING:
             apply_linear(code, i, rows, filled, buffer, PLAIN)
             add_constant(code, i, filled, rows, buffer)
             continue
         x = rows_of(code, operand(code, i, 0), rows, buffer)
         y = rows_of(code, i, rows, buffer)
-        lo, hi = code.info[i, ir.NEURON], code.info[i + 1, ir.NEURON]
+        lo, hi = code.op_table[i, ir.NEURON], code.op_table[i + 1, ir.NEURON]
         for r in range(filled):
             apply_switching(code, i, x[r], y[r], scratch)
             to_source_order(code, i, scratch[: hi - lo], states[r, lo:hi])
@@ -50,7 +50,7 @@ def load_inputs(code, points, first, rows, buffer):
     filled = min(rows, points.shape[0] - first)
     for r in range(filled):
         for d in range(points.shape[1]):
-            x[r, code.lists[code.info[-1, ir.INPUTS] + d]] = points[first + r, d]
+            x[r, code.indices[code.op_table[-1, ir.INPUTS] + d]] = points[first + r, d]
     return filled
 
 
@@ -63,7 +63,7 @@ def forward(code, points, outputs, preactivations, states):
     """
     last = n_ops(code) - 1
     buffer = np.zeros(TILE * n_values(code))
-    tile_states = np.empty((TILE, code.info[-1, ir.NEURON]), np.int32)
+    tile_states = np.empty((TILE, code.op_table[-1, ir.NEURON]), np.int32)
     for first in range(0, points.shape[0], TILE):
         filled = load_inputs(code, points, first, TILE, buffer)
         run_ops(code, TILE, filled, buffer, tile_states)
@@ -71,7 +71,7 @@ def forward(code, points, outputs, preactivations, states):
         for r in range(filled):
             if outputs.shape[0] > 0:
                 for o in range(outputs.shape[1]):
-                    outputs[first + r, o] = y[r, code.lists[code.info[-1, ir.OUTPUTS] + o]]
+                    outputs[first + r, o] = y[r, code.indices[code.op_table[-1, ir.OUTPUTS] + o]]
             if states.shape[0] > 0:
                 states[first + r] = tile_states[r]
             if preactivations.shape[0] > 0:
@@ -82,27 +82,27 @@ def forward(code, points, outputs, preactivations, states):
 def copy_preactivations(code, r, buffer, out):
     """Pre-activations of tile row r in source order."""
     for i in range(1, n_ops(code)):
-        if code.info[i, ir.OP] >= ir.FIRST_SWITCHING:
+        if code.op_table[i, ir.OP] >= ir.FIRST_SWITCHING:
             x = rows_of(code, operand(code, i, 0), TILE, buffer)
             y = rows_of(code, i, TILE, buffer)
-            preactivations_of(code, i, x[r], y[r], out[code.info[i, ir.NEURON] : code.info[i + 1, ir.NEURON]])
+            preactivations_of(code, i, x[r], y[r], out[code.op_table[i, ir.NEURON] : code.op_table[i + 1, ir.NEURON]])
 
 
 @allocating_kernel
 def jacobian_of_states(code, states, jacobian_out):
     """Jacobian of the affine piece with the given states: states int32[K] (source order), out float64[O, D]."""
     last = n_ops(code) - 1
-    rows = code.info[-1, ir.N_OUTPUTS]
+    rows = code.op_table[-1, ir.N_OUTPUTS]
     buffer = np.zeros(rows * n_values(code))
     scratch = np.empty(n_values(code), np.int32)
     g = rows_of(code, last, rows, buffer)
     for o in range(rows):
-        g[o, code.lists[code.info[-1, ir.OUTPUTS] + o]] = 1.0
+        g[o, code.indices[code.op_table[-1, ir.OUTPUTS] + o]] = 1.0
     for i in range(last, 0, -1):
-        if code.info[i, ir.OP] < ir.FIRST_SWITCHING:
+        if code.op_table[i, ir.OP] < ir.FIRST_SWITCHING:
             add_adjoint(code, i, rows, buffer)
             continue
-        lo, hi = code.info[i, ir.NEURON], code.info[i + 1, ir.NEURON]
+        lo, hi = code.op_table[i, ir.NEURON], code.op_table[i + 1, ir.NEURON]
         from_source_order(code, i, states[lo:hi], scratch)
         gy = rows_of(code, i, rows, buffer)
         gx = rows_of(code, operand(code, i, 0), rows, buffer)
@@ -110,8 +110,8 @@ def jacobian_of_states(code, states, jacobian_out):
             add_select_adjoint(code, i, scratch, gy[r], gx[r])
     g = rows_of(code, 0, rows, buffer)
     for o in range(rows):
-        for d in range(code.info[-1, ir.N_INPUTS]):
-            jacobian_out[o, d] = g[o, code.lists[code.info[-1, ir.INPUTS] + d]]
+        for d in range(code.op_table[-1, ir.N_INPUTS]):
+            jacobian_out[o, d] = g[o, code.indices[code.op_table[-1, ir.INPUTS] + d]]
 
 
 @kernel
@@ -129,13 +129,13 @@ def values_of_states(code, states, point, outputs_out):
     scratch = np.empty(n_values(code), np.int32)
     load_inputs(code, point.reshape(1, -1), ZERO, ONE, buffer)
     for i in range(1, last + 1):
-        if code.info[i, ir.OP] < ir.FIRST_SWITCHING:
+        if code.op_table[i, ir.OP] < ir.FIRST_SWITCHING:
             apply_linear(code, i, ONE, ONE, buffer, PLAIN)
             add_constant(code, i, ONE, ONE, buffer)
             continue
-        from_source_order(code, i, states[code.info[i, ir.NEURON] : code.info[i + 1, ir.NEURON]], scratch)
+        from_source_order(code, i, states[code.op_table[i, ir.NEURON] : code.op_table[i + 1, ir.NEURON]], scratch)
         x = rows_of(code, operand(code, i, 0), 1, buffer)
         select(code, i, scratch, x[0], rows_of(code, i, 1, buffer)[0], False)
     y = rows_of(code, last, 1, buffer)
     for o in range(outputs_out.shape[0]):
-        outputs_out[o] = y[0, code.lists[code.info[-1, ir.OUTPUTS] + o]]
+        outputs_out[o] = y[0, code.indices[code.op_table[-1, ir.OUTPUTS] + o]]

@@ -80,31 +80,31 @@ class Program(NamedTuple):
     output_index: np.ndarray  # int64[O] entry of the last op's value that output o reads
 
 
-# Columns of ``Code.info``; the first N_ATTRIBUTES are those of ``Program.attributes``. Offsets have one more row.
+# Columns of ``PackedProgram.op_table``; the first N_ATTRIBUTES are those of ``Program.attributes``. Offsets have one more row.
 OP = 13
 CHANNELS = 14
 HEIGHT = 15
 WIDTH = 16
 VALUE = 17  # offset of the op's value; last row: number of values
 NEURON = 18  # first neuron; last row: number of neurons
-OPERANDS = 19  # offset into lists
+OPERANDS = 19  # offset into indices
 N_OPERANDS = 20
-INDEX = 21  # offset into lists
-WEIGHT = 22  # offset into numbers
+INDEX = 21  # offset into indices
+WEIGHT = 22  # offset into parameters
 N_WEIGHTS = 23
-BIAS = 24  # offset into numbers
+BIAS = 24  # offset into parameters
 N_BIASES = 25
-COEFFICIENTS = 26  # offset into numbers
+COEFFICIENTS = 26  # offset into parameters
 ROLE = 27  # how the line kernels treat the op
 PRODUCER = 28  # op whose receptive field feeds a position: itself, or the affine op fused into it
 LAST_USE = 29  # last op that reads the rows
 POINTER = 30  # offset of the op's row pointers; height * width + 1 of them
-TAPS = 31  # offset into lists: input position of each tap of each output position (sliding windows), -1 in the padding
+TAPS = 31  # offset into indices: input position of each tap of each output position (sliding windows), -1 in the padding
 N_COLUMNS = 32
-# Columns of the last row of ``Code.info``, which belongs to no op.
-INPUTS = 0  # offset into lists
+# Columns of the last row of ``PackedProgram.op_table``, which belongs to no op.
+INPUTS = 0  # offset into indices
 N_INPUTS = 1
-OUTPUTS = 2  # offset into lists
+OUTPUTS = 2  # offset into indices
 N_OUTPUTS = 3
 
 # Roles.
@@ -115,19 +115,19 @@ ELEMENTWISE = 3
 POOL = 4
 
 
-class Code(NamedTuple):
+class PackedProgram(NamedTuple):
     """A program as kernels read it, in few arrays, since each array of an argument costs compile time in every kernel.
 
-    The type of ``factors`` is the type of the line kernels' rows.
+    The type of ``row_weights`` is the type of the line kernels' rows.
     """
 
-    info: np.ndarray  # int64[N + 1, N_COLUMNS]
-    lists: np.ndarray  # int64[*] operands, indices, input_index, output_index, tap positions
-    numbers: np.ndarray  # float64[*] weights, biases, coefficients
-    factors: np.ndarray  # float64[*] or float32[*] the weights once more, for products with rows of slope changes
+    op_table: np.ndarray  # int64[N + 1, N_COLUMNS]
+    indices: np.ndarray  # int64[*] operands, indices, input_index, output_index, tap positions
+    parameters: np.ndarray  # float64[*] weights, biases, coefficients
+    row_weights: np.ndarray  # float64[*] or float32[*] the weights once more, for products with rows of slope changes
 
 
-def make_code(program):
+def pack_program(program):
     """Pack a program for the kernels, with the plan of the line kernels.
 
     Parameters
@@ -136,50 +136,50 @@ def make_code(program):
 
     Returns
     -------
-    Code
+    PackedProgram
     """
     n = len(program.op)
-    info = np.zeros((n + 1, N_COLUMNS), np.int64)
-    info[:n, :N_ATTRIBUTES] = program.attributes
-    info[:n, OP] = program.op
-    info[:n, CHANNELS], info[:n, HEIGHT], info[:n, WIDTH] = program.shapes.T
-    info[:, VALUE], info[:, NEURON] = program.value_offsets, program.neuron_offsets
-    lists = [program.operands, program.indices, program.input_index, program.output_index]
-    starts = np.cumsum([0] + [len(x) for x in lists])
-    info[:n, OPERANDS], info[:n, N_OPERANDS] = program.operand_offsets[:n], np.diff(program.operand_offsets)
-    info[:n, INDEX] = starts[1] + program.index_offsets[:n]
-    info[n, : N_OUTPUTS + 1] = starts[2], len(program.input_index), starts[3], len(program.output_index)
-    info[:n, WEIGHT], info[:n, N_WEIGHTS] = program.weight_offsets[:n], np.diff(program.weight_offsets)
-    info[:n, BIAS] = len(program.weights) + program.bias_offsets[:n]
-    info[:n, N_BIASES] = np.diff(program.bias_offsets)
-    info[:n, COEFFICIENTS] = len(program.weights) + len(program.biases) + 4 * np.arange(n)
-    info[:, POINTER] = np.concatenate([[0], np.cumsum(program.shapes[:, 1] * program.shapes[:, 2] + 1)])
-    _plan(program, info)
+    op_table = np.zeros((n + 1, N_COLUMNS), np.int64)
+    op_table[:n, :N_ATTRIBUTES] = program.attributes
+    op_table[:n, OP] = program.op
+    op_table[:n, CHANNELS], op_table[:n, HEIGHT], op_table[:n, WIDTH] = program.shapes.T
+    op_table[:, VALUE], op_table[:, NEURON] = program.value_offsets, program.neuron_offsets
+    parts = [program.operands, program.indices, program.input_index, program.output_index]
+    starts = np.cumsum([0] + [len(x) for x in parts])
+    op_table[:n, OPERANDS], op_table[:n, N_OPERANDS] = program.operand_offsets[:n], np.diff(program.operand_offsets)
+    op_table[:n, INDEX] = starts[1] + program.index_offsets[:n]
+    op_table[n, : N_OUTPUTS + 1] = starts[2], len(program.input_index), starts[3], len(program.output_index)
+    op_table[:n, WEIGHT], op_table[:n, N_WEIGHTS] = program.weight_offsets[:n], np.diff(program.weight_offsets)
+    op_table[:n, BIAS] = len(program.weights) + program.bias_offsets[:n]
+    op_table[:n, N_BIASES] = np.diff(program.bias_offsets)
+    op_table[:n, COEFFICIENTS] = len(program.weights) + len(program.biases) + 4 * np.arange(n)
+    op_table[:, POINTER] = np.concatenate([[0], np.cumsum(program.shapes[:, 1] * program.shapes[:, 2] + 1)])
+    _plan(program, op_table)
     for i in np.flatnonzero(program.attributes[:, KERNEL_H] > 0):
-        info[i, TAPS] = sum(len(x) for x in lists)
-        lists.append(_tap_positions(program, i))
-    numbers = np.concatenate([program.weights, program.biases, program.coefficients.ravel()])
-    code = Code(info, np.concatenate(lists).astype(np.int64), numbers, numbers)
+        op_table[i, TAPS] = sum(len(x) for x in parts)
+        parts.append(_tap_positions(program, i))
+    parameters = np.concatenate([program.weights, program.biases, program.coefficients.ravel()])
+    code = PackedProgram(op_table, np.concatenate(parts).astype(np.int64), parameters, parameters)
     for array in code:
         array.setflags(write=False)
     return code
 
 
-def with_single_rows(code):
+def with_float32_weights(code):
     """Make the line kernels keep rows of slope changes in float32.
 
     Parameters
     ----------
-    code : Code
+    code : PackedProgram
 
     Returns
     -------
-    Code
+    PackedProgram
     """
     with np.errstate(over="ignore"):
-        factors = code.numbers[: code.info[0, BIAS]].astype(np.float32)
-    factors.setflags(write=False)
-    return code._replace(factors=factors)
+        row_weights = code.parameters[: code.op_table[0, BIAS]].astype(np.float32)
+    row_weights.setflags(write=False)
+    return code._replace(row_weights=row_weights)
 
 
 def _tap_positions(program, i):
@@ -198,7 +198,7 @@ def _tap_positions(program, i):
     return np.where(inside, position, -1).astype(np.int64).ravel()
 
 
-def _plan(program, info):
+def _plan(program, op_table):
     """Decide each op's role in the line kernels."""
     n = len(program.op)
     reads = [program.operands[program.operand_offsets[i] : program.operand_offsets[i + 1]] for i in range(n)]
@@ -207,18 +207,18 @@ def _plan(program, info):
     needed = np.zeros(n, bool)
     for i in range(n - 1, -1, -1):
         needed[i] = switching[i] or any(needed[j] for j in readers[i])
-    info[:n, PRODUCER] = info[:n, LAST_USE] = np.arange(n)
+    op_table[:n, PRODUCER] = op_table[:n, LAST_USE] = np.arange(n)
     for i in range(n):
         used = [j for j in readers[i] if needed[j]]
         if switching[i]:
-            info[i, ROLE] = POOL if program.op[i] == MAX_POOL else ELEMENTWISE
+            op_table[i, ROLE] = POOL if program.op[i] == MAX_POOL else ELEMENTWISE
         elif needed[i] and i > 0:
             alone = len(used) == 1 and switching[used[0]] and program.op[used[0]] != MAX_POOL
-            info[i, ROLE] = FUSED if alone else STORED
+            op_table[i, ROLE] = FUSED if alone else STORED
         if used:
-            info[i, LAST_USE] = max(used)
+            op_table[i, LAST_USE] = max(used)
     for i in range(n):
-        if info[i, ROLE] == ELEMENTWISE and info[reads[i][0], ROLE] == FUSED:
-            info[i, PRODUCER] = reads[i][0]
+        if op_table[i, ROLE] == ELEMENTWISE and op_table[reads[i][0], ROLE] == FUSED:
+            op_table[i, PRODUCER] = reads[i][0]
             for j in reads[reads[i][0]]:
-                info[j, LAST_USE] = max(info[j, LAST_USE], i)
+                op_table[j, LAST_USE] = max(op_table[j, LAST_USE], i)

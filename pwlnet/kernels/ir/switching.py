@@ -17,7 +17,7 @@ from .affine import tap_position, weights_of
 @inlined_kernel
 def piece(code, i, k, state):
     """Slope and intercept of neuron k (stored order) of elementwise op i in a state."""
-    kind = code.info[i, ir.OP]
+    kind = code.op_table[i, ir.OP]
     if kind == ir.RELU:
         return float(state), 0.0
     if kind == ir.LEAKY_RELU:
@@ -25,25 +25,25 @@ def piece(code, i, k, state):
         return (1.0 if state == 1 else w[k % w.shape[0]]), 0.0
     if state == 1:
         return 1.0, 0.0
-    return 0.0, code.numbers[code.info[i, ir.COEFFICIENTS] + (0 if state == 0 else 1)]
+    return 0.0, code.parameters[code.op_table[i, ir.COEFFICIENTS] + (0 if state == 0 else 1)]
 
 
 @inlined_kernel
 def state_of(code, i, z):
     """State of an elementwise neuron with pre-activation z."""
-    if code.info[i, ir.OP] == ir.CLIP:
-        if z <= code.numbers[code.info[i, ir.COEFFICIENTS] + 0]:
+    if code.op_table[i, ir.OP] == ir.CLIP:
+        if z <= code.parameters[code.op_table[i, ir.COEFFICIENTS] + 0]:
             return 0
-        return 2 if z >= code.numbers[code.info[i, ir.COEFFICIENTS] + 1] else 1
+        return 2 if z >= code.parameters[code.op_table[i, ir.COEFFICIENTS] + 1] else 1
     return 1 if z > 0.0 else 0
 
 
 @kernel
 def winner(code, i, p, c, x):
     """Winning tap of MaxPool op i at position p, channel c, for input values x: (tap, input entry)."""
-    channels = code.info[i, ir.CHANNELS]
+    channels = code.op_table[i, ir.CHANNELS]
     best, entry = -1, -1
-    for tap in range(code.info[i, ir.KERNEL_H] * code.info[i, ir.KERNEL_W]):
+    for tap in range(code.op_table[i, ir.KERNEL_H] * code.op_table[i, ir.KERNEL_W]):
         q = tap_position(code, i, p, tap)
         if q >= 0 and (best < 0 or x[q * channels + c] > x[entry]):
             best, entry = tap, q * channels + c
@@ -53,9 +53,9 @@ def winner(code, i, p, c, x):
 @kernel
 def apply_switching(code, i, x, y, states_out):
     """Values and states of switching op i for one row: x float64[n_in], y float64[n], states_out int32[n]."""
-    if code.info[i, ir.OP] == ir.MAX_POOL:
-        channels = code.info[i, ir.CHANNELS]
-        for p in range(code.info[i, ir.HEIGHT] * code.info[i, ir.WIDTH]):
+    if code.op_table[i, ir.OP] == ir.MAX_POOL:
+        channels = code.op_table[i, ir.CHANNELS]
+        for p in range(code.op_table[i, ir.HEIGHT] * code.op_table[i, ir.WIDTH]):
             for c in range(channels):
                 tap, entry = winner(code, i, p, c, x)
                 states_out[p * channels + c] = tap
@@ -71,8 +71,8 @@ def apply_switching(code, i, x, y, states_out):
 @kernel
 def select(code, i, states, x, y, linear):
     """Values of switching op i under given states for one row; the linear part alone where ``linear``."""
-    channels = code.info[i, ir.CHANNELS]
-    if code.info[i, ir.OP] == ir.MAX_POOL:
+    channels = code.op_table[i, ir.CHANNELS]
+    if code.op_table[i, ir.OP] == ir.MAX_POOL:
         for k in range(y.shape[0]):
             q = tap_position(code, i, k // channels, states[k])
             y[k] = x[q * channels + k % channels]
@@ -85,8 +85,8 @@ def select(code, i, states, x, y, linear):
 @kernel
 def add_select_adjoint(code, i, states, gy, gx):
     """Add the adjoint of ``select`` for one row to gx."""
-    channels = code.info[i, ir.CHANNELS]
-    if code.info[i, ir.OP] == ir.MAX_POOL:
+    channels = code.op_table[i, ir.CHANNELS]
+    if code.op_table[i, ir.OP] == ir.MAX_POOL:
         for k in range(gy.shape[0]):
             q = tap_position(code, i, k // channels, states[k])
             gx[q * channels + k % channels] += gy[k]
@@ -99,8 +99,8 @@ def add_select_adjoint(code, i, states, gy, gx):
 @kernel
 def to_source_order(code, i, stored, out):
     """Reorder one op's entries from position-major to the source's channel-major numbering."""
-    channels = code.info[i, ir.CHANNELS]
-    positions = code.info[i, ir.HEIGHT] * code.info[i, ir.WIDTH]
+    channels = code.op_table[i, ir.CHANNELS]
+    positions = code.op_table[i, ir.HEIGHT] * code.op_table[i, ir.WIDTH]
     for p in range(positions):
         for c in range(channels):
             out[c * positions + p] = stored[p * channels + c]
@@ -109,8 +109,8 @@ def to_source_order(code, i, stored, out):
 @kernel
 def from_source_order(code, i, numbered, out):
     """The inverse of ``to_source_order``."""
-    channels = code.info[i, ir.CHANNELS]
-    positions = code.info[i, ir.HEIGHT] * code.info[i, ir.WIDTH]
+    channels = code.op_table[i, ir.CHANNELS]
+    positions = code.op_table[i, ir.HEIGHT] * code.op_table[i, ir.WIDTH]
     for p in range(positions):
         for c in range(channels):
             out[p * channels + c] = numbered[c * positions + p]
@@ -119,13 +119,13 @@ def from_source_order(code, i, numbered, out):
 @kernel
 def preactivations_of(code, i, x, y, out):
     """Pre-activations of op i for one row in source order; for MaxPool the window's maximum."""
-    to_source_order(code, i, y if code.info[i, ir.OP] == ir.MAX_POOL else x, out)
+    to_source_order(code, i, y if code.op_table[i, ir.OP] == ir.MAX_POOL else x, out)
 
 
 @kernel
 def n_states(code, i):
     """Number of states of each neuron of op i."""
-    kind = code.info[i, ir.OP]
+    kind = code.op_table[i, ir.OP]
     if kind == ir.MAX_POOL:
-        return code.info[i, ir.KERNEL_H] * code.info[i, ir.KERNEL_W]
+        return code.op_table[i, ir.KERNEL_H] * code.op_table[i, ir.KERNEL_W]
     return np.int64(3) if kind == ir.CLIP else np.int64(2)

@@ -12,47 +12,27 @@ from .._jit import inlined_kernel, kernel
 from ..ir import program as ir
 from ..ir.affine import operand, rows_of
 from ..ir.switching import piece, state_of
-from .rounding import SINGLE_ROUNDOFF, SINGLE_TINY, UNIT_ROUNDOFF, decision_bounds, row_variance
-from .workspace import (
-    CHANNEL,
-    FIRST,
-    GAIN,
-    HIGH,
-    LARGEST,
-    LAST,
-    LOW,
-    N_IDS,
-    PARKED,
-    ROW_TOLERANCE,
-    SLOPE,
-    SLOPE_TOLERANCE,
-    SQUARES,
-    START,
-    STATE,
-    STEEPEST,
-    TOLERANCE,
-    VALUE,
-    VARIANCE,
-    has_single_rows,
-)
+from . import workspace as ws
+from .rounding import SINGLE_ROUNDOFF, SINGLE_TINY, UNIT_ROUNDOFF, decision_bounds, float32_variance
+from .workspace import has_float32_slopes
 
 
 @inlined_kernel
 def piece_range(code, i, state):
     """Pre-activations for which a neuron of op i is in a state: (low, high)."""
-    if code.info[i, ir.OP] == ir.CLIP:
-        low = -np.inf if state == 0 else code.numbers[code.info[i, ir.COEFFICIENTS] + state - 1]
-        high = np.inf if state == 2 else code.numbers[code.info[i, ir.COEFFICIENTS] + state]
+    if code.op_table[i, ir.OP] == ir.CLIP:
+        low = -np.inf if state == 0 else code.parameters[code.op_table[i, ir.COEFFICIENTS] + state - 1]
+        high = np.inf if state == 2 else code.parameters[code.op_table[i, ir.COEFFICIENTS] + state]
         return low, high
     return (0.0, np.inf) if state == 1 else (-np.inf, 0.0)
 
 
 @inlined_kernel
-def settle(code, i, z, slope, tolerance, slope_tolerance):
+def resolve_contact(code, i, z, slope, tolerance, slope_tolerance):
     """State just after a moment at which a neuron has pre-activation z and the given slope: (state, z, slope), snapped."""
-    n_thresholds = 2 if code.info[i, ir.OP] == ir.CLIP else 1
+    n_thresholds = 2 if code.op_table[i, ir.OP] == ir.CLIP else 1
     for k in range(n_thresholds):
-        threshold = code.numbers[code.info[i, ir.COEFFICIENTS] + k] if code.info[i, ir.OP] == ir.CLIP else 0.0
+        threshold = code.parameters[code.op_table[i, ir.COEFFICIENTS] + k] if code.op_table[i, ir.OP] == ir.CLIP else 0.0
         if abs(z - threshold) <= tolerance:
             if slope > slope_tolerance:
                 return k + 1, threshold, slope
@@ -63,59 +43,59 @@ def settle(code, i, z, slope, tolerance, slope_tolerance):
 
 
 @inlined_kernel
-def row_tolerance(code, work, j, k, rounding):
+def float32_tolerance(code, work, j, k, rounding):
     """Bound of the error of entry k of op j from float32 rows; 0 in float64."""
-    return rounding * np.sqrt(row_variance(code, work, j)[k]) if has_single_rows(work) else 0.0
+    return rounding * np.sqrt(float32_variance(code, work, j)[k]) if has_float32_slopes(work) else 0.0
 
 
 @inlined_kernel
 def neuron_number(code, i, p, c):
     """Number of a neuron over the network: channel by channel inside an op."""
-    return code.info[i, ir.NEURON] + c * code.info[i, ir.HEIGHT] * code.info[i, ir.WIDTH] + p
+    return code.op_table[i, ir.NEURON] + c * code.op_table[i, ir.HEIGHT] * code.op_table[i, ir.WIDTH] + p
 
 
 @inlined_kernel
 def set_piece(code, work, i, p, k):
     """Set gain and range of slot k for its state; returns whether the slot is parked."""
-    low, high = piece_range(code, i, work.channel_labels[STATE, k])
-    c = work.channel_labels[CHANNEL, k]
-    slope, _ = piece(code, i, p * code.info[i, ir.CHANNELS] + c, work.channel_labels[STATE, k])
-    work.channels[GAIN, k] = slope
-    if work.channels[SLOPE, k] == 0.0 and (work.channels[VALUE, k] == low or work.channels[VALUE, k] == high):
-        work.channels[LOW, k], work.channels[HIGH, k] = -np.inf, np.inf
+    low, high = piece_range(code, i, work.channel_labels[ws.STATE, k])
+    c = work.channel_labels[ws.CHANNEL, k]
+    slope, _ = piece(code, i, p * code.op_table[i, ir.CHANNELS] + c, work.channel_labels[ws.STATE, k])
+    work.channels[ws.GAIN, k] = slope
+    if work.channels[ws.SLOPE, k] == 0.0 and (work.channels[ws.VALUE, k] == low or work.channels[ws.VALUE, k] == high):
+        work.channels[ws.LOW, k], work.channels[ws.HIGH, k] = -np.inf, np.inf
         return True
-    tolerance = max(work.channels[TOLERANCE, k], work.channels[ROW_TOLERANCE, k])
-    work.channels[LOW, k], work.channels[HIGH, k] = low + tolerance, high - tolerance
+    tolerance = max(work.channels[ws.TOLERANCE, k], work.channels[ws.FLOAT32_TOLERANCE, k])
+    work.channels[ws.LOW, k], work.channels[ws.HIGH, k] = low + tolerance, high - tolerance
     return False
 
 
 @kernel
 def begin(code, work, i, p, n, length, rounding):
     """Fill the slots of position p at the window's start, in the channels' order; returns the number of parked ones."""
-    channels = code.info[i, ir.CHANNELS]
-    z = rows_of(code, operand(code, i, 0), 2, work.sweep[START])
-    variance = rows_of(code, operand(code, i, 0), 2, work.sweep[VARIANCE])
-    a = rows_of(code, i, 2, work.sweep[START])
-    n_parked = 0
+    channels = code.op_table[i, ir.CHANNELS]
+    z = rows_of(code, operand(code, i, 0), 2, work.at_start[ws.VALUE_AND_SLOPE])
+    variance = rows_of(code, operand(code, i, 0), 2, work.at_start[ws.VARIANCE])
+    a = rows_of(code, i, 2, work.at_start[ws.VALUE_AND_SLOPE])
+    n_pinned = 0
     for c in range(channels):
         k = p * channels + c
         v, s = z[0, k], z[1, k]
         tolerance, slope_tolerance = decision_bounds(variance, k, v, s, n, length, rounding)
-        work.channels[TOLERANCE, c], work.channels[SLOPE_TOLERANCE, c] = tolerance, slope_tolerance
-        work.channels[ROW_TOLERANCE, c] = row_tolerance(code, work, operand(code, i, 0), k, rounding)
-        state, v, s = settle(code, i, v, s, tolerance, slope_tolerance)
-        work.channel_labels[CHANNEL, c], work.channel_labels[STATE, c] = c, state
-        work.channels[VALUE, c], work.channels[SLOPE, c] = v, s
+        work.channels[ws.TOLERANCE, c], work.channels[ws.SLOPE_TOLERANCE, c] = tolerance, slope_tolerance
+        work.channels[ws.FLOAT32_TOLERANCE, c] = float32_tolerance(code, work, operand(code, i, 0), k, rounding)
+        state, v, s = resolve_contact(code, i, v, s, tolerance, slope_tolerance)
+        work.channel_labels[ws.CHANNEL, c], work.channel_labels[ws.STATE, c] = c, state
+        work.channels[ws.VALUE, c], work.channels[ws.SLOPE, c] = v, s
         if set_piece(code, work, i, p, c):
-            work.channel_labels[PARKED, n_parked] = c
-            n_parked += 1
-        if has_single_rows(work):
-            row_variance(code, work, i)[k] = work.channels[SQUARES, c] = 0.0
+            work.channel_labels[ws.PINNED, n_pinned] = c
+            n_pinned += 1
+        if has_float32_slopes(work):
+            float32_variance(code, work, i)[k] = work.channels[ws.SQUARES, c] = 0.0
         slope, intercept = piece(code, i, k, state)
         a[0, k], a[1, k] = slope * v + intercept, slope * s
-        work.channels[LARGEST, c], work.channels[STEEPEST, c] = abs(slope * v), abs(slope * s)
-        work.states[FIRST, neuron_number(code, i, p, c)] = state
-    return n_parked
+        work.channels[ws.LARGEST, c], work.channels[ws.STEEPEST, c] = abs(slope * v), abs(slope * s)
+        work.states[ws.WINDOW_START, neuron_number(code, i, p, c)] = state
+    return n_pinned
 
 
 @kernel
@@ -124,19 +104,19 @@ def finish(code, work, i, p, t1):
 
     A kink at t, rounded to u t, displaces the value by the slope times that.
     """
-    channels = code.info[i, ir.CHANNELS]
-    before = rows_of(code, operand(code, i, 0), 2, work.sweep[VARIANCE])
-    after = rows_of(code, i, 2, work.sweep[VARIANCE])
+    channels = code.op_table[i, ir.CHANNELS]
+    before = rows_of(code, operand(code, i, 0), 2, work.at_start[ws.VARIANCE])
+    after = rows_of(code, i, 2, work.at_start[ws.VARIANCE])
     for slot in range(channels):
-        c = work.channel_labels[CHANNEL, slot]
+        c = work.channel_labels[ws.CHANNEL, slot]
         k = p * channels + c
-        work.states[LAST, neuron_number(code, i, p, c)] = work.channel_labels[STATE, slot]
-        largest, steepest = work.channels[LARGEST, slot], work.channels[STEEPEST, slot]
-        unit = 2.0 * UNIT_ROUNDOFF if not has_single_rows(work) else 4.0 * SINGLE_ROUNDOFF**2  # of entries with their rests
+        work.states[ws.WINDOW_END, neuron_number(code, i, p, c)] = work.channel_labels[ws.STATE, slot]
+        largest, steepest = work.channels[ws.LARGEST, slot], work.channels[ws.STEEPEST, slot]
+        unit = 2.0 * UNIT_ROUNDOFF if not has_float32_slopes(work) else 4.0 * SINGLE_ROUNDOFF**2  # of entries with their rests
         used = largest > 0.0 or steepest > 0.0
-        if has_single_rows(work) and used:
-            row_variance(code, work, i)[k] += row_variance(code, work, operand(code, i, 0))[k]
-            row_variance(code, work, i)[k] += work.counts[N_IDS] * SINGLE_TINY**2
+        if has_float32_slopes(work) and used:
+            float32_variance(code, work, i)[k] += float32_variance(code, work, operand(code, i, 0))[k]
+            float32_variance(code, work, i)[k] += work.counts[ws.N_IDS] * SINGLE_TINY**2
         for r in range(2):
             own = unit * (largest + t1 * steepest if r == 0 else steepest)
             after[r, k] = (before[r, k] if used else 0.0) + own * own

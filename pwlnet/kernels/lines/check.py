@@ -7,7 +7,7 @@ Legend: L lines, D inputs, B rows, S switching ops, T tile rows.
 
 import numpy as np
 
-from .._jit import allocating_kernel, borrowed, kernel
+from .._jit import allocating_kernel, kernel, without_refcount
 from ..ir import program as ir
 from ..ir.affine import PLAIN, add_constant, apply_linear, operand, rows_of
 from ..ir.passes import TILE
@@ -24,7 +24,7 @@ def _load_points(code, starts, ends, lines, t, first, buffer):
     for r in range(filled):
         start, end, at = starts[lines[first + r]], ends[lines[first + r]], t[first + r]
         for d in range(start.shape[0]):
-            k = code.lists[code.info[-1, ir.INPUTS] + d]
+            k = code.indices[code.op_table[-1, ir.INPUTS] + d]
             slope = end[d] - start[d]
             x[r, k] = start[d] + at * slope if at <= 0.5 else end[d] - (1.0 - at) * slope
     return filled
@@ -43,7 +43,7 @@ def _largest(x):
 @kernel
 def _switch(code, i, x, y, states):
     """Values of switching op i for one row; most ops are ReLU, which needs no states."""
-    if code.info[i, ir.OP] == ir.RELU:
+    if code.op_table[i, ir.OP] == ir.RELU:
         for k in range(y.shape[0]):
             y[k] = max(x[k], 0.0)
     else:
@@ -53,10 +53,10 @@ def _switch(code, i, x, y, states):
 @kernel
 def _copy_chosen(code, i, z, neurons, first, last, z_out):
     """Copy the pre-activations of those neurons first, ... that belong to op i; returns the first one that doesn't."""
-    channels = code.info[i, ir.CHANNELS]
-    positions = code.info[i, ir.HEIGHT] * code.info[i, ir.WIDTH]
-    while first < last and neurons[first] < code.info[i + 1, ir.NEURON]:
-        k = neurons[first] - code.info[i, ir.NEURON]
+    channels = code.op_table[i, ir.CHANNELS]
+    positions = code.op_table[i, ir.HEIGHT] * code.op_table[i, ir.WIDTH]
+    while first < last and neurons[first] < code.op_table[i + 1, ir.NEURON]:
+        k = neurons[first] - code.op_table[i, ir.NEURON]
         z_out[first] = z[k % positions * channels + k // positions]
         first += 1
     return first
@@ -73,23 +73,28 @@ def check_points(code, starts, ends, lines, t, depth, offsets, neurons, buffer, 
     Out: largest_out int64[B, S], the bits of a float64 that isn't finite where a pre-activation isn't, untouched behind the
     last op; z_out float64[*].
     """
-    view = ir.Code(borrowed(code.info), borrowed(code.lists), borrowed(code.numbers), borrowed(code.factors))
-    values, cursor = borrowed(buffer), np.empty(TILE, np.int64)
+    view = ir.PackedProgram(
+        without_refcount(code.op_table),
+        without_refcount(code.indices),
+        without_refcount(code.parameters),
+        without_refcount(code.row_weights),
+    )
+    values, cursor = without_refcount(buffer), np.empty(TILE, np.int64)
     for first in range(0, lines.shape[0], TILE):
-        filled = _load_points(view, borrowed(starts), borrowed(ends), lines, t, first, values)
+        filled = _load_points(view, without_refcount(starts), without_refcount(ends), lines, t, first, values)
         cursor[:filled] = offsets[first : first + filled]
         s = 0
         for i in range(1, depth[first] + 1):
             while depth[first + filled - 1] < i:
                 filled -= 1
-            if view.info[i, ir.OP] < ir.FIRST_SWITCHING:
+            if view.op_table[i, ir.OP] < ir.FIRST_SWITCHING:
                 apply_linear(view, i, TILE, filled, values, PLAIN)
                 add_constant(view, i, filled, TILE, values)
                 continue
             x, y = rows_of(view, operand(view, i, 0), TILE, values), rows_of(view, i, TILE, values)
             for r in range(filled):
                 _switch(view, i, x[r], y[r], states)
-                z = y[r] if view.info[i, ir.OP] == ir.MAX_POOL else x[r]
+                z = y[r] if view.op_table[i, ir.OP] == ir.MAX_POOL else x[r]
                 largest_out[first + r, s] = _largest(z)
                 cursor[r] = _copy_chosen(view, i, z, neurons, cursor[r], offsets[first + r + 1], z_out)
             s += 1

@@ -11,58 +11,38 @@ import numpy as np
 from .._jit import ONE, allocating_kernel, kernel
 from ..ir import program as ir
 from ..ir.affine import rows_of
-from .channel import neuron_number, row_tolerance
-from .rounding import UNIT_ROUNDOFF, decision_bounds, row_variance
-from .scan import new_birth, record_flip
+from . import workspace as ws
+from .channel import float32_tolerance, neuron_number
+from .rounding import UNIT_ROUNDOFF, decision_bounds, float32_variance
+from .scan import add_crossing, record_flip
 from .slope_changes import add_entry, collect, drop_empty_row, n_taps, new_row, row_range, tap_source
-from .workspace import (
-    CROSSING,
-    CROSSING_SLOT,
-    CURSOR,
-    DONE,
-    FIRST,
-    LARGEST,
-    LAST,
-    ROW,
-    ROW_TOLERANCE,
-    SLOPE_TOLERANCE,
-    SORTED_IDS,
-    SPECIAL,
-    START,
-    STATE,
-    STATUS,
-    STEEPEST,
-    TOLERANCE,
-    VARIANCE,
-    T,
-    has_single_rows,
-)
+from .workspace import has_float32_slopes
 
 
 @kernel
 def _load_taps(code, work, i, p, n, length, rounding, value, slope):
     """Start values and slopes of all taps, and per channel the bounds of their rounding errors."""
-    channels = code.info[i, ir.CHANNELS]
-    work.channels[TOLERANCE, :channels] = 0.0
-    work.channels[SLOPE_TOLERANCE, :channels] = 0.0
-    work.channels[ROW_TOLERANCE, :channels] = 0.0
+    channels = code.op_table[i, ir.CHANNELS]
+    work.channels[ws.TOLERANCE, :channels] = 0.0
+    work.channels[ws.SLOPE_TOLERANCE, :channels] = 0.0
+    work.channels[ws.FLOAT32_TOLERANCE, :channels] = 0.0
     for tap in range(n_taps(code, i)):
         j, q = tap_source(code, i, p, tap)
         if q < 0:
             continue
-        x, variance = rows_of(code, j, 2, work.sweep[START]), rows_of(code, j, 2, work.sweep[VARIANCE])
+        x, variance = rows_of(code, j, 2, work.at_start[ws.VALUE_AND_SLOPE]), rows_of(code, j, 2, work.at_start[ws.VARIANCE])
         for c in range(channels):
             k = q * channels + c
             v, s = x[0, k], x[1, k]
             value[tap, c], slope[tap, c] = v, s
             error, slope_error = decision_bounds(variance, k, v, s, n, length, rounding)
-            work.channels[TOLERANCE, c] = max(work.channels[TOLERANCE, c], 2.0 * error)
-            work.channels[SLOPE_TOLERANCE, c] = max(work.channels[SLOPE_TOLERANCE, c], 2.0 * slope_error)
-            row_error = row_tolerance(code, work, j, k, rounding)
-            work.channels[ROW_TOLERANCE, c] = max(work.channels[ROW_TOLERANCE, c], 2.0 * row_error)
+            work.channels[ws.TOLERANCE, c] = max(work.channels[ws.TOLERANCE, c], 2.0 * error)
+            work.channels[ws.SLOPE_TOLERANCE, c] = max(work.channels[ws.SLOPE_TOLERANCE, c], 2.0 * slope_error)
+            row_error = float32_tolerance(code, work, j, k, rounding)
+            work.channels[ws.FLOAT32_TOLERANCE, c] = max(work.channels[ws.FLOAT32_TOLERANCE, c], 2.0 * row_error)
     for c in range(channels):  # taps that are off are equal: in float32 that is so within the rows' error only
-        work.channels[TOLERANCE, c] += work.channels[ROW_TOLERANCE, c]
-        work.channels[SLOPE_TOLERANCE, c] += work.channels[ROW_TOLERANCE, c] / length
+        work.channels[ws.TOLERANCE, c] += work.channels[ws.FLOAT32_TOLERANCE, c]
+        work.channels[ws.SLOPE_TOLERANCE, c] += work.channels[ws.FLOAT32_TOLERANCE, c] / length
 
 
 @kernel
@@ -85,14 +65,14 @@ def _best_after(value, slope, c, taps, inside, tolerance, slope_tolerance):
 @kernel
 def _begin(code, work, i, p, value, slope, inside):
     """Initial winners, and the op's start values."""
-    channels, taps = code.info[i, ir.CHANNELS], value.shape[0]
-    a = rows_of(code, i, 2, work.sweep[START])
+    channels, taps = code.op_table[i, ir.CHANNELS], value.shape[0]
+    a = rows_of(code, i, 2, work.at_start[ws.VALUE_AND_SLOPE])
     for c in range(channels):
-        best = _best_after(value, slope, c, taps, inside, work.channels[TOLERANCE, c], work.channels[SLOPE_TOLERANCE, c])
-        work.channel_labels[STATE, c] = best
+        best = _best_after(value, slope, c, taps, inside, work.channels[ws.TOLERANCE, c], work.channels[ws.SLOPE_TOLERANCE, c])
+        work.channel_labels[ws.STATE, c] = best
         a[0, p * channels + c], a[1, p * channels + c] = value[best, c], slope[best, c]
-        work.channels[LARGEST, c], work.channels[STEEPEST, c] = abs(value[best, c]), abs(slope[best, c])
-        work.states[FIRST, neuron_number(code, i, p, c)] = best
+        work.channels[ws.LARGEST, c], work.channels[ws.STEEPEST, c] = abs(value[best, c]), abs(slope[best, c])
+        work.states[ws.WINDOW_START, neuron_number(code, i, p, c)] = best
 
 
 @kernel
@@ -101,7 +81,7 @@ def _challenger(work, c, length, value, slope, inside):
 
     Of taps that have caught up by then, the steepest one; of equally steep ones, the one with the lowest index.
     """
-    best, tolerance = work.channel_labels[STATE, c], work.channels[TOLERANCE, c]
+    best, tolerance = work.channel_labels[ws.STATE, c], work.channels[ws.TOLERANCE, c]
     v, s = value[best, c], slope[best, c]
     earliest = np.inf
     for tap in range(value.shape[0]):
@@ -121,7 +101,7 @@ def _challenger(work, c, length, value, slope, inside):
                 continue
             if again == 0:
                 steepest = max(steepest, slope[tap, c])
-            elif chosen < 0 and slope[tap, c] >= steepest - work.channels[SLOPE_TOLERANCE, c]:
+            elif chosen < 0 and slope[tap, c] >= steepest - work.channels[ws.SLOPE_TOLERANCE, c]:
                 chosen = tap
     return earliest, chosen
 
@@ -139,13 +119,13 @@ def _envelope(work, channels, t0, t1, value, slope, inside):
             continue
         earliest = min(max(t0 + earliest, t0), t1)
         k = n
-        while k > 0 and work.channels[CROSSING, k - 1] > earliest:
-            work.channels[CROSSING, k] = work.channels[CROSSING, k - 1]
-            work.channel_labels[CROSSING_SLOT, k] = work.channel_labels[CROSSING_SLOT, k - 1]
-            work.channel_labels[SPECIAL, k] = work.channel_labels[SPECIAL, k - 1]
+        while k > 0 and work.channels[ws.PENDING_TIME, k - 1] > earliest:
+            work.channels[ws.PENDING_TIME, k] = work.channels[ws.PENDING_TIME, k - 1]
+            work.channel_labels[ws.PENDING_SLOT, k] = work.channel_labels[ws.PENDING_SLOT, k - 1]
+            work.channel_labels[ws.AT_THRESHOLD, k] = work.channel_labels[ws.AT_THRESHOLD, k - 1]
             k -= 1
-        work.channels[CROSSING, k] = earliest
-        work.channel_labels[CROSSING_SLOT, k], work.channel_labels[SPECIAL, k] = c, challenger
+        work.channels[ws.PENDING_TIME, k] = earliest
+        work.channel_labels[ws.PENDING_SLOT, k], work.channel_labels[ws.AT_THRESHOLD, k] = c, challenger
         n += 1
     return n
 
@@ -153,28 +133,30 @@ def _envelope(work, channels, t0, t1, value, slope, inside):
 @kernel
 def _cross(code, work, i, p, t0, t1, value, slope, inside, keep):
     """Emit all changes of winners inside (t0, t1), then move every tap to t1."""
-    channels, taps = code.info[i, ir.CHANNELS], value.shape[0]
+    channels, taps = code.op_table[i, ir.CHANNELS], value.shape[0]
     t = t0
     while True:
         n = _envelope(work, channels, t, t1, value, slope, inside)
         if n == 0:
             break
         c, new, moment = (
-            work.channel_labels[CROSSING_SLOT, 0],
-            work.channel_labels[SPECIAL, 0],
-            work.channels[CROSSING, 0],
+            work.channel_labels[ws.PENDING_SLOT, 0],
+            work.channel_labels[ws.AT_THRESHOLD, 0],
+            work.channels[ws.PENDING_TIME, 0],
         )  # the earliest, then look again
-        old = work.channel_labels[STATE, c]
+        old = work.channel_labels[ws.STATE, c]
         change = slope[new, c] - slope[old, c]
-        error = (work.channels[TOLERANCE, c] - work.channels[ROW_TOLERANCE, c]) / change + 4.0 * UNIT_ROUNDOFF * abs(moment)
-        birth = new_birth(work, moment, error, work.channels[ROW_TOLERANCE, c] / change)
-        if birth < 0 or (keep and not new_row(work, ONE, birth)):
+        error = (work.channels[ws.TOLERANCE, c] - work.channels[ws.FLOAT32_TOLERANCE, c]) / change + 4.0 * UNIT_ROUNDOFF * abs(
+            moment
+        )
+        crossing = add_crossing(work, moment, error, work.channels[ws.FLOAT32_TOLERANCE, c] / change)
+        if crossing < 0 or (keep and not new_row(work, ONE, crossing)):
             return
         if keep:
             add_entry(work, c, change)
-        work.channel_labels[STATE, c] = new
-        work.channels[STEEPEST, c] = max(work.channels[STEEPEST, c], abs(slope[new, c]))
-        record_flip(work, birth, neuron_number(code, i, p, c), old, new)
+        work.channel_labels[ws.STATE, c] = new
+        work.channels[ws.STEEPEST, c] = max(work.channels[ws.STEEPEST, c], abs(slope[new, c]))
+        record_flip(work, crossing, neuron_number(code, i, p, c), old, new)
         for tap in range(taps):
             for k in range(channels):
                 value[tap, k] += slope[tap, k] * (moment - t)
@@ -184,17 +166,17 @@ def _cross(code, work, i, p, t0, t1, value, slope, inside, keep):
         for c in range(channels):
             value[tap, c] += slope[tap, c] * (t1 - t)
     for c in range(channels):
-        work.channels[LARGEST, c] = max(work.channels[LARGEST, c], abs(value[work.channel_labels[STATE, c], c]))
+        work.channels[ws.LARGEST, c] = max(work.channels[ws.LARGEST, c], abs(value[work.channel_labels[ws.STATE, c], c]))
 
 
 @kernel
-def _arrive(code, work, i, p, event, value, slope, inside, keep):
+def _apply_slope_changes(code, work, i, p, event, value, slope, inside, keep):
     """Apply the rows of all taps at an event, and fill the op's row."""
-    channels, taps, row = code.info[i, ir.CHANNELS], value.shape[0], work.channels[ROW]
+    channels, taps, row = code.op_table[i, ir.CHANNELS], value.shape[0], work.channels[ws.EVENT_ROW]
     for c in range(channels):
-        row[c] = -slope[work.channel_labels[STATE, c], c]
+        row[c] = -slope[work.channel_labels[ws.STATE, c], c]
     for tap in range(taps):
-        cursor = work.small[CURSOR, tap]
+        cursor = work.small[ws.CURSOR, tap]
         if cursor < 0:
             continue
         j, q = tap_source(code, i, p, tap)
@@ -203,28 +185,28 @@ def _arrive(code, work, i, p, event, value, slope, inside, keep):
             for e in range(work.starts[cursor], work.starts[cursor + 1]):
                 slope[tap, work.columns[e + work.shifts[cursor]]] += work.values[e]
             cursor += 1
-        work.small[CURSOR, tap] = cursor
+        work.small[ws.CURSOR, tap] = cursor
     for c in range(channels):
-        best = _best_after(value, slope, c, taps, inside, work.channels[TOLERANCE, c], work.channels[SLOPE_TOLERANCE, c])
-        if best != work.channel_labels[STATE, c]:
-            record_flip(work, event, neuron_number(code, i, p, c), work.channel_labels[STATE, c], best)
-            value[best, c] = max(value[best, c], value[work.channel_labels[STATE, c], c])
-            work.channel_labels[STATE, c] = best
+        best = _best_after(value, slope, c, taps, inside, work.channels[ws.TOLERANCE, c], work.channels[ws.SLOPE_TOLERANCE, c])
+        if best != work.channel_labels[ws.STATE, c]:
+            record_flip(work, event, neuron_number(code, i, p, c), work.channel_labels[ws.STATE, c], best)
+            value[best, c] = max(value[best, c], value[work.channel_labels[ws.STATE, c], c])
+            work.channel_labels[ws.STATE, c] = best
         row[c] += slope[best, c]
         if keep and row[c] != 0.0:
             add_entry(work, c, row[c])
-        work.channels[STEEPEST, c] = max(work.channels[STEEPEST, c], abs(slope[best, c]))
+        work.channels[ws.STEEPEST, c] = max(work.channels[ws.STEEPEST, c], abs(slope[best, c]))
 
 
 @allocating_kernel
 def scan_pool(code, work, i, p, t0, t1, rounding):
     """Scan position p of MaxPool op i over the window [t0, t1]."""
-    channels, taps = code.info[i, ir.CHANNELS], n_taps(code, i)
+    channels, taps = code.op_table[i, ir.CHANNELS], n_taps(code, i)
     value = work.taps[0, : taps * channels].reshape(taps, channels)
     slope = work.taps[1, : taps * channels].reshape(taps, channels)
     value[:] = 0.0
     slope[:] = 0.0
-    keep = code.info[i, ir.LAST_USE] > i
+    keep = code.op_table[i, ir.LAST_USE] > i
     n = collect(code, work, i, p)
     inside = np.empty(taps, np.int64)
     for tap in range(taps):
@@ -233,14 +215,14 @@ def scan_pool(code, work, i, p, t0, t1, rounding):
     _begin(code, work, i, p, value, slope, inside)
     t = t0
     for a in range(n):
-        event = work.labels[SORTED_IDS, a]
-        _cross(code, work, i, p, t, work.times[T, event], value, slope, inside, keep)
-        if work.counts[STATUS] != DONE or (keep and not new_row(work, channels, event)):
+        event = work.labels[ws.SORTED_IDS, a]
+        _cross(code, work, i, p, t, work.times[ws.TIME, event], value, slope, inside, keep)
+        if work.counts[ws.STATUS] != ws.DONE or (keep and not new_row(work, channels, event)):
             return
-        _arrive(code, work, i, p, event, value, slope, inside, keep)
+        _apply_slope_changes(code, work, i, p, event, value, slope, inside, keep)
         if keep:
             drop_empty_row(work)
-        t = work.times[T, event]
+        t = work.times[ws.TIME, event]
     _cross(code, work, i, p, t, t1, value, slope, inside, keep)
     _finish(code, work, i, p, t1, rounding)
 
@@ -248,22 +230,24 @@ def scan_pool(code, work, i, p, t0, t1, rounding):
 @kernel
 def _finish(code, work, i, p, t1, rounding):
     """Record end states and the rounding errors of what the op gives."""
-    channels = code.info[i, ir.CHANNELS]
-    after = rows_of(code, i, 2, work.sweep[VARIANCE])
+    channels = code.op_table[i, ir.CHANNELS]
+    after = rows_of(code, i, 2, work.at_start[ws.VARIANCE])
     for c in range(channels):
         k = p * channels + c
-        work.states[LAST, neuron_number(code, i, p, c)] = work.channel_labels[STATE, c]
+        work.states[ws.WINDOW_END, neuron_number(code, i, p, c)] = work.channel_labels[ws.STATE, c]
         for r in range(2):
-            size = work.channels[LARGEST, c] + t1 * work.channels[STEEPEST, c] if r == 0 else work.channels[STEEPEST, c]
+            size = (
+                work.channels[ws.LARGEST, c] + t1 * work.channels[ws.STEEPEST, c] if r == 0 else work.channels[ws.STEEPEST, c]
+            )
             own = 2.0 * UNIT_ROUNDOFF * size
             after[r, k] = own * own
         for tap in range(n_taps(code, i)):
             j, q = tap_source(code, i, p, tap)
             if q >= 0:
-                before = rows_of(code, j, 2, work.sweep[VARIANCE])
+                before = rows_of(code, j, 2, work.at_start[ws.VARIANCE])
                 own = max(after[0, k], before[0, q * channels + c])
                 after[0, k] = own
                 after[1, k] = max(after[1, k], before[1, q * channels + c])
-        if has_single_rows(work):
-            half = 0.5 * work.channels[ROW_TOLERANCE, c] / rounding
-            row_variance(code, work, i)[k] = half * half
+        if has_float32_slopes(work):
+            half = 0.5 * work.channels[ws.FLOAT32_TOLERANCE, c] / rounding
+            float32_variance(code, work, i)[k] = half * half

@@ -11,16 +11,16 @@ A float64 array [2, n] of an op: row 0 squared error of values, row 1 squared er
 Rows of slope changes in float32 are another source of errors. Pools apart, they take no part in decisions, which are those of
 float64 with the slope changes as they are, but are told: how far they may have moved a breakpoint, and how many decisions are
 within their reach. A slope change d_k, rounded by u_s |d_k| with the product that made it (u_s the unit roundoff of float32),
-moves values by up to that times the window's length. The squares of these add up in ``sweep[ROW_VARIANCE]``, row 0 [n] of an
-op, and are pushed with squared weights.
+moves values by up to that times the window's length. The squares of these add up in ``at_start[FLOAT32_VARIANCE]``,
+row 0 [n] of an op, and are pushed with squared weights.
 """
 
 import numpy as np
 
-from .._jit import ONE, TWO, ZERO, inlined_kernel, kernel, view
+from .._jit import ONE, TWO, ZERO, inline_view, inlined_kernel, kernel
 from ..ir import program as ir
 from ..ir.affine import PLAIN, SQUARED, add_constant, apply_linear, operand, rows_of, weights_of
-from .workspace import CHANNEL, ROW_VARIANCE, SQUARES, TOP_ROW
+from . import workspace as ws
 
 UNIT_ROUNDOFF = 2.0**-53
 SINGLE_ROUNDOFF, SINGLE_TINY = 2.0**-24, 2.0**-145  # tiny: of entries that vanish in float32
@@ -40,15 +40,15 @@ def input_errors(code, start, length, variance):
 @kernel
 def push_start(code, i, start, variance):
     """Values, slopes and their errors behind affine op i at the window's start."""
-    if code.info[i, ir.OP] == ir.AFFINE:
+    if code.op_table[i, ir.OP] == ir.AFFINE:
         _push_matrix(code, i, start, variance)
     else:
         apply_linear(code, i, TWO, TWO, start, PLAIN)
         apply_linear(code, i, TWO, TWO, variance, SQUARED)
     add_constant(code, i, ONE, TWO, start)
-    b = code.numbers[code.info[i, ir.BIAS] : code.info[i, ir.BIAS] + code.info[i, ir.N_BIASES]]
+    b = code.parameters[code.op_table[i, ir.BIAS] : code.op_table[i, ir.BIAS] + code.op_table[i, ir.N_BIASES]]
     e = rows_of(code, i, 2, variance)
-    if b.shape[0] == 0 or code.info[i, ir.OP] == ir.GATHER:
+    if b.shape[0] == 0 or code.op_table[i, ir.OP] == ir.GATHER:
         return
     for k in range(0, e.shape[1], b.shape[0]):
         for c in range(b.shape[0]):
@@ -97,22 +97,22 @@ def _push_matrix(code, i, start, variance):
 
 
 @kernel
-def push_row_errors(code, work, i):
+def push_float32_errors(code, work, i):
     """Errors from float32 rows behind affine op i."""
-    apply_linear(code, i, TWO, ONE, work.sweep[ROW_VARIANCE], SQUARED)
+    apply_linear(code, i, TWO, ONE, work.at_start[ws.FLOAT32_VARIANCE], SQUARED)
 
 
-@view
-def row_variance(code, work, j):
+@inline_view
+def float32_variance(code, work, j):
     """Squared errors of op j's values at the window's end from float32 rows: float64[n]."""
-    return rows_of(code, j, 2, work.sweep[ROW_VARIANCE])[0]
+    return rows_of(code, j, 2, work.at_start[ws.FLOAT32_VARIANCE])[0]
 
 
 @kernel
-def add_row_errors(code, work, i, p, first, length):
+def add_float32_errors(code, work, i, p, first, length):
     """Add the errors of the float32 rows from ``first`` on, which position p of op i keeps."""
-    errors, u = row_variance(code, work, i)[p * code.info[i, ir.CHANNELS] :], length * SINGLE_ROUNDOFF
-    for row in range(first, work.counts[TOP_ROW]):
+    errors, u = float32_variance(code, work, i)[p * code.op_table[i, ir.CHANNELS] :], length * SINGLE_ROUNDOFF
+    for row in range(first, work.counts[ws.TOP_ROW]):
         for e in range(work.starts[row], work.starts[row + 1]):
             x = u * work.values[e]
             errors[work.columns[e + work.shifts[row]]] += x * x
@@ -121,10 +121,10 @@ def add_row_errors(code, work, i, p, first, length):
 @kernel
 def add_squares(code, work, i, p, slots, length):
     """Add the errors of the float32 rows that left the slots of position p of op i, and forget them."""
-    errors, u = row_variance(code, work, i)[p * code.info[i, ir.CHANNELS] :], length * SINGLE_ROUNDOFF
+    errors, u = float32_variance(code, work, i)[p * code.op_table[i, ir.CHANNELS] :], length * SINGLE_ROUNDOFF
     for z in range(slots):
-        errors[work.channel_labels[CHANNEL, z]] += u * u * work.channels[SQUARES, z]
-        work.channels[SQUARES, z] = 0.0
+        errors[work.channel_labels[ws.CHANNEL, z]] += u * u * work.channels[ws.SQUARES, z]
+        work.channels[ws.SQUARES, z] = 0.0
 
 
 @inlined_kernel

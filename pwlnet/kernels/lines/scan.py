@@ -14,50 +14,11 @@ import numpy as np
 
 from .._jit import ONE, TWO, inlined_kernel, kernel
 from ..ir import program as ir
-from .channel import finish, neuron_number, piece_range, set_piece, settle
+from . import workspace as ws
+from .channel import finish, neuron_number, piece_range, resolve_contact, set_piece
 from .rounding import UNIT_ROUNDOFF, add_squares
 from .slope_changes import accumulate, add_whole_entry, close_row, drop_empty_row, gathered_rows, new_row, tile_height
-from .workspace import (
-    AMBIGUOUS,
-    BIRTH_ERROR,
-    BIRTH_ROW_ERROR,
-    BIRTH_T,
-    CHANNEL,
-    CROSSING,
-    CROSSING_SLOT,
-    DONE,
-    FLIP_ID,
-    FLIP_NEURON,
-    FLIP_NEW,
-    FLIP_OLD,
-    FULL_IDS,
-    GAIN,
-    HIGH,
-    LARGEST,
-    LOW,
-    N_BIRTHS,
-    N_FLIPS,
-    N_IDS,
-    NEXT_VALUE,
-    PARKED,
-    ROW,
-    ROW_TOLERANCE,
-    SLOPE,
-    SLOPE_TOLERANCE,
-    SORTED_IDS,
-    SPECIAL,
-    SQUARES,
-    STATE,
-    STATUS,
-    STEEPEST,
-    TOLERANCE,
-    TOP_COLUMN,
-    TOP_ROW,
-    TOP_VALUE,
-    VALUE,
-    T,
-    has_single_rows,
-)
+from .workspace import has_float32_slopes
 
 OWN_COLUMN = np.int64(-1)
 MANY_EVENTS = 16  # from so many events on, extremes are recorded at every so-many-th
@@ -66,28 +27,28 @@ MANY_EVENTS = 16  # from so many events on, extremes are recorded at every so-ma
 @inlined_kernel
 def record_flip(work, breakpoint_id, neuron, old, new):
     """Append one flip."""
-    k = work.counts[N_FLIPS]
+    k = work.counts[ws.N_FLIPS]
     if k >= work.labels.shape[1]:
-        work.counts[STATUS] = FULL_IDS
+        work.counts[ws.STATUS] = ws.FULL_IDS
         return
-    work.labels[FLIP_ID, k], work.labels[FLIP_NEURON, k] = breakpoint_id, neuron
-    work.labels[FLIP_OLD, k], work.labels[FLIP_NEW, k] = old, new
-    work.counts[N_FLIPS] = k + 1
+    work.labels[ws.FLIP_ID, k], work.labels[ws.FLIP_NEURON, k] = breakpoint_id, neuron
+    work.labels[ws.FLIP_OLD, k], work.labels[ws.FLIP_NEW, k] = old, new
+    work.counts[ws.N_FLIPS] = k + 1
 
 
 @inlined_kernel
-def new_birth(work, t, error, row_error):
+def add_crossing(work, t, error, row_error):
     """Append a crossing of the current op; returns its provisional id, or -1 where a buffer is full."""
-    k = work.counts[N_BIRTHS]
-    breakpoint_id = work.counts[N_IDS] + k
+    k = work.counts[ws.N_CROSSINGS]
+    breakpoint_id = work.counts[ws.N_IDS] + k
     if breakpoint_id >= work.times.shape[1]:
-        work.counts[STATUS] = FULL_IDS
+        work.counts[ws.STATUS] = ws.FULL_IDS
         return np.int64(-1)
-    work.times[BIRTH_T, k] = t
-    work.times[BIRTH_ERROR, k] = error
-    if has_single_rows(work):
-        work.times[BIRTH_ROW_ERROR, k] = row_error
-    work.counts[N_BIRTHS] = k + 1
+    work.times[ws.CROSSING_TIME, k] = t
+    work.times[ws.CROSSING_ERROR, k] = error
+    if has_float32_slopes(work):
+        work.times[ws.CROSSING_FLOAT32_ERROR, k] = row_error
+    work.counts[ws.N_CROSSINGS] = k + 1
     return breakpoint_id
 
 
@@ -97,12 +58,12 @@ def find_crossings(code, work, i, slots, t0, t1):
 
     Returns (crossings, specials).
     """
-    n, n_special = 0, 0
+    n, n_at_threshold = 0, 0
     for slot in range(slots):
-        x = work.channels[NEXT_VALUE, slot]
-        if not (x < work.channels[LOW, slot] or x > work.channels[HIGH, slot]):
+        x = work.channels[ws.NEXT_VALUE, slot]
+        if not (x < work.channels[ws.LOW, slot] or x > work.channels[ws.HIGH, slot]):
             continue
-        tolerance, state = work.channels[TOLERANCE, slot], work.channel_labels[STATE, slot]
+        tolerance, state = work.channels[ws.TOLERANCE, slot], work.channel_labels[ws.STATE, slot]
         while True:
             low, high = piece_range(code, i, state)
             if x < low - tolerance:
@@ -111,22 +72,22 @@ def find_crossings(code, work, i, slots, t0, t1):
                 threshold, state = high, state + 1
             else:
                 break
-            t = t0 + (threshold - work.channels[VALUE, slot]) / work.channels[SLOPE, slot]
+            t = t0 + (threshold - work.channels[ws.VALUE, slot]) / work.channels[ws.SLOPE, slot]
             t = min(max(t, t0), t1)
             k = n
-            while k > 0 and work.channels[CROSSING, k - 1] > t:
-                work.channels[CROSSING, k] = work.channels[CROSSING, k - 1]
-                work.channel_labels[CROSSING_SLOT, k] = work.channel_labels[CROSSING_SLOT, k - 1]
+            while k > 0 and work.channels[ws.PENDING_TIME, k - 1] > t:
+                work.channels[ws.PENDING_TIME, k] = work.channels[ws.PENDING_TIME, k - 1]
+                work.channel_labels[ws.PENDING_SLOT, k] = work.channel_labels[ws.PENDING_SLOT, k - 1]
                 k -= 1
-            work.channels[CROSSING, k], work.channel_labels[CROSSING_SLOT, k] = t, slot
+            work.channels[ws.PENDING_TIME, k], work.channel_labels[ws.PENDING_SLOT, k] = t, slot
             n += 1
         if abs(x - low) <= tolerance or abs(x - high) <= tolerance:
-            work.channel_labels[SPECIAL, n_special] = slot
-            n_special += 1
-        elif has_single_rows(work):
-            near = min(abs(x - low), abs(x - high)) <= work.channels[ROW_TOLERANCE, slot]
-            work.counts[AMBIGUOUS] += np.int64(near)
-    return n, n_special
+            work.channel_labels[ws.AT_THRESHOLD, n_at_threshold] = slot
+            n_at_threshold += 1
+        elif has_float32_slopes(work):
+            near = min(abs(x - low), abs(x - high)) <= work.channels[ws.FLOAT32_TOLERANCE, slot]
+            work.counts[ws.AMBIGUOUS] += np.int64(near)
+    return n, n_at_threshold
 
 
 @inlined_kernel
@@ -136,43 +97,43 @@ def emit_crossings(code, work, i, p, n, keep, room, columns):
     The rows have one entry each; where ``columns`` >= 0 they have ``room`` entries instead, one for each slot from 0 on, with
     the columns from there on.
     """
-    single = TWO if has_single_rows(work) else ONE
+    single = TWO if has_float32_slopes(work) else ONE
     for k in range(n):
-        slot = work.channel_labels[CROSSING_SLOT, k]
-        c = work.channel_labels[CHANNEL, slot]
-        slope, t = work.channels[SLOPE, slot], work.channels[CROSSING, k]
-        error = work.channels[TOLERANCE, slot] / abs(slope) + 4.0 * UNIT_ROUNDOFF * abs(t)
-        birth = new_birth(work, t, error, work.channels[ROW_TOLERANCE, slot] / abs(slope))
-        if birth < 0 or (keep and not new_row(work, room if columns >= 0 else single, birth)):
+        slot = work.channel_labels[ws.PENDING_SLOT, k]
+        c = work.channel_labels[ws.CHANNEL, slot]
+        slope, t = work.channels[ws.SLOPE, slot], work.channels[ws.PENDING_TIME, k]
+        error = work.channels[ws.TOLERANCE, slot] / abs(slope) + 4.0 * UNIT_ROUNDOFF * abs(t)
+        crossing = add_crossing(work, t, error, work.channels[ws.FLOAT32_TOLERANCE, slot] / abs(slope))
+        if crossing < 0 or (keep and not new_row(work, room if columns >= 0 else single, crossing)):
             return
-        old = work.channel_labels[STATE, slot]
-        work.channel_labels[STATE, slot] = old + 1 if slope > 0.0 else old - 1
-        record_flip(work, birth, neuron_number(code, i, p, c), old, work.channel_labels[STATE, slot])
-        gain = work.channels[GAIN, slot]
+        old = work.channel_labels[ws.STATE, slot]
+        work.channel_labels[ws.STATE, slot] = old + 1 if slope > 0.0 else old - 1
+        record_flip(work, crossing, neuron_number(code, i, p, c), old, work.channel_labels[ws.STATE, slot])
+        gain = work.channels[ws.GAIN, slot]
         set_piece(code, work, i, p, slot)
         if not keep:
             continue
-        turn = slope * (work.channels[GAIN, slot] - gain)
-        if has_single_rows(work):
-            work.channels[SQUARES, slot] += turn * turn
+        slope_change = slope * (work.channels[ws.GAIN, slot] - gain)
+        if has_float32_slopes(work):
+            work.channels[ws.SQUARES, slot] += slope_change * slope_change
         if columns >= 0:
-            values = work.values[work.counts[TOP_VALUE] :][:room]
+            values = work.values[work.counts[ws.TOP_VALUE] :][:room]
             values[:] = 0.0
-            values[slot] = turn
+            values[slot] = slope_change
             close_row(work, room, columns)
         else:
-            add_whole_entry(work, c, turn)
-        work.channels[STEEPEST, slot] = max(work.channels[STEEPEST, slot], abs(slope * work.channels[GAIN, slot]))
+            add_whole_entry(work, c, slope_change)
+        work.channels[ws.STEEPEST, slot] = max(work.channels[ws.STEEPEST, slot], abs(slope * work.channels[ws.GAIN, slot]))
         low, high = piece_range(code, i, old)
-        reached = max(abs(work.channels[NEXT_VALUE, slot] * work.channels[GAIN, slot]), abs(high if slope > 0.0 else low))
-        work.channels[LARGEST, slot] = max(work.channels[LARGEST, slot], reached)
+        reached = max(abs(work.channels[ws.NEXT_VALUE, slot] * work.channels[ws.GAIN, slot]), abs(high if slope > 0.0 else low))
+        work.channels[ws.LARGEST, slot] = max(work.channels[ws.LARGEST, slot], reached)
 
 
 @inlined_kernel
 def advance(work, slots, dt):
     """Move all slots forward by dt; returns a number that is zero only where no channel may have left its piece."""
-    value, slope, next_value = work.channels[VALUE], work.channels[SLOPE], work.channels[NEXT_VALUE]
-    low, high = work.channels[LOW], work.channels[HIGH]
+    value, slope, next_value = work.channels[ws.VALUE], work.channels[ws.SLOPE], work.channels[ws.NEXT_VALUE]
+    low, high = work.channels[ws.LOW], work.channels[ws.HIGH]
     hits = np.int64(0)
     for k in range(slots):
         x = value[k] + slope[k] * dt
@@ -182,10 +143,10 @@ def advance(work, slots, dt):
 
 
 @inlined_kernel
-def arrive(work, slots, arriving):
+def apply_slope_changes(work, slots, arriving):
     """Apply an arriving row to the slots' slopes, and move them to their next values; the row leaves in work.channels[ROW]."""
-    value, slope, next_value = work.channels[VALUE], work.channels[SLOPE], work.channels[NEXT_VALUE]
-    gain, row = work.channels[GAIN], work.channels[ROW]
+    value, slope, next_value = work.channels[ws.VALUE], work.channels[ws.SLOPE], work.channels[ws.NEXT_VALUE]
+    gain, row = work.channels[ws.GAIN], work.channels[ws.EVENT_ROW]
     for k in range(slots):
         row[k] = arriving[k] * gain[k]
         slope[k] += arriving[k]
@@ -195,20 +156,20 @@ def arrive(work, slots, arriving):
 @inlined_kernel
 def keep_row(work, slots):
     """Append the non-zero entries of work.channels[ROW] to the last row, for which there is room."""
-    row, channel = work.channels[ROW], work.channel_labels[CHANNEL]
-    top, shift = work.counts[TOP_VALUE], work.counts[TOP_COLUMN] - work.counts[TOP_VALUE]
+    row, channel = work.channels[ws.EVENT_ROW], work.channel_labels[ws.CHANNEL]
+    top, shift = work.counts[ws.TOP_VALUE], work.counts[ws.TOP_COLUMN] - work.counts[ws.TOP_VALUE]
     for k in range(slots):
         work.values[top], work.columns[top + shift] = row[k], channel[k]
         top += np.int64(row[k] != 0.0)
-    work.starts[work.counts[TOP_ROW]] = work.counts[TOP_VALUE] = top
-    work.counts[TOP_COLUMN] = top + shift
+    work.starts[work.counts[ws.TOP_ROW]] = work.counts[ws.TOP_VALUE] = top
+    work.counts[ws.TOP_COLUMN] = top + shift
 
 
 @inlined_kernel
 def record_extremes(work, slots):
     """Keep the largest post-activation and the steepest slope seen, for the rounding errors behind this op."""
-    value, slope, gain = work.channels[VALUE], work.channels[SLOPE], work.channels[GAIN]
-    largest, steepest = work.channels[LARGEST], work.channels[STEEPEST]
+    value, slope, gain = work.channels[ws.VALUE], work.channels[ws.SLOPE], work.channels[ws.GAIN]
+    largest, steepest = work.channels[ws.LARGEST], work.channels[ws.STEEPEST]
     for k in range(slots):
         y = abs(value[k] * gain[k])
         largest[k] = y if y > largest[k] else largest[k]
@@ -226,74 +187,74 @@ def add_squared(squares, row, n):
 
 
 @kernel
-def settle_specials(code, work, i, p, breakpoint_id, n_special, n_parked, arriving):
+def resolve_contacts(code, work, i, p, breakpoint_id, n_at_threshold, n_pinned, arriving):
     """Slots that stand on a threshold at an event: choose their next piece; returns the number of parked ones."""
-    for k in range(n_parked):  # parked channels move only when their slope changes
-        work.channel_labels[SPECIAL, n_special + k] = work.channel_labels[PARKED, k]
+    for k in range(n_pinned):  # parked channels move only when their slope changes
+        work.channel_labels[ws.AT_THRESHOLD, n_at_threshold + k] = work.channel_labels[ws.PINNED, k]
     still = 0
-    for k in range(n_special + n_parked):
-        slot = work.channel_labels[SPECIAL, k]
-        if k >= n_special and arriving[slot] == 0.0:
-            work.channel_labels[PARKED, still] = slot
+    for k in range(n_at_threshold + n_pinned):
+        slot = work.channel_labels[ws.AT_THRESHOLD, k]
+        if k >= n_at_threshold and arriving[slot] == 0.0:
+            work.channel_labels[ws.PINNED, still] = slot
             still += 1
             continue
-        old, before = work.channel_labels[STATE, slot], work.channels[SLOPE, slot] * work.channels[GAIN, slot]
-        state, work.channels[VALUE, slot], work.channels[SLOPE, slot] = settle(
+        old, before = work.channel_labels[ws.STATE, slot], work.channels[ws.SLOPE, slot] * work.channels[ws.GAIN, slot]
+        state, work.channels[ws.VALUE, slot], work.channels[ws.SLOPE, slot] = resolve_contact(
             code,
             i,
-            work.channels[VALUE, slot],
-            work.channels[SLOPE, slot],
-            work.channels[TOLERANCE, slot],
-            work.channels[SLOPE_TOLERANCE, slot],
+            work.channels[ws.VALUE, slot],
+            work.channels[ws.SLOPE, slot],
+            work.channels[ws.TOLERANCE, slot],
+            work.channels[ws.SLOPE_TOLERANCE, slot],
         )
-        work.channel_labels[STATE, slot] = state
+        work.channel_labels[ws.STATE, slot] = state
         if set_piece(code, work, i, p, slot):
-            work.channel_labels[PARKED, still] = slot
+            work.channel_labels[ws.PINNED, still] = slot
             still += 1
-        after = work.channels[SLOPE, slot] * work.channels[GAIN, slot]
-        work.channels[ROW, slot] += after - before
-        work.channels[STEEPEST, slot] = max(work.channels[STEEPEST, slot], abs(after))
+        after = work.channels[ws.SLOPE, slot] * work.channels[ws.GAIN, slot]
+        work.channels[ws.EVENT_ROW, slot] += after - before
+        work.channels[ws.STEEPEST, slot] = max(work.channels[ws.STEEPEST, slot], abs(after))
         if state != old:
-            record_flip(work, breakpoint_id, neuron_number(code, i, p, work.channel_labels[CHANNEL, slot]), old, state)
+            record_flip(work, breakpoint_id, neuron_number(code, i, p, work.channel_labels[ws.CHANNEL, slot]), old, state)
     return still
 
 
 @inlined_kernel
-def pass_event(code, work, i, p, slots, t, event, arriving, n_parked, keep, room, columns):
+def process_event(code, work, i, p, slots, t, event, arriving, n_pinned, keep, room, columns):
     """Move the slots from t to an event and apply its row; where ``keep``, begin a row with ``room`` entries.
 
     The row is in work.channels[ROW]; ``columns`` as for ``emit_crossings``. Returns the number of parked slots;
     counts[STATUS] tells where a buffer was full.
     """
-    t_event, n_special = work.times[T, event], 0
+    t_event, n_at_threshold = work.times[ws.TIME, event], 0
     if advance(work, slots, t_event - t) > 0:
-        n_crossings, n_special = find_crossings(code, work, i, slots, t, t_event)
+        n_crossings, n_at_threshold = find_crossings(code, work, i, slots, t, t_event)
         emit_crossings(code, work, i, p, n_crossings, keep, room, columns)
-    if work.counts[STATUS] != DONE or (keep and not new_row(work, room, event)):
-        return n_parked
-    arrive(work, slots, arriving)
-    if n_special + n_parked > 0:
-        n_parked = settle_specials(code, work, i, p, event, n_special, n_parked, arriving)
-    return n_parked
+    if work.counts[ws.STATUS] != ws.DONE or (keep and not new_row(work, room, event)):
+        return n_pinned
+    apply_slope_changes(work, slots, arriving)
+    if n_at_threshold + n_pinned > 0:
+        n_pinned = resolve_contacts(code, work, i, p, event, n_at_threshold, n_pinned, arriving)
+    return n_pinned
 
 
 @inlined_kernel
-def pass_rest(code, work, i, p, slots, t, t1, keep, room, columns):
+def finish_window_scan(code, work, i, p, slots, t, t1, keep, room, columns):
     """Move the slots from the last event to t1; ``room`` and ``columns`` as for ``emit_crossings``."""
     if advance(work, slots, t1 - t) > 0:
         n_crossings, _ = find_crossings(code, work, i, slots, t, t1)
         emit_crossings(code, work, i, p, n_crossings, keep, room, columns)
     for k in range(slots):
-        work.channels[VALUE, k] = work.channels[NEXT_VALUE, k]
+        work.channels[ws.VALUE, k] = work.channels[ws.NEXT_VALUE, k]
     if keep:
         record_extremes(work, slots)
 
 
 @kernel
-def scan_rows(code, work, i, p, n, n_parked, t0, t1):
+def scan_rows(code, work, i, p, n, n_pinned, t0, t1):
     """Scan position p of op i over the window [t0, t1]; ``collect`` and ``begin`` have been called."""
-    channels, f = code.info[i, ir.CHANNELS], code.info[i, ir.PRODUCER]
-    keep = code.info[i, ir.LAST_USE] > i
+    channels, f = code.op_table[i, ir.CHANNELS], code.op_table[i, ir.PRODUCER]
+    keep = code.op_table[i, ir.LAST_USE] > i
     height = tile_height(channels)
     t = t0
     for first in range(0, n, height):
@@ -301,19 +262,19 @@ def scan_rows(code, work, i, p, n, n_parked, t0, t1):
         accumulate(code, work, f, p, first, last)
         arriving = gathered_rows(work, last - first, channels)
         for a in range(last - first):
-            event = work.labels[SORTED_IDS, first + a]
-            n_parked = pass_event(code, work, i, p, channels, t, event, arriving[a], n_parked, keep, channels, OWN_COLUMN)
-            if work.counts[STATUS] != DONE:
+            event = work.labels[ws.SORTED_IDS, first + a]
+            n_pinned = process_event(code, work, i, p, channels, t, event, arriving[a], n_pinned, keep, channels, OWN_COLUMN)
+            if work.counts[ws.STATUS] != ws.DONE:
                 return
             if keep:
                 keep_row(work, channels)
-                if has_single_rows(work):
-                    add_squared(work.channels[SQUARES], work.channels[ROW], channels)
+                if has_float32_slopes(work):
+                    add_squared(work.channels[ws.SQUARES], work.channels[ws.EVENT_ROW], channels)
                 drop_empty_row(work)
                 if n <= MANY_EVENTS or a % MANY_EVENTS == 0:
                     record_extremes(work, channels)
-            t = work.times[T, event]
-    pass_rest(code, work, i, p, channels, t, t1, keep, channels, OWN_COLUMN)
-    if has_single_rows(work):
+            t = work.times[ws.TIME, event]
+    finish_window_scan(code, work, i, p, channels, t, t1, keep, channels, OWN_COLUMN)
+    if has_float32_slopes(work):
         add_squares(code, work, i, p, channels, t1 - t0)
     finish(code, work, i, p, t1)

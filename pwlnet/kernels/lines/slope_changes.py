@@ -9,56 +9,38 @@ Legend: C channels, n breakpoints of a position.
 
 import numpy as np
 
-from .._jit import inlined_kernel, kernel, view
+from .._jit import inline_view, inlined_kernel, kernel
 from ..ir import program as ir
-from ..ir.affine import n_operands, operand, pool_divisor, row_weights, tap_position
+from ..ir.affine import n_operands, operand, pool_divisor, row_weights_of, tap_position
 from ..ir.bits import popcount
-from .workspace import (
-    CURSOR,
-    FIRST_ROW,
-    FULL_ROWS,
-    FULL_VALUES,
-    GATHERED,
-    N_IDS,
-    ORDER,
-    PLACE,
-    RANK,
-    ROW_OF,
-    SORTED_IDS,
-    STATUS,
-    TILE_DOUBLES,
-    TILE_ROWS,
-    TOP_COLUMN,
-    TOP_ROW,
-    TOP_VALUE,
-    has_single_rows,
-)
+from . import workspace as ws
+from .workspace import has_float32_slopes
 
 
 @inlined_kernel
 def new_row(work, n_entries, breakpoint_id):
     """Append a row without entries, with room for ``n_entries``; returns whether the buffers hold it."""
-    row, top = work.counts[TOP_ROW], work.counts[TOP_VALUE]
+    row, top = work.counts[ws.TOP_ROW], work.counts[ws.TOP_VALUE]
     if row >= work.ids.shape[0]:
-        work.counts[STATUS] = FULL_ROWS
+        work.counts[ws.STATUS] = ws.FULL_ROWS
         return False
     if top + n_entries > work.values.shape[0]:
-        work.counts[STATUS] = FULL_VALUES
+        work.counts[ws.STATUS] = ws.FULL_VALUES
         return False
     work.ids[row] = breakpoint_id
     work.starts[row + 1] = top
-    work.shifts[row] = work.counts[TOP_COLUMN] - top
-    work.counts[TOP_ROW] = row + 1
+    work.shifts[row] = work.counts[ws.TOP_COLUMN] - top
+    work.counts[ws.TOP_ROW] = row + 1
     return True
 
 
 @inlined_kernel
 def add_entry(work, column, value):
     """Append an entry to the last row; ``new_row`` has made room for it."""
-    top, top_column = work.counts[TOP_VALUE], work.counts[TOP_COLUMN]
+    top, top_column = work.counts[ws.TOP_VALUE], work.counts[ws.TOP_COLUMN]
     work.values[top], work.columns[top_column] = value, column
-    work.starts[work.counts[TOP_ROW]] = work.counts[TOP_VALUE] = top + 1
-    work.counts[TOP_COLUMN] = top_column + 1
+    work.starts[work.counts[ws.TOP_ROW]] = work.counts[ws.TOP_VALUE] = top + 1
+    work.counts[ws.TOP_COLUMN] = top_column + 1
 
 
 @inlined_kernel
@@ -66,8 +48,8 @@ def add_whole_entry(work, column, value):
     """Append an entry that must cancel what came before: in float32, what it leaves over is another entry, for which there is
     room."""
     add_entry(work, column, value)
-    if has_single_rows(work):
-        rest = value - np.float64(work.values[work.counts[TOP_VALUE] - 1])
+    if has_float32_slopes(work):
+        rest = value - np.float64(work.values[work.counts[ws.TOP_VALUE] - 1])
         if rest != 0.0:
             add_entry(work, column, rest)
 
@@ -75,39 +57,39 @@ def add_whole_entry(work, column, value):
 @inlined_kernel
 def close_row(work, width, columns):
     """End the last row, whose ``width`` values are in place, with the columns from ``columns`` on, which others may share."""
-    row, top = work.counts[TOP_ROW], work.counts[TOP_VALUE]
-    work.starts[row] = work.counts[TOP_VALUE] = top + width
+    row, top = work.counts[ws.TOP_ROW], work.counts[ws.TOP_VALUE]
+    work.starts[row] = work.counts[ws.TOP_VALUE] = top + width
     work.shifts[row - 1] = columns - top
 
 
 @inlined_kernel
 def drop_empty_row(work):
     """Take back the last row where it has no entries."""
-    row = work.counts[TOP_ROW]
+    row = work.counts[ws.TOP_ROW]
     if work.starts[row - 1] == work.starts[row]:
-        work.counts[TOP_ROW] = row - 1
+        work.counts[ws.TOP_ROW] = row - 1
 
 
 @inlined_kernel
 def n_taps(code, f):
     """Number of taps of one position of op f; a switching op stands for a copy of its operand."""
-    kind = code.info[f, ir.OP]
+    kind = code.op_table[f, ir.OP]
     if kind == ir.AFFINE:
         j = operand(code, f, 0)
-        return code.info[j, ir.HEIGHT] * code.info[j, ir.WIDTH]
+        return code.op_table[j, ir.HEIGHT] * code.op_table[j, ir.WIDTH]
     if kind == ir.CONV2D or kind == ir.AVG_POOL or kind == ir.MAX_POOL:
-        return code.info[f, ir.KERNEL_H] * code.info[f, ir.KERNEL_W]
+        return code.op_table[f, ir.KERNEL_H] * code.op_table[f, ir.KERNEL_W]
     if kind == ir.ADD or kind == ir.CONCAT:
         return n_operands(code, f)
     if kind == ir.GATHER:
-        return code.info[f, ir.CHANNELS]
+        return code.op_table[f, ir.CHANNELS]
     return np.int64(1)
 
 
 @inlined_kernel
 def tap_source(code, f, p, tap):
     """Operand and input position of a tap: (op, position); position -1 in the padding."""
-    kind = code.info[f, ir.OP]
+    kind = code.op_table[f, ir.OP]
     if kind == ir.AFFINE:
         return operand(code, f, 0), tap
     if kind == ir.CONV2D or kind == ir.AVG_POOL or kind == ir.MAX_POOL:
@@ -116,16 +98,16 @@ def tap_source(code, f, p, tap):
         return operand(code, f, tap), p
     j = operand(code, f, 0)
     if kind == ir.GATHER:
-        source = code.lists[code.info[f, ir.INDEX] + p * code.info[f, ir.CHANNELS] + tap]
-        return j, (source // code.info[j, ir.CHANNELS] if source >= 0 else np.int64(-1))
+        source = code.indices[code.op_table[f, ir.INDEX] + p * code.op_table[f, ir.CHANNELS] + tap]
+        return j, (source // code.op_table[j, ir.CHANNELS] if source >= 0 else np.int64(-1))
     return j, p
 
 
 @inlined_kernel
 def row_range(code, work, j, q):
     """First and past-the-last row of position q of op j."""
-    base = code.info[j, ir.POINTER] + q
-    return work.bases[FIRST_ROW, j] + work.pointers[base], work.bases[FIRST_ROW, j] + work.pointers[base + 1]
+    base = code.op_table[j, ir.POINTER] + q
+    return work.bases[ws.FIRST_ROW, j] + work.pointers[base], work.bases[ws.FIRST_ROW, j] + work.pointers[base + 1]
 
 
 @kernel
@@ -136,18 +118,18 @@ def collect(code, work, f, p):
     """
     taps = n_taps(code, f)
     touched = 0
-    lowest, highest = work.counts[N_IDS], np.int64(-1)
+    lowest, highest = work.counts[ws.N_IDS], np.int64(-1)
     for tap in range(taps):
         j, q = tap_source(code, f, p, tap)
-        work.small[CURSOR, tap] = -1
+        work.small[ws.CURSOR, tap] = -1
         if q < 0:
             continue
         first, last = row_range(code, work, j, q)
-        work.small[CURSOR, tap] = first
+        work.small[ws.CURSOR, tap] = first
         if last > first:
             touched += 1
-            lowest = min(lowest, work.labels[RANK, work.ids[first]])
-            highest = max(highest, work.labels[RANK, work.ids[last - 1]])
+            lowest = min(lowest, work.labels[ws.RANK, work.ids[first]])
+            highest = max(highest, work.labels[ws.RANK, work.ids[last - 1]])
     if touched == 0:
         return 0
     for tap in range(taps):
@@ -156,7 +138,7 @@ def collect(code, work, f, p):
             continue
         first, last = row_range(code, work, j, q)
         for row in range(first, last):
-            rank = work.labels[RANK, work.ids[row]]
+            rank = work.labels[ws.RANK, work.ids[row]]
             work.marks[rank >> 6] |= np.uint64(1) << np.uint64(rank & 63)
     n = 0
     for w in range(lowest >> 6, (highest >> 6) + 1):
@@ -164,9 +146,9 @@ def collect(code, work, f, p):
         work.marks[w] = np.uint64(0)
         while word != np.uint64(0):
             bit = word & (~word + np.uint64(1))
-            breakpoint_id = work.labels[ORDER, (w << 6) + popcount(bit - np.uint64(1))]
-            work.labels[SORTED_IDS, n] = breakpoint_id
-            work.labels[ROW_OF, breakpoint_id] = n
+            breakpoint_id = work.labels[ws.ORDER, (w << 6) + popcount(bit - np.uint64(1))]
+            work.labels[ws.SORTED_IDS, n] = breakpoint_id
+            work.labels[ws.ROW_OF, breakpoint_id] = n
             n += 1
             word ^= bit
     return n
@@ -175,44 +157,44 @@ def collect(code, work, f, p):
 @inlined_kernel
 def tile_height(channels):
     """Rows of one tile of gathered rows."""
-    return max(TILE_ROWS, TILE_DOUBLES // channels)
+    return max(ws.TILE_ROWS, ws.TILE_DOUBLES // channels)
 
 
 @inlined_kernel
 def rows_before(work, start, end, last):
     """Past-the-last of a tap's rows from ``start`` on whose breakpoint has a place before ``last`` in work.sorted_ids."""
     stop = start
-    while stop < end and work.labels[ROW_OF, work.ids[stop]] < last:
+    while stop < end and work.labels[ws.ROW_OF, work.ids[stop]] < last:
         stop += 1
     return stop
 
 
-@view
+@inline_view
 def gathered_rows(work, height, channels):
     """Where ``accumulate`` puts its sums: float64[height, C]."""
-    return work.tiles[GATHERED, : height * channels].reshape(height, channels)
+    return work.tiles[ws.GATHERED, : height * channels].reshape(height, channels)
 
 
 @kernel
 def accumulate(code, work, f, p, first, last):
     """Sum the rows of breakpoints ``first`` .. ``last`` (places in work.sorted_ids): ``gathered_rows`` [last - first, C]."""
-    channels = code.info[f, ir.CHANNELS]
+    channels = code.op_table[f, ir.CHANNELS]
     out = gathered_rows(work, last - first, channels)
     out[:] = 0.0
-    kind = code.info[f, ir.OP]
-    dense = kind == ir.AFFINE or (kind == ir.CONV2D and code.info[f, ir.GROUPS] == 1)
+    kind = code.op_table[f, ir.OP]
+    dense = kind == ir.AFFINE or (kind == ir.CONV2D and code.op_table[f, ir.GROUPS] == 1)
     for tap in range(n_taps(code, f)):
-        start = work.small[CURSOR, tap]
+        start = work.small[ws.CURSOR, tap]
         if start < 0:
             continue
         j, q = tap_source(code, f, p, tap)
         stop = rows_before(work, start, row_range(code, work, j, q)[1], last)
-        work.small[CURSOR, tap] = stop
+        work.small[ws.CURSOR, tap] = stop
         if stop == start:
             continue
         if dense:
-            c_in = code.info[j, ir.CHANNELS]
-            _add_products(work, row_weights(code, f).reshape(-1, channels), tap * c_in, start, stop, first, out)
+            c_in = code.op_table[j, ir.CHANNELS]
+            _add_products(work, row_weights_of(code, f).reshape(-1, channels), tap * c_in, start, stop, first, out)
         elif kind == ir.CONV2D:
             _add_grouped(code, work, f, tap, start, stop, first, out)
         else:
@@ -223,7 +205,7 @@ def accumulate(code, work, f, p, first, last):
 def add_row(work, e, n, w, out, a):
     """Add entries e .. e + n times the rows work.small[PLACE, :n] of ``w`` to row a of ``out``, eight at a time."""
     width, j = out.shape[1], np.int64(0)
-    place, x, zero = work.small[PLACE], work.values, work.values.dtype.type(0.0)
+    place, x, zero = work.small[ws.WEIGHT_ROW], work.values, work.values.dtype.type(0.0)
     while n - j > 4:
         r0, r1, r2, r3 = place[j], place[j + 1], place[j + 2], place[j + 3]
         r4, r5, r6, r7 = place[j + 4], r0, r0, r0
@@ -261,18 +243,18 @@ def _add_products(work, w, k0, start, stop, first, out):
     for row in range(start, stop):
         e, n, shift = work.starts[row], work.starts[row + 1] - work.starts[row], work.shifts[row]
         for j in range(n):
-            work.small[PLACE, j] = k0 + work.columns[e + shift + j]
-        add_row(work, e, n, w, out, work.labels[ROW_OF, work.ids[row]] - first)
+            work.small[ws.WEIGHT_ROW, j] = k0 + work.columns[e + shift + j]
+        add_row(work, e, n, w, out, work.labels[ws.ROW_OF, work.ids[row]] - first)
 
 
 @kernel
 def _add_grouped(code, work, f, tap, start, stop, first, out):
     """A grouped convolution's tap, group by group."""
-    groups, taps = code.info[f, ir.GROUPS], code.info[f, ir.KERNEL_H] * code.info[f, ir.KERNEL_W]
-    c_in, c_out = code.info[operand(code, f, 0), ir.CHANNELS] // groups, out.shape[1] // groups
-    w = row_weights(code, f).reshape(-1, c_out)
+    groups, taps = code.op_table[f, ir.GROUPS], code.op_table[f, ir.KERNEL_H] * code.op_table[f, ir.KERNEL_W]
+    c_in, c_out = code.op_table[operand(code, f, 0), ir.CHANNELS] // groups, out.shape[1] // groups
+    w = row_weights_of(code, f).reshape(-1, c_out)
     for row in range(start, stop):
-        a = work.labels[ROW_OF, work.ids[row]] - first
+        a = work.labels[ws.ROW_OF, work.ids[row]] - first
         for e in range(work.starts[row], work.starts[row + 1]):
             column, x = work.columns[e + work.shifts[row]], work.values[e]
             group = column // c_in
@@ -284,21 +266,21 @@ def _add_grouped(code, work, f, tap, start, stop, first, out):
 @kernel
 def _add_simple(code, work, f, p, tap, start, stop, first, out):
     """Taps without a matrix: pools, scalings, sums, concatenations, copies."""
-    kind, channels = code.info[f, ir.OP], out.shape[1]
+    kind, channels = code.op_table[f, ir.OP], out.shape[1]
     factor, divisor, offset = 1.0, 1.0, np.int64(0)
     if kind == ir.AVG_POOL:
         divisor = pool_divisor(code, f, p)
     elif kind == ir.ADD:
-        factor = code.numbers[code.info[f, ir.COEFFICIENTS] + tap]
+        factor = code.parameters[code.op_table[f, ir.COEFFICIENTS] + tap]
     elif kind == ir.CONCAT:
         for k in range(tap):
-            offset += code.info[operand(code, f, k), ir.CHANNELS]
-    w = row_weights(code, f)
+            offset += code.op_table[operand(code, f, k), ir.CHANNELS]
+    w = row_weights_of(code, f)
     source = np.int64(-1)
     if kind == ir.GATHER:  # tap = output channel
-        source = code.lists[code.info[f, ir.INDEX] + p * channels + tap] % code.info[operand(code, f, 0), ir.CHANNELS]
+        source = code.indices[code.op_table[f, ir.INDEX] + p * channels + tap] % code.op_table[operand(code, f, 0), ir.CHANNELS]
     for row in range(start, stop):
-        a = work.labels[ROW_OF, work.ids[row]] - first
+        a = work.labels[ws.ROW_OF, work.ids[row]] - first
         for e in range(work.starts[row], work.starts[row + 1]):
             c = np.int64(work.columns[e + work.shifts[row]])
             if kind == ir.GATHER:

@@ -7,34 +7,11 @@ Legend: C channels, S sources, H breakpoints of a tile, M slots that need produc
 
 import numpy as np
 
-from .._jit import allocating_kernel, kernel, part, view
+from .._jit import allocating_kernel, inline_source, inline_view, kernel
 from ..ir import program as ir
-from ..ir.affine import row_weights, weights_of
+from ..ir.affine import row_weights_of, weights_of
+from . import workspace as ws
 from .slope_changes import add_row, n_taps, row_range, rows_before, tap_source
-from .workspace import (
-    ARRIVED,
-    CHANGE,
-    CHANNEL,
-    CURSOR,
-    DEVIATION,
-    GATHERED,
-    LARGEST_DEVIATION,
-    LAST_TIME,
-    PACKED,
-    PLACE,
-    PRODUCT,
-    REACH,
-    ROW_OF,
-    SLOPE_CHANGE,
-    SORTED_IDS,
-    SOURCE,
-    SOURCE_AT,
-    STOP,
-    TOTAL,
-    TURN,
-    WEIGHTS,
-    T,
-)
 
 DENSE_FROM = 0.3  # share of entries among sources times rows from which a matrix product is cheaper
 
@@ -48,11 +25,11 @@ def block_height(code, work, f, p, first):
     """Number of next rows that are a matrix as they lie there: one per breakpoint from ``first`` on, with the same columns."""
     if n_taps(code, f) > 1:
         return np.int64(0)
-    start, (j, q) = work.small[CURSOR, 0], tap_source(code, f, p, 0)
+    start, (j, q) = work.small[ws.CURSOR, 0], tap_source(code, f, p, 0)
     end = row_range(code, work, j, q)[1]
     width, columns = work.starts[start + 1] - work.starts[start], work.starts[start] + work.shifts[start]
     row = start
-    while row < end and work.labels[ROW_OF, work.ids[row]] == first + row - start:
+    while row < end and work.labels[ws.ROW_OF, work.ids[row]] == first + row - start:
         if work.starts[row] + work.shifts[row] != columns or work.starts[row + 1] - work.starts[row] != width:
             return row - start
         row += 1
@@ -62,11 +39,11 @@ def block_height(code, work, f, p, first):
 @kernel
 def _open_block(work, first, last):
     """List the sources of a block; returns (sources, place in the values of rows)."""
-    start = work.small[CURSOR, 0]
-    work.small[STOP, 0] = start + last - first
+    start = work.small[ws.CURSOR, 0]
+    work.small[ws.STOP, 0] = start + last - first
     n_sources, columns = work.starts[start + 1] - work.starts[start], work.starts[start] + work.shifts[start]
     for s in range(n_sources):
-        work.small[SOURCE, s] = work.columns[columns + s]
+        work.small[ws.SOURCE, s] = work.columns[columns + s]
     return n_sources, work.starts[start]
 
 
@@ -75,13 +52,13 @@ def _find_sources(code, work, f, p, last):
     """List the sources of a tile, and find where each tap's rows stop; returns (sources, entries)."""
     n_sources, n_entries = np.int64(0), np.int64(0)
     for tap in range(n_taps(code, f)):
-        start = work.small[CURSOR, tap]
+        start = work.small[ws.CURSOR, tap]
         if start < 0:
             continue
         j, q = tap_source(code, f, p, tap)
         stop = rows_before(work, start, row_range(code, work, j, q)[1], last)
-        work.small[STOP, tap] = stop
-        base = tap * code.info[j, ir.CHANNELS]
+        work.small[ws.STOP, tap] = stop
+        base = tap * code.op_table[j, ir.CHANNELS]
         n_entries += work.starts[stop] - work.starts[start]
         first, end = np.int64(-1), np.int64(-1)
         for row in range(start, stop):
@@ -92,29 +69,29 @@ def _find_sources(code, work, f, p, last):
                 first, end = begin_list, end_list
             for e in range(begin_list, end_list):
                 k = base + work.columns[e]
-                if work.small[SOURCE_AT, k] < 0:
-                    work.small[SOURCE_AT, k], work.small[SOURCE, n_sources] = n_sources, k
+                if work.small[ws.SOURCE_AT, k] < 0:
+                    work.small[ws.SOURCE_AT, k], work.small[ws.SOURCE, n_sources] = n_sources, k
                     n_sources += 1
     return n_sources, n_entries
 
 
-@view
+@inline_view
 def _packed(work, matrix, height, n_sources):
     """The tile's rows as a matrix over the sources: float64[H, S]; their own block of values, or a copy."""
-    cells = work.values[matrix:] if matrix >= 0 else work.tiles[PACKED]
+    cells = work.values[matrix:] if matrix >= 0 else work.tiles[ws.PACKED]
     return cells[: height * n_sources].reshape(height, n_sources)
 
 
-@view
+@inline_view
 def _weights(work, n_sources, width):
     """Weights of the sources for some slots: float64[S, width]."""
-    return work.tiles[WEIGHTS, : n_sources * width].reshape(n_sources, width)
+    return work.tiles[ws.WEIGHTS, : n_sources * width].reshape(n_sources, width)
 
 
-@view
+@inline_view
 def _block(work, height, width, n_needed):
     """Where products for some slots are put: float64[H, width]; those for all slots at once into their final place."""
-    return work.tiles[GATHERED if width == n_needed else PRODUCT, : height * width].reshape(height, width)
+    return work.tiles[ws.GATHERED if width == n_needed else ws.PRODUCT, : height * width].reshape(height, width)
 
 
 @kernel
@@ -123,25 +100,29 @@ def _pack_rows(code, work, f, p, first, last, n_sources):
     packed = _packed(work, COPIED, last - first, n_sources)
     packed[:] = 0.0
     for tap in range(n_taps(code, f)):
-        start = work.small[CURSOR, tap]
+        start = work.small[ws.CURSOR, tap]
         if start < 0:
             continue
-        base = tap * code.info[tap_source(code, f, p, tap)[0], ir.CHANNELS]
-        for row in range(start, work.small[STOP, tap]):
-            a, shift = work.labels[ROW_OF, work.ids[row]] - first, work.shifts[row]
+        base = tap * code.op_table[tap_source(code, f, p, tap)[0], ir.CHANNELS]
+        for row in range(start, work.small[ws.STOP, tap]):
+            a, shift = work.labels[ws.ROW_OF, work.ids[row]] - first, work.shifts[row]
             for e in range(work.starts[row], work.starts[row + 1]):
-                packed[a, work.small[SOURCE_AT, base + work.columns[e + shift]]] += work.values[e]
+                packed[a, work.small[ws.SOURCE_AT, base + work.columns[e + shift]]] += work.values[e]
 
 
 @kernel
 def _measure_packed(work, matrix, first, last, n_sources, t_start, t_end):
     """TURN, TOTAL and LARGEST_DEVIATION of all sources from the rows as a matrix."""
-    packed, flows = _packed(work, matrix, last - first, n_sources), work.flows
-    turn, total, arrived = flows[TURN], flows[TOTAL], flows[ARRIVED]
-    deviation, largest = flows[DEVIATION], flows[LARGEST_DEVIATION]
+    packed, source_stats = _packed(work, matrix, last - first, n_sources), work.source_stats
+    slope_change, total, arrived = (
+        source_stats[ws.SOURCE_SLOPE_CHANGE],
+        source_stats[ws.SOURCE_VALUE_CHANGE],
+        source_stats[ws.SOURCE_RELATIVE_SLOPE],
+    )
+    deviation, largest = source_stats[ws.SOURCE_DEVIATION], source_stats[ws.SOURCE_LARGEST_DEVIATION]
     for s in range(n_sources):
-        turn[s] = total[s] = deviation[s] = largest[s] = 0.0
-    times, ids, n = work.times[T], work.labels[SORTED_IDS, first:last], last - first
+        slope_change[s] = total[s] = deviation[s] = largest[s] = 0.0
+    times, ids, n = work.times[ws.TIME], work.labels[ws.SORTED_IDS, first:last], last - first
     for a in range(0, n, 4):
         a1, a2, a3 = min(a + 1, n - 1), min(a + 2, n - 1), min(a + 3, n - 1)
         one1, one2, one3 = min(1.0, n - 1.0 - a), min(1.0, max(0.0, n - 2.0 - a)), min(1.0, max(0.0, n - 3.0 - a))
@@ -150,7 +131,7 @@ def _measure_packed(work, matrix, first, last, n_sources, t_start, t_end):
         row0, row1, row2, row3 = packed[a], packed[a1], packed[a2], packed[a3]
         for s in range(n_sources):
             x0, x1, x2, x3 = row0[s], row1[s], row2[s], row3[s]
-            turn[s] += (x0 + x1 * one1) + (x2 * one2 + x3 * one3)
+            slope_change[s] += (x0 + x1 * one1) + (x2 * one2 + x3 * one3)
             total[s] += (x0 * left0 + x1 * left1) + (x2 * left2 + x3 * left3)
     for s in range(n_sources):
         arrived[s] = -total[s] / (t_end - t_start)
@@ -177,58 +158,72 @@ def _measure_packed(work, matrix, first, last, n_sources, t_start, t_end):
 @kernel
 def _measure_rows(code, work, f, p, n_sources, t_start, t_end):
     """TURN, TOTAL and LARGEST_DEVIATION of all sources from the rows."""
-    flows = work.flows
+    source_stats = work.source_stats
     for s in range(n_sources):
-        flows[TURN, s] = flows[TOTAL, s] = flows[DEVIATION, s] = flows[LARGEST_DEVIATION, s] = 0.0
-        flows[LAST_TIME, s] = t_start
+        source_stats[ws.SOURCE_SLOPE_CHANGE, s] = source_stats[ws.SOURCE_VALUE_CHANGE, s] = source_stats[
+            ws.SOURCE_DEVIATION, s
+        ] = source_stats[ws.SOURCE_LARGEST_DEVIATION, s] = 0.0
+        source_stats[ws.SOURCE_LAST_TIME, s] = t_start
     for again in range(2):
         for tap in range(n_taps(code, f)):
-            start = work.small[CURSOR, tap]
+            start = work.small[ws.CURSOR, tap]
             if start < 0:
                 continue
-            base = tap * code.info[tap_source(code, f, p, tap)[0], ir.CHANNELS]
-            for row in range(start, work.small[STOP, tap]):
-                t = work.times[T, work.ids[row]]
+            base = tap * code.op_table[tap_source(code, f, p, tap)[0], ir.CHANNELS]
+            for row in range(start, work.small[ws.STOP, tap]):
+                t = work.times[ws.TIME, work.ids[row]]
                 for e in range(work.starts[row], work.starts[row + 1]):
-                    s, x = work.small[SOURCE_AT, base + work.columns[e + work.shifts[row]]], work.values[e]
+                    s, x = work.small[ws.SOURCE_AT, base + work.columns[e + work.shifts[row]]], work.values[e]
                     if again == 0:
-                        flows[TURN, s] += x
-                        flows[TOTAL, s] += x * (t_end - t)
+                        source_stats[ws.SOURCE_SLOPE_CHANGE, s] += x
+                        source_stats[ws.SOURCE_VALUE_CHANGE, s] += x * (t_end - t)
                         continue
-                    deviation = flows[DEVIATION, s] + flows[ARRIVED, s] * (t - flows[LAST_TIME, s])
-                    flows[DEVIATION, s], flows[LAST_TIME, s] = deviation, t
-                    flows[ARRIVED, s] += x
-                    flows[LARGEST_DEVIATION, s] = max(flows[LARGEST_DEVIATION, s], abs(deviation))
+                    deviation = source_stats[ws.SOURCE_DEVIATION, s] + source_stats[ws.SOURCE_RELATIVE_SLOPE, s] * (
+                        t - source_stats[ws.SOURCE_LAST_TIME, s]
+                    )
+                    source_stats[ws.SOURCE_DEVIATION, s], source_stats[ws.SOURCE_LAST_TIME, s] = deviation, t
+                    source_stats[ws.SOURCE_RELATIVE_SLOPE, s] += x
+                    source_stats[ws.SOURCE_LARGEST_DEVIATION, s] = max(
+                        source_stats[ws.SOURCE_LARGEST_DEVIATION, s], abs(deviation)
+                    )
         for s in range(n_sources * (1 - again)):
-            flows[ARRIVED, s] = -flows[TOTAL, s] / (t_end - t_start)
+            source_stats[ws.SOURCE_RELATIVE_SLOPE, s] = -source_stats[ws.SOURCE_VALUE_CHANGE, s] / (t_end - t_start)
 
 
 @kernel
 def _push_ends(code, work, f, n_sources):
     """Change of each channel's value and slope over the tile, and the reach around its chord; indexed by channel."""
-    channels = code.info[f, ir.CHANNELS]
+    channels = code.op_table[f, ir.CHANNELS]
     w = weights_of(code, f).reshape(-1, channels)
-    change, turn, reach = work.channels[CHANGE], work.channels[SLOPE_CHANGE], work.channels[REACH]
+    change, slope_change, reach = (
+        work.channels[ws.VALUE_CHANGE],
+        work.channels[ws.SLOPE_CHANGE],
+        work.channels[ws.DEVIATION_BOUND],
+    )
     for c in range(channels):
-        change[c] = turn[c] = reach[c] = 0.0
-    flows, source = work.flows, work.small[SOURCE]
-    totals, turns, largest = flows[TOTAL], flows[TURN], flows[LARGEST_DEVIATION]
+        change[c] = slope_change[c] = reach[c] = 0.0
+    source_stats, source = work.source_stats, work.small[ws.SOURCE]
+    value_changes, slope_changes, largest = (
+        source_stats[ws.SOURCE_VALUE_CHANGE],
+        source_stats[ws.SOURCE_SLOPE_CHANGE],
+        source_stats[ws.SOURCE_LARGEST_DEVIATION],
+    )
     for s in range(n_sources, n_sources + -n_sources % 8):  # round off: sources without any effect
         source[s] = 0
-        totals[s] = turns[s] = largest[s] = 0.0
+        value_changes[s] = slope_changes[s] = largest[s] = 0.0
     for s in range(0, n_sources, 8):
         r0, r1, r2, r3 = w[source[s]], w[source[s + 1]], w[source[s + 2]], w[source[s + 3]]
         r4, r5, r6, r7 = w[source[s + 4]], w[source[s + 5]], w[source[s + 6]], w[source[s + 7]]
-        x0, x1, x2, x3 = totals[s], totals[s + 1], totals[s + 2], totals[s + 3]
-        x4, x5, x6, x7 = totals[s + 4], totals[s + 5], totals[s + 6], totals[s + 7]
-        y0, y1, y2, y3 = turns[s], turns[s + 1], turns[s + 2], turns[s + 3]
-        y4, y5, y6, y7 = turns[s + 4], turns[s + 5], turns[s + 6], turns[s + 7]
+        x0, x1, x2, x3 = value_changes[s], value_changes[s + 1], value_changes[s + 2], value_changes[s + 3]
+        x4, x5, x6, x7 = value_changes[s + 4], value_changes[s + 5], value_changes[s + 6], value_changes[s + 7]
+        y0, y1, y2, y3 = slope_changes[s], slope_changes[s + 1], slope_changes[s + 2], slope_changes[s + 3]
+        y4, y5, y6, y7 = slope_changes[s + 4], slope_changes[s + 5], slope_changes[s + 6], slope_changes[s + 7]
         d0, d1, d2, d3 = largest[s], largest[s + 1], largest[s + 2], largest[s + 3]
         d4, d5, d6, d7 = largest[s + 4], largest[s + 5], largest[s + 6], largest[s + 7]
         for c in range(channels):
             w0, w1, w2, w3, w4, w5, w6, w7 = r0[c], r1[c], r2[c], r3[c], r4[c], r5[c], r6[c], r7[c]
             change[c] += ((x0 * w0 + x1 * w1) + (x2 * w2 + x3 * w3)) + ((x4 * w4 + x5 * w5) + (x6 * w6 + x7 * w7))
-            turn[c] += ((y0 * w0 + y1 * w1) + (y2 * w2 + y3 * w3)) + ((y4 * w4 + y5 * w5) + (y6 * w6 + y7 * w7))
+            slope_change[c] += ((y0 * w0 + y1 * w1) + (y2 * w2 + y3 * w3)) + ((y4 * w4 + y5 * w5) + (y6 * w6 + y7 * w7))
             w0, w1, w2, w3 = abs(w0), abs(w1), abs(w2), abs(w3)
             w4, w5, w6, w7 = abs(w4), abs(w5), abs(w6), abs(w7)
             reach[c] += ((d0 * w0 + d1 * w1) + (d2 * w2 + d3 * w3)) + ((d4 * w4 + d5 * w5) + (d6 * w6 + d7 * w7))
@@ -237,10 +232,10 @@ def _push_ends(code, work, f, n_sources):
 @kernel
 def _gather_weights(code, work, f, n_sources, z0, z1):
     """Fill ``_weights`` for slots z0 .. z1."""
-    w = row_weights(code, f).reshape(-1, code.info[f, ir.CHANNELS])
-    gathered, channel = _weights(work, n_sources, z1 - z0), work.channel_labels[CHANNEL, z0:z1]
+    w = row_weights_of(code, f).reshape(-1, code.op_table[f, ir.CHANNELS])
+    gathered, channel = _weights(work, n_sources, z1 - z0), work.channel_labels[ws.CHANNEL, z0:z1]
     for s in range(n_sources):
-        row, out = w[work.small[SOURCE, s]], gathered[s]
+        row, out = w[work.small[ws.SOURCE, s]], gathered[s]
         for z in range(z1 - z0):
             out[z] = row[np.uint64(channel[z])]
 
@@ -251,15 +246,15 @@ def _multiply_rows(code, work, f, p, first, last, n_sources, width, n_needed):
     w, out = _weights(work, n_sources, width), _block(work, last - first, width, n_needed)
     out[:] = 0.0
     for tap in range(n_taps(code, f)):
-        start = work.small[CURSOR, tap]
+        start = work.small[ws.CURSOR, tap]
         if start < 0:
             continue
-        base = tap * code.info[tap_source(code, f, p, tap)[0], ir.CHANNELS]
-        for row in range(start, work.small[STOP, tap]):
+        base = tap * code.op_table[tap_source(code, f, p, tap)[0], ir.CHANNELS]
+        for row in range(start, work.small[ws.STOP, tap]):
             e, n, shift = work.starts[row], work.starts[row + 1] - work.starts[row], work.shifts[row]
             for j in range(n):
-                work.small[PLACE, j] = work.small[SOURCE_AT, base + work.columns[e + shift + j]]
-            add_row(work, e, n, w, out, work.labels[ROW_OF, work.ids[row]] - first)
+                work.small[ws.WEIGHT_ROW, j] = work.small[ws.SOURCE_AT, base + work.columns[e + shift + j]]
+            add_row(work, e, n, w, out, work.labels[ws.ROW_OF, work.ids[row]] - first)
 
 
 @allocating_kernel
@@ -268,7 +263,7 @@ def _multiply_matrix(work, matrix, height, n_sources, width, n_needed):
     np.dot(_packed(work, matrix, height, n_sources), _weights(work, n_sources, width), _block(work, height, width, n_needed))
 
 
-@part
+@inline_source
 def multiply(code, work, f, p, first, last, n_sources, n_needed, matrix):
     """Arriving rows of the tile for the slots that need them: work.tiles[GATHERED], float64[H, M]."""
     block = max(1, work.tiles.shape[1] // max(1, n_sources))
@@ -284,10 +279,10 @@ def multiply(code, work, f, p, first, last, n_sources, n_needed, matrix):
             return
         for a in range(last - first):
             for z in range(width):
-                work.tiles[GATHERED, a * n_needed + z0 + z] = work.tiles[PRODUCT, a * width + z]
+                work.tiles[ws.GATHERED, a * n_needed + z0 + z] = work.tiles[ws.PRODUCT, a * width + z]
 
 
-@part
+@inline_source
 def open_tile(code, work, f, p, first, last, t, t_end, block):
     """Measure the tile's sources, and what they do to all channels; returns (sources, where the rows are a matrix)."""
     if block:
@@ -311,7 +306,7 @@ def open_tile(code, work, f, p, first, last, t, t_end, block):
 def close_tile(code, work, f, n_sources):
     """Forget the tile's sources, and go on behind its rows."""
     for s in range(n_sources):
-        work.small[SOURCE_AT, work.small[SOURCE, s]] = -1
+        work.small[ws.SOURCE_AT, work.small[ws.SOURCE, s]] = -1
     for tap in range(n_taps(code, f)):
-        if work.small[CURSOR, tap] >= 0:
-            work.small[CURSOR, tap] = work.small[STOP, tap]
+        if work.small[ws.CURSOR, tap] >= 0:
+            work.small[ws.CURSOR, tap] = work.small[ws.STOP, tap]

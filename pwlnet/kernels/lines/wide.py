@@ -13,38 +13,13 @@ import numpy as np
 
 from .._jit import inlined_kernel, kernel
 from ..ir import program as ir
+from . import workspace as ws
 from .channel import finish
 from .rounding import add_squares
-from .scan import MANY_EVENTS, add_squared, pass_event, pass_rest, record_extremes
+from .scan import MANY_EVENTS, add_squared, finish_window_scan, process_event, record_extremes
 from .slope_changes import close_row, n_taps
 from .sources import block_height, close_tile, multiply, open_tile
-from .workspace import (
-    CHANGE,
-    CHANNEL,
-    DONE,
-    FULL_VALUES,
-    GAIN,
-    GATHERED,
-    HIGH,
-    LARGEST,
-    LOW,
-    N_SLOT_NUMBERS,
-    PARKED,
-    REACH,
-    ROW,
-    SLOPE,
-    SLOPE_CHANGE,
-    SORTED_IDS,
-    SQUARES,
-    STATE,
-    STATUS,
-    STEEPEST,
-    TOP_COLUMN,
-    TOP_VALUE,
-    VALUE,
-    T,
-    has_single_rows,
-)
+from .workspace import has_float32_slopes
 
 WIDE_FROM = 128  # channels, with one tap
 WIDE_FROM_OF_MANY = 256  # with many taps: a row's share of the sources is small
@@ -52,149 +27,153 @@ LONG_FROM = 24  # breakpoints
 FIRST_HEIGHT = 64  # of a tile, with one tap; twice as high after few open slots, half as high after many
 FIRST_HEIGHT_OF_MANY = 256  # with many taps, which have more sources
 LEAST_HEIGHT = 16
-FEW_OPEN = 0.05  # of the channels
-MANY_OPEN = 0.3
+FEW_ACTIVE = 0.05  # of the channels
+MANY_ACTIVE = 0.3
 FEW_ROWS = 8  # a block of fewer than one in so many of a tile's rows isn't worth a tile of its own
 
 
 @inlined_kernel
 def is_wide(code, i, f, n):
     """Whether position scans of op i fed by op f pay off here for n breakpoints."""
-    kind = code.info[f, ir.OP]
-    matrix = kind == ir.AFFINE or (kind == ir.CONV2D and code.info[f, ir.GROUPS] == 1)
+    kind = code.op_table[f, ir.OP]
+    matrix = kind == ir.AFFINE or (kind == ir.CONV2D and code.op_table[f, ir.GROUPS] == 1)
     least = WIDE_FROM if n_taps(code, f) == 1 else WIDE_FROM_OF_MANY
-    return matrix and f != i and code.info[i, ir.CHANNELS] >= least and n >= LONG_FROM
+    return matrix and f != i and code.op_table[i, ir.CHANNELS] >= least and n >= LONG_FROM
 
 
 @kernel
-def _rest(work, channels):
+def _stash_channels(work, channels):
     """Move all slots to where channels rest: channel c in slot C + c."""
-    for r in range(N_SLOT_NUMBERS):
+    for r in range(ws.N_SLOT_NUMBERS):
         numbers = work.channels[r]
         for c in range(channels):
             numbers[channels + c] = numbers[c]
     for c in range(channels):
-        work.channel_labels[STATE, channels + c] = work.channel_labels[STATE, c]
+        work.channel_labels[ws.STATE, channels + c] = work.channel_labels[ws.STATE, c]
 
 
 @kernel
-def _return(work, channels):
+def _restore_channels(work, channels):
     """Move all channels from where they rest to the slots of their own number."""
-    for r in range(N_SLOT_NUMBERS):
+    for r in range(ws.N_SLOT_NUMBERS):
         numbers = work.channels[r]
         for c in range(channels):
             numbers[c] = numbers[channels + c]
     for c in range(channels):
-        work.channel_labels[STATE, c], work.channel_labels[CHANNEL, c] = work.channel_labels[STATE, channels + c], c
+        work.channel_labels[ws.STATE, c], work.channel_labels[ws.CHANNEL, c] = work.channel_labels[ws.STATE, channels + c], c
 
 
 @inlined_kernel
 def _move_slot(work, a, b):
     """Copy slot a to slot b."""
-    for r in range(N_SLOT_NUMBERS):
+    for r in range(ws.N_SLOT_NUMBERS):
         work.channels[r, b] = work.channels[r, a]
-    work.channel_labels[STATE, b] = work.channel_labels[STATE, a]
+    work.channel_labels[ws.STATE, b] = work.channel_labels[ws.STATE, a]
 
 
 @kernel
-def _open_slots(work, channels, length, keep):
+def _activate_slots(work, channels, length, keep):
     """Give slots to channels that may cross, then to idle ones whose rows are kept.
 
     Returns (slots that may cross, slots that need products, parked slots).
     """
-    n_open, n_parked = np.int64(0), np.int64(0)
+    n_active, n_pinned = np.int64(0), np.int64(0)
     for c in range(channels):
         k = channels + c
-        v, low, high = work.channels[VALUE, k], work.channels[LOW, k], work.channels[HIGH, k]
-        v_end = v + work.channels[SLOPE, k] * length + work.channels[CHANGE, c]
-        reach = work.channels[REACH, c]
-        parked = low == -np.inf and high == np.inf
-        if not parked and min(v, v_end) - reach >= low and max(v, v_end) + reach <= high:
+        v, low, high = work.channels[ws.VALUE, k], work.channels[ws.LOW, k], work.channels[ws.HIGH, k]
+        v_end = v + work.channels[ws.SLOPE, k] * length + work.channels[ws.VALUE_CHANGE, c]
+        reach = work.channels[ws.DEVIATION_BOUND, c]
+        pinned = low == -np.inf and high == np.inf
+        if not pinned and min(v, v_end) - reach >= low and max(v, v_end) + reach <= high:
             continue
-        _move_slot(work, k, n_open)
-        work.channel_labels[CHANNEL, n_open] = c
-        if parked:
-            work.channel_labels[PARKED, n_parked] = n_open
-            n_parked += 1
-        n_open += 1
+        _move_slot(work, k, n_active)
+        work.channel_labels[ws.CHANNEL, n_active] = c
+        if pinned:
+            work.channel_labels[ws.PINNED, n_pinned] = n_active
+            n_pinned += 1
+        n_active += 1
     if not keep:
-        return n_open, n_open, n_parked
-    n_needed, o = n_open, 0
+        return n_active, n_active, n_pinned
+    n_needed, o = n_active, 0
     for c in range(channels):
-        if o < n_open and work.channel_labels[CHANNEL, o] == c:
+        if o < n_active and work.channel_labels[ws.CHANNEL, o] == c:
             o += 1
             continue
-        gain = work.channels[GAIN, channels + c]
-        work.channel_labels[CHANNEL, n_needed], work.channels[GAIN, n_needed] = c, gain
+        gain = work.channels[ws.GAIN, channels + c]
+        work.channel_labels[ws.CHANNEL, n_needed], work.channels[ws.GAIN, n_needed] = c, gain
         n_needed += np.int64(gain != 0.0)  # no branch, which would be foretold wrongly every other time
-    return n_open, n_needed, n_parked
+    return n_active, n_needed, n_pinned
 
 
 @kernel
-def _pass_idle(work, channels, length):
+def _advance_idle(work, channels, length):
     """Move resting channels to the end of the tile; what this does to open ones doesn't matter."""
-    change, turn, reach = work.channels[CHANGE], work.channels[SLOPE_CHANGE], work.channels[REACH]
-    value, slope = work.channels[VALUE, channels:], work.channels[SLOPE, channels:]
-    gain = work.channels[GAIN, channels:]
-    largest, steepest = work.channels[LARGEST, channels:], work.channels[STEEPEST, channels:]
+    change, slope_change, reach = (
+        work.channels[ws.VALUE_CHANGE],
+        work.channels[ws.SLOPE_CHANGE],
+        work.channels[ws.DEVIATION_BOUND],
+    )
+    value, slope = work.channels[ws.VALUE, channels:], work.channels[ws.SLOPE, channels:]
+    gain = work.channels[ws.GAIN, channels:]
+    largest, steepest = work.channels[ws.LARGEST, channels:], work.channels[ws.STEEPEST, channels:]
     for c in range(channels):
         v, s, g = value[c], slope[c], abs(gain[c])
-        v_end, s_end = v + s * length + change[c], s + turn[c]
+        v_end, s_end = v + s * length + change[c], s + slope_change[c]
         value[c], slope[c] = v_end, s_end
         largest[c] = max(largest[c], g * (max(abs(v), abs(v_end)) + reach[c]))
         steepest[c] = max(steepest[c], g * max(abs(s), abs(s_end)))
 
 
 @kernel
-def _close_slots(work, channels, n_open):
+def _deactivate_slots(work, channels, n_active):
     """Let channels that had a slot rest again."""
-    for z in range(n_open):
-        _move_slot(work, z, channels + work.channel_labels[CHANNEL, z])
+    for z in range(n_active):
+        _move_slot(work, z, channels + work.channel_labels[ws.CHANNEL, z])
 
 
 @kernel
 def _list_columns(work, n_needed):
     """Append the channels of the slots that need products as columns that the tile's rows share; returns where."""
-    top = work.counts[TOP_COLUMN]
+    top = work.counts[ws.TOP_COLUMN]
     if top + n_needed > work.columns.shape[0]:
-        work.counts[STATUS] = FULL_VALUES
+        work.counts[ws.STATUS] = ws.FULL_VALUES
         return np.int64(-1)
     for z in range(n_needed):
-        work.columns[top + z] = work.channel_labels[CHANNEL, z]
-    work.counts[TOP_COLUMN] = top + n_needed
+        work.columns[top + z] = work.channel_labels[ws.CHANNEL, z]
+    work.counts[ws.TOP_COLUMN] = top + n_needed
     return top
 
 
 @inlined_kernel
-def _keep_row(work, arriving, n_open, n_needed, columns):
+def _keep_row(work, arriving, n_active, n_needed, columns):
     """Fill the last row: what left the open slots, and what arrived at the idle ones."""
-    values, row, gain = work.values[work.counts[TOP_VALUE] :][:n_needed], work.channels[ROW], work.channels[GAIN]
+    values, row, gain = work.values[work.counts[ws.TOP_VALUE] :][:n_needed], work.channels[ws.EVENT_ROW], work.channels[ws.GAIN]
     for z in range(n_needed):  # open ones, too: a loop from n_open on would use no vectors
         values[z] = arriving[z] * gain[z]
-    for z in range(n_open):
+    for z in range(n_active):
         values[z] = row[z]
-    if has_single_rows(work):
-        add_squared(work.channels[SQUARES], values, n_needed)
+    if has_float32_slopes(work):
+        add_squared(work.channels[ws.SQUARES], values, n_needed)
     close_row(work, n_needed, columns)
 
 
 @kernel
-def _pass_tile(code, work, i, p, first, last, t, n_open, n_needed, n_parked, keep, columns, births):
+def _scan_tile(code, work, i, p, first, last, t, n_active, n_needed, n_pinned, keep, columns, crossings):
     """Scan the open slots over the tile's breakpoints; returns the last one's time."""
     keep = keep and n_needed > 0
     for a in range(last - first):
-        if work.counts[STATUS] != DONE:
+        if work.counts[ws.STATUS] != ws.DONE:
             return t
-        event, o = work.labels[SORTED_IDS, first + a], a * n_needed
-        arriving = work.tiles[GATHERED, o:][:n_needed]
-        n_parked = pass_event(code, work, i, p, n_open, t, event, arriving, n_parked, keep, n_needed, births)
-        if work.counts[STATUS] != DONE:
+        event, o = work.labels[ws.SORTED_IDS, first + a], a * n_needed
+        arriving = work.tiles[ws.GATHERED, o:][:n_needed]
+        n_pinned = process_event(code, work, i, p, n_active, t, event, arriving, n_pinned, keep, n_needed, crossings)
+        if work.counts[ws.STATUS] != ws.DONE:
             return t
         if keep:
-            _keep_row(work, arriving, n_open, n_needed, columns)
+            _keep_row(work, arriving, n_active, n_needed, columns)
             if a % MANY_EVENTS == 0:
-                record_extremes(work, n_open)
-        t = work.times[T, event]
+                record_extremes(work, n_active)
+        t = work.times[ws.TIME, event]
     return t
 
 
@@ -215,32 +194,34 @@ def scan_wide(code, work, i, p, n, t0, t1):
     An op with one position gives its newborn rows all columns of the tile: the rows of a tile are a matrix then, a *block*,
     that the next op multiplies as it is.
     """
-    channels, f = code.info[i, ir.CHANNELS], code.info[i, ir.PRODUCER]
-    keep, single = code.info[i, ir.LAST_USE] > i, code.info[i, ir.HEIGHT] * code.info[i, ir.WIDTH] == 1
+    channels, f = code.op_table[i, ir.CHANNELS], code.op_table[i, ir.PRODUCER]
+    keep, single = code.op_table[i, ir.LAST_USE] > i, code.op_table[i, ir.HEIGHT] * code.op_table[i, ir.WIDTH] == 1
     first, t, height = np.int64(0), t0, FIRST_HEIGHT if n_taps(code, f) == 1 else FIRST_HEIGHT_OF_MANY
-    _rest(work, channels)
+    _stash_channels(work, channels)
     while first < n:
         height = max(LEAST_HEIGHT, min(height, work.tiles.shape[1] // channels))
         last, block = _tile_end(code, work, f, p, first, n, height)
-        t_end = t1 if last == n else work.times[T, work.labels[SORTED_IDS, last - 1]]
+        t_end = t1 if last == n else work.times[ws.TIME, work.labels[ws.SORTED_IDS, last - 1]]
         n_sources, matrix = open_tile(code, work, f, p, first, last, t, t_end, block)
-        n_open, n_needed, n_parked = _open_slots(work, channels, t_end - t, keep)
+        n_active, n_needed, n_pinned = _activate_slots(work, channels, t_end - t, keep)
         multiply(code, work, f, p, first, last, n_sources, n_needed, matrix)
-        _pass_idle(work, channels, t_end - t)
+        _advance_idle(work, channels, t_end - t)
         columns = _list_columns(work, n_needed) if keep else np.int64(-1)
-        births = columns if single else np.int64(-1)
-        t = _pass_tile(code, work, i, p, first, last, t, n_open, n_needed, n_parked, keep, columns, births)
+        crossings = columns if single else np.int64(-1)
+        t = _scan_tile(code, work, i, p, first, last, t, n_active, n_needed, n_pinned, keep, columns, crossings)
         close_tile(code, work, f, n_sources)
-        if work.counts[STATUS] != DONE:
+        if work.counts[ws.STATUS] != ws.DONE:
             return
         if last == n:
-            pass_rest(code, work, i, p, n_open, t, t1, keep, n_needed, births)
+            finish_window_scan(code, work, i, p, n_active, t, t1, keep, n_needed, crossings)
         elif keep:
-            record_extremes(work, n_open)
-        if has_single_rows(work):
+            record_extremes(work, n_active)
+        if has_float32_slopes(work):
             add_squares(code, work, i, p, n_needed, t1 - t0)
-        _close_slots(work, channels, n_open)
+        _deactivate_slots(work, channels, n_active)
         first = last
-        height = height * 2 if n_open < FEW_OPEN * channels else height // 2 if n_open > MANY_OPEN * channels else height
-    _return(work, channels)
+        height = (
+            height * 2 if n_active < FEW_ACTIVE * channels else height // 2 if n_active > MANY_ACTIVE * channels else height
+        )
+    _restore_channels(work, channels)
     finish(code, work, i, p, t1)

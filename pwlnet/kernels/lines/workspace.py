@@ -4,7 +4,7 @@ Along a line x(t) = start + t (end - start) every scalar signal is  f(t) = v0 + 
 A *row* holds the slope changes d_k of the channels of one position at one breakpoint k: row r owns the entries ``starts[r]``
 to ``starts[r + 1]`` of ``values``; entry e belongs to channel ``columns[e + shifts[r]]``. Neighbouring rows may share their
 columns. The rows of op i are a list per position, sorted by t; several may have the same breakpoint, and add up. Position p
-owns rows ``pointers[k + p]`` to ``pointers[k + p + 1]``, k = info[i, POINTER], counted from ``bases[FIRST_ROW, i]``.
+owns rows ``pointers[k + p]`` to ``pointers[k + p + 1]``, k = op_table[i, POINTER], counted from ``bases[FIRST_ROW, i]``.
 Breakpoints are labels (*ids*) into ``t`` that never change meaning; ``ORDER`` sorts them by t and ``RANK`` is its inverse.
 
 The scan of a position keeps its channels in *slots* (rows of ``channels`` and ``channel_labels``), in any order.
@@ -12,7 +12,7 @@ The scan of a position keeps its channels in *slots* (rows of ``channels`` and `
 Nothing grows inside a kernel: a full buffer sets ``counts[STATUS]``, and the caller makes a larger one and calls again,
 which goes on with the op at hand. Buffers are kept from line to line.
 
-Rows and their products with weights are float64 or float32, as ``Code.factors`` is; all else is float64.
+Rows and their products with weights are float64 or float32, as ``PackedProgram.row_weights`` is; all else is float64.
 
 Legend: N ops, K neurons, C channels, P positions, M breakpoints.
 """
@@ -31,7 +31,7 @@ TILE_ROWS = 128  # least height of a tile
 TOP_ROW = 0  # rows in use
 TOP_VALUE = 1  # row entries in use
 N_IDS = 2  # breakpoints known
-N_BIRTHS = 3  # crossings found in the current op
+N_CROSSINGS = 3  # crossings found in the current op
 N_FLIPS = 4  # flips recorded
 STATUS = 5
 AMBIGUOUS = 6  # decisions that came near their rounding bound
@@ -51,18 +51,18 @@ FULL_VALUES = 2
 FULL_IDS = 3
 
 # Rows of ``times``.
-T = 0
-ERROR = 1  # bound of t's rounding error
-BIRTH_T = 2
-BIRTH_ERROR = 3
-ROW_ERROR = 4  # with float32 rows only: what their rounding adds to ERROR and to BIRTH_ERROR
-BIRTH_ROW_ERROR = 5
+TIME = 0
+TIME_ERROR = 1  # bound of t's rounding error
+CROSSING_TIME = 2
+CROSSING_ERROR = 3
+FLOAT32_ERROR = 4  # with float32 rows only: what their rounding adds to ERROR and to BIRTH_ERROR
+CROSSING_FLOAT32_ERROR = 5
 
 # Rows of ``labels``.
 ORDER = 0
 RANK = 1
 MERGED = 2  # scratch
-BIRTH_ID = 3
+CROSSING_ID = 3
 FLIP_ID = 4
 FLIP_NEURON = 5
 FLIP_OLD = 6
@@ -71,17 +71,17 @@ ROW_OF = 8  # row of a breakpoint in the current position
 SORTED_IDS = 9  # breakpoints of the current position in time order
 N_LABELS = 10
 
-# Rows of ``bases``, ``tiles``, ``small``, ``sweep``, ``states``.
+# Rows of ``bases``, ``tiles``, ``small``, ``at_start``, ``states``.
 FIRST_ROW, FIRST_COLUMN, END_COLUMN = 0, 1, 2
 GATHERED, PRODUCT, PACKED, WEIGHTS = 0, 1, 2, 3
 CURSOR = 0  # next row of each tap
 STOP = 1  # row at which a tile ends for each tap
 SOURCE_AT = 2  # source of each row of weights, -1 between uses
 SOURCE = 3  # row of weights of each source
-PLACE = 4  # row of weights or source of each entry of a row
+WEIGHT_ROW = 4  # row of weights or source of each entry of a row
 N_SMALL = 5
-START, VARIANCE, ROW_VARIANCE = 0, 1, 2
-FIRST, LAST = 0, 1
+VALUE_AND_SLOPE, VARIANCE, FLOAT32_VARIANCE = 0, 1, 2
+WINDOW_START, WINDOW_END = 0, 1
 
 # Rows of ``channels``: the slots of the scan of one position.
 VALUE = 0
@@ -94,36 +94,36 @@ TOLERANCE = 6  # bound of the value's rounding error
 SLOPE_TOLERANCE = 7
 LARGEST = 8  # largest absolute post-activation seen
 STEEPEST = 9  # largest absolute slope seen
-ROW_TOLERANCE = 10  # bound of the value's error from float32 rows; 0 in float64
+FLOAT32_TOLERANCE = 10  # bound of the value's error from float32 rows; 0 in float64
 N_SLOT_NUMBERS = 11  # those before are a slot's own; the rest is scratch
-ROW = 11  # scratch: the row of an event
-CHANGE = 12  # scratch, by channel: change of the value over a tile ...
+EVENT_ROW = 11  # scratch: the row of an event
+VALUE_CHANGE = 12  # scratch, by channel: change of the value over a tile ...
 SLOPE_CHANGE = 13  # ... of the slope ...
-REACH = 14  # ... and how far the value may get from its chord
-CROSSING = 15  # scratch: crossing times inside one interval
+DEVIATION_BOUND = 14  # ... and how far the value may get from its chord
+PENDING_TIME = 15  # scratch: crossing times inside one interval
 SQUARES = 16  # sum of squares of what leaves the slot, with float32 rows only; zero between uses
 N_CHANNEL_NUMBERS = 17
 
 # Rows of ``flows``: sources of a tile (wide.py).
-TOTAL = 0  # change of the value over the tile, beyond the slope at its start
-TURN = 1  # change of the slope
-ARRIVED = 2  # slope relative to the chord
-DEVIATION = 3  # from the chord, at LAST_TIME
-LAST_TIME = 4
-LARGEST_DEVIATION = 5
-N_FLOWS = 6
+SOURCE_VALUE_CHANGE = 0  # change of the value over the tile, beyond the slope at its start
+SOURCE_SLOPE_CHANGE = 1  # change of the slope
+SOURCE_RELATIVE_SLOPE = 2  # slope relative to the chord
+SOURCE_DEVIATION = 3  # from the chord, at LAST_TIME
+SOURCE_LAST_TIME = 4
+SOURCE_LARGEST_DEVIATION = 5
+N_SOURCE_STATS = 6
 
 # Rows of ``channel_labels``.
 CHANNEL = 0  # of each slot
 STATE = 1
-CROSSING_SLOT = 2  # scratch
-SPECIAL = 3  # scratch: slots that need care at an event
-PARKED = 4  # slots that stand still exactly at a threshold
+PENDING_SLOT = 2  # scratch
+AT_THRESHOLD = 3  # scratch: slots that need care at an event
+PINNED = 4  # slots that stand still exactly at a threshold
 N_CHANNEL_LABELS = 5
 
 
 @inlined_kernel
-def has_single_rows(work):
+def has_float32_slopes(work):
     """Whether rows are float32; known when a kernel is compiled."""
     return work.values.itemsize == 4
 
@@ -144,8 +144,8 @@ class Work(NamedTuple):
     marks: np.ndarray  # uint64[*] one bit per rank, zero between uses
     tiles: np.ndarray  # as values: [4, *] rows of one position, a product and its factors
     small: np.ndarray  # int64[N_SMALL, *] by tap, row of weights, source
-    flows: np.ndarray  # float64[N_FLOWS, *] by source
-    sweep: np.ndarray  # float64[2 or 3, 2 * n_values] value and slope of everything at the window's start; squared errors
+    source_stats: np.ndarray  # float64[N_FLOWS, *] by source
+    at_start: np.ndarray  # float64[2 or 3, 2 * n_values] value and slope of everything at the window's start; squared errors
     states: np.ndarray  # int32[2, K] at the window's start and end
     taps: np.ndarray  # float64[2, *] MaxPool: value and slope of each tap
     channels: np.ndarray  # float64[N_CHANNEL_NUMBERS, 2 C]
@@ -154,7 +154,7 @@ class Work(NamedTuple):
 
 def make_work(code, n_ids, n_rows, n_entries):
     """Allocate the buffers for windows of up to ``n_ids`` breakpoints, ``n_rows`` rows and ``n_entries`` row entries."""
-    info = code.info[:-1]
+    info = code.op_table[:-1]
     channels = int(info[:, ir.CHANNELS].max())
     window = info[:, ir.KERNEL_H] * info[:, ir.KERNEL_W]
     positions = info[:, ir.HEIGHT] * info[:, ir.WIDTH]
@@ -162,24 +162,24 @@ def make_work(code, n_ids, n_rows, n_entries):
     n_taps = max(int(x.max()) for x in (window, positions, info[:, ir.N_OPERANDS], info[:, ir.CHANNELS]))
     matrices = np.isin(info[:, ir.OP], (ir.AFFINE, ir.CONV2D))
     n_sources = int((info[:, ir.N_WEIGHTS] // info[:, ir.CHANNELS])[matrices].max(initial=1)) + 7  # rounded up to eights
-    single = code.factors.dtype == np.float32
+    single = code.row_weights.dtype == np.float32
     return Work(
         counts=np.zeros(N_COUNTS, np.int64),
-        values=np.empty(n_entries, code.factors.dtype),
+        values=np.empty(n_entries, code.row_weights.dtype),
         columns=np.empty(n_entries, np.int32),
         ids=np.empty(n_rows, np.int64),
         starts=np.zeros(n_rows + 1, np.int64),
         shifts=np.empty(n_rows, np.int64),
-        pointers=np.zeros(int(code.info[-1, ir.POINTER]), np.int64),
+        pointers=np.zeros(int(code.op_table[-1, ir.POINTER]), np.int64),
         bases=np.zeros((3, len(info)), np.int64),
         times=np.empty((6 if single else 4, n_ids)),
         labels=np.empty((N_LABELS, n_ids), np.int64),
         marks=np.zeros(n_ids // 64 + 2, np.uint64),
-        tiles=np.empty((4, TILE_DOUBLES + TILE_ROWS * channels), code.factors.dtype),
+        tiles=np.empty((4, TILE_DOUBLES + TILE_ROWS * channels), code.row_weights.dtype),
         small=np.full((N_SMALL, max(n_taps, n_sources, 2 * channels)), -1),
-        flows=np.empty((N_FLOWS, n_sources)),
-        sweep=np.zeros((3 if single else 2, 2 * int(code.info[-1, ir.VALUE]))),
-        states=np.zeros((2, int(code.info[-1, ir.NEURON])), np.int32),
+        source_stats=np.empty((N_SOURCE_STATS, n_sources)),
+        at_start=np.zeros((3 if single else 2, 2 * int(code.op_table[-1, ir.VALUE]))),
+        states=np.zeros((2, int(code.op_table[-1, ir.NEURON])), np.int32),
         taps=np.zeros((2, int((info[:, ir.CHANNELS] * window * pools).max(initial=1)))),
         channels=np.zeros((N_CHANNEL_NUMBERS, 2 * channels)),
         channel_labels=np.zeros((N_CHANNEL_LABELS, 2 * channels), np.int64),

@@ -138,7 +138,7 @@ def _evaluate(network, starts, ends, points, depth, rows, neurons, buffer):
     """
     code = network.code
     largest, z = np.zeros((len(depth), len(op_bounds(network)) - 1), np.int64), np.zeros(len(neurons))
-    states = np.empty(int(code.info[-1, ir.VALUE]), np.int32)
+    states = np.empty(int(code.op_table[-1, ir.VALUE]), np.int32)
     offsets = np.searchsorted(rows, np.arange(len(depth) + 1))
     with evaluate.single_threaded_blas():
         check.check_points(code, starts, ends, *points, depth, offsets, neurons, buffer, states, largest, z)

@@ -26,7 +26,7 @@ from .places import START, Mark, Places, Waiting, end_point
 from .tracing import borrowed_tracer
 
 
-def iter_line_parts(
+def iter_line_chunks(
     network,
     start,
     end,
@@ -54,7 +54,7 @@ def iter_line_parts(
 
     Returns
     -------
-    iterator of LinePart
+    iterator of LineChunk
         The first one's ``t`` begins with 0.0, the last one's ends with 1.0. ``close()`` it, or leave the loop, to stop the
         threads.
 
@@ -78,8 +78,8 @@ def iter_line_parts(
     Examples
     --------
     >>> import numpy as np, pwlnet
-    >>> network = pwlnet.load_network(pwlnet.datasets.digits_network("digits_conv"))
-    >>> parts = list(pwlnet.iter_line_parts(network, np.zeros(64), np.ones(64), max_points=100))
+    >>> network = pwlnet.load_network(pwlnet.datasets.digits_network_path("digits_conv"))
+    >>> parts = list(pwlnet.iter_line_chunks(network, np.zeros(64), np.ones(64), max_points=100))
     >>> len(parts[0].t), parts[0].t[0], parts[-1].t[-1]
     (100, np.float64(0.0), np.float64(1.0))
     """
@@ -141,7 +141,7 @@ class LineStream:
 
         Yields
         ------
-        LinePart
+        LineChunk
 
         Raises
         ------
@@ -294,7 +294,7 @@ class _Source:
 
 def _one_point(network, point, name):
     """A single input: float64[D]."""
-    rows = network.rows(point, name)
+    rows = network.as_points(point, name)
     if len(rows) != 1:
         raise ShapeError(f"{name} holds {len(rows)} points of the network; one line has one, iter_line_partitions takes many")
     return np.array(rows[0])

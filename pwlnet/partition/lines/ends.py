@@ -59,7 +59,7 @@ class LineEnds:
         """The points as they are if they have rows and can be sliced, else as rows of an array."""
         network, shape = self._network, tuple(getattr(points, "shape", ()))
         if len(shape) < 2 or shape == network.input_shape:
-            return network.rows(points, name)
+            return network.as_points(points, name)
         evaluate.check_shape(shape, network.n_inputs, network.input_shape, name)
         return points
 

@@ -307,13 +307,13 @@ def partition_lines(
     Examples
     --------
     >>> import numpy as np, pwlnet
-    >>> network = pwlnet.load_network(pwlnet.datasets.digits_network("digits_mlp"))
+    >>> network = pwlnet.load_network(pwlnet.datasets.digits_network_path("digits_mlp"))
     >>> lines = pwlnet.partition_lines(network, np.zeros((1, 64)), np.ones((1, 64)))
     >>> int(lines.n_segments[0]) == lines.parts[0].n_segments
     True
     """
     check_limits(max_segments, memory, n_checked)
-    lines = LineEnds(network, network.rows(starts, "starts"), network.rows(ends, "ends"))
+    lines = LineEnds(network, network.as_points(starts, "starts"), network.as_points(ends, "ends"))
     settings = Settings(network, tolerances, memory, n_checked, max_segments)
     found = list(_partitions(settings, lines, math.inf, progress, evaluate.n_threads(threads)))
     return found[0] if found else LinePartitions(network, *assemble([], network.n_inputs), tolerances)
@@ -367,7 +367,7 @@ def iter_line_partitions(
     Examples
     --------
     >>> import numpy as np, pwlnet
-    >>> network = pwlnet.load_network(pwlnet.datasets.digits_network("digits_mlp"))
+    >>> network = pwlnet.load_network(pwlnet.datasets.digits_network_path("digits_mlp"))
     >>> ends = np.random.default_rng(0).random((100, 64))
     >>> batches = pwlnet.iter_line_partitions(network, np.zeros(64), ends, max_points=1000)
     >>> sum(len(lines) for lines in batches)

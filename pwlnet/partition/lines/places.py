@@ -12,8 +12,8 @@ from ...errors import DigestMismatchError
 from .joining import Points, points_of
 
 
-class LinePart(NamedTuple):
-    """Consecutive breakpoints of one line; made by ``iter_line_parts``.
+class LineChunk(NamedTuple):
+    """Consecutive breakpoints of one line; made by ``iter_line_chunks``.
 
     ``flip_offsets`` count from the part's first flip. ``border`` is a place before which all breakpoints are in this part or an
     earlier one, and behind which nothing depends on them: the line can be taken up there. ``ambiguous`` counts the near-ties
@@ -79,12 +79,12 @@ class Waiting:
             self._marks.append((self._n_waiting, mark))
 
     def full_parts(self):
-        """Hand out what fills a part: yields LinePart."""
+        """Hand out what fills a part: yields LineChunk."""
         while self._n_waiting >= self._max_points:
             yield self._take(self._max_points)
 
     def last_parts(self):
-        """Hand out the rest: yields LinePart."""
+        """Hand out the rest: yields LineChunk."""
         yield from self.full_parts()
         if self._n_waiting:
             yield self._take(self._n_waiting)
@@ -111,7 +111,7 @@ class Waiting:
         while self._marks and self._marks[0][0] <= 0:
             self._mark = self._marks.pop(0)[1]
         offsets = np.concatenate([[0], np.cumsum(part.counts)])
-        return LinePart(part.t.copy(), offsets, part.neuron.copy(), part.new.copy(), *self._mark)
+        return LineChunk(part.t.copy(), offsets, part.neuron.copy(), part.new.copy(), *self._mark)
 
 
 class Places:

@@ -33,7 +33,7 @@ def has_long_lines(network):
 
 def count_changes(network, starts, ends):
     """Neurons in another state at a line's end than at its start: int64[L]. So many flips it has at least."""
-    _, states = evaluate.forward_few(network.code, np.concatenate([starts, ends]))
+    _, states = evaluate.forward_low_memory(network.code, np.concatenate([starts, ends]))
     return np.count_nonzero(states[: len(starts)] != states[len(starts) :], axis=1)
 
 
@@ -53,7 +53,7 @@ def plan_lines(network, starts, ends, first_line=0):
         Values overflow at a line's end.
     """
     n = len(starts)
-    z, states = evaluate.forward_few(network.code, np.concatenate([starts, ends]), preactivations=True)
+    z, states = evaluate.forward_low_memory(network.code, np.concatenate([starts, ends]), preactivations=True)
     largest = largest_preactivations(network, z)
     largest = np.maximum(largest[:n], largest[n:])
     refuse_overflow(largest, first_line + np.arange(n))
@@ -66,7 +66,7 @@ def _cuts(network, start, end, changes):
     if changes < 2 * WINDOW_POINTS:
         return np.array([0.0, 1.0])
     t = np.concatenate([[0.0], (np.arange(INTERVALS - 1) + 1.0 + CUT - 0.5) / INTERVALS, [1.0]])
-    _, states = evaluate.forward_few(_counted_part(network), start + t[:, None] * (end - start))
+    _, states = evaluate.forward_low_memory(_counted_part(network), start + t[:, None] * (end - start))
     estimate = np.concatenate([[0], np.cumsum(np.count_nonzero(states[1:] != states[:-1], axis=1))]) + t  # increases
     n_windows = min(MOST_WINDOWS, max(int(changes), int(estimate[-1])) // WINDOW_POINTS)
     inner = np.interp((np.arange(1, n_windows) + CUT - 0.5) / n_windows * estimate[-1], estimate, t)
@@ -76,4 +76,4 @@ def _cuts(network, start, end, changes):
 def _counted_part(network):
     """The code of the first ops, up to the one that completes the counted share of the neurons."""
     last = np.searchsorted(network.program.neuron_offsets[1:], COUNTED * network.n_neurons)
-    return evaluate.code_up_to(network.code, int(last))
+    return evaluate.truncate_program(network.code, int(last))

@@ -261,7 +261,7 @@ def summarize_lines(network, starts, ends, *, edges=None, progress=False, thread
     Examples
     --------
     >>> import numpy as np, pwlnet
-    >>> network = pwlnet.load_network(pwlnet.datasets.digits_network("digits_mlp"))
+    >>> network = pwlnet.load_network(pwlnet.datasets.digits_network_path("digits_mlp"))
     >>> summary = pwlnet.summarize_lines(network, np.zeros((1, 64)), np.eye(64))
     >>> bool(summary.histogram.sum() == summary.n_segments.sum())
     True

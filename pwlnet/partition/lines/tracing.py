@@ -48,10 +48,10 @@ class Tracer:
     """
 
     def __init__(self, network, tolerances, memory):
-        self.code = network.single_code if tolerances.single_rows else network.code
+        self.code = network.float32_code if tolerances.single_rows else network.code
         self.tolerances = tolerances
         self.memory = memory
-        widest = int(self.code.info[:-1, ir.CHANNELS].max())
+        widest = int(self.code.op_table[:-1, ir.CHANNELS].max())
         self.sizes = {
             workspace.FULL_IDS: FIRST_IDS,
             workspace.FULL_ROWS: 16 * FIRST_IDS,
@@ -59,7 +59,7 @@ class Tracer:
         }
         self.work = workspace.make_work(self.code, *self.sizes.values())
         self._found = _found_buffers(FIRST_FOUND)
-        self.forward_buffer = np.zeros(passes.TILE * int(self.code.info[-1, ir.VALUE]))  # check; new pages are costly
+        self.forward_buffer = np.zeros(passes.TILE * int(self.code.op_table[-1, ir.VALUE]))  # check; new pages are costly
 
     @property
     def nbytes(self):
@@ -131,7 +131,7 @@ class Tracer:
         """Output buffers of the kernel; states of all neurons at both ends of the first ``n_states`` windows."""
         per_window = {name: np.zeros(n_windows, np.int64) for name in ("window_points", "window_flips", "ambiguous")}
         per_window["row_error"] = np.zeros(n_windows)
-        k = int(self.code.info[-1, ir.NEURON])
+        k = int(self.code.op_table[-1, ir.NEURON])
         states = {name: np.zeros((n_states, k), np.int32) for name in ("start_states", "end_states")}
         return kernels.Found(**self._found, **per_window, **states)
 

@@ -82,14 +82,14 @@ def operands(code, i):
 
 
 def n_values(code):
-    return int(code.info[-1, ir.VALUE])
+    return int(code.op_table[-1, ir.VALUE])
 
 
 def matrix(code, i, squared=False):
     """The op's linear part as a matrix [n_out, entries of its operands], one unit vector at a time."""
     columns = []
     for j in operands(code, i):
-        size = code.info[j + 1, ir.VALUE] - code.info[j, ir.VALUE]
+        size = code.op_table[j + 1, ir.VALUE] - code.op_table[j, ir.VALUE]
         buffer = np.zeros(size * n_values(code))
         affine.rows_of(code, j, size, buffer)[:] = np.eye(size)
         affine.apply_linear(code, i, size, size, buffer, squared)
@@ -135,7 +135,7 @@ def test_the_constant_part_is_added_to_the_first_rows_only(op):
     y = affine.rows_of(code, i, 4, buffer)
     assert not y[2:].any()
     assert np.array_equal(y[0], y[1])
-    assert y[0].any() == (code.info[i, ir.N_BIASES] > 0)
+    assert y[0].any() == (code.op_table[i, ir.N_BIASES] > 0)
 
 
 def test_a_product_gives_a_row_the_same_bits_in_every_place():

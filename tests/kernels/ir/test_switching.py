@@ -30,7 +30,7 @@ def code(request):
 
 
 def sizes(code):
-    return np.diff(code.info[:, ir.VALUE])
+    return np.diff(code.op_table[:, ir.VALUE])
 
 
 def values(seed=0):
@@ -77,7 +77,7 @@ def test_the_adjoint_under_a_state_is_the_transpose_and_is_added(code):
 
 
 def test_source_order_is_channel_by_channel_and_can_be_undone(code):
-    channels, height, width = code.info[1, [ir.CHANNELS, ir.HEIGHT, ir.WIDTH]]
+    channels, height, width = code.op_table[1, [ir.CHANNELS, ir.HEIGHT, ir.WIDTH]]
     stored = np.arange(channels * height * width)
     numbered, back = np.empty_like(stored), np.empty_like(stored)
     switching.to_source_order(code, 1, stored, numbered)
@@ -91,8 +91,8 @@ def test_preactivations_are_inputs_and_of_windows_the_maximum(code):
     states, y, out = np.empty(n, np.int32), np.empty(n), np.empty(n)
     switching.apply_switching(code, 1, x, y, states)
     switching.preactivations_of(code, 1, x, y, out)
-    is_pool = code.info[1, ir.OP] == ir.MAX_POOL
-    channels = code.info[1, ir.CHANNELS]
+    is_pool = code.op_table[1, ir.OP] == ir.MAX_POOL
+    channels = code.op_table[1, ir.CHANNELS]
     assert np.array_equal(out.reshape(channels, -1).T.ravel(), y if is_pool else x)
 
 

@@ -13,10 +13,10 @@ from tests.drawn import draw
 
 
 def check_rows(code, points, offsets, neurons, depth=None):
-    n_values = int(code.info[-1, ir.VALUE])
-    n_ops = np.count_nonzero(code.info[:-1, ir.OP] >= ir.FIRST_SWITCHING)
+    n_values = int(code.op_table[-1, ir.VALUE])
+    n_ops = np.count_nonzero(code.op_table[:-1, ir.OP] >= ir.FIRST_SWITCHING)
     sizes, z = np.full((len(points), n_ops), -1, np.int64), np.full(len(neurons), np.nan)
-    depth = np.full(len(points), len(code.info) - 2) if depth is None else depth
+    depth = np.full(len(points), len(code.op_table) - 2) if depth is None else depth
     lines, t = np.arange(len(points)), np.zeros(len(points))
     scratch = np.zeros(TILE * n_values), np.empty(n_values, np.int32)
     with evaluate.single_threaded_blas():
@@ -55,8 +55,11 @@ def test_points_of_lines_are_counted_from_the_nearer_end():
     lines, t = np.array([1, 0, 1, 0, 0]), np.array([0.0, 1.0, 0.3, 0.7, 0.5])
     start, end = points[::-1][lines], points[lines]
     wanted = np.where(t[:, None] <= 0.5, start + t[:, None] * (end - start), end - (1.0 - t[:, None]) * (end - start))
-    depth, offsets = np.full(5, len(network.code.info) - 2), np.arange(6)
-    scratch = np.zeros(TILE * int(network.code.info[-1, ir.VALUE])), np.empty(int(network.code.info[-1, ir.VALUE]), np.int32)
+    depth, offsets = np.full(5, len(network.code.op_table) - 2), np.arange(6)
+    scratch = (
+        np.zeros(TILE * int(network.code.op_table[-1, ir.VALUE])),
+        np.empty(int(network.code.op_table[-1, ir.VALUE]), np.int32),
+    )
     sizes, z = np.zeros((5, len(np.unique(network.program.neuron_offsets)) - 1), np.int64), np.zeros(5)
     ends = np.ascontiguousarray(points[::-1]), points
     check.check_points(network.code, *ends, lines, t, depth, offsets, np.zeros(5, np.int64), *scratch, sizes, z)
@@ -71,7 +74,7 @@ def test_the_first_ops_of_a_network_are_a_network():
     switching = np.flatnonzero(np.diff(offsets))
     assert len(switching) >= 3
     for k, i in enumerate(switching):
-        part = evaluate.code_up_to(code, i)
+        part = evaluate.truncate_program(code, i)
         assert np.array_equal(check_rows(part, points, *none)[0], whole[:, : k + 1])
         z = evaluate.forward(part, points, preactivations=True)[1]
         assert np.array_equal(z, network.preactivations(points)[:, : offsets[i + 1]])

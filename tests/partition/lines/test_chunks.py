@@ -24,7 +24,7 @@ from tests.reference.random_networks import random_network
 
 @pytest.fixture(scope="module")
 def digits():
-    return pwlnet.load_network(pwlnet.datasets.digits_network("digits_conv"))
+    return pwlnet.load_network(pwlnet.datasets.digits_network_path("digits_conv"))
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def assert_is_whole(parts, lines, max_points, name=""):
 
 
 def parts_of(network, start, end, max_points, **options):
-    return list(pwlnet.iter_line_parts(network, start, end, max_points=max_points, **options))
+    return list(pwlnet.iter_line_chunks(network, start, end, max_points=max_points, **options))
 
 
 @pytest.mark.parametrize("first", range(0, few(200, 40), 20))
@@ -195,7 +195,7 @@ def test_few_windows_are_held(digits, little_memory, monkeypatch):
         return trace(self, start, end, t0, t1, number)
 
     monkeypatch.setattr(tracing.Tracer, "iter_window", iter_window)
-    for part in pwlnet.iter_line_parts(digits, *line_of(digits, 2), max_points=1, threads=1):
+    for part in pwlnet.iter_line_chunks(digits, *line_of(digits, 2), max_points=1, threads=1):
         assert np.count_nonzero(np.array(traced) > part.t[0]) <= 2
     assert len(traced) > 4
 
@@ -212,7 +212,7 @@ def test_leaving_the_loop_stops_the_threads(digits, little_memory, threads, monk
     monkeypatch.setattr(tracing.Tracer, "iter_window", iter_window)
     line = line_of(digits, 0)
     n_windows = len(planning.plan_lines(digits, *(x[None] for x in line))[0].cuts) - 1
-    parts = pwlnet.iter_line_parts(digits, *line, max_points=1, threads=threads)
+    parts = pwlnet.iter_line_chunks(digits, *line, max_points=1, threads=threads)
     for _ in range(2):  # the start, then a breakpoint
         next(parts)
     assert len(pwlnet_threads()) == (threads if threads > 1 else 0)
@@ -226,7 +226,7 @@ def test_too_many_segments_are_noticed_on_the_way(digits, little_memory):
     n = int(pwlnet.partition_lines(digits, *line).n_segments[0])
     assert parts_of(digits, *line, 10, max_segments=n)
     for most in (n - 1, 50):
-        parts = pwlnet.iter_line_parts(digits, *line, max_points=10, max_segments=most, threads=1)
+        parts = pwlnet.iter_line_chunks(digits, *line, max_points=10, max_segments=most, threads=1)
         with pytest.raises(CapacityError, match=rf"line 0 has at least \d+ segments, more than max_segments={most}; raise"):
             for _ in parts:
                 pass
@@ -246,12 +246,12 @@ def test_too_many_segments_are_noticed_on_the_way(digits, little_memory):
 )
 def test_bad_arguments_are_refused_before_the_first_part(digits, change, error, message):
     with pytest.raises(error, match=message):
-        pwlnet.iter_line_parts(digits, **({"start": np.zeros(64), "end": np.ones(64)} | change))
+        pwlnet.iter_line_chunks(digits, **({"start": np.zeros(64), "end": np.ones(64)} | change))
 
 
 def test_values_that_overflow_are_refused_before_the_first_part(digits):
     with pytest.raises(pwlnet.errors.NumericalError, match="line 0 has pre-activations that overflow"):
-        pwlnet.iter_line_parts(digits, np.zeros(64), np.full(64, 1e308))
+        pwlnet.iter_line_chunks(digits, np.zeros(64), np.full(64, 1e308))
 
 
 def test_the_bar_moves_from_window_to_window(digits, little_memory, capsys):
@@ -260,5 +260,5 @@ def test_the_bar_moves_from_window_to_window(digits, little_memory, capsys):
 
 
 def test_a_line_without_length_is_one_part(digits):
-    (part,) = pwlnet.iter_line_parts(digits, np.ones(64), np.ones(64))
+    (part,) = pwlnet.iter_line_chunks(digits, np.ones(64), np.ones(64))
     assert part.t.tolist() == [0.0, 1.0] and part.flip_offsets.tolist() == [0, 0, 0] and part.residual == 0.0

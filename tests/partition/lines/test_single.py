@@ -85,7 +85,7 @@ def test_full_networks_agree_with_float64(widths, share, monkeypatch):
 
 @pytest.mark.parametrize("name", ["digits_mlp", "digits_conv"])
 def test_shipped_networks_agree_with_float64(name):
-    network = pwlnet.load_network(pwlnet.datasets.digits_network(name))
+    network = pwlnet.load_network(pwlnet.datasets.digits_network_path(name))
     ends = pwlnet.datasets.digits_images()[0][:20].reshape(20, -1)
     sure, _ = assert_same_where_sure(network, np.zeros((1, 64)), ends)
     assert sure > 0.1
@@ -253,12 +253,12 @@ def test_results_depend_neither_on_threads_nor_on_other_lines():
 
 
 def test_a_line_in_parts_is_the_same_line():
-    from pwlnet.partition.lines.chunks import iter_line_parts
+    from pwlnet.partition.lines.chunks import iter_line_chunks
 
     network = full_network((30, 300, 300, 5), 2)
     starts, ends = random_ends(network, 1, 6)
     whole = pwlnet.partition_lines(network, starts, ends, tolerances=SINGLE_ROWS)
-    parts = list(iter_line_parts(network, starts[0], ends[0], max_points=100, tolerances=SINGLE_ROWS))
+    parts = list(iter_line_chunks(network, starts[0], ends[0], max_points=100, tolerances=SINGLE_ROWS))
     assert np.concatenate([part.t for part in parts]).tobytes() == whole.t.tobytes()
     assert (parts[-1].ambiguous, parts[-1].t_error) == (whole.ambiguous[0], whole.t_error[0])
 

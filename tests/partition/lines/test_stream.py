@@ -386,7 +386,7 @@ def test_windows_change_nothing_on_degenerate_networks(first, monkeypatch):
 
 def test_windows_change_nothing_on_lines_from_a_black_image(monkeypatch):
     """Where patches of the image are of one grey, neurons cross at the same t exactly."""
-    digits = pwlnet.load_network(pwlnet.datasets.digits_network("digits_conv"))
+    digits = pwlnet.load_network(pwlnet.datasets.digits_network_path("digits_conv"))
     images = np.random.default_rng(0).integers(0, 5, (few(8), 2, 2)) / 4.0
     images = np.kron(images, np.ones((1, 4, 4))).reshape(-1, 64)
     whole = pwlnet.partition_lines(digits, np.zeros(64), images)

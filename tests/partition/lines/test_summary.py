@@ -61,7 +61,7 @@ def same(summary, other):
 @pytest.fixture(scope="module")
 def digit_lines():
     """Lines between digits, some of length zero."""
-    network = pwlnet.load_network(pwlnet.datasets.digits_network("digits_mlp"))
+    network = pwlnet.load_network(pwlnet.datasets.digits_network_path("digits_mlp"))
     images, _ = pwlnet.datasets.digits_images()
     ends = np.concatenate([images[20:28], images[8:12], images[32:40]])
     return pwlnet.partition_lines(network, images[:20], ends)
