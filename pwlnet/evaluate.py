@@ -1,88 +1,29 @@
-"""Values, pre-activations, states and Jacobians of a network at many points, on all threads.
+"""Values, pre-activations, states, patterns and Jacobians of a network at many points, on all threads.
 
-Batches are cut into chunks of whole tiles, and kernels release the GIL, so plain threads run them side by side; a row's
-bits don't depend on the cut (kernels/ir/passes.py).
+Slots (``scheduling.py``) take tiles of rows; the bits of a row do not depend on the number of slots (kernels/ir/passes.py).
 
-Legend: B rows, D inputs, O outputs, K neurons.
+Legend: B rows, D inputs, O outputs, K neurons, W words.
 """
 
-import contextlib
-import functools
-import numbers
-import os
-import threading
-from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
-import numba
 import numpy as np
 
 from .errors import InputError, ShapeError
 from .kernels.ir import passes
 from .kernels.ir import program as ir
+from .scheduling import n_threads, run_slots
 
-_FEW_BYTES = 2**26  # of values that forward_few computes together
-
-
-def n_threads(threads=None):
-    """Number of threads to use: the argument, else NUMBA_NUM_THREADS, else the processors this process may use."""
-    if threads is None:
-        available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        return max(1, min(numba.config.NUMBA_NUM_THREADS, available or 1))
-    if not isinstance(threads, numbers.Integral) or threads < 1:
-        raise InputError(f"threads is {threads!r}; a positive whole number is needed, or None for all processors")
-    return int(threads)
+_LOW_MEMORY_BYTES = 2**26  # values that a slot computes together with ``low_memory``
 
 
-@functools.cache
-def _blas_controller():
-    import scipy.linalg.cython_blas  # noqa: F401  the BLAS that compiled kernels call
-    import threadpoolctl
+class Values(NamedTuple):
+    """Results of a forward pass; those that were not asked for have no rows."""
 
-    return threadpoolctl.ThreadpoolController()
-
-
-class _Blas:
-    """How many callers keep BLAS on one thread at the moment; the first one limits it, the last one restores it."""
-
-    lock = threading.Lock()
-    callers = 0
-    limiter = None
-
-
-@contextlib.contextmanager
-def single_threaded_blas():
-    """Keep BLAS on one thread: kernels call it from threads of their own, and its bits must not depend on a setting."""
-    with _Blas.lock:
-        if _Blas.callers == 0:
-            _Blas.limiter = _blas_controller().limit(limits=1, user_api="blas")
-        _Blas.callers += 1
-    try:
-        yield
-    finally:
-        with _Blas.lock:
-            _Blas.callers -= 1
-            if _Blas.callers == 0:
-                _Blas.limiter.restore_original_limits()
-
-
-def run_chunks(work, n_items, chunk, threads=None):
-    """Call ``work(first, last)`` for consecutive chunks of ``n_items`` items, on threads.
-
-    An exception, Ctrl-C among them, is passed on once the chunks at hand are done; those that wait are dropped.
-    """
-    bounds = [(k, min(k + chunk, n_items)) for k in range(0, n_items, chunk)]
-    with single_threaded_blas():
-        if len(bounds) <= 1 or n_threads(threads) == 1:
-            for first, last in bounds:
-                work(first, last)
-            return
-        with ThreadPoolExecutor(n_threads(threads)) as pool:
-            try:
-                for future in [pool.submit(work, first, last) for first, last in bounds]:
-                    future.result()
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
+    outputs: np.ndarray  # float64[B, O]
+    preactivations: np.ndarray  # float64[B, K]
+    states: np.ndarray  # int32[B, K]
+    packed: np.ndarray  # uint64[B, W]
 
 
 def check_shape(shape, n_inputs, input_shape, name):
@@ -123,40 +64,49 @@ def as_rows(points, n_inputs, input_shape, name, first_row=0):
     return rows
 
 
-def forward(code, points, *, outputs=False, preactivations=False, states=False, threads=None):
-    """Evaluate rows; returns (outputs [B, O], preactivations [B, K], states [B, K]), those not asked for with no rows."""
-    n = points.shape[0]
-    out = np.empty((n if outputs else 0, int(code.op_table[-1, ir.N_OUTPUTS])))
-    pre = np.empty((n if preactivations else 0, int(code.op_table[-1, ir.NEURON])))
-    sta = np.empty((n if states else 0, int(code.op_table[-1, ir.NEURON])), np.int32)
+def forward(code, points, *, outputs=False, preactivations=False, states=False, layout=None, threads=None, low_memory=False):
+    """Evaluate rows.
 
-    def work(first, last):
-        part = slice(first, last)
-        passes.forward(code, points[part], out[part], pre[part], sta[part])
+    Parameters
+    ----------
+    code : PackedProgram
+    points : float64[B, D]
+    outputs, preactivations, states : bool
+        Which results to compute.
+    layout : PatternLayout, optional
+        Compute packed activation patterns, too.
+    threads : int, optional
+    low_memory : bool
+        Hold the values of few rows of a large network at a time. The bits are the same.
 
-    run_chunks(work, n, _chunk(n, threads), threads)
-    return out, pre, sta
-
-
-def forward_low_memory(code, points, *, preactivations=False):
-    """Evaluate a few rows of a large network: (preactivations [B, K] or [0, K], states [B, K]), with the bits of ``forward``.
-
-    ``forward`` takes the memory of a whole tile, however few its rows. Here only rows that are filled are touched, and of a
-    large network not many at a time.
+    Returns
+    -------
+    Values
+        Results that were not asked for have no rows.
     """
-    n, k, size = len(points), int(code.op_table[-1, ir.NEURON]), int(code.op_table[-1, ir.VALUE])
-    pre, sta = np.empty((n if preactivations else 0, k)), np.empty((n, k), np.int32)
-    at_once = int(min(max(1, _FEW_BYTES // (8 * size)), passes.TILE))
-    buffer, tile_states = np.zeros(passes.TILE * size), np.empty((passes.TILE, k), np.int32)
-    with single_threaded_blas():
-        for first in range(0, n, at_once):
-            last = min(first + at_once, n)
-            filled = np.int64(passes.load_inputs(code, points[first:last], np.int64(0), passes.TILE, buffer))
-            passes.run_ops(code, passes.TILE, filled, buffer, tile_states)
-            sta[first:last] = tile_states[:filled]
-            for row in range(first, last if preactivations else first):
-                passes.copy_preactivations(code, np.int64(row - first), buffer, pre[row])
-    return pre, sta
+    n, k = points.shape[0], int(code.op_table[-1, ir.NEURON])
+    size, rows = int(code.op_table[-1, ir.VALUE]), int(passes.TILE)
+    if low_memory:
+        rows = int(min(max(1, _LOW_MEMORY_BYTES // (8 * size)), rows))
+    no_layout = np.zeros(0, np.int64)
+    bounds = (no_layout,) * 3 if layout is None else (layout.neuron_offsets, layout.word_offsets, layout.widths)
+    values = Values(
+        np.empty((n if outputs else 0, int(code.op_table[-1, ir.N_OUTPUTS]))),
+        np.empty((n if preactivations else 0, k)),
+        np.empty((n if states else 0, k), np.int32),
+        np.empty((0, 0) if layout is None else (n, int(layout.word_offsets[-1])), np.uint64),
+    )
+    counter, at_once = np.zeros(1, np.int64), np.array([rows])
+    n_slots = max(1, min(n_threads(threads), -(-n // rows)))
+    slots = [
+        passes.ForwardSlot(
+            code, points, *values, *bounds, counter, at_once,
+            np.zeros(passes.TILE * size), np.empty((passes.TILE, k), np.int32),
+        )
+        for _ in range(n_slots)
+    ]  # fmt: skip
+    run_slots(passes.forward_slot, slots)
+    return values
 
 
 def truncate_program(code, i):
@@ -178,18 +128,9 @@ def select_outputs(code, outputs):
 
 
 def jacobians(code, states, threads=None):
-    """Jacobians float64[B, O, D] of the affine pieces with states int32[B, K]."""
+    """Compute the Jacobians float64[B, O, D] of the affine pieces with states int32[B, K]."""
     out = np.empty((states.shape[0], int(code.op_table[-1, ir.N_OUTPUTS]), int(code.op_table[-1, ir.N_INPUTS])))
-    run_chunks(
-        lambda first, last: passes.jacobians(code, states[first:last], out[first:last]),
-        states.shape[0],
-        max(1, -(-states.shape[0] // (4 * n_threads(threads)))),
-        threads,
-    )
+    counter = np.zeros(1, np.int64)
+    slot = passes.JacobianSlot(code, np.ascontiguousarray(states), counter, out)
+    run_slots(passes.jacobian_slot, [slot] * max(1, min(n_threads(threads), len(states))))
     return out
-
-
-def _chunk(n_rows, threads):
-    """Rows per chunk: whole tiles, about four chunks per thread."""
-    tiles = -(-n_rows // passes.TILE)
-    return max(1, -(-tiles // (4 * n_threads(threads)))) * passes.TILE

@@ -16,6 +16,7 @@ from .kernels.ir import passes, switching
 from .kernels.ir import program as ir
 from .patterns import ActivationPatterns, pattern_layout
 from .program_check import check_program
+from .scheduling import single_threaded_blas
 
 
 class Neuron(NamedTuple):
@@ -161,28 +162,29 @@ class Network:
         InputError
             X holds NaN, infinities or something else than real numbers.
         """
-        return evaluate.forward(self.code, self.as_points(X), outputs=True, threads=threads)[0]
+        return evaluate.forward(self.code, self.as_points(X), outputs=True, threads=threads).outputs
 
     def preactivations(self, X, *, threads=None):
         """Evaluate the pre-activation of each neuron: float64[B, K]; for MaxPool windows the maximum.
 
         Exact up to rounding. Parameters and errors as for ``forward``.
         """
-        return evaluate.forward(self.code, self.as_points(X), preactivations=True, threads=threads)[1]
+        return evaluate.forward(self.code, self.as_points(X), preactivations=True, threads=threads).preactivations
 
     def states(self, X, *, threads=None):
         """Evaluate the state of each neuron: int32[B, K] (meaning: ActivationPatterns).
 
         Exact up to rounding. Parameters and errors as for ``forward``.
         """
-        return evaluate.forward(self.code, self.as_points(X), states=True, threads=threads)[2]
+        return evaluate.forward(self.code, self.as_points(X), states=True, threads=threads).states
 
     def patterns(self, X, *, threads=None):
         """Evaluate the activation patterns at points: ActivationPatterns of B rows.
 
         Exact up to rounding. Parameters and errors as for ``forward``.
         """
-        return ActivationPatterns.from_states(self.states(X, threads=threads), self.pattern_layout)
+        layout = self.pattern_layout
+        return ActivationPatterns(evaluate.forward(self.code, self.as_points(X), layout=layout, threads=threads).packed, layout)
 
     def jacobian(self, X, *, threads=None):
         """Evaluate the Jacobian of the affine piece at each point: float64[B, O, D].
@@ -217,7 +219,7 @@ class Network:
             raise ShapeError(f"x has {rows.shape[0]} rows; affine_map takes one point, use jacobian for many")
         states = self.states(rows)
         c = np.empty(self.n_outputs)
-        with evaluate.single_threaded_blas():
+        with single_threaded_blas():
             passes.values_of_states(self.code, states[0], np.zeros(self.n_inputs), c)
         return evaluate.jacobians(self.code, states)[0], c
 

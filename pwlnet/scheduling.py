@@ -1,155 +1,215 @@
-"""Work on blocks by threads that look ahead, and hand the blocks out in order.
+"""Run compiled kernels and Python functions on several threads, in order and in bounded memory.
 
-A *block* is a piece of work with a result of bounded size. It has ``tasks``, a list of functions that may run side by side;
-``finish()``, which the thread that completes the last of them calls; and ``nbytes``, the size of the result. Threads take
-the tasks of one block after the other; when none is waiting, one of them draws the next block from the source. They stop
-drawing while the results that nobody has taken are larger than a limit, so memory stays bounded however slow the consumer is.
+Kernels that are the bulk of the work run on *slots*: each slot has buffers of its own and takes its next piece of work from a
+counter that all slots share (``kernels/_atomic.py``), so that the load is balanced without a plan, and results do not depend on
+the number of slots. ``run_slots`` runs them in one ``@njit(parallel=True)`` kernel, or on Python threads where that would be
+unsafe; both execute the same machine code.
 
-With one thread, the consumer's own does the work, and nothing is drawn ahead.
+``look_ahead`` computes results on a background thread while the consumer uses those before; ``map_chunks`` applies a Python
+function to chunks.
 """
 
+import contextlib
+import functools
+import numbers
+import os
 import threading
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 
-_POLL = 1.0  # seconds after which a waiting thread looks whether the others are still there
+import numba
 
+from .errors import InputError
 
-class _Entry:
-    """A block in hand."""
-
-    def __init__(self, block=None, error=None):
-        self.block, self.error = block, error
-        self.tasks_left = 0
-        self.finished = error is not None
+_POLL = 1.0  # seconds after which a waiting thread checks whether its consumer still exists
 
 
-class Schedule:
-    """Blocks from a source, worked on and handed out in order.
+def n_threads(threads=None):
+    """Return the number of threads to use: the argument, else NUMBA_NUM_THREADS, else the processors this process may use."""
+    if threads is None:
+        available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        return max(1, min(numba.config.NUMBA_NUM_THREADS, available or 1))
+    if not isinstance(threads, numbers.Integral) or threads < 1:
+        raise InputError(f"threads is {threads!r}; a positive whole number is needed, or None for all processors")
+    return int(threads)
+
+
+@functools.cache
+def _blas_controller():
+    import scipy.linalg.cython_blas  # noqa: F401  the BLAS that compiled kernels call
+    import threadpoolctl
+
+    return threadpoolctl.ThreadpoolController()
+
+
+class _Blas:
+    """Number of callers that keep BLAS on one thread; the first one limits it, the last one restores it."""
+
+    lock = threading.Lock()
+    callers = 0
+    limiter = None
+
+
+@contextlib.contextmanager
+def single_threaded_blas():
+    """Keep BLAS on one thread: kernels call it from several threads, and its bits must not depend on a setting."""
+    with _Blas.lock:
+        if _Blas.callers == 0:
+            _Blas.limiter = _blas_controller().limit(limits=1, user_api="blas")
+        _Blas.callers += 1
+    try:
+        yield
+    finally:
+        with _Blas.lock:
+            _Blas.callers -= 1
+            if _Blas.callers == 0:
+                _Blas.limiter.restore_original_limits()
+
+
+def run_slots(kernel, slots):
+    """Call a kernel with each slot, side by side, and return when all calls have ended.
 
     Parameters
     ----------
-    source
-        ``draw()`` returns the next block, or None behind the last; ``n_left`` is an upper bound of the blocks to come.
-    threads : int
-    most_bytes : int
-        Size of finished results above which no new block is drawn.
+    kernel
+        An entry kernel of one argument.
+    slots : list of NamedTuple
+        Arrays of the same types in each. What two slots share is read only, or a counter, or written by one slot per entry.
     """
+    with single_threaded_blas():
+        if len(slots) == 1:
+            kernel(slots[0])
+            return
+        _run_on_threads(kernel, slots)
 
-    def __init__(self, source, threads, most_bytes):
-        self._source, self._threads, self._most_bytes = source, threads, most_bytes
-        self._changed = threading.Condition()  # guards all of the following
-        self._entries = deque()  # drawn and not handed out, in order
-        self._tasks = deque()  # (entry, task) that nobody has taken
-        self._waiting_bytes = 0
-        self._consumer = threading.current_thread()  # who asked last
-        self._drawing = self._drained = self._stopped = False
 
-    def results(self):
-        """Yield the finished blocks in order; the error of a block in its place. Closing it drops the waiting tasks."""
-        workers = []
+def _run_on_threads(kernel, slots):
+    """Run each slot on a Python thread; kernels release the GIL."""
+    errors = []
+
+    def work(slot):
         try:
-            with self._changed:
-                self._draw()
-                n_workers = min(self._threads, len(self._tasks) + self._source.n_left)
-            if n_workers > 1:
-                workers = [threading.Thread(target=self._work, name="pwlnet") for _ in range(n_workers)]
-                for worker in workers:
-                    worker.start()
-            while (entry := self._next_entry(workers)) is not None:
-                if entry.error is not None:
-                    raise entry.error
-                yield entry.block
-        finally:
-            self._stop()
-            for worker in workers:
-                if worker.ident is not None:
-                    worker.join()
-
-    def _stop(self):
-        with self._changed:
-            self._stopped = True
-            self._tasks.clear()
-            self._changed.notify_all()
-
-    def _work(self):
-        """Do tasks until there are no more: what a thread runs."""
-        while (taken := self._take_task()) is not None:
-            self._run(*taken)
-
-    def _next_entry(self, workers):
-        """The next block, finished, or None behind the last; does the work itself where no other thread does."""
-        while True:
-            with self._changed:
-                self._consumer = threading.current_thread()
-                if self._entries and self._entries[0].finished:
-                    entry = self._entries.popleft()
-                    self._waiting_bytes -= entry.block.nbytes if entry.error is None else 0
-                    self._changed.notify_all()
-                    return entry
-                if self._drained and not self._entries:
-                    return None
-                alone = not any(worker.is_alive() for worker in workers)
-                if not alone:
-                    self._changed.wait(_POLL)
-            if alone and (taken := self._take_task()) is not None:
-                self._run(*taken)
-
-    def _take_task(self):
-        """Take a task, or None once there will be no more; waits where some may come."""
-        with self._changed:
-            while not self._stopped and self._is_awaited():
-                if self._tasks:
-                    return self._tasks.popleft()
-                if self._drained:
-                    return None
-                if not self._drawing and (self._waiting_bytes <= self._most_bytes or not self._entries):
-                    self._draw()
-                else:
-                    self._changed.wait(_POLL)
-        return None
-
-    def _is_awaited(self):
-        """Whether somebody may still ask for results: a thread that waits for nobody would keep a program from ending."""
-        return self._consumer.is_alive() and (threading.main_thread().is_alive() or not self._consumer.daemon)
-
-    def _draw(self):
-        """Draw a block, without the lock meanwhile."""
-        self._drawing, block = True, None
-        self._changed.release()
-        try:
-            block = self._source.draw()
-            entry = None if block is None else _Entry(block)
+            kernel(slot)
         except BaseException as error:
-            entry = _Entry(error=error)
-        finally:
-            self._changed.acquire()
-        self._drawing = False
-        self._drained |= entry is None or entry.error is not None
-        if entry is not None:
-            self._entries.append(entry)
-            tasks = () if block is None else block.tasks
-            entry.tasks_left = len(tasks)
-            self._tasks.extend((entry, task) for task in tasks)
-        self._changed.notify_all()
+            errors.append(error)
 
-    def _run(self, entry, task):
-        """Run a task, and finish its block after the last one; an error ends the drawing and drops the tasks behind it."""
-        error, last = None, False
+    threads = [threading.Thread(target=work, args=(slot,), name="pwlnet slot") for slot in slots[1:]]
+    for thread in threads:
+        thread.start()
+    work(slots[0])
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+
+
+def map_chunks(function, n_items, chunk, threads=None):
+    """Yield ``function(first, last)`` for consecutive chunks of ``n_items`` items, in order, computed on Python threads.
+
+    An exception, Ctrl-C among them, is raised after the chunks that have begun; the others are dropped.
+    """
+    bounds = [(k, min(k + chunk, n_items)) for k in range(0, n_items, chunk)]
+    if len(bounds) <= 1 or n_threads(threads) == 1:
+        for first, last in bounds:
+            yield function(first, last)
+        return
+    with ThreadPoolExecutor(n_threads(threads)) as pool:
         try:
-            task()
-            with self._changed:
-                entry.tasks_left -= 1
-                last = entry.tasks_left == 0
-            if last:
-                entry.block.finish()
+            for future in [pool.submit(function, first, last) for first, last in bounds]:
+                yield future.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def run_chunks(function, n_items, chunk, threads=None):
+    """Call ``function(first, last)`` as ``map_chunks`` does, with BLAS on one thread, and drop the results."""
+    with single_threaded_blas():
+        deque(map_chunks(function, n_items, chunk, threads), maxlen=0)
+
+
+def look_ahead(results, max_bytes, stop):
+    """Yield the items of an iterator while a background thread computes the next ones.
+
+    Parameters
+    ----------
+    results : generator
+        Its items have ``nbytes``. An exception in it is raised in its place, after the items before it.
+    max_bytes : int
+        No further item is begun while finished ones that nobody has taken are larger than this.
+    stop : callable
+        Called from another thread where the consumer leaves; should end the item at hand soon.
+    """
+    queue = _Queue(max_bytes)
+    worker = threading.Thread(target=queue.fill, args=(results,), name="pwlnet")
+    worker.start()
+    try:
+        yield from queue.items(worker)
+    finally:
+        queue.close()
+        stop()
+        worker.join()
+
+
+class _Queue:
+    """Finished items between the thread that computes them and their consumer."""
+
+    def __init__(self, max_bytes):
+        self._max_bytes = max_bytes
+        self._changed = threading.Condition()  # guards all of the following
+        self._items = deque()
+        self._waiting_bytes = 0
+        self._consumer = threading.current_thread()  # the thread that asked last
+        self._closed = self._complete = False
+        self._error = None
+
+    def fill(self, results):
+        """Append items while there is room: runs on the background thread."""
+        error = None
+        try:
+            with contextlib.closing(results):
+                while self._wait_for_room() and (item := next(results, None)) is not None:
+                    with self._changed:
+                        self._items.append(item)
+                        self._waiting_bytes += item.nbytes
+                        self._changed.notify_all()
         except BaseException as raised:
             error = raised
         with self._changed:
-            if error is not None:
-                entry.error = entry.error or error
-                self._tasks.clear()  # they belong to this block or to later ones
-                self._drained = True
-            elif last:
-                self._waiting_bytes += entry.block.nbytes
-            entry.finished |= last or error is not None
+            self._complete, self._error = True, error
             self._changed.notify_all()
+
+    def items(self, worker):
+        """Yield items in order, then raise the error there was."""
+        while True:
+            with self._changed:
+                self._consumer = threading.current_thread()
+                while not self._items and not self._complete and worker.is_alive():
+                    self._changed.wait(_POLL)
+                if not self._items:
+                    break
+                item = self._items.popleft()
+                self._waiting_bytes -= item.nbytes
+                self._changed.notify_all()
+            yield item
+        if self._error is not None:
+            raise self._error
+
+    def close(self):
+        """Let the background thread end after the item at hand."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def _wait_for_room(self):
+        """Whether another item is wanted; waits until there is room for it."""
+        with self._changed:
+            while not self._closed and self._is_awaited():
+                if self._waiting_bytes <= self._max_bytes or not self._items:
+                    return True
+                self._changed.wait(_POLL)
+        return False
+
+    def _is_awaited(self):
+        """Whether somebody may still take items: a thread that waits for nobody would keep a program from ending."""
+        return self._consumer.is_alive() and (threading.main_thread().is_alive() or not self._consumer.daemon)

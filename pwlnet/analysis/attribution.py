@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .. import evaluate
+from .. import evaluate, scheduling
 from ..errors import InputError, ShapeError
 from ..kernels.gradients import integral, rank_one
 from ..kernels.ir import program as ir
@@ -202,8 +202,8 @@ def _exact_integrals(network, starts, ends, outputs, progress, threads, toleranc
         n_segments[here] = lines.n_segments
         work = functools.partial(_integrate_lines, lines, roles, outputs, integrals[here])
         at_once = min(_LINES_AT_ONCE, max(1, _STATES_AT_ONCE // max(1, network.n_neurons)))
-        chunk = min(at_once, -(-len(lines) // evaluate.n_threads(threads)))
-        evaluate.run_chunks(work, len(lines), chunk, threads)
+        chunk = min(at_once, -(-len(lines) // scheduling.n_threads(threads)))
+        scheduling.run_chunks(work, len(lines), chunk, threads)
         first += len(lines)
     return integrals, n_segments
 

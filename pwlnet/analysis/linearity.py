@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .. import evaluate
+from .. import scheduling
 from ..kernels.gradients import linearity as kernels
 from ..tolerances import GRADIENT_OFFSET
 from ..validation import checked_targets
@@ -179,7 +179,7 @@ def measure_linearity(lines, targets, *, threads=None):
     change, tangent = np.empty((*shape, 3, kernels.N_MEASURES)), np.empty((*shape, kernels.N_TANGENT))
     residual, static = np.empty(len(lines)), np.arange(len(network.program.op)) == 0
     work = functools.partial(_measure_lines, lines, static, outputs, change, tangent, residual)
-    evaluate.run_chunks(work, len(lines), 1, threads)
+    scheduling.run_chunks(work, len(lines), 1, threads)
     np.maximum(residual, _value_residual(lines, outputs, tangent, threads), out=residual)
     change, tangent = (x.reshape(*targets.shape, *x.shape[2:]) for x in (change, tangent))
     for array in (change, tangent, residual):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .. import evaluate
+from .. import scheduling
 from ..errors import InputError
 from ..validation import checked_targets
 from .quadrature import RULES
@@ -333,7 +333,7 @@ def _run_lines(work, lines, targets, threads, progress):
                 work(i, rule_line(lines, i, outputs[i], after[i] - before[i]))
                 bar.update()
 
-        evaluate.run_chunks(run, len(lines), 1, threads)
+        scheduling.run_chunks(run, len(lines), 1, threads)
 
 
 def _columns(targets):

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import DigestMismatchError, InputError, StoreError
-from ..evaluate import n_threads
+from ..scheduling import n_threads
 from ..tolerances import DEFAULT
 from . import schema
 from .access import new_image, publish, refuse_locked

@@ -6,11 +6,15 @@ on how the batch was cut for threads (fully connected products of one fixed heig
 Legend: B rows, D inputs, O outputs, K neurons, T tile rows.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
+from .._atomic import take_next
 from .._jit import ONE, ZERO, allocating_kernel, kernel
 from . import program as ir
 from .affine import PLAIN, add_adjoint, add_constant, apply_linear, n_ops, operand, rows_of
+from .bits import pack
 from .switching import add_select_adjoint, apply_switching, from_source_order, preactivations_of, select, to_source_order
 
 TILE = np.int64(32)
@@ -54,28 +58,52 @@ def load_inputs(code, points, first, rows, buffer):
     return filled
 
 
-@allocating_kernel
-def forward(code, points, outputs, preactivations, states):
-    """Evaluate rows.
+class ForwardSlot(NamedTuple):
+    """What one slot works with: the program, the rows that all slots share, and buffers of its own."""
 
-    points float64[B, D]. Out, each filled unless it has no rows: outputs float64[B, O], preactivations float64[B, K],
-    states int32[B, K].
-    """
+    code: ir.PackedProgram
+    points: np.ndarray  # float64[B, D]
+    outputs: np.ndarray  # float64[B, O] out; this one and the next three are filled unless they have no rows
+    preactivations: np.ndarray  # float64[B, K] out
+    states: np.ndarray  # int32[B, K] out
+    packed: np.ndarray  # uint64[B, W] out, by the layout of bits.py:
+    neuron_offsets: np.ndarray  # int64[N+1]
+    word_offsets: np.ndarray  # int64[N+1]
+    widths: np.ndarray  # int64[N]
+    next_tile: np.ndarray  # int64[1] counter
+    at_once: np.ndarray  # int64[1] rows of a tile that are filled, at most TILE
+    buffer: np.ndarray  # float64[T * n_values], zero at first
+    tile_states: np.ndarray  # int32[T, K] scratch
+
+
+@allocating_kernel
+def _forward_tile(code, slot, first, rows):
+    """Evaluate rows ``first`` to ``first + rows``, those that exist."""
     last = n_ops(code) - 1
-    buffer = np.zeros(TILE * n_values(code))
-    tile_states = np.empty((TILE, code.op_table[-1, ir.NEURON]), np.int32)
-    for first in range(0, points.shape[0], TILE):
-        filled = load_inputs(code, points, first, TILE, buffer)
-        run_ops(code, TILE, filled, buffer, tile_states)
-        y = rows_of(code, last, TILE, buffer)
-        for r in range(filled):
-            if outputs.shape[0] > 0:
-                for o in range(outputs.shape[1]):
-                    outputs[first + r, o] = y[r, code.indices[code.op_table[-1, ir.OUTPUTS] + o]]
-            if states.shape[0] > 0:
-                states[first + r] = tile_states[r]
-            if preactivations.shape[0] > 0:
-                copy_preactivations(code, r, buffer, preactivations[first + r])
+    filled = load_inputs(code, slot.points[first : first + rows], ZERO, TILE, slot.buffer)
+    run_ops(code, TILE, filled, slot.buffer, slot.tile_states)
+    if slot.packed.shape[0] > 0:
+        packed = slot.packed[first : first + filled]
+        pack(slot.tile_states[:filled], slot.neuron_offsets, slot.word_offsets, slot.widths, packed)
+    y = rows_of(code, last, TILE, slot.buffer)
+    for r in range(filled):
+        for o in range(slot.outputs.shape[1] if slot.outputs.shape[0] > 0 else 0):
+            slot.outputs[first + r, o] = y[r, code.indices[code.op_table[-1, ir.OUTPUTS] + o]]
+        for k in range(slot.states.shape[1] if slot.states.shape[0] > 0 else 0):
+            slot.states[first + r, k] = slot.tile_states[r, k]
+        if slot.preactivations.shape[0] > 0:
+            copy_preactivations(code, r, slot.buffer, slot.preactivations[first + r])
+
+
+@allocating_kernel
+def forward_slot(slot):
+    """Evaluate tiles of rows, each time the next one that no slot has taken. Out: outputs, preactivations,
+    states, packed."""
+    rows = slot.at_once[0]
+    first = take_next(slot.next_tile) * rows
+    while first < slot.points.shape[0]:
+        _forward_tile(slot.code, slot, first, rows)
+        first = take_next(slot.next_tile) * rows
 
 
 @kernel
@@ -114,11 +142,22 @@ def jacobian_of_states(code, states, jacobian_out):
             jacobian_out[o, d] = g[o, code.indices[code.op_table[-1, ir.INPUTS] + d]]
 
 
-@kernel
-def jacobians(code, states, jacobians_out):
-    """Jacobians for many state vectors: states int32[B, K], out float64[B, O, D]."""
-    for b in range(states.shape[0]):
-        jacobian_of_states(code, states[b], jacobians_out[b])
+class JacobianSlot(NamedTuple):
+    """What one slot works with: the program, and the rows that all slots share."""
+
+    code: ir.PackedProgram
+    states: np.ndarray  # int32[B, K]
+    next_row: np.ndarray  # int64[1] counter
+    jacobians: np.ndarray  # float64[B, O, D] out
+
+
+@allocating_kernel
+def jacobian_slot(slot):
+    """Compute the Jacobians for rows of states, each time the next one that no slot has taken. Out: jacobians."""
+    b = take_next(slot.next_row)
+    while b < slot.states.shape[0]:
+        jacobian_of_states(slot.code, slot.states[b], slot.jacobians[b])
+        b = take_next(slot.next_row)
 
 
 @allocating_kernel

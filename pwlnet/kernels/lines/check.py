@@ -5,8 +5,11 @@ The same tiles as in passes.py, so the same bits. Reading all pre-activations ba
 Legend: L lines, D inputs, B rows, S switching ops, T tile rows.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
+from .._atomic import take_next
 from .._jit import allocating_kernel, kernel, without_refcount
 from ..ir import program as ir
 from ..ir.affine import PLAIN, add_constant, apply_linear, operand, rows_of
@@ -62,39 +65,63 @@ def _copy_chosen(code, i, z, neurons, first, last, z_out):
     return first
 
 
-@allocating_kernel
-def check_points(code, starts, ends, lines, t, depth, offsets, neurons, buffer, states, largest_out, z_out):
-    """Evaluate points of lines: the largest magnitude of each switching op's pre-activations, and those of chosen neurons.
+class CheckSlot(NamedTuple):
+    """What one slot works with: the program, the points that all slots share, and buffers of its own."""
 
-    starts, ends float64[L, D]; lines int64[B] and t float64[B] say where the points are. depth int64[B]: the last op that a
-    point needs, never increasing, so that the rows of a tile which an op is left with are its first. offsets int64[B+1],
-    neurons int64[*]: row r wants neurons[offsets[r] : offsets[r + 1]], increasing. buffer float64[T * n_values], zero at first,
-    and states int32[n_values] are scratch.
-    Out: largest_out int64[B, S], the bits of a float64 that isn't finite where a pre-activation isn't, untouched behind the
-    last op; z_out float64[*].
+    code: ir.PackedProgram
+    starts: np.ndarray  # float64[L, D]
+    ends: np.ndarray  # float64[L, D]
+    lines: np.ndarray  # int64[B] line of each point
+    t: np.ndarray  # float64[B]
+    depth: np.ndarray  # int64[B] last op that a point needs, never increasing: in a tile, the rows that an op needs come first
+    offsets: np.ndarray  # int64[B+1] the pre-activations to return for point r are those of
+    neurons: np.ndarray  # int64[*] neurons[offsets[r] : offsets[r + 1]], increasing
+    next_tile: np.ndarray  # int64[1] counter
+    stop: np.ndarray  # int64[1] not zero: leave as soon as possible
+    largest: np.ndarray  # int64[B, S] out: bits of the largest magnitude in each switching op; untouched after the last op
+    z: np.ndarray  # float64[*] out
+    buffer: np.ndarray  # float64[T * n_values], zero at first
+    states: np.ndarray  # int32[n_values] scratch
+
+
+@allocating_kernel
+def _check_tile(code, slot, values, first, cursor):
+    """Evaluate the tile of points that begins with point ``first``; ``cursor`` int64[T] is scratch."""
+    starts, ends = without_refcount(slot.starts), without_refcount(slot.ends)
+    filled = _load_points(code, starts, ends, slot.lines, slot.t, first, values)
+    for r in range(filled):
+        cursor[r] = slot.offsets[first + r]
+    s = 0
+    for i in range(1, slot.depth[first] + 1):
+        while slot.depth[first + filled - 1] < i:
+            filled -= 1
+        if code.op_table[i, ir.OP] < ir.FIRST_SWITCHING:
+            apply_linear(code, i, TILE, filled, values, PLAIN)
+            add_constant(code, i, filled, TILE, values)
+            continue
+        x, y = rows_of(code, operand(code, i, 0), TILE, values), rows_of(code, i, TILE, values)
+        for r in range(filled):
+            _switch(code, i, x[r], y[r], slot.states)
+            z = y[r] if code.op_table[i, ir.OP] == ir.MAX_POOL else x[r]
+            slot.largest[first + r, s] = _largest(z)
+            cursor[r] = _copy_chosen(code, i, z, slot.neurons, cursor[r], slot.offsets[first + r + 1], slot.z)
+        s += 1
+
+
+@allocating_kernel
+def check_slot(slot):
+    """Evaluate tiles of points of lines, each time the next one that no slot has taken.
+
+    Out: slot.largest (the bits of a float64 that isn't finite where a pre-activation isn't), slot.z.
     """
-    view = ir.PackedProgram(
-        without_refcount(code.op_table),
-        without_refcount(code.indices),
-        without_refcount(code.parameters),
-        without_refcount(code.row_weights),
+    code = ir.PackedProgram(
+        without_refcount(slot.code.op_table),
+        without_refcount(slot.code.indices),
+        without_refcount(slot.code.parameters),
+        without_refcount(slot.code.row_weights),
     )
-    values, cursor = without_refcount(buffer), np.empty(TILE, np.int64)
-    for first in range(0, lines.shape[0], TILE):
-        filled = _load_points(view, without_refcount(starts), without_refcount(ends), lines, t, first, values)
-        cursor[:filled] = offsets[first : first + filled]
-        s = 0
-        for i in range(1, depth[first] + 1):
-            while depth[first + filled - 1] < i:
-                filled -= 1
-            if view.op_table[i, ir.OP] < ir.FIRST_SWITCHING:
-                apply_linear(view, i, TILE, filled, values, PLAIN)
-                add_constant(view, i, filled, TILE, values)
-                continue
-            x, y = rows_of(view, operand(view, i, 0), TILE, values), rows_of(view, i, TILE, values)
-            for r in range(filled):
-                _switch(view, i, x[r], y[r], states)
-                z = y[r] if view.op_table[i, ir.OP] == ir.MAX_POOL else x[r]
-                largest_out[first + r, s] = _largest(z)
-                cursor[r] = _copy_chosen(view, i, z, neurons, cursor[r], offsets[first + r + 1], z_out)
-            s += 1
+    values, cursor = without_refcount(slot.buffer), np.empty(TILE, np.int64)
+    first = take_next(slot.next_tile) * TILE
+    while first < slot.lines.shape[0] and slot.stop[0] == 0:
+        _check_tile(code, slot, values, first, cursor)
+        first = take_next(slot.next_tile) * TILE

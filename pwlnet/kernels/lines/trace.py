@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .._atomic import take_next
 from .._jit import allocating_kernel, inline_source, kernel, without_refcount
 from ..ir import program as ir
 from ..ir.affine import n_ops, rows_of
@@ -25,11 +26,30 @@ from .slope_changes import accumulate, add_entry, collect, drop_empty_row, gathe
 from .wide import is_wide, scan_wide
 from .workspace import Work, has_float32_slopes
 
+DONE = ws.DONE  # values of a status: those of ws.STATUS, and
 FULL_OUTPUT = 4
+STOPPED = 5
+
+# Columns of ``Windows.found``.
+SLOT = 0
+FIRST_POINT = 1  # first breakpoint in the slot's ``Found``
+N_POINTS = 2
+FIRST_FLIP = 3
+N_FLIPS = 4
+AMBIGUOUS = 5
+N_FOUND = 6
+
+# Entries of ``LineSlot.state``.
+STATUS = 0
+WINDOW = 1  # the window at hand where a buffer was full, else -1
+TOP_POINT = 2  # breakpoints and flips in use in ``Found``
+TOP_FLIP = 3
+NUMBER = 4  # of the slot
+N_STATE = 5
 
 
 class Found(NamedTuple):
-    """Output buffers: breakpoints and flips of consecutive windows."""
+    """Output buffers of one slot: breakpoints and flips of the windows that it traced."""
 
     t: np.ndarray  # float64[*]
     error: np.ndarray  # float64[*]
@@ -38,12 +58,33 @@ class Found(NamedTuple):
     old: np.ndarray  # int32[*]
     new: np.ndarray  # int32[*]
     keep: np.ndarray  # int64[*] scratch
-    window_points: np.ndarray  # int64[Q]
-    window_flips: np.ndarray  # int64[Q]
-    ambiguous: np.ndarray  # int64[Q]
-    row_error: np.ndarray  # float64[Q] what the rounding of float32 rows adds to error at most
+
+
+class Windows(NamedTuple):
+    """The windows to trace, which all slots share; each slot takes the next one, and says where its results are."""
+
+    starts: np.ndarray  # float64[L, D]
+    ends: np.ndarray  # float64[L, D]
+    lines: np.ndarray  # int64[Q] line of each window
+    t0: np.ndarray  # float64[Q]
+    t1: np.ndarray  # float64[Q]
+    bounds: np.ndarray  # float64[2] Tolerances.rounding, and Tolerances.ambiguous relative to it
+    next_window: np.ndarray  # int64[1] counter
+    stop: np.ndarray  # int64[1] not zero: leave as soon as possible
+    found: np.ndarray  # int64[Q, N_FOUND]
+    float32_error: np.ndarray  # float64[Q] what the rounding of float32 rows adds to the errors at most
     start_states: np.ndarray  # int32[Q or 0, K]
     end_states: np.ndarray  # int32[Q or 0, K]
+
+
+class LineSlot(NamedTuple):
+    """What one slot works with: the program, its own buffers, the windows."""
+
+    code: ir.PackedProgram
+    work: Work
+    found: Found
+    windows: Windows
+    state: np.ndarray  # int64[N_STATE]
 
 
 @kernel
@@ -95,11 +136,13 @@ def _scan_position(code, work, i, p, t0, t1, rounding):
 
 
 @inline_source
-def trace_window(code, work, start, end, t0, t1, rounding, ambiguous):
+def trace_window(code, work, start, end, t0, t1, bounds, stop):
     """Find breakpoints and flips of one window; returns the status. Results stay in the work buffers.
 
-    Called again after a buffer was full and has been enlarged, it goes on with the op at hand.
+    Called again after a buffer was full and has been enlarged, it goes on with the op at hand. Where ``stop[0]`` is not zero
+    it leaves before the next position.
     """
+    rounding, ambiguous = bounds[0], bounds[1]
     counts = work.counts
     if counts[ws.NEXT_OP] == 0:
         _start_window(code, work, start, end, t0, t1 - t0)
@@ -136,6 +179,8 @@ def trace_window(code, work, start, end, t0, t1, rounding, ambiguous):
         )
         pointer = code.op_table[i, ir.POINTER]
         for p in range(code.op_table[i, ir.HEIGHT] * code.op_table[i, ir.WIDTH]):
+            if stop[0] != 0:
+                return np.int64(STOPPED)
             first_row = counts[ws.TOP_ROW]
             if role == ir.STORED:
                 _store_position(code, work, i, p)
@@ -154,11 +199,11 @@ def trace_window(code, work, start, end, t0, t1, rounding, ambiguous):
         work.bases[ws.END_COLUMN, i] = counts[ws.TOP_COLUMN]
         compact(code, work, i)
     counts[ws.NEXT_OP] = 0
-    return np.int64(ws.DONE)
+    return np.int64(DONE)
 
 
 @allocating_kernel
-def _borrow_code(code):
+def _code_without_refcount(code):
     """The program's arrays without reference counts."""
     return ir.PackedProgram(
         without_refcount(code.op_table),
@@ -169,7 +214,7 @@ def _borrow_code(code):
 
 
 @allocating_kernel
-def _borrow_work(work):
+def _work_without_refcount(work):
     """The buffers without reference counts."""
     return Work(
         without_refcount(work.counts),
@@ -195,39 +240,48 @@ def _borrow_work(work):
 
 
 @allocating_kernel
-def trace_windows(code, work, starts, ends, lines, t0, t1, first, top, rounding, ambiguous, found):
-    """Trace windows ``first``, ``first + 1``, ... and append their results to ``found``.
+def _store_window(work, found, windows, state, q):
+    """Append the results of window q to the slot's; returns DONE, or FULL_OUTPUT where they don't fit."""
+    n, a, b = work.counts[ws.N_FLIPS], state[TOP_POINT], state[TOP_FLIP]
+    if a + n > found.t.shape[0] or b + n > found.neuron.shape[0] or n > found.keep.shape[0]:
+        work.counts[ws.NEXT_OP], work.counts[ws.SAVED_FLIPS] = work.bases.shape[1], n  # only the copy is left to do
+        work.counts[ws.SAVED_AMBIGUOUS] = work.counts[ws.AMBIGUOUS]
+        return np.int64(FULL_OUTPUT)
+    points, flips, windows.float32_error[q] = net_flips(
+        work, found.keep, found.t[a:], found.error[a:], found.counts[a:], found.neuron[b:], found.old[b:], found.new[b:]
+    )
+    windows.found[q, SLOT] = state[NUMBER]
+    windows.found[q, FIRST_POINT], windows.found[q, N_POINTS] = a, points
+    windows.found[q, FIRST_FLIP], windows.found[q, N_FLIPS] = b, flips
+    windows.found[q, AMBIGUOUS] = work.counts[ws.AMBIGUOUS]
+    state[TOP_POINT], state[TOP_FLIP] = a + points, b + flips
+    if windows.start_states.shape[0] > 0:
+        for k in range(work.states.shape[1]):
+            windows.start_states[q, k] = work.states[ws.WINDOW_START, k]
+            windows.end_states[q, k] = work.states[ws.WINDOW_END, k]
+    return np.int64(DONE)
 
-    starts, ends float64[L, D]; lines int64[Q], t0, t1 float64[Q] say which part of which line each window is. ``top`` int64[2]:
-    breakpoints and flips in use, updated. Returns (next window, status): DONE after the last one; otherwise a buffer was too
-    small for window ``next``, which the caller repeats with larger ones.
+
+@allocating_kernel
+def trace_slot(slot):
+    """Trace windows, each time the next one that no slot has taken, and append the results to ``slot.found``.
+
+    Out: slot.windows.found, slot.state. Its STATUS is DONE where no window is left; STOPPED; or that of a buffer that was too
+    small for window ``state[WINDOW]``, which the next call repeats with a larger one.
     """
-    code_view, work_view = _borrow_code(code), _borrow_work(work)
-    for q in range(first, lines.shape[0]):
-        line = lines[q]
-        status = trace_window(code_view, work_view, starts[line], ends[line], t0[q], t1[q], rounding, ambiguous)
-        if status != ws.DONE:
-            return q, status
-        n = work.counts[ws.N_FLIPS]
-        a, b = top[0], top[1]
-        if a + n > found.t.shape[0] or b + n > found.neuron.shape[0] or n > found.keep.shape[0]:
-            work.counts[ws.NEXT_OP], work.counts[ws.SAVED_FLIPS] = n_ops(code), n  # nothing is left to do but to copy
-            work.counts[ws.SAVED_AMBIGUOUS] = work.counts[ws.AMBIGUOUS]
-            return q, np.int64(FULL_OUTPUT)
-        points, flips, row_error = net_flips(
-            work_view,
-            found.keep,
-            found.t[a:],
-            found.error[a:],
-            found.counts[a:],
-            found.neuron[b:],
-            found.old[b:],
-            found.new[b:],
-        )
-        found.window_points[q], found.window_flips[q] = points, flips
-        found.ambiguous[q], found.row_error[q] = work.counts[ws.AMBIGUOUS], row_error
-        top[0], top[1] = a + points, b + flips
-        if found.start_states.shape[0] > 0:
-            found.start_states[q] = work.states[ws.WINDOW_START]
-            found.end_states[q] = work.states[ws.WINDOW_END]
-    return lines.shape[0], np.int64(ws.DONE)
+    code, work = _code_without_refcount(slot.code), _work_without_refcount(slot.work)
+    windows, state = slot.windows, slot.state
+    q = state[WINDOW]
+    if q < 0:
+        q = take_next(windows.next_window)
+    while q < windows.lines.shape[0]:
+        state[WINDOW] = q
+        line, t0, t1 = windows.lines[q], windows.t0[q], windows.t1[q]
+        status = trace_window(code, work, windows.starts[line], windows.ends[line], t0, t1, windows.bounds, windows.stop)
+        if status == DONE:
+            status = _store_window(work, slot.found, windows, state, q)
+        if status != DONE:
+            state[STATUS] = status
+            return
+        q = take_next(windows.next_window)
+    state[STATUS], state[WINDOW] = DONE, -1

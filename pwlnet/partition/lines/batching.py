@@ -3,26 +3,9 @@
 Legend: L lines, D inputs.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 
 from .joining import Traced
-
-
-class Lines(NamedTuple):
-    """Consecutive lines that are traced and checked."""
-
-    starts: np.ndarray  # float64[L, D]
-    ends: np.ndarray  # float64[L, D]
-    traced: Traced
-    residual: np.ndarray  # float64[L]
-
-    def part(self, first, last):
-        """Lines ``first`` to ``last`` of these."""
-        if last - first == len(self.starts):
-            return self
-        return Lines(self.starts[first:last], self.ends[first:last], self.traced.lines(first, last), self.residual[first:last])
 
 
 def batches(blocks, max_points, max_bytes):
@@ -38,21 +21,21 @@ def batches(blocks, max_points, max_bytes):
 
     Yields
     ------
-    list of Lines
+    list of Block
     """
     held, points, size = [], 0, 0
     for block in blocks:
-        lines, first = Lines(block.starts, block.ends, block.traced, block.residual), 0
-        while first < len(lines.starts):
-            upto = np.cumsum(lines.traced.n_points[first:] + 2)
-            sizes = lines.starts[0].nbytes * np.arange(1, len(upto) + 1)
+        first = 0
+        while first < len(block.starts):
+            upto = np.cumsum(block.traced.n_points[first:] + 2)
+            sizes = block.starts[0].nbytes * np.arange(1, len(upto) + 1)
             n = int(np.count_nonzero((upto <= max_points - points) & (sizes <= max_bytes - size)))
             if n == 0 and held:
                 yield held
                 held, points, size = [], 0, 0
                 continue
             n = max(n, 1)
-            held.append(lines.part(first, first + n))
+            held.append(block.lines(first, first + n))
             first, points, size = first + n, points + int(upto[n - 1]), size + int(sizes[n - 1])
     if held:
         yield held

@@ -7,8 +7,10 @@ import numpy as np
 
 from ... import evaluate
 from ...errors import NumericalError
+from ...kernels.ir import passes
 from ...kernels.ir import program as ir
 from ...kernels.lines import check
+from ...scheduling import run_slots
 from .tracing import initial_states
 
 
@@ -52,7 +54,7 @@ def refuse_overflow(largest, lines):
         )
 
 
-def residuals(network, starts, ends, traced, n_checked, buffer, first_line=0, largest=None):
+def residuals(network, starts, ends, traced, n_checked, buffers, first_line=0, largest=None, stop=None):
     """Largest relative distance from its threshold of a flipping neuron at sampled breakpoints: float64[L].
 
     At each of them the network is evaluated in float64 as far as neurons flip there; the distance is relative to the largest
@@ -65,12 +67,14 @@ def residuals(network, starts, ends, traced, n_checked, buffer, first_line=0, la
     traced : Traced
     n_checked : int
         Breakpoints per line, spread evenly.
-    buffer : float64[T * n_values]
-        Scratch memory, ``Tracer.forward_buffer``.
+    buffers : list of float64[T * n_values]
+        Scratch memory of each slot, ``Tracer.forward_buffers``.
     first_line : int
         Number of the first line in messages.
     largest : float64[L, S], optional
         Largest absolute pre-activation of each op at both ends, where the caller knows it.
+    stop : int64[1], optional
+        Not zero: leave as soon as possible; the result means nothing then.
 
     Raises
     ------
@@ -88,7 +92,7 @@ def residuals(network, starts, ends, traced, n_checked, buffer, first_line=0, la
     depth = np.full(n + len(places), switching.max(initial=0))
     depth[n + rows] = switching[ops]  # of several flips of a row, the last one stays
     points = np.concatenate([*(x for x, _ in from_ends), lines]), np.concatenate([*t_ends, traced.t[places]])
-    sizes, z = _evaluate(network, starts, ends, points, depth, n + rows, neurons, buffer)
+    sizes, z = _evaluate(network, starts, ends, points, depth, n + rows, neurons, buffers, stop)
     if from_ends:
         (distinct, of_start), (_, of_end) = from_ends
         largest = np.maximum(sizes[of_start], sizes[len(distinct) + of_end])
@@ -130,7 +134,7 @@ def _distinct(points):
     return np.flatnonzero(new), np.cumsum(new) - 1
 
 
-def _evaluate(network, starts, ends, points, depth, rows, neurons, buffer):
+def _evaluate(network, starts, ends, points, depth, rows, neurons, buffers, stop):
     """Evaluate points (lines, t) up to the op ``depth`` of each, which never increases.
 
     Returns the largest pre-activations of each switching op float64[B, S], 0 behind the depth, and the pre-activation of each
@@ -138,10 +142,15 @@ def _evaluate(network, starts, ends, points, depth, rows, neurons, buffer):
     """
     code = network.code
     largest, z = np.zeros((len(depth), len(op_bounds(network)) - 1), np.int64), np.zeros(len(neurons))
-    states = np.empty(int(code.op_table[-1, ir.VALUE]), np.int32)
     offsets = np.searchsorted(rows, np.arange(len(depth) + 1))
-    with evaluate.single_threaded_blas():
-        check.check_points(code, starts, ends, *points, depth, offsets, neurons, buffer, states, largest, z)
+    shared = code, starts, ends, *points, depth, offsets, neurons
+    counter, stop = np.zeros(1, np.int64), np.zeros(1, np.int64) if stop is None else stop
+    n_slots = max(1, min(len(buffers), -(-len(depth) // int(passes.TILE))))
+    slots = [
+        check.CheckSlot(*shared, counter, stop, largest, z, buffer, np.empty(int(code.op_table[-1, ir.VALUE]), np.int32))
+        for buffer in buffers[:n_slots]
+    ]
+    run_slots(check.check_slot, slots)
     return largest.view(np.float64), z
 
 
@@ -187,7 +196,7 @@ def first_states(lines, first, last):
     network, offsets = lines.network, lines.offsets
     starts, ends = lines.starts[first:last], lines.ends[first:last]
     middles = starts + 0.5 * lines.t[offsets[first:last] + 1, None] * (ends - starts)
-    _, z, states = evaluate.forward(network.code, middles, preactivations=True, states=True, threads=1)
+    _, z, states, _ = evaluate.forward(network.code, middles, preactivations=True, states=True, threads=1)
     scale = np.repeat(largest_preactivations(network, z), np.diff(op_bounds(network)), axis=1)
     certain = _distances(network, z, np.arange(network.n_neurons)) > _noise(lines) * scale
     for row in np.flatnonzero(~certain.all(axis=1)):

@@ -7,22 +7,21 @@ what lies before it: there a line that was stopped can be taken up again.
 Legend: D inputs, K neurons, T breakpoints and F flips of a part.
 """
 
-import collections
 import contextlib
 import functools
 import itertools
+from typing import NamedTuple
 
 import numpy as np
 
-from ... import evaluate
 from ...errors import CapacityError, DigestMismatchError, ShapeError
-from ...scheduling import Schedule
+from ...scheduling import look_ahead, n_threads, single_threaded_blas
 from ...tolerances import DEFAULT
 from . import check, planning
-from .blocks import Progress, Settings, check_limits, check_points
-from .joining import Joiner, Traced, clean_windows, largest_error
+from .joining import Joiner, Traced, largest_error, retrace_close_boundaries
 from .partitions import waiting_bytes
 from .places import START, Mark, Places, Waiting, end_point
+from .rounds import Progress, Settings, check_limits, check_points, trace_in_rounds
 from .tracing import borrowed_tracer
 
 
@@ -121,10 +120,10 @@ class LineStream:
         network = settings.network
         check_limits(settings.max_segments, settings.memory, settings.n_checked)
         self.start, self.end = _one_point(network, start, "start"), _one_point(network, end, "end")
-        self._settings, self._threads, self._progress = settings, evaluate.n_threads(threads), progress
+        self._settings, self._threads, self._progress = settings, n_threads(threads), progress
         self._number, self._places = number, Places()
         self.ambiguous, self.t_error = START.ambiguous, START.t_error
-        (plan,) = planning.plan_lines(network, self.start[None], self.end[None], number)
+        (plan,) = planning.plan_lines(network, self.start[None], self.end[None], number, self._threads)
         self._cuts = plan.cuts
         self._largest = plan.largest[None] if planning.has_long_lines(network) else None  # as partition_lines has it
 
@@ -158,7 +157,7 @@ class LineStream:
             raise DigestMismatchError(f"t = {mark.border} is no border of a window of this line; give the line that was begun")
         waiting = Waiting(max_points, after)
         with contextlib.ExitStack() as stack:
-            stack.enter_context(evaluate.single_threaded_blas())
+            stack.enter_context(single_threaded_blas())
             bar = stack.enter_context(contextlib.closing(Progress(1, self._progress)))
             planned = stack.enter_context(contextlib.closing(self._planned(self._cuts[first[0] :], waiting_bytes(max_points))))
             for points, reached in self._pieces(planned, mark, bar):
@@ -202,20 +201,20 @@ class LineStream:
         traced = Traced(*(np.array([k]) for k in (count, len(neurons), 0, 0.0)), t, counts, neurons, neurons)
         line = self.start[None], self.end[None], traced, settings.n_checked
         with self._tracer() as tracer:
-            buffer = tracer.forward_buffer
-            return float(check.residuals(settings.network, *line, buffer, self._number, self._largest)[0])
+            buffers = tracer.forward_buffers
+            return float(check.residuals(settings.network, *line, buffers, self._number, self._largest)[0])
 
     def _pieces(self, planned, mark, bar):
         """Consecutive Points of the line, its ends too, each with the Mark that it reaches up to, where there is one."""
         joiner = Joiner()
         yield end_point(0.0), mark
-        for run in clean_windows(planned, self._trace):
+        for run in retrace_close_boundaries(planned, self._trace):
             for k, window in enumerate(run):
                 done = joiner.add(window)
                 self._places.add(window.t0, done, joiner.n_joined)
                 for points in done:
                     yield self._noted(points), None
-                if k == 0 and joiner.is_plain:
+                if k == 0 and joiner.boundary_untouched:
                     yield end_point(), Mark(float(window.t0), self.ambiguous, self.t_error)
                 self.ambiguous += int(window.traced.ambiguous[0])
                 bar.reach(window.t0)
@@ -238,58 +237,49 @@ class LineStream:
             many = f"line {self._number} has at least {n} segments, more than max_segments={most}"
             raise CapacityError(f"{many}; raise the limit or shorten the line")
 
-    def _planned(self, cuts, most_bytes):
-        """The planned windows from the first cut on, in order: (from, to, iterable of Window) of each."""
-        pairs = list(itertools.pairwise(cuts))
-        if len(pairs) == 1:
-            yield *pairs[0], self._trace(*pairs[0])
+    def _planned(self, cuts, max_bytes):
+        """Trace the planned windows from the first cut on, in order: yields (from, to, iterable of Window)."""
+        bounds = np.stack([cuts[:-1], cuts[1:]], axis=1)
+        if len(bounds) == 1:
+            yield *bounds[0], self._trace(*bounds[0])
         elif self._threads == 1:
-            for pair in pairs:
+            for pair in bounds:
                 yield *pair, list(self._trace(*pair))
         else:
-            with contextlib.closing(Schedule(_Source(pairs, self._trace), self._threads, most_bytes).results()) as blocks:
-                for block in blocks:
-                    yield *block.ends, block.windows
+            stop = np.zeros(1, np.int64)
+            with contextlib.closing(
+                look_ahead(self._in_rounds(bounds, stop), max_bytes, functools.partial(stop.fill, 1))
+            ) as ahead:
+                yield from ahead
+
+    def _in_rounds(self, bounds, stop):
+        """Trace windows on all threads, some at a time: yields _Planned."""
+        with self._tracer(self._threads, stop) as tracer:
+            starts, ends, lines = self.start[None], self.end[None], np.zeros(len(bounds), np.int64)
+            rounds = trace_in_rounds(tracer, starts, ends, lines, bounds, self._number)
+            for pair, windows in zip(bounds, itertools.chain.from_iterable(rounds), strict=True):
+                yield _Planned(*pair, windows)
 
     def _trace(self, t0, t1):
         """Trace a part of the line: yields Window."""
         with self._tracer() as tracer:
             yield from tracer.iter_window(self.start, self.end, t0, t1, self._number)
 
-    def _tracer(self):
-        return borrowed_tracer(self._settings.network, self._settings.tolerances, self._settings.memory)
+    def _tracer(self, n_slots=1, stop=None):
+        settings = self._settings
+        return borrowed_tracer(settings.network, settings.tolerances, settings.memory, n_slots=n_slots, stop=stop)
 
 
-class _Block:
-    """One planned window as the schedule takes it."""
+class _Planned(NamedTuple):
+    """A planned window, and the windows in which it was traced."""
 
-    def __init__(self, ends, trace):
-        self.ends, self.windows, self._trace = ends, None, trace
-        self.tasks = [self._work]
+    t0: float
+    t1: float
+    windows: list
 
     @property
     def nbytes(self):
         return sum(array.nbytes for window in self.windows for array in (*window.traced, *window[2:-1]))
-
-    def _work(self):
-        self.windows = list(self._trace(*self.ends))
-
-    def finish(self):
-        """Nothing is left to do."""
-
-
-class _Source:
-    """Planned windows as the source of a schedule."""
-
-    def __init__(self, pairs, trace):
-        self._pairs, self._trace = collections.deque(pairs), trace
-
-    @property
-    def n_left(self):
-        return len(self._pairs)
-
-    def draw(self):
-        return _Block(self._pairs.popleft(), self._trace) if self._pairs else None
 
 
 def _one_point(network, point, name):

@@ -110,7 +110,7 @@ class Joiner:
 
     Attributes
     ----------
-    is_plain : bool
+    boundary_untouched : bool
         Whether the border before the last window left everything as it was, so that both sides can be told apart.
     n_joined : int
         Breakpoints at the beginning of the last window that were joined with those before.
@@ -118,7 +118,7 @@ class Joiner:
 
     def __init__(self):
         self._before = self._rest = None
-        self.is_plain, self.n_joined = True, 0
+        self.boundary_untouched, self.n_joined = True, 0
 
     def add(self, window):
         """Take the next window: the breakpoints before it that are final, list of Points (what is left of the window before
@@ -127,7 +127,7 @@ class Joiner:
         if self._before is not None:
             kept, merged, rest = _joined(self._rest, _border(self._before, window), points)
             self.n_joined = len(points.t) - len(rest.t)
-            self.is_plain = len(kept.t) == len(self._rest.t) and not self.n_joined and not len(merged.t)
+            self.boundary_untouched = len(kept.t) == len(self._rest.t) and not self.n_joined and not len(merged.t)
             row_error = max(self._before.row_error, window.row_error)
             points, done = rest, [_with_row_error(kept, row_error), _with_row_error(merged, row_error)]
         self._before, self._rest = window, points
@@ -138,7 +138,7 @@ class Joiner:
         return _with_row_error(self._rest, self._before.row_error)
 
 
-def clean_windows(planned, trace):
+def retrace_close_boundaries(planned, trace):
     """Put planned windows together whose border came within rounding of a breakpoint, and trace them again as one.
 
     Which neurons share a breakpoint is for the kernel to decide. Borders are put where that is very unlikely.

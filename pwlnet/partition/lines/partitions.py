@@ -4,21 +4,21 @@ Legend: L lines, D inputs, O outputs, K neurons, n points of one line.
 """
 
 import contextlib
+import functools
 import itertools
 import math
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from ... import evaluate
 from ...patterns import ActivationPatterns
-from ...scheduling import Schedule
+from ...scheduling import look_ahead, n_threads, single_threaded_blas
 from ...tolerances import DEFAULT, Tolerances
 from . import check as line_check
-from . import tracing
+from . import planning, tracing
 from .batching import assemble, batches
-from .blocks import LineBlocks, Progress, Settings, check_limits, check_points
 from .ends import LineEnds
+from .rounds import Progress, Settings, check_limits, check_points, trace_blocks
 
 _MEMORY = 2**30
 _MAX_POINTS = 2**20
@@ -315,7 +315,7 @@ def partition_lines(
     check_limits(max_segments, memory, n_checked)
     lines = LineEnds(network, network.as_points(starts, "starts"), network.as_points(ends, "ends"))
     settings = Settings(network, tolerances, memory, n_checked, max_segments)
-    found = list(_partitions(settings, lines, math.inf, progress, evaluate.n_threads(threads)))
+    found = list(_partitions(settings, lines, math.inf, progress, n_threads(threads)))
     return found[0] if found else LinePartitions(network, *assemble([], network.n_inputs), tolerances)
 
 
@@ -377,17 +377,20 @@ def iter_line_partitions(
     check_points(max_points)
     lines = LineEnds(network, starts, ends)
     settings = Settings(network, tolerances, memory, n_checked, max_segments)
-    return _partitions(settings, lines, max_points, progress, evaluate.n_threads(threads))
+    return _partitions(settings, lines, max_points, progress, n_threads(threads))
 
 
 def _partitions(settings, lines, max_points, progress, threads):
     """Yield LinePartitions of up to ``max_points`` breakpoints."""
     max_bytes = waiting_bytes(max_points)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(evaluate.single_threaded_blas())  # once: BLAS's idle threads spin after each change
+        stack.enter_context(single_threaded_blas())  # once: BLAS's idle threads spin after each change
         bar = stack.enter_context(contextlib.closing(Progress(len(lines), progress)))
-        source = LineBlocks(settings, lines, threads, bar.advance)
-        blocks = stack.enter_context(contextlib.closing(Schedule(source, threads, max_bytes).results()))
+        stop = np.zeros(1, np.int64)
+        blocks = trace_blocks(settings, lines, threads, bar.advance, stop)
+        if threads > 1 and (len(lines) > 1 or planning.has_long_lines(settings.network)):
+            blocks = look_ahead(blocks, max_bytes, functools.partial(stop.fill, 1))
+        stack.enter_context(contextlib.closing(blocks))
         for batch in batches(blocks, max_points, max_bytes):
             yield LinePartitions(settings.network, *assemble(batch, settings.network.n_inputs), settings.tolerances)
 

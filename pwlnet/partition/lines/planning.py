@@ -33,11 +33,11 @@ def has_long_lines(network):
 
 def count_changes(network, starts, ends):
     """Neurons in another state at a line's end than at its start: int64[L]. So many flips it has at least."""
-    _, states = evaluate.forward_low_memory(network.code, np.concatenate([starts, ends]))
+    states = evaluate.forward(network.code, np.concatenate([starts, ends]), states=True, low_memory=True).states
     return np.count_nonzero(states[: len(starts)] != states[len(starts) :], axis=1)
 
 
-def plan_lines(network, starts, ends, first_line=0):
+def plan_lines(network, starts, ends, first_line=0, threads=None):
     """Plan the windows of each line by the number of neurons that change state along it: list of Plan.
 
     Parameters
@@ -46,6 +46,7 @@ def plan_lines(network, starts, ends, first_line=0):
     starts, ends : float64[L, D]
     first_line : int
         Number of the first line in messages.
+    threads : int, optional
 
     Raises
     ------
@@ -53,20 +54,22 @@ def plan_lines(network, starts, ends, first_line=0):
         Values overflow at a line's end.
     """
     n = len(starts)
-    z, states = evaluate.forward_low_memory(network.code, np.concatenate([starts, ends]), preactivations=True)
+    points = np.concatenate([starts, ends])
+    _, z, states, _ = evaluate.forward(network.code, points, preactivations=True, states=True, threads=threads, low_memory=True)
     largest = largest_preactivations(network, z)
     largest = np.maximum(largest[:n], largest[n:])
     refuse_overflow(largest, first_line + np.arange(n))
     changes = np.count_nonzero(states[:n] != states[n:], axis=1)
-    return [Plan(_cuts(network, *line), row) for *line, row in zip(starts, ends, changes, largest, strict=True)]
+    return [Plan(_cuts(network, *line, threads), row) for *line, row in zip(starts, ends, changes, largest, strict=True)]
 
 
-def _cuts(network, start, end, changes):
+def _cuts(network, start, end, changes, threads):
     """Borders of one line's windows: float64[W+1]."""
     if changes < 2 * WINDOW_POINTS:
         return np.array([0.0, 1.0])
     t = np.concatenate([[0.0], (np.arange(INTERVALS - 1) + 1.0 + CUT - 0.5) / INTERVALS, [1.0]])
-    _, states = evaluate.forward_low_memory(_counted_part(network), start + t[:, None] * (end - start))
+    points = start + t[:, None] * (end - start)
+    states = evaluate.forward(_counted_part(network), points, states=True, threads=threads, low_memory=True).states
     estimate = np.concatenate([[0], np.cumsum(np.count_nonzero(states[1:] != states[:-1], axis=1))]) + t  # increases
     n_windows = min(MOST_WINDOWS, max(int(changes), int(estimate[-1])) // WINDOW_POINTS)
     inner = np.interp((np.arange(1, n_windows) + CUT - 0.5) / n_windows * estimate[-1], estimate, t)

@@ -1,4 +1,4 @@
-"""Run the line kernels: buffers that grow, whole lines many at a time, windows one by one, cuts where memory runs out.
+"""Run the line kernels: slots with buffers that grow, whole lines or windows, cuts where memory runs out.
 
 Legend: L lines, D inputs, K neurons, Q windows.
 """
@@ -8,12 +8,12 @@ import threading
 
 import numpy as np
 
-from ... import evaluate
 from ...errors import CapacityError
 from ...kernels.ir import passes
 from ...kernels.ir import program as ir
 from ...kernels.lines import trace as kernels
 from ...kernels.lines import workspace
+from ...scheduling import run_slots
 from .joining import Traced, Window, concatenate, join_windows, largest_errors
 
 FIRST_IDS = 1024  # first sizes of the buffers
@@ -21,13 +21,13 @@ FIRST_VALUES = 2**18  # room for the rows of a small network: they are moved tog
 FIRST_FOUND = 2**15  # breakpoints that are copied out together
 SHARES = {workspace.FULL_IDS: 0.25, workspace.FULL_ROWS: 0.05, workspace.FULL_VALUES: 0.7}  # of the memory
 KEPT_BYTES = 2**28  # buffers up to this size are kept for the next call ...
-KEPT_TRACERS = 8  # ... so many for each network
+KEPT_BUFFERS = 8  # ... so many for each network
 _POOL = threading.Lock()
-LEAST_WINDOW = 2.0**-40  # a window that still doesn't fit at this length is given up
+LEAST_WINDOW = 2.0**-40  # a window that does not fit at this length is an error
 CUT = 0.4813717  # cuts are put off the middle: round fractions are where ties happen
 _FOUND = {
-    "t": float,
-    "error": float,
+    "t": np.float64,
+    "error": np.float64,
     "counts": np.int64,
     "neuron": np.int64,
     "old": np.int32,
@@ -36,146 +36,245 @@ _FOUND = {
 }
 
 
-class Tracer:
-    """The buffers of one thread for one network; they grow, and are kept from call to call.
+class Stopped(Exception):
+    """The kernels were told to leave."""
+
+
+class SlotBuffers:
+    """The buffers of one slot; they grow, and are kept from call to call.
 
     Parameters
     ----------
-    network : Network
-    tolerances : Tolerances
+    code : PackedProgram
     memory : int
         Bytes that the buffers may take; a window that needs more is cut in two.
     """
 
-    def __init__(self, network, tolerances, memory):
-        self.code = network.float32_code if tolerances.single_rows else network.code
-        self.tolerances = tolerances
-        self.memory = memory
-        widest = int(self.code.op_table[:-1, ir.CHANNELS].max())
+    def __init__(self, code, memory):
+        self.code, self.memory = code, memory
+        widest = int(code.op_table[:-1, ir.CHANNELS].max())
         self.sizes = {
             workspace.FULL_IDS: FIRST_IDS,
             workspace.FULL_ROWS: 16 * FIRST_IDS,
             workspace.FULL_VALUES: max(FIRST_VALUES, 64 * widest),
         }
-        self.work = workspace.make_work(self.code, *self.sizes.values())
-        self._found = _found_buffers(FIRST_FOUND)
-        self.forward_buffer = np.zeros(passes.TILE * int(self.code.op_table[-1, ir.VALUE]))  # check; new pages are costly
+        self.work = workspace.make_work(code, *self.sizes.values())
+        self.found = kernels.Found(**{name: np.empty(FIRST_FOUND, dtype) for name, dtype in _FOUND.items()})
+        self.state = np.zeros(kernels.N_STATE, np.int64)
+        self.forward_buffer = np.zeros(passes.TILE * int(code.op_table[-1, ir.VALUE]))  # check.py; new pages are costly
 
     @property
     def nbytes(self):
         """Bytes of all buffers."""
-        return sum(array.nbytes for array in (*self.work, *self._found.values(), self.forward_buffer))
+        return sum(array.nbytes for array in (*self.work, *self.found, self.forward_buffer))
+
+    @property
+    def status(self):
+        """Why the kernel returned."""
+        return int(self.state[kernels.STATUS])
+
+    def begin(self, number):
+        """Prepare for a list of windows, as slot ``number``."""
+        self.state[:] = kernels.DONE, -1, 0, 0, number
+        self.work.counts[workspace.NEXT_OP] = 0
+
+    def drop_window(self):
+        """Give the window up that did not fit: returns its index."""
+        window = int(self.state[kernels.WINDOW])
+        self.state[kernels.WINDOW] = -1
+        self.work.counts[workspace.NEXT_OP] = 0
+        return window
+
+    def grow(self):
+        """Double the buffer that was full; returns False where its share of the memory forbids it.
+
+        Each buffer has a share of its own, so whether a line is cut does not depend on the lines before it.
+        """
+        status = self.status
+        if status == kernels.FULL_OUTPUT:
+            size = 2 * len(self.found.t) + self.sizes[workspace.FULL_IDS]
+            self.found = kernels.Found(*(_enlarged(array, size) for array in self.found))
+            return True
+        if 2 * self.sizes[status] * self._entry_bytes(status) > SHARES[status] * self.memory:
+            return False
+        self.sizes[status] *= 2
+        self.work = workspace.enlarged(self.work, *self.sizes.values())
+        return True
+
+    def _entry_bytes(self, status):
+        """Bytes of one entry of the buffers that ``status`` says are full."""
+        work = self.work
+        arrays = {
+            workspace.FULL_IDS: (work.labels, work.times),
+            workspace.FULL_ROWS: (work.ids, work.starts),
+            workspace.FULL_VALUES: (work.values, work.columns),
+        }
+        return sum(a.itemsize * (len(a) if a.ndim == 2 else 1) for a in arrays[status])
+
+
+class Tracer:
+    """Traces lines of one network on several slots.
+
+    Parameters
+    ----------
+    network : Network
+    tolerances : Tolerances
+    buffers : list of SlotBuffers
+    stop : int64[1]
+        Not zero: leave as soon as possible, by raising Stopped.
+    """
+
+    def __init__(self, network, tolerances, buffers, stop):
+        self.network, self.buffers, self.stop = network, buffers, stop
+        self._bounds = np.array([tolerances.rounding, tolerances.ambiguous / tolerances.rounding])
+
+    @property
+    def forward_buffers(self):
+        """One scratch buffer for forward passes per slot: list of float64[T * n_values]."""
+        return [buffers.forward_buffer for buffers in self.buffers]
 
     def trace_lines(self, starts, ends, first_line=0):
-        """Trace whole lines: Traced. ``first_line`` is the number of the first one in messages."""
-        n_lines = len(starts)
-        windows = np.arange(n_lines), np.zeros(n_lines), np.ones(n_lines)
-        found, top = self._outputs(n_lines, 0), np.zeros(2, np.int64)
-        pieces, copied, done, status = [], 0, 0, None
-        while status != workspace.DONE:
-            done, status = self._run(starts, ends, windows, done, top, found)
-            if status == kernels.FULL_OUTPUT and not top.any():
-                found = self._enlarged(found)
-            elif status == workspace.DONE or status == kernels.FULL_OUTPUT or not self._grow(status):
-                pieces.append(_copied(found, top, copied, done))
-                top[:], copied = 0, done
-                if status not in (workspace.DONE, kernels.FULL_OUTPUT):
-                    parts = self._trace_parts(starts[done], ends[done], _halves(0.0, 1.0), first_line + done)
-                    pieces.append(join_windows(parts))
-                    done = copied = done + 1
+        """Trace whole lines.
+
+        Parameters
+        ----------
+        starts, ends : float64[L, D]
+        first_line : int
+            Number of the first line in messages.
+
+        Returns
+        -------
+        Traced
+        """
+        n = len(starts)
+        windows = self._windows(starts, ends, np.arange(n), np.zeros(n), np.ones(n), 0)
+        too_large = self._run(windows)
+        if not too_large:
+            return self._collect(windows, 0, n)
+        bounds = np.repeat(too_large, 2) + np.tile([0, 1], len(too_large))
+        fitting = [self._collect(windows, a, b) for a, b in np.concatenate([[0], bounds, [n]]).reshape(-1, 2)]
+        pieces = [fitting[0]]
+        for q, after in zip(too_large, fitting[1:], strict=True):
+            parts = self._trace_parts(starts[q], ends[q], _halves(0.0, 1.0), first_line + q)
+            pieces += [join_windows(parts), after]
         return concatenate(pieces)
 
-    def trace_window(self, start, end, t0, t1, number=0):
-        """Trace a part of one line: list of consecutive Window, one if memory allows."""
-        return list(self.iter_window(start, end, t0, t1, number))
+    def trace_windows(self, starts, ends, lines, t0, t1, first_line=0):
+        """Trace windows of lines.
+
+        Parameters
+        ----------
+        starts, ends : float64[L, D]
+        lines : int64[Q]
+            Line of each window.
+        t0, t1 : float64[Q]
+            Its ends.
+        first_line : int
+            Number of the first line in messages.
+
+        Returns
+        -------
+        list of list of Window
+            For each window the consecutive parts in which it was traced: one where memory allows.
+        """
+        windows = self._windows(starts, ends, lines, t0, t1, len(lines))
+        too_large = self._run(windows)
+        results = [None if q in too_large else [self._window(windows, q)] for q in range(len(lines))]
+        for q in too_large:
+            line = int(lines[q])
+            results[q] = list(self._trace_parts(starts[line], ends[line], _halves(t0[q], t1[q]), first_line + line))
+        return results
 
     def iter_window(self, start, end, t0, t1, number=0):
-        """Trace a part of one line: yields consecutive Window, one if memory allows."""
+        """Trace a window of one line: yields consecutive Window, one where memory allows."""
         return self._trace_parts(start, end, [(t0, t1)], number)
 
+    def fitting_window(self, start, end, t0, t1):
+        """Trace a window of one line in one piece: Window, or None where it does not fit into the buffers."""
+        windows = self._windows(start[None], end[None], np.zeros(1, np.int64), np.array([t0]), np.array([t1]), 1)
+        return None if self._run(windows) else self._window(windows, 0)
+
     def _trace_parts(self, start, end, waiting, number):
-        """Trace parts of one line, the last of ``waiting`` first, cut further until they fit: yields Window."""
+        """Trace windows of one line, the last of ``waiting`` first, cut further until they fit: yields Window."""
         while waiting:
             t0, t1 = waiting.pop()
             window = self.fitting_window(start, end, t0, t1)
             if window is not None:
                 yield window
             elif t1 - t0 < LEAST_WINDOW:
+                memory = self.buffers[0].memory
                 raise CapacityError(
-                    f"line {number} has more breakpoints near t = {t0} than buffers of {self.memory} bytes hold; raise memory"
+                    f"line {number} has more breakpoints near t = {t0} than buffers of {memory} bytes hold; raise memory"
                 )
             else:
                 waiting += _halves(t0, t1)
 
-    def fitting_window(self, start, end, t0, t1):
-        """Trace a part of one line in one piece: Window, or None where it doesn't fit into the buffers."""
-        window = np.zeros(1, np.int64), np.array([t0]), np.array([t1])
-        found, top, status = self._outputs(1, 1), np.zeros(2, np.int64), None
-        while status != workspace.DONE:
-            _, status = self._run(start[None], end[None], window, 0, top, found)
-            if status == kernels.FULL_OUTPUT:
-                found = self._enlarged(found)
-            elif status != workspace.DONE and not self._grow(status):
-                return None
-        points, flips = top
-        error, old = found.error[:points].copy(), found.old[:flips].copy()
-        states = _small(found.start_states[0]), _small(found.end_states[0])
-        return Window(t0, _copied(found, top, 0, 1), error, old, *states, float(found.row_error[0]))
+    def _windows(self, starts, ends, lines, t0, t1, n_states):
+        """Input and output arrays of the kernel; states of all neurons at both ends of the first ``n_states`` windows."""
+        n, k = len(lines), self.network.n_neurons
+        states = [np.zeros((n_states, k), np.int32) for _ in range(2)]
+        return kernels.Windows(
+            starts, ends, lines, t0, t1, self._bounds, np.zeros(1, np.int64), self.stop,
+            np.zeros((n, kernels.N_FOUND), np.int64), np.zeros(n), *states,
+        )  # fmt: skip
 
-    def _run(self, starts, ends, windows, done, top, found):
-        """Call the kernel for windows (lines, t0, t1) from ``done`` on: (next window, status)."""
-        bounds = self.tolerances.rounding, self.tolerances.ambiguous / self.tolerances.rounding
-        return kernels.trace_windows(self.code, self.work, starts, ends, *windows, done, top, *bounds, found)
+    def _run(self, windows):
+        """Trace windows; returns the indices of those that do not fit into the buffers, increasing."""
+        waiting = self.buffers[: max(1, min(len(self.buffers), len(windows.lines)))]
+        too_large = []
+        for number, buffers in enumerate(waiting):
+            buffers.begin(number)
+        while waiting:
+            run_slots(kernels.trace_slot, [kernels.LineSlot(b.code, b.work, b.found, windows, b.state) for b in waiting])
+            if self.stop[0]:
+                raise Stopped
+            waiting = [buffers for buffers in waiting if buffers.status != kernels.DONE]
+            too_large += [buffers.drop_window() for buffers in waiting if not buffers.grow()]
+        return sorted(too_large)
 
-    def _outputs(self, n_windows, n_states):
-        """Output buffers of the kernel; states of all neurons at both ends of the first ``n_states`` windows."""
-        per_window = {name: np.zeros(n_windows, np.int64) for name in ("window_points", "window_flips", "ambiguous")}
-        per_window["row_error"] = np.zeros(n_windows)
-        k = int(self.code.op_table[-1, ir.NEURON])
-        states = {name: np.zeros((n_states, k), np.int32) for name in ("start_states", "end_states")}
-        return kernels.Found(**self._found, **per_window, **states)
+    def _slices(self, windows, first, last):
+        """Views of the slots' buffers for windows ``first`` to ``last``, one array per window: lists by field."""
+        table = windows.found[first:last].tolist()
+        points = {name: [] for name in ("t", "error", "counts")}
+        flips = {name: [] for name in ("neuron", "old", "new")}
+        for slot, first_point, n_points, first_flip, n_flips, _ in table:
+            found = self.buffers[slot].found
+            for name, pieces in points.items():
+                pieces.append(getattr(found, name)[first_point : first_point + n_points])
+            for name, pieces in flips.items():
+                pieces.append(getattr(found, name)[first_flip : first_flip + n_flips])
+        return points | flips
 
-    def _enlarged(self, found):
-        """Outputs with room for the breakpoints and flips of one window that is larger than all before."""
-        self._found = _found_buffers(2 * len(self._found["t"]) + self.sizes[workspace.FULL_IDS])
-        return found._replace(**self._found)
+    def _collect(self, windows, first, last):
+        """Results of windows ``first`` to ``last`` as lines of one window each: Traced, in arrays of its own."""
+        table = windows.found[first:last]
+        if len(np.unique(table[:, kernels.SLOT])) <= 1 and len(table):  # in order, side by side
+            found = self.buffers[int(table[0, kernels.SLOT])].found
+            points = slice(table[0, kernels.FIRST_POINT], table[-1, kernels.FIRST_POINT] + table[-1, kernels.N_POINTS])
+            flips = slice(table[0, kernels.FIRST_FLIP], table[-1, kernels.FIRST_FLIP] + table[-1, kernels.N_FLIPS])
+            t, error, counts = (x[points].copy() for x in (found.t, found.error, found.counts))
+            neuron, new = found.neuron[flips].copy(), found.new[flips].copy()
+        else:
+            pieces, none = self._slices(windows, first, last), self.buffers[0].found
+            t, error, counts, neuron, new = (
+                np.concatenate([getattr(none, name)[:0], *pieces[name]]) for name in ("t", "error", "counts", "neuron", "new")
+            )
+        n_points, n_flips, ambiguous = (table[:, k].copy() for k in (kernels.N_POINTS, kernels.N_FLIPS, kernels.AMBIGUOUS))
+        t_error = np.fmin(largest_errors(error, n_points) + windows.float32_error[first:last], 1.0)
+        return Traced(n_points, n_flips, ambiguous, t_error, t, counts, neuron, new)
 
-    def _grow(self, status):
-        """Double the buffer that was full; returns False where its share of the memory forbids it.
-
-        Each buffer has a share of its own, so whether a line is cut doesn't depend on the lines before it.
-        """
-        if 2 * self.sizes[status] * _entry_bytes(self.work, status) > SHARES[status] * self.memory:
-            self.work.counts[workspace.NEXT_OP] = 0  # the window will be cut: start it anew
-            return False
-        self.sizes[status] *= 2
-        self.work = workspace.enlarged(self.work, *self.sizes.values())
-        return True
-
-
-def _entry_bytes(work, status):
-    """Bytes of one entry of the buffers that ``status`` says are full."""
-    arrays = {
-        workspace.FULL_IDS: (work.labels, work.times),
-        workspace.FULL_ROWS: (work.ids, work.starts),
-        workspace.FULL_VALUES: (work.values, work.columns),
-    }
-    return sum(a.itemsize * (len(a) if a.ndim == 2 else 1) for a in arrays[status])
+    def _window(self, windows, q):
+        """Result of window q: Window."""
+        (error,), (old,) = (self._slices(windows, q, q + 1)[name] for name in ("error", "old"))
+        states = _small(windows.start_states[q]), _small(windows.end_states[q])
+        traced = self._collect(windows, q, q + 1)
+        return Window(float(windows.t0[q]), traced, error.copy(), old.copy(), *states, float(windows.float32_error[q]))
 
 
-def _found_buffers(size):
-    return {name: np.empty(size, dtype) for name, dtype in _FOUND.items()}
-
-
-def _copied(found, top, first, last):
-    """What was found in windows ``first`` to ``last``: Traced, in arrays of its own."""
-    points, flips = top
-    n_points = found.window_points[first:last]
-    t_error = np.fmin(largest_errors(found.error[:points], n_points) + found.row_error[first:last], 1.0)
-    return Traced(
-        n_points, found.window_flips[first:last], found.ambiguous[first:last], t_error,
-        found.t[:points].copy(), found.counts[:points].copy(), found.neuron[:flips].copy(), found.new[:flips].copy(),
-    )  # fmt: skip
+def _enlarged(array, size):
+    larger = np.empty(size, array.dtype)
+    larger[: len(array)] = array
+    return larger
 
 
 def _small(states):
@@ -190,23 +289,24 @@ def _halves(t0, t1):
 
 
 @contextlib.contextmanager
-def borrowed_tracer(network, tolerances, memory):
-    """A tracer of this thread alone; buffers are kept with the network for the next call, unless they have become large."""
-    idle = network.__dict__.setdefault("_idle_tracers", [])
+def borrowed_tracer(network, tolerances, memory, *, n_slots=1, stop=None):
+    """A tracer for one caller; its buffers are kept with the network for the next call, unless they have become large."""
+    code = network.float32_code if tolerances.single_rows else network.code
+    idle = network.__dict__.setdefault("_idle_buffers", [])
     with _POOL:
-        fitting = [t for t in idle if t.tolerances == tolerances and t.memory == memory]
-        if fitting:
-            idle.remove(fitting[-1])
-    tracer = fitting[-1] if fitting else Tracer(network, tolerances, memory)
-    yield tracer
-    if tracer.nbytes <= KEPT_BYTES:  # not after an error: a window may be half traced
-        with _POOL:
-            if len(idle) < KEPT_TRACERS:
-                idle.append(tracer)
+        buffers = [b for b in idle if b.code is code and b.memory == memory][:n_slots]
+        for b in buffers:
+            idle.remove(b)
+    buffers += [SlotBuffers(code, memory) for _ in range(n_slots - len(buffers))]
+    yield Tracer(network, tolerances, buffers, np.zeros(1, np.int64) if stop is None else stop)
+    with _POOL:  # not after an error: a window may be half traced
+        kept = [b for b in buffers if b.nbytes <= KEPT_BYTES]
+        idle += kept[: max(0, KEPT_BUFFERS - len(idle))]
 
 
 def initial_states(network, start, end, t, tolerances):
     """States on a line's first segment: int32[K]. A trace up to the middle of the segment, so ties are decided alike."""
     stop = 0.5 * t[1] if len(t) > 2 else 1.0
-    with evaluate.single_threaded_blas(), borrowed_tracer(network, tolerances, 2**30) as tracer:
-        return tracer.trace_window(np.array(start), np.array(end), 0.0, stop)[0].start_states.astype(np.int32)
+    with borrowed_tracer(network, tolerances, 2**30) as tracer:
+        windows = tracer.iter_window(np.array(start), np.array(end), 0.0, stop)
+        return next(windows).start_states.astype(np.int32)

@@ -5,11 +5,11 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from pwlnet.partition.lines.blocks import Settings
 
 import pwlnet
 from pwlnet.errors import CapacityError, DigestMismatchError, InputError, ShapeError
 from pwlnet.partition.lines import planning, tracing
-from pwlnet.partition.lines.blocks import Settings
 from pwlnet.partition.lines.chunks import LineStream
 from pwlnet.partition.lines.places import Mark
 from pwlnet.tolerances import DEFAULT

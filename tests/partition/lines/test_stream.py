@@ -11,11 +11,11 @@ import h5py
 import numpy as np
 import pytest
 import threadpoolctl
+from pwlnet.partition.lines.blocks import Progress
 
 import pwlnet
 from pwlnet.partition.lines import blocks as line_blocks
 from pwlnet.partition.lines import planning, tracing
-from pwlnet.partition.lines.blocks import Progress
 from pwlnet.partition.lines.joining import Traced, Window, border_is_close, join_windows, largest_errors
 from pwlnet.scheduling import Schedule
 from tests.counts import few

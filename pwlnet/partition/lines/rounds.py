@@ -1,0 +1,246 @@
+"""Trace and check many lines in rounds: as many lines or windows at a time as all threads trace in a fraction of a second.
+
+How many depends on the time that the last ones took. That changes when results come, but no result.
+
+Legend: L lines, D inputs.
+"""
+
+import itertools
+import numbers
+import threading
+import time
+from typing import NamedTuple
+
+import numpy as np
+
+from ...errors import CapacityError, InputError
+from . import check, planning
+from .joining import Traced, concatenate, join_windows, retrace_close_boundaries
+from .tracing import Stopped, borrowed_tracer
+
+ROUND_SECONDS = 0.25  # long beside the cost of a round, short for someone who waits or presses Ctrl-C
+FIRST_SECONDS = 0.05  # of the first round, before the pace is known
+NEURONS_PER_SECOND = 500_000  # a first guess: neurons of a network by seconds per line
+MOST_LINES = 4096
+MOST_BYTES = 2**24  # of a round's starts, ends or states
+
+
+class Settings(NamedTuple):
+    """How lines are traced."""
+
+    network: object
+    tolerances: object
+    memory: int
+    n_checked: int
+    max_segments: object
+
+
+class Block(NamedTuple):
+    """Consecutive lines that are traced and checked."""
+
+    starts: np.ndarray  # float64[L, D]
+    ends: np.ndarray  # float64[L, D]
+    traced: Traced
+    residual: np.ndarray  # float64[L]
+
+    @property
+    def nbytes(self):
+        """Size of all arrays."""
+        return sum(array.nbytes for array in (self.starts, self.ends, *self.traced, self.residual))
+
+    def lines(self, first, last):
+        """Lines ``first`` to ``last`` of these: Block."""
+        if last - first == len(self.starts):
+            return self
+        return Block(self.starts[first:last], self.ends[first:last], self.traced.lines(first, last), self.residual[first:last])
+
+
+def check_points(max_points):
+    """Refuse a number of breakpoints that is not a positive whole number."""
+    if not isinstance(max_points, numbers.Integral) or max_points < 1:
+        raise InputError(f"max_points is {max_points!r}; a positive whole number is needed")
+
+
+def check_limits(max_segments, memory, n_checked):
+    """Refuse limits below the least possible ones."""
+    if max_segments is not None and max_segments < 1:
+        raise InputError(f"max_segments is {max_segments}; at least 1 is needed, or None for no limit")
+    if memory < 2**20:
+        raise InputError(f"memory is {memory} bytes; at least {2**20} are needed")
+    if n_checked < 0:
+        raise InputError(f"n_checked is {n_checked}; 0 or more breakpoints are needed")
+
+
+class Pace:
+    """Seconds of one thread per item, as the last round had them.
+
+    Parameters
+    ----------
+    seconds : float
+        A first guess.
+    threads : int
+    """
+
+    def __init__(self, seconds, threads):
+        self._seconds, self._threads, self._round_seconds = seconds, threads, FIRST_SECONDS
+
+    def n_items(self):
+        """Number of items for the next round, at least one for each thread."""
+        wanted = self._threads * self._round_seconds
+        return max(self._threads, int(wanted / self._seconds) if wanted < MOST_LINES * self._seconds else MOST_LINES)
+
+    def record_time(self, seconds, n_items):
+        """Take the time of a round."""
+        self._seconds, self._round_seconds = seconds * min(self._threads, n_items) / n_items, ROUND_SECONDS
+
+
+def trace_blocks(settings, lines, threads, advance, stop):
+    """Trace and check lines.
+
+    Parameters
+    ----------
+    settings : Settings
+    lines : LineEnds
+    threads : int
+    advance : callable
+        Called with the number of lines, or the fraction of one, of each round.
+    stop : int64[1]
+        Not zero: end soon.
+
+    Yields
+    ------
+    Block
+        Consecutive ones.
+
+    Raises
+    ------
+    CapacityError
+        A line has too many segments.
+    NumericalError
+        Values overflow along a line.
+    """
+    network, first = settings.network, 0
+    pace = Pace(max(network.n_neurons, 1) / NEURONS_PER_SECOND, threads)
+    most = max(1, min(MOST_LINES, MOST_BYTES // (8 * network.n_inputs)))
+    with borrowed_tracer(network, settings.tolerances, settings.memory, n_slots=threads, stop=stop) as tracer:
+        while first < len(lines):
+            last = min(len(lines), first + min(pace.n_items(), most))
+            starts, ends = lines.read(first, last)
+            began, n = time.perf_counter(), last - first
+            for block in _trace_runs(settings, tracer, first, starts, ends, advance):
+                pace.record_time(time.perf_counter() - began, n)  # an estimate, until the last one comes
+                yield block
+            first = last
+
+
+def _trace_runs(settings, tracer, first, starts, ends, advance):
+    """Trace and check lines ``first``, ...: yields a Block for each run of lines that are cut into windows, or are not."""
+    network = settings.network
+    if not planning.has_long_lines(network):
+        traced = tracer.trace_lines(starts, ends, first)
+        yield _checked(settings, tracer, first, starts, ends, traced, None)
+        advance(len(starts))
+        return
+    plans = planning.plan_lines(network, starts, ends, first, len(tracer.buffers))
+    is_long = [len(plan.cuts) > 2 for plan in plans]
+    for long, run in itertools.groupby(range(len(plans)), key=is_long.__getitem__):
+        a, *_ = run = list(run)
+        b = run[-1] + 1
+        if long:
+            traced = _trace_long(tracer, first + a, starts[a:b], ends[a:b], plans[a:b], advance)
+        else:
+            traced = tracer.trace_lines(starts[a:b], ends[a:b], first + a)
+            advance(b - a)
+        largest = np.stack([plan.largest for plan in plans[a:b]])
+        yield _checked(settings, tracer, first + a, starts[a:b], ends[a:b], traced, largest)
+
+
+def _trace_long(tracer, first, starts, ends, plans, advance):
+    """Trace lines in their planned windows, and join these: Traced."""
+    pairs = [np.stack([plan.cuts[:-1], plan.cuts[1:]], axis=1) for plan in plans]
+    counts = np.array([len(of_line) for of_line in pairs])
+    lines, bounds = np.repeat(np.arange(len(plans)), counts), np.concatenate(pairs)
+    results = []
+    for parts in trace_in_rounds(tracer, starts, ends, lines, bounds, first):
+        advance(float(np.sum(1.0 / counts[lines[len(results) : len(results) + len(parts)]])))
+        results += parts
+    planned = iter(zip(*bounds.T.tolist(), results, strict=True))
+    joined = []
+    for k, n in enumerate(counts):
+
+        def trace(t0, t1, k=k):
+            return tracer.iter_window(starts[k], ends[k], t0, t1, first + k)
+
+        runs = retrace_close_boundaries(itertools.islice(planned, int(n)), trace)
+        joined.append(join_windows(itertools.chain.from_iterable(runs)))
+    return concatenate(joined)
+
+
+def trace_in_rounds(tracer, starts, ends, lines, bounds, first_line):
+    """Trace windows of lines, some at a time: yields lists of lists of Window, as ``Tracer.trace_windows`` returns them.
+
+    Parameters
+    ----------
+    tracer : Tracer
+    starts, ends : float64[L, D]
+    lines : int64[Q]
+    bounds : float64[Q, 2]
+        Ends of each window.
+    first_line : int
+    """
+    threads, done = len(tracer.buffers), 0
+    pace = Pace(1.0, threads)
+    most = max(threads, MOST_BYTES // (8 * max(1, tracer.network.n_neurons)))
+    while done < len(lines):
+        last = min(len(lines), done + min(pace.n_items(), most))
+        began, (t0, t1) = time.perf_counter(), np.ascontiguousarray(bounds[done:last].T)
+        parts = tracer.trace_windows(starts, ends, np.ascontiguousarray(lines[done:last]), t0.copy(), t1.copy(), first_line)
+        pace.record_time(time.perf_counter() - began, last - done)
+        done = last
+        yield parts
+
+
+def _checked(settings, tracer, first, starts, ends, traced, largest):
+    """A Block of lines ``first``, ..., or CapacityError or NumericalError."""
+    most, n_segments = settings.max_segments, traced.n_points + 1
+    too_many = np.flatnonzero(n_segments > most) if most is not None else ()
+    if len(too_many):
+        k = too_many[0]
+        raise CapacityError(
+            f"line {first + k} has {n_segments[k]} segments, more than max_segments={most}; raise the limit or shorten the line"
+        )
+    residual = check.residuals(
+        settings.network, starts, ends, traced, settings.n_checked, tracer.forward_buffers, first, largest, tracer.stop
+    )
+    if tracer.stop[0]:
+        raise Stopped
+    return Block(starts, ends, traced, residual)
+
+
+class Progress:
+    """A progress bar on stderr that moves with the work done, fractions of lines included; nothing where it is not wanted."""
+
+    def __init__(self, n_lines, wanted):
+        self._done, self._lock, self._bar = 0.0, threading.Lock(), None
+        if wanted:
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=n_lines, unit="line")
+
+    def advance(self, n_lines):
+        """Count more lines, or a fraction of one; from any thread."""
+        if self._bar is not None:
+            with self._lock:
+                self._done += n_lines
+                shown = round(self._done, 2)
+                self._bar.n = int(shown) if shown.is_integer() else shown
+                self._bar.update(0)
+
+    def reach(self, n_lines):
+        """Count lines up to this number; from one thread."""
+        self.advance(n_lines - self._done)
+
+    def close(self):
+        """Leave the bar as it is."""
+        if self._bar is not None:
+            self._bar.close()
