@@ -130,9 +130,12 @@ def forward(code, points, *, outputs=False, preactivations=False, states=False, 
     pre = np.empty((n if preactivations else 0, int(code.op_table[-1, ir.NEURON])))
     sta = np.empty((n if states else 0, int(code.op_table[-1, ir.NEURON])), np.int32)
 
+    size = passes.TILE * int(code.op_table[-1, ir.VALUE])
+
     def work(first, last):
-        part = slice(first, last)
-        passes.forward(code, points[part], out[part], pre[part], sta[part])
+        chunk = slice(first, last)
+        scratch = np.zeros(size), np.empty((passes.TILE, sta.shape[1]), np.int32)
+        passes.forward(code, points[chunk], passes.TILE, *scratch, out[chunk], pre[chunk], sta[chunk])
 
     run_chunks(work, n, _chunk(n, threads), threads)
     return out, pre, sta
@@ -147,15 +150,9 @@ def forward_low_memory(code, points, *, preactivations=False):
     n, k, size = len(points), int(code.op_table[-1, ir.NEURON]), int(code.op_table[-1, ir.VALUE])
     pre, sta = np.empty((n if preactivations else 0, k)), np.empty((n, k), np.int32)
     at_once = int(min(max(1, _FEW_BYTES // (8 * size)), passes.TILE))
-    buffer, tile_states = np.zeros(passes.TILE * size), np.empty((passes.TILE, k), np.int32)
+    scratch = np.zeros(passes.TILE * size), np.empty((passes.TILE, k), np.int32)
     with single_threaded_blas():
-        for first in range(0, n, at_once):
-            last = min(first + at_once, n)
-            filled = np.int64(passes.load_inputs(code, points[first:last], np.int64(0), passes.TILE, buffer))
-            passes.run_ops(code, passes.TILE, filled, buffer, tile_states)
-            sta[first:last] = tile_states[:filled]
-            for row in range(first, last if preactivations else first):
-                passes.copy_preactivations(code, np.int64(row - first), buffer, pre[row])
+        passes.forward(code, points, np.int64(at_once), *scratch, np.empty((0, 0)), pre, sta)
     return pre, sta
 
 

@@ -8,7 +8,8 @@ Legend: B rows, D inputs, O outputs, K neurons, T tile rows.
 
 import numpy as np
 
-from .._jit import ONE, ZERO, allocating_kernel, kernel
+from .._jit import ONE, ZERO, allocating_kernel, entry_kernel, inlined_kernel, kernel
+from ..arrays import copy_into, fill_rows
 from . import program as ir
 from .affine import PLAIN, add_adjoint, add_constant, apply_linear, n_ops, operand, rows_of
 from .switching import add_select_adjoint, apply_switching, from_source_order, preactivations_of, select, to_source_order
@@ -16,7 +17,7 @@ from .switching import add_select_adjoint, apply_switching, from_source_order, p
 TILE = np.int64(32)
 
 
-@kernel
+@inlined_kernel
 def n_values(code):
     """Number of values of all ops together."""
     return code.op_table[-1, ir.VALUE]
@@ -46,7 +47,7 @@ def run_ops(code, rows, filled, buffer, states):
 def load_inputs(code, points, first, rows, buffer):
     """Put ``points[first : first + rows]`` (source order) into op 0, zeros past the end; returns the rows filled."""
     x = rows_of(code, 0, rows, buffer)
-    x[:] = 0.0
+    fill_rows(x, 0.0)
     filled = min(rows, points.shape[0] - first)
     for r in range(filled):
         for d in range(points.shape[1]):
@@ -54,18 +55,16 @@ def load_inputs(code, points, first, rows, buffer):
     return filled
 
 
-@allocating_kernel
-def forward(code, points, outputs, preactivations, states):
-    """Evaluate rows.
+@entry_kernel
+def forward(code, points, height, buffer, tile_states, outputs, preactivations, states):
+    """Evaluate rows, ``height`` of them at a time, at most TILE.
 
-    points float64[B, D]. Out, each filled unless it has no rows: outputs float64[B, O], preactivations float64[B, K],
-    states int32[B, K].
+    points float64[B, D]; buffer float64[T * n_values], zero at first, and tile_states int32[T, K] are scratch.
+    Out, each filled unless it has no rows: outputs float64[B, O], preactivations float64[B, K], states int32[B, K].
     """
     last = n_ops(code) - 1
-    buffer = np.zeros(TILE * n_values(code))
-    tile_states = np.empty((TILE, code.op_table[-1, ir.NEURON]), np.int32)
-    for first in range(0, points.shape[0], TILE):
-        filled = load_inputs(code, points, first, TILE, buffer)
+    for first in range(0, points.shape[0], height):
+        filled = load_inputs(code, points[first : first + height], ZERO, TILE, buffer)
         run_ops(code, TILE, filled, buffer, tile_states)
         y = rows_of(code, last, TILE, buffer)
         for r in range(filled):
@@ -73,7 +72,7 @@ def forward(code, points, outputs, preactivations, states):
                 for o in range(outputs.shape[1]):
                     outputs[first + r, o] = y[r, code.indices[code.op_table[-1, ir.OUTPUTS] + o]]
             if states.shape[0] > 0:
-                states[first + r] = tile_states[r]
+                copy_into(tile_states[r], states[first + r])
             if preactivations.shape[0] > 0:
                 copy_preactivations(code, r, buffer, preactivations[first + r])
 
@@ -114,14 +113,14 @@ def jacobian_of_states(code, states, jacobian_out):
             jacobian_out[o, d] = g[o, code.indices[code.op_table[-1, ir.INPUTS] + d]]
 
 
-@kernel
+@entry_kernel
 def jacobians(code, states, jacobians_out):
     """Jacobians for many state vectors: states int32[B, K], out float64[B, O, D]."""
     for b in range(states.shape[0]):
         jacobian_of_states(code, states[b], jacobians_out[b])
 
 
-@allocating_kernel
+@entry_kernel
 def values_of_states(code, states, point, outputs_out):
     """Outputs of the affine piece with the given states at a point: states int32[K], point float64[D], out float64[O]."""
     last = n_ops(code) - 1

@@ -7,7 +7,8 @@ Legend: L lines, D inputs, B rows, S switching ops, T tile rows.
 
 import numpy as np
 
-from .._jit import allocating_kernel, kernel, without_refcount
+from .._jit import entry_kernel, kernel
+from ..arrays import copy_into
 from ..ir import program as ir
 from ..ir.affine import PLAIN, add_constant, apply_linear, operand, rows_of
 from ..ir.passes import TILE
@@ -62,7 +63,7 @@ def _copy_chosen(code, i, z, neurons, first, last, z_out):
     return first
 
 
-@allocating_kernel
+@entry_kernel
 def check_points(code, starts, ends, lines, t, depth, offsets, neurons, buffer, states, largest_out, z_out):
     """Evaluate points of lines: the largest magnitude of each switching op's pre-activations, and those of chosen neurons.
 
@@ -73,28 +74,22 @@ def check_points(code, starts, ends, lines, t, depth, offsets, neurons, buffer, 
     Out: largest_out int64[B, S], the bits of a float64 that isn't finite where a pre-activation isn't, untouched behind the
     last op; z_out float64[*].
     """
-    view = ir.PackedProgram(
-        without_refcount(code.op_table),
-        without_refcount(code.indices),
-        without_refcount(code.parameters),
-        without_refcount(code.row_weights),
-    )
-    values, cursor = without_refcount(buffer), np.empty(TILE, np.int64)
+    cursor = np.empty(TILE, np.int64)
     for first in range(0, lines.shape[0], TILE):
-        filled = _load_points(view, without_refcount(starts), without_refcount(ends), lines, t, first, values)
-        cursor[:filled] = offsets[first : first + filled]
+        filled = _load_points(code, starts, ends, lines, t, first, buffer)
+        copy_into(offsets[first : first + filled], cursor)
         s = 0
         for i in range(1, depth[first] + 1):
             while depth[first + filled - 1] < i:
                 filled -= 1
-            if view.op_table[i, ir.OP] < ir.FIRST_SWITCHING:
-                apply_linear(view, i, TILE, filled, values, PLAIN)
-                add_constant(view, i, filled, TILE, values)
+            if code.op_table[i, ir.OP] < ir.FIRST_SWITCHING:
+                apply_linear(code, i, TILE, filled, buffer, PLAIN)
+                add_constant(code, i, filled, TILE, buffer)
                 continue
-            x, y = rows_of(view, operand(view, i, 0), TILE, values), rows_of(view, i, TILE, values)
+            x, y = rows_of(code, operand(code, i, 0), TILE, buffer), rows_of(code, i, TILE, buffer)
             for r in range(filled):
-                _switch(view, i, x[r], y[r], states)
-                z = y[r] if view.op_table[i, ir.OP] == ir.MAX_POOL else x[r]
+                _switch(code, i, x[r], y[r], states)
+                z = y[r] if code.op_table[i, ir.OP] == ir.MAX_POOL else x[r]
                 largest_out[first + r, s] = _largest(z)
-                cursor[r] = _copy_chosen(view, i, z, neurons, cursor[r], offsets[first + r + 1], z_out)
+                cursor[r] = _copy_chosen(code, i, z, neurons, cursor[r], offsets[first + r + 1], z_out)
             s += 1

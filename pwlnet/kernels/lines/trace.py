@@ -12,20 +12,22 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .._jit import allocating_kernel, inline_source, kernel, without_refcount
+from .._jit import address_of, by_address, entry_kernel, inline_source, kernel
+from ..arrays import copy_into, fill
 from ..ir import program as ir
 from ..ir.affine import n_ops, rows_of
 from . import workspace as ws
 from .channel import begin
 from .order import compact, merge_crossings, net_flips, relabel_rows
 from .pool_scan import scan_pool
-from .rounding import add_float32_errors, input_errors, push_float32_errors, push_start
+from .rounding import add_float32_errors, float32_variance, input_errors, push_float32_errors, push_start
 from .scan import scan_rows
 from .slope_changes import accumulate, add_entry, collect, drop_empty_row, gathered_rows, new_row, tile_height
-from .wide import is_wide, scan_wide
-from .workspace import Work, has_float32_slopes
+from .wide import can_be_wide, is_wide, scan_wide
+from .workspace import has_float32_slopes
 
 FULL_OUTPUT = 4
+_call_wide, _call_pool = by_address(scan_wide), by_address(scan_pool)
 
 
 class Found(NamedTuple):
@@ -57,9 +59,10 @@ def _start_window(code, work, start, end, t0, length):
         x[1, k] = slope
     input_errors(code, work.at_start[ws.VALUE_AND_SLOPE], length, work.at_start[ws.VARIANCE])
     if has_float32_slopes(work):
-        rows_of(code, 0, 2, work.at_start[ws.FLOAT32_VARIANCE])[:] = 0.0
-    work.counts[:] = 0
-    work.bases[:, 0] = 0
+        fill(float32_variance(code, work, 0), 0.0)
+    fill(work.counts, 0)
+    for row in range(work.bases.shape[0]):
+        work.bases[row, 0] = 0
     work.starts[0] = 0
 
 
@@ -89,7 +92,7 @@ def _scan_position(code, work, i, p, t0, t1, rounding):
     n = collect(code, work, f, p)
     n_pinned = begin(code, work, i, p, n, t1 - t0, rounding)
     if is_wide(code, i, f, n):
-        scan_wide(code, work, i, p, n, t0, t1)
+        _call_wide(work.addresses[ws.WIDE], (code, work, i, p, n, t0, t1))
     else:
         scan_rows(code, work, i, p, n, n_pinned, t0, t1)
 
@@ -142,7 +145,7 @@ def trace_window(code, work, start, end, t0, t1, rounding, ambiguous):
             elif role == ir.ELEMENTWISE:
                 _scan_position(code, work, i, p, t0, t1, rounding)
             else:
-                scan_pool(code, work, i, p, t0, t1, rounding)
+                _call_pool(work.addresses[ws.POOLS], (code, work, i, p, t0, t1, rounding))
             work.pointers[pointer + p + 1] = counts[ws.TOP_ROW] - work.bases[ws.FIRST_ROW, i]
             if counts[ws.STATUS] != ws.DONE:
                 return counts[ws.STATUS]
@@ -157,44 +160,7 @@ def trace_window(code, work, start, end, t0, t1, rounding, ambiguous):
     return np.int64(ws.DONE)
 
 
-@allocating_kernel
-def _borrow_code(code):
-    """The program's arrays without reference counts."""
-    return ir.PackedProgram(
-        without_refcount(code.op_table),
-        without_refcount(code.indices),
-        without_refcount(code.parameters),
-        without_refcount(code.row_weights),
-    )
-
-
-@allocating_kernel
-def _borrow_work(work):
-    """The buffers without reference counts."""
-    return Work(
-        without_refcount(work.counts),
-        without_refcount(work.values),
-        without_refcount(work.columns),
-        without_refcount(work.ids),
-        without_refcount(work.starts),
-        without_refcount(work.shifts),
-        without_refcount(work.pointers),
-        without_refcount(work.bases),
-        without_refcount(work.times),
-        without_refcount(work.labels),
-        without_refcount(work.marks),
-        without_refcount(work.tiles),
-        without_refcount(work.small),
-        without_refcount(work.source_stats),
-        without_refcount(work.at_start),
-        without_refcount(work.states),
-        without_refcount(work.taps),
-        without_refcount(work.channels),
-        without_refcount(work.channel_labels),
-    )
-
-
-@allocating_kernel
+@entry_kernel
 def trace_windows(code, work, starts, ends, lines, t0, t1, first, top, rounding, ambiguous, found):
     """Trace windows ``first``, ``first + 1``, ... and append their results to ``found``.
 
@@ -202,10 +168,9 @@ def trace_windows(code, work, starts, ends, lines, t0, t1, first, top, rounding,
     breakpoints and flips in use, updated. Returns (next window, status): DONE after the last one; otherwise a buffer was too
     small for window ``next``, which the caller repeats with larger ones.
     """
-    code_view, work_view = _borrow_code(code), _borrow_work(work)
     for q in range(first, lines.shape[0]):
         line = lines[q]
-        status = trace_window(code_view, work_view, starts[line], ends[line], t0[q], t1[q], rounding, ambiguous)
+        status = trace_window(code, work, starts[line], ends[line], t0[q], t1[q], rounding, ambiguous)
         if status != ws.DONE:
             return q, status
         n = work.counts[ws.N_FLIPS]
@@ -215,7 +180,7 @@ def trace_windows(code, work, starts, ends, lines, t0, t1, first, top, rounding,
             work.counts[ws.SAVED_AMBIGUOUS] = work.counts[ws.AMBIGUOUS]
             return q, np.int64(FULL_OUTPUT)
         points, flips, row_error = net_flips(
-            work_view,
+            work,
             found.keep,
             found.t[a:],
             found.error[a:],
@@ -228,6 +193,21 @@ def trace_windows(code, work, starts, ends, lines, t0, t1, first, top, rounding,
         found.ambiguous[q], found.row_error[q] = work.counts[ws.AMBIGUOUS], row_error
         top[0], top[1] = a + points, b + flips
         if found.start_states.shape[0] > 0:
-            found.start_states[q] = work.states[ws.WINDOW_START]
-            found.end_states[q] = work.states[ws.WINDOW_END]
+            copy_into(work.states[ws.WINDOW_START], found.start_states[q])
+            copy_into(work.states[ws.WINDOW_END], found.end_states[q])
     return lines.shape[0], np.int64(ws.DONE)
+
+
+def load_scans(code, work):
+    """Compile the scans that only some networks need, or load them, and put their addresses into the buffers.
+
+    Parameters
+    ----------
+    code : PackedProgram
+    work : Work
+    """
+    table = code.op_table[:-1]
+    if can_be_wide(code).any():
+        work.addresses[ws.WIDE] = address_of(scan_wide, code, work, 0, 0, 0, 0.0, 0.0)
+    if (table[:, ir.ROLE] == ir.POOL).any():
+        work.addresses[ws.POOLS] = address_of(scan_pool, code, work, 0, 0, 0.0, 0.0, 0.0)

@@ -58,6 +58,7 @@ class Tracer:
             workspace.FULL_VALUES: max(FIRST_VALUES, 64 * widest),
         }
         self.work = workspace.make_work(self.code, *self.sizes.values())
+        kernels.load_scans(self.code, self.work)
         self._found = _found_buffers(FIRST_FOUND)
         self.forward_buffer = np.zeros(passes.TILE * int(self.code.op_table[-1, ir.VALUE]))  # check; new pages are costly
 
