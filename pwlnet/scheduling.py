@@ -11,15 +11,20 @@ function to chunks.
 
 import contextlib
 import functools
+import multiprocessing
 import numbers
 import os
+import sys
 import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import numba
+import numpy as np
 
 from .errors import InputError
+from .kernels import _jit
 
 _POLL = 1.0  # seconds after which a waiting thread checks whether its consumer still exists
 
@@ -66,37 +71,133 @@ def single_threaded_blas():
                 _Blas.limiter.restore_original_limits()
 
 
+class Execution(NamedTuple):
+    """How slots run side by side: ``kind`` is "parallel" (one parallel kernel) or "threads" (Python threads), and why."""
+
+    kind: str
+    reason: str
+    layer: str | None  # Numba's threading layer: omp, tbb, workqueue; None before it is known
+    n_threads: int
+
+
+def execution(n_slots=None):
+    """Say how pwlnet runs kernels on several threads in this process, at this moment.
+
+    The parallel kernel is the usual way. Python threads run the same machine code, with the same results, where a parallel
+    kernel would be unsafe: in a forked child, where OpenMP ends the process; with Numba's workqueue layer, which ends it when
+    two threads call it; in a worker of dask or multiprocessing, where it would use processors that other workers use; with
+    more threads than NUMBA_NUM_THREADS. ``PWLNET_EXECUTION=threads`` asks for them.
+
+    Parameters
+    ----------
+    n_slots : int, optional
+        Number of threads; by default that of ``threads=None``.
+
+    Returns
+    -------
+    Execution
+    """
+    n = n_threads() if n_slots is None else n_slots
+    layer, reason = None, _reason_for_threads(n)
+    if not reason:
+        layer = _threading_layer()
+        if layer not in ("omp", "tbb"):
+            reason = f"Numba's threading layer is {layer or 'missing'}, which is not safe for concurrent callers"
+    return Execution("threads", reason, layer, n) if reason else Execution("parallel", "the usual way", layer, n)
+
+
+def _reason_for_threads(n):
+    """Say why slots run on Python threads, whatever the threading layer is; empty where a parallel kernel may run them."""
+    if os.environ.get("PWLNET_EXECUTION", "") == "threads":
+        return "PWLNET_EXECUTION is threads"
+    if _jit.MODE != _jit.LINKED:
+        return f"kernels are compiled in the {_jit.MODE} mode"
+    if _Process.forked:
+        return "the process was forked"
+    if multiprocessing.parent_process() is not None:
+        return "the process is a worker of multiprocessing"
+    distributed = sys.modules.get("distributed.worker")
+    if distributed is not None and getattr(distributed.Worker, "_instances", None):
+        return "the process has a worker of dask.distributed"
+    if n > numba.get_num_threads():
+        return f"{n} threads are more than Numba's {numba.get_num_threads()}"
+    return ""
+
+
+@functools.cache
+def _threading_layer():
+    """Start Numba's threading layer, and return its name; None where there is none."""
+    from numba.np.ufunc import parallel
+
+    try:
+        parallel._launch_threads()
+        return numba.threading_layer()
+    except (AttributeError, ImportError, ValueError):
+        return None
+
+
+class _Process:
+    """Whether this process is a forked child."""
+
+    forked = False
+
+
+def _after_fork():
+    _Process.forked = True
+    _Blas.lock = threading.Lock()  # another thread of the parent may have held it
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
 def run_slots(kernel, slots):
-    """Call a kernel with each slot, side by side, and return when all calls have ended.
+    """Call a slot kernel with each slot, side by side, and return when all calls have ended.
 
     Parameters
     ----------
     kernel
-        An entry kernel of one argument.
+        A slot kernel.
     slots : list of NamedTuple
         Arrays of the same types in each. What two slots share is read only, or a counter, or written by one slot per entry.
+
+    Raises
+    ------
+    MemoryError
+        A kernel could not allocate an array.
     """
     with single_threaded_blas():
-        if len(slots) == 1:
-            kernel(slots[0])
+        if _jit.MODE != _jit.LINKED:
+            _run_on_threads([functools.partial(kernel, slot) for slot in slots])
             return
-        _run_on_threads(kernel, slots)
+        address, words = _jit.address_and_words(kernel, slots)
+        status, row_bytes = np.zeros(len(slots), np.int64), words.strides[0]
+        pointers = words.ctypes.data + row_bytes * np.arange(len(slots))
+        if len(slots) > 1 and execution(len(slots)).kind == "parallel":
+            _jit.call_slots(address, pointers, status)
+        else:
+            _run_on_threads([functools.partial(_jit.call_slot, address, pointers[k], status[k:]) for k in range(len(slots))])
+        if status.any():
+            raise MemoryError("a kernel could not allocate memory; evaluate fewer points at a time, or use fewer threads")
 
 
-def _run_on_threads(kernel, slots):
-    """Run each slot on a Python thread; kernels release the GIL."""
+def _run_on_threads(calls):
+    """Make each call on a Python thread of its own; kernels release the GIL."""
+    if len(calls) == 1:
+        calls[0]()
+        return
     errors = []
 
-    def work(slot):
+    def work(call):
         try:
-            kernel(slot)
+            call()
         except BaseException as error:
             errors.append(error)
 
-    threads = [threading.Thread(target=work, args=(slot,), name="pwlnet slot") for slot in slots[1:]]
+    threads = [threading.Thread(target=work, args=(call,), name="pwlnet slot") for call in calls[1:]]
     for thread in threads:
         thread.start()
-    work(slots[0])
+    work(calls[0])
     for thread in threads:
         thread.join()
     if errors:

@@ -1,37 +1,67 @@
-"""The decorators of all kernels; the only file that spells Numba's options.
+"""The decorators of all kernels; the only file that names Numba's options.
+
+Python calls *entry* kernels, and these call *inner* ones. An entry is compiled in one piece with all kernels below it, and kept
+on disk; an inner kernel has no machine code of its own (``_linking.py``). An entry passes each NamedTuple of arrays on as one
+pointer, and arrays without their reference counts (``_pointers.py``). What only some networks need is compiled on its own and
+called by its address (``_addresses.py``). A literal as an argument compiles a kernel once more, for that value, so constants
+that kernels pass on are NumPy scalars. An array assigned to a slice (``x[:] = y``), ``np.argsort``, and views made by slicing
+and reshaping cost seconds: there are ``fill``, ``copy_into``, ``sorted_order`` and ``matrix_view``.
 
 ``nogil`` lets callers run kernels on many lines from plain threads: no threading layer, dynamic scheduling, Ctrl-C works,
 and it is safe inside dask's worker threads (Numba's workqueue layer is not). ``error_model="numpy"`` gives inf for 1/0
 without a branch. No ``fastmath``: it reorders sums and breaks NaN checks; ``summing_kernel`` allows the first.
-``no_cfunc_wrapper`` leaves out entry points for C, a sixth of the compile time.
 
-A literal as an argument compiles a kernel once more, for that value; constants that kernels pass on are NumPy scalars.
+There are three modes with the same results. ``LINKED`` is as described. ``PLAIN`` compiles each kernel by ``njit``, which takes
+three times as long: where Numba's internals are not as expected, and with ``PWLNET_PLAIN_NJIT=1``. In ``PYTHON``, with
+``NUMBA_DISABLE_JIT=1``, kernels are Python functions.
 
 Compiled kernels are kept on disk. Numba notices a change of a kernel's own file only, not of the kernels it calls, so the
 folder is named after a digest of all kernel sources, those in subfolders included, and of their paths: a new version never
-runs an old version's machine code.
-``PWLNET_NUMBA_CACHE=0`` turns the cache off.
+runs an old version's machine code. ``PWLNET_NUMBA_CACHE=0`` turns the cache off.
 """
 
 import contextlib
+import functools
 import hashlib
 import os
 from pathlib import Path
 
 import numba
 import numpy as np
-from numba.core import cgutils, config
-from numba.extending import intrinsic
+from numba.core import config
+
+from ._notice import start_clock
+
+try:
+    from . import _slots
+    from ._addresses import call_address, kernel_address
+    from ._linking import EntryCompiler, InnerCompiler, InnerDispatcher, find_problem
+    from ._pointers import borrow
+
+    LINKING_PROBLEM = find_problem()
+except (ImportError, AttributeError, TypeError) as error:  # another Numba
+    LINKING_PROBLEM = f"{type(error).__name__}: {error}"
 
 _HERE = Path(__file__).parent
 ZERO, ONE, TWO = np.int64(0), np.int64(1), np.int64(2)
+LINKED, PLAIN, PYTHON = "linked", "plain", "python"
+
+
+def _mode():
+    """Choose how kernels are compiled; ``LINKING_PROBLEM`` says why they are not linked where Numba prevents it."""
+    if config.DISABLE_JIT:
+        return PYTHON
+    return PLAIN if LINKING_PROBLEM or os.environ.get("PWLNET_PLAIN_NJIT", "0") == "1" else LINKED
+
+
+MODE = _mode()
 
 
 def _cache_folder():
-    """Folder for compiled kernels, or None where nothing can be kept."""
+    """Return the folder for compiled kernels, or None where nothing can be kept."""
     if os.environ.get("PWLNET_NUMBA_CACHE", "1") == "0":
         return None
-    sha = hashlib.sha256()
+    sha = hashlib.sha256(MODE.encode())
     for path in sorted(_HERE.rglob("*.py")):
         sha.update(f"{path.relative_to(_HERE).as_posix()}\0".encode())
         sha.update(path.read_bytes())
@@ -49,80 +79,135 @@ def _cache_folder():
 CACHE_FOLDER = _cache_folder()
 
 
-def _compiled(function, **options):
+def _compiled(function, pipeline=None, **options):
     """Compile a kernel on first call, with pwlnet's options."""
     before = config.CACHE_DIR
     try:
         config.CACHE_DIR = CACHE_FOLDER or before
-        options |= {"cache": CACHE_FOLDER is not None, "nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
+        cached = CACHE_FOLDER is not None
+        options = {"cache": cached, "nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True} | options
+        if pipeline is not None:
+            options |= {"pipeline_class": pipeline, "no_rewrites": True}
         return numba.njit(**options)(function)
     finally:
         config.CACHE_DIR = before
 
 
+def _inner(function, **options):
+    """Lower a kernel that only kernels call."""
+    if MODE != LINKED:
+        return _compiled(function, **options)
+    made = _compiled(function, InnerCompiler, cache=False, nogil=False, no_cpython_wrapper=True, **options)
+    made.__class__ = InnerDispatcher
+    return made
+
+
+def entry_kernel(function):
+    """Compile a kernel that Python calls, with all kernels below it. It may allocate arrays, and returns none.
+
+    Its arrays outlive the call, so they are passed on without reference counts, and NamedTuples of arrays as pointers.
+    """
+    if MODE == PYTHON:
+        return function
+    if MODE == PLAIN:
+        return allocating_kernel(function)
+    return _compiled(_forwarding(function, allocating_kernel(function)), EntryCompiler, _nrt=False)
+
+
+def _forwarding(function, inner):
+    """Make the function that an entry is compiled from: it borrows its arguments and calls the kernel with them.
+
+    It takes the name and place of ``function``, by which Numba files it in the cache.
+    """
+    names = function.__code__.co_varnames[: function.__code__.co_argcount]
+    borrowed = ", ".join(f"borrow({name})" for name in names)
+    scope = {"inner": inner, "borrow": borrow, "__name__": function.__module__}
+    exec(f"def entry({', '.join(names)}):\n    return inner({borrowed})\n", scope)
+    made = functools.update_wrapper(scope["entry"], function)
+    del made.__wrapped__
+    origin = function.__code__
+    made.__code__ = made.__code__.replace(co_filename=origin.co_filename, co_firstlineno=origin.co_firstlineno)
+    return made
+
+
 def kernel(function):
-    """Compile a kernel that allocates nothing and returns no arrays: it counts no references."""
-    return _compiled(function, _nrt=False)
+    """Compile an inner kernel that allocates nothing and returns no arrays: it counts no references."""
+    return _inner(function, _nrt=False)
 
 
 def inlined_kernel(function):
-    """A kernel that becomes part of its callers.
-
-    A call passes each array as a handful of words, so passing a tuple of buffers costs more than a short kernel does.
-    """
-    return _compiled(function, _nrt=False, forceinline=True)
+    """Compile an inner kernel that becomes part of its callers."""
+    return _inner(function, _nrt=False, forceinline=True)
 
 
 def summing_kernel(function):
-    """An inlined kernel whose sums may be taken in any order, so that they use the processor's vectors.
+    """Compile an inlined kernel whose sums may be taken in any order, so that they use the processor's vectors.
 
     Their bits depend on the processor and on the number of terms, on nothing else. NaN and infinities are as elsewhere.
     """
-    return _compiled(function, _nrt=False, forceinline=True, fastmath={"reassoc", "contract", "nsz"})
+    return _inner(function, _nrt=False, forceinline=True, fastmath={"reassoc", "contract", "nsz"})
 
 
 def allocating_kernel(function):
-    """A kernel that allocates arrays."""
-    return _compiled(function, _nrt=True)
+    """Compile an inner kernel that allocates arrays."""
+    return _inner(function, _nrt=True)
+
+
+def separate_kernel(function):
+    """Compile a kernel that kernels call by its address (``by_address``), for the networks that need it. It returns nothing."""
+    if MODE != LINKED:
+        return allocating_kernel(function)
+    return _compiled(function, EntryCompiler, nogil=False, no_cpython_wrapper=True, _nrt=True)
+
+
+def slot_kernel(function):
+    """Compile a kernel of one argument, a slot (``_slots.py``), that runs on several slots side by side and returns nothing."""
+    return separate_kernel(function)
+
+
+def parallel_kernel(function):
+    """Compile a loop whose iterations run side by side."""
+    return _compiled(function, parallel=True)  # by Numba's own pipeline
+
+
+def by_address(kernel):
+    """Return what kernels call a ``separate_kernel`` with: its address and a tuple of its arguments."""
+    if MODE == LINKED:
+        return call_address
+
+    def call(address, arguments):
+        kernel(*arguments)
+
+    return call if MODE == PYTHON else _compiled(call, cache=False, _nrt=True)
+
+
+def address_of(kernel, *examples):
+    """Compile a ``separate_kernel`` for arguments like ``examples``, or load it from the cache, and return its address."""
+    return kernel_address(kernel, *examples) if MODE == LINKED else 0
 
 
 def inline_view(function):
-    """A short kernel that returns a view of one of its arguments; it becomes part of its callers' source."""
-    return _compiled(function, inline="always")
+    """Compile a short kernel that returns a view of one of its arguments; it becomes part of its callers' source."""
+    return _compiled(function, EntryCompiler if MODE == LINKED else None, inline="always")
 
 
 def inline_source(function):
-    """A kernel with one caller, which becomes part of its caller's source.
-
-    LLVM optimises a kernel's callees once more with every kernel above them, so large kernels are kept few levels deep.
-    """
-    return _compiled(function, inline="always")
+    """Compile a kernel with one caller, which becomes part of its caller's source."""
+    return _compiled(function, EntryCompiler if MODE == LINKED else None, inline="always")
 
 
-@intrinsic
-def _without_refcount(typing_context, array):
-    """The array's header with no owner."""
-
-    def generate(context, builder, signature, arguments):
-        header = context.make_array(array)(context, builder, arguments[0])
-        header.meminfo = cgutils.get_null_value(header.meminfo.type)
-        header.parent = cgutils.get_null_value(header.parent.type)
-        return header._getvalue()
-
-    return array(array), generate
+def address_and_words(kernel, slots):
+    """Return the address of a slot kernel's machine code, and what it reads of each slot: int64[T, words]."""
+    return _slots.slot_address(kernel, slots[0]), np.array([_slots.slot_words(slot) for slot in slots], np.int64)
 
 
-@allocating_kernel
-def _without_refcount_compiled(array):
-    """Compiled form of ``borrowed``."""
-    return _without_refcount(array)
+if MODE == LINKED:
+    call_slot, call_slots = entry_kernel(_slots.call_slot), parallel_kernel(_slots.call_slots)
 
 
-def _identity(array):
-    """Uncompiled form of ``borrowed``."""
-    return array
+def compile_seconds():
+    """Return how many seconds this process has spent in compiling kernels."""
+    return _CLOCK.seconds
 
 
-# View an array that outlives the call, without its reference count. Every view that a kernel takes of a counted array costs
-# two atomic operations, which was a fifth of the line kernels' time.
-without_refcount = _identity if config.DISABLE_JIT else _without_refcount_compiled
+_CLOCK = start_clock(__package__)

@@ -10,6 +10,7 @@ Legend: T rows, P positions, C channels, N ops.
 import numpy as np
 
 from .._jit import allocating_kernel, inline_view, inlined_kernel, kernel
+from ..arrays import fill, fill_rows
 from . import program as ir
 
 PLAIN, SQUARED = np.bool_(False), np.bool_(True)
@@ -101,7 +102,7 @@ def _gather_columns(code, i, group, x, columns_out):
         for tap in range(taps):
             q = tap_position(code, i, p, tap)
             if q < 0:
-                columns_out[p, tap * c : (tap + 1) * c] = 0.0
+                fill(columns_out[p, tap * c : (tap + 1) * c], 0.0)
             else:
                 base = q * c_all + group * c
                 for k in range(c):
@@ -134,7 +135,7 @@ def _pool_rows(code, i, x, y, squared):
     """y = average of windows (with squared coefficients where ``squared``)."""
     channels = code.op_table[i, ir.CHANNELS]
     taps = code.op_table[i, ir.KERNEL_H] * code.op_table[i, ir.KERNEL_W]
-    y[:] = 0.0
+    fill_rows(y, 0.0)
     for p in range(code.op_table[i, ir.HEIGHT] * code.op_table[i, ir.WIDTH]):
         divisor = pool_divisor(code, i, p)
         divisor = divisor * divisor if squared else divisor
@@ -231,7 +232,7 @@ def _product(x, w, y):
 @kernel
 def _squared_product(x, w, y):
     """y = x @ w**2 without a copy of the squares."""
-    y[:] = 0.0
+    fill_rows(y, 0.0)
     for r in range(x.shape[0]):
         for k in range(x.shape[1]):
             f = x[r, k]

@@ -8,7 +8,7 @@ Legend: B rows, K neurons, W words.
 
 import numpy as np
 
-from .._jit import kernel
+from .._jit import entry_kernel, kernel
 
 _ONES = np.uint64(0x5555555555555555)
 _PAIRS = np.uint64(0x3333333333333333)
@@ -25,11 +25,12 @@ def popcount(word):
     return np.int64((word * _BYTES) >> np.uint64(56))
 
 
-@kernel
+@entry_kernel
 def pack(states, neuron_offsets, word_offsets, widths, packed_out):
     """Pack states int32[B, K] into packed_out uint64[B, W]; fields as in the module's docstring, one width per op."""
-    packed_out[:] = 0
     for b in range(states.shape[0]):
+        for w in range(packed_out.shape[1]):
+            packed_out[b, w] = np.uint64(0)
         for i in range(widths.shape[0]):
             width = widths[i]
             if width == 0:
@@ -41,7 +42,7 @@ def pack(states, neuron_offsets, word_offsets, widths, packed_out):
                 packed_out[b, word] |= np.uint64(states[b, neuron_offsets[i] + j]) << shift
 
 
-@kernel
+@entry_kernel
 def unpack(packed, neuron_offsets, word_offsets, widths, states_out):
     """The inverse of ``pack``."""
     for b in range(packed.shape[0]):
@@ -56,7 +57,7 @@ def unpack(packed, neuron_offsets, word_offsets, widths, states_out):
                 states_out[b, neuron_offsets[i] + j] = np.int32((word >> np.uint64((j % per_word) * width)) & mask)
 
 
-@kernel
+@entry_kernel
 def hamming(first, second, word_widths, distances_out):
     """Number of neurons with different states, row by row: first, second uint64[B, W]; word_widths int64[W]."""
     for b in range(first.shape[0]):

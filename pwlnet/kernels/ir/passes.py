@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from .._atomic import take_next
-from .._jit import ONE, ZERO, allocating_kernel, kernel
+from .._jit import ONE, ZERO, allocating_kernel, entry_kernel, inlined_kernel, kernel, slot_kernel
+from ..arrays import copy_into, fill_rows
 from . import program as ir
 from .affine import PLAIN, add_adjoint, add_constant, apply_linear, n_ops, operand, rows_of
 from .bits import pack
@@ -20,7 +21,7 @@ from .switching import add_select_adjoint, apply_switching, from_source_order, p
 TILE = np.int64(32)
 
 
-@kernel
+@inlined_kernel
 def n_values(code):
     """Number of values of all ops together."""
     return code.op_table[-1, ir.VALUE]
@@ -50,7 +51,7 @@ def run_ops(code, rows, filled, buffer, states):
 def load_inputs(code, points, first, rows, buffer):
     """Put ``points[first : first + rows]`` (source order) into op 0, zeros past the end; returns the rows filled."""
     x = rows_of(code, 0, rows, buffer)
-    x[:] = 0.0
+    fill_rows(x, 0.0)
     filled = min(rows, points.shape[0] - first)
     for r in range(filled):
         for d in range(points.shape[1]):
@@ -89,13 +90,13 @@ def _forward_tile(code, slot, first, rows):
     for r in range(filled):
         for o in range(slot.outputs.shape[1] if slot.outputs.shape[0] > 0 else 0):
             slot.outputs[first + r, o] = y[r, code.indices[code.op_table[-1, ir.OUTPUTS] + o]]
-        for k in range(slot.states.shape[1] if slot.states.shape[0] > 0 else 0):
-            slot.states[first + r, k] = slot.tile_states[r, k]
+        if slot.states.shape[0] > 0:
+            copy_into(slot.tile_states[r], slot.states[first + r])
         if slot.preactivations.shape[0] > 0:
             copy_preactivations(code, r, slot.buffer, slot.preactivations[first + r])
 
 
-@allocating_kernel
+@slot_kernel
 def forward_slot(slot):
     """Evaluate tiles of rows, each time the next one that no slot has taken. Out: outputs, preactivations,
     states, packed."""
@@ -151,7 +152,7 @@ class JacobianSlot(NamedTuple):
     jacobians: np.ndarray  # float64[B, O, D] out
 
 
-@allocating_kernel
+@slot_kernel
 def jacobian_slot(slot):
     """Compute the Jacobians for rows of states, each time the next one that no slot has taken. Out: jacobians."""
     b = take_next(slot.next_row)
@@ -160,7 +161,7 @@ def jacobian_slot(slot):
         b = take_next(slot.next_row)
 
 
-@allocating_kernel
+@entry_kernel
 def values_of_states(code, states, point, outputs_out):
     """Outputs of the affine piece with the given states at a point: states int32[K], point float64[D], out float64[O]."""
     last = n_ops(code) - 1

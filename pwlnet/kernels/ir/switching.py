@@ -7,8 +7,6 @@ winning tap in the window, the lowest one on ties. Stored order of states: like 
 Legend: P positions, C channels.
 """
 
-import numpy as np
-
 from .._jit import inlined_kernel, kernel
 from . import program as ir
 from .affine import tap_position, weights_of
@@ -122,10 +120,9 @@ def preactivations_of(code, i, x, y, out):
     to_source_order(code, i, y if code.op_table[i, ir.OP] == ir.MAX_POOL else x, out)
 
 
-@kernel
 def n_states(code, i):
-    """Number of states of each neuron of op i."""
+    """Return the number of states of each neuron of op i. Python only."""
     kind = code.op_table[i, ir.OP]
     if kind == ir.MAX_POOL:
         return code.op_table[i, ir.KERNEL_H] * code.op_table[i, ir.KERNEL_W]
-    return np.int64(3) if kind == ir.CLIP else np.int64(2)
+    return 3 if kind == ir.CLIP else 2

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .._atomic import take_next
-from .._jit import allocating_kernel, kernel, without_refcount
+from .._jit import kernel, slot_kernel
 from ..ir import program as ir
 from ..ir.affine import PLAIN, add_constant, apply_linear, operand, rows_of
 from ..ir.passes import TILE
@@ -84,11 +84,11 @@ class CheckSlot(NamedTuple):
     states: np.ndarray  # int32[n_values] scratch
 
 
-@allocating_kernel
-def _check_tile(code, slot, values, first, cursor):
+@kernel
+def _check_tile(code, slot, first, cursor):
     """Evaluate the tile of points that begins with point ``first``; ``cursor`` int64[T] is scratch."""
-    starts, ends = without_refcount(slot.starts), without_refcount(slot.ends)
-    filled = _load_points(code, starts, ends, slot.lines, slot.t, first, values)
+    values = slot.buffer
+    filled = _load_points(code, slot.starts, slot.ends, slot.lines, slot.t, first, values)
     for r in range(filled):
         cursor[r] = slot.offsets[first + r]
     s = 0
@@ -108,20 +108,14 @@ def _check_tile(code, slot, values, first, cursor):
         s += 1
 
 
-@allocating_kernel
+@slot_kernel
 def check_slot(slot):
     """Evaluate tiles of points of lines, each time the next one that no slot has taken.
 
     Out: slot.largest (the bits of a float64 that isn't finite where a pre-activation isn't), slot.z.
     """
-    code = ir.PackedProgram(
-        without_refcount(slot.code.op_table),
-        without_refcount(slot.code.indices),
-        without_refcount(slot.code.parameters),
-        without_refcount(slot.code.row_weights),
-    )
-    values, cursor = without_refcount(slot.buffer), np.empty(TILE, np.int64)
+    cursor = np.empty(TILE, np.int64)
     first = take_next(slot.next_tile) * TILE
     while first < slot.lines.shape[0] and slot.stop[0] == 0:
-        _check_tile(code, slot, values, first, cursor)
+        _check_tile(slot.code, slot, first, cursor)
         first = take_next(slot.next_tile) * TILE

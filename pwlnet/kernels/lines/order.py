@@ -9,6 +9,7 @@ Legend: M breakpoints.
 import numpy as np
 
 from .._jit import allocating_kernel, inlined_kernel, kernel
+from ..arrays import sorted_order
 from ..ir import program as ir
 from . import workspace as ws
 from .workspace import has_float32_slopes
@@ -48,10 +49,11 @@ def merge_crossings(work, first_flip, ambiguous):
     if crossings == 0:
         return
     times = work.times[ws.CROSSING_TIME, :crossings]
-    sequence = np.arange(crossings) if _increasing(times) else np.argsort(times)  # those of one position are in order
+    ordered = _increasing(times)  # those of one position are in order
+    sequence = sorted_order(times[:0] if ordered else times)
     n, last, next_known, n_ids, joined_next = 0, np.int64(-1), 0, known, False
     for s in range(crossings):
-        b = sequence[s]
+        b = s if ordered else sequence[s]
         t, error = work.times[ws.CROSSING_TIME, b], work.times[ws.CROSSING_ERROR, b]
         while next_known < known and work.times[ws.TIME, work.labels[ws.ORDER, next_known]] <= t:
             last = work.labels[ws.ORDER, next_known]
@@ -154,7 +156,7 @@ def _sorted_flips(work, keep):
         place[rank + 1] += 1
         most = max(most, place[rank + 1])
     if most > FEW_FLIPS:
-        return np.argsort(keep[:n], kind="mergesort")
+        return sorted_order(keep[:n])
     for rank in range(1, place.shape[0]):
         place[rank] += place[rank - 1]
     for k in range(n):

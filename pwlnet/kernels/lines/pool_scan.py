@@ -8,7 +8,8 @@ Legend: C channels, T taps of the window (padding taps have position -1 and neve
 
 import numpy as np
 
-from .._jit import ONE, allocating_kernel, kernel
+from .._jit import ONE, kernel, separate_kernel
+from ..arrays import fill_rows
 from ..ir import program as ir
 from ..ir.affine import rows_of
 from . import workspace as ws
@@ -23,9 +24,8 @@ from .workspace import has_float32_slopes
 def _load_taps(code, work, i, p, n, length, rounding, value, slope):
     """Start values and slopes of all taps, and per channel the bounds of their rounding errors."""
     channels = code.op_table[i, ir.CHANNELS]
-    work.channels[ws.TOLERANCE, :channels] = 0.0
-    work.channels[ws.SLOPE_TOLERANCE, :channels] = 0.0
-    work.channels[ws.FLOAT32_TOLERANCE, :channels] = 0.0
+    for c in range(channels):
+        work.channels[ws.TOLERANCE, c] = work.channels[ws.SLOPE_TOLERANCE, c] = work.channels[ws.FLOAT32_TOLERANCE, c] = 0.0
     for tap in range(n_taps(code, i)):
         j, q = tap_source(code, i, p, tap)
         if q < 0:
@@ -198,14 +198,14 @@ def _apply_slope_changes(code, work, i, p, event, value, slope, inside, keep):
         work.channels[ws.STEEPEST, c] = max(work.channels[ws.STEEPEST, c], abs(slope[best, c]))
 
 
-@allocating_kernel
+@separate_kernel
 def scan_pool(code, work, i, p, t0, t1, rounding):
     """Scan position p of MaxPool op i over the window [t0, t1]."""
     channels, taps = code.op_table[i, ir.CHANNELS], n_taps(code, i)
     value = work.taps[0, : taps * channels].reshape(taps, channels)
     slope = work.taps[1, : taps * channels].reshape(taps, channels)
-    value[:] = 0.0
-    slope[:] = 0.0
+    fill_rows(value, 0.0)
+    fill_rows(slope, 0.0)
     keep = code.op_table[i, ir.LAST_USE] > i
     n = collect(code, work, i, p)
     inside = np.empty(taps, np.int64)

@@ -69,8 +69,9 @@ def _push_matrix(code, i, start, variance):
     x, e = rows_of(code, operand(code, i, 0), 2, start), rows_of(code, operand(code, i, 0), 2, variance)
     y, f = rows_of(code, i, 2, start), rows_of(code, i, 2, variance)
     w, last = weights_of(code, i).reshape(x.shape[1], y.shape[1]), x.shape[1]
-    y[:], f[:] = 0.0, 0.0
     values, slopes, value_errors, slope_errors = y[0], y[1], f[0], f[1]
+    for c in range(y.shape[1]):
+        values[c] = slopes[c] = value_errors[c] = slope_errors[c] = 0.0
     k0 = _next_used(x, e, ZERO)
     while k0 < last:
         k1 = _next_used(x, e, k0 + 1)

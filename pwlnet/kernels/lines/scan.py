@@ -13,6 +13,7 @@ Legend: C channels, n breakpoints of the position.
 import numpy as np
 
 from .._jit import ONE, TWO, inlined_kernel, kernel
+from ..arrays import fill
 from ..ir import program as ir
 from . import workspace as ws
 from .channel import finish, neuron_number, piece_range, resolve_contact, set_piece
@@ -118,7 +119,7 @@ def emit_crossings(code, work, i, p, n, keep, room, columns):
             work.channels[ws.SQUARES, slot] += slope_change * slope_change
         if columns >= 0:
             values = work.values[work.counts[ws.TOP_VALUE] :][:room]
-            values[:] = 0.0
+            fill(values, 0.0)
             values[slot] = slope_change
             close_row(work, room, columns)
         else:

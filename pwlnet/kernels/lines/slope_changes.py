@@ -10,6 +10,7 @@ Legend: C channels, n breakpoints of a position.
 import numpy as np
 
 from .._jit import inline_view, inlined_kernel, kernel
+from ..arrays import fill_rows
 from ..ir import program as ir
 from ..ir.affine import n_operands, operand, pool_divisor, row_weights_of, tap_position
 from ..ir.bits import popcount
@@ -180,7 +181,7 @@ def accumulate(code, work, f, p, first, last):
     """Sum the rows of breakpoints ``first`` .. ``last`` (places in work.sorted_ids): ``gathered_rows`` [last - first, C]."""
     channels = code.op_table[f, ir.CHANNELS]
     out = gathered_rows(work, last - first, channels)
-    out[:] = 0.0
+    fill_rows(out, 0.0)
     kind = code.op_table[f, ir.OP]
     dense = kind == ir.AFFINE or (kind == ir.CONV2D and code.op_table[f, ir.GROUPS] == 1)
     for tap in range(n_taps(code, f)):

@@ -8,6 +8,7 @@ Legend: C channels, S sources, H breakpoints of a tile, M slots that need produc
 import numpy as np
 
 from .._jit import allocating_kernel, inline_source, inline_view, kernel
+from ..arrays import fill_rows
 from ..ir import program as ir
 from ..ir.affine import row_weights_of, weights_of
 from . import workspace as ws
@@ -98,7 +99,7 @@ def _block(work, height, width, n_needed):
 def _pack_rows(code, work, f, p, first, last, n_sources):
     """Fill ``_packed`` with the tile's rows."""
     packed = _packed(work, COPIED, last - first, n_sources)
-    packed[:] = 0.0
+    fill_rows(packed, 0.0)
     for tap in range(n_taps(code, f)):
         start = work.small[ws.CURSOR, tap]
         if start < 0:
@@ -244,7 +245,7 @@ def _gather_weights(code, work, f, n_sources, z0, z1):
 def _multiply_rows(code, work, f, p, first, last, n_sources, width, n_needed):
     """Products of the rows, entry by entry, for ``width`` slots: ``_block``."""
     w, out = _weights(work, n_sources, width), _block(work, last - first, width, n_needed)
-    out[:] = 0.0
+    fill_rows(out, 0.0)
     for tap in range(n_taps(code, f)):
         start = work.small[ws.CURSOR, tap]
         if start < 0:

@@ -13,22 +13,25 @@ from typing import NamedTuple
 import numpy as np
 
 from .._atomic import take_next
-from .._jit import allocating_kernel, inline_source, kernel, without_refcount
+from .._jit import address_of, allocating_kernel, by_address, inline_source, kernel, slot_kernel
+from ..arrays import copy_into, fill
 from ..ir import program as ir
 from ..ir.affine import n_ops, rows_of
 from . import workspace as ws
 from .channel import begin
 from .order import compact, merge_crossings, net_flips, relabel_rows
 from .pool_scan import scan_pool
-from .rounding import add_float32_errors, input_errors, push_float32_errors, push_start
+from .rounding import add_float32_errors, float32_variance, input_errors, push_float32_errors, push_start
 from .scan import scan_rows
 from .slope_changes import accumulate, add_entry, collect, drop_empty_row, gathered_rows, new_row, tile_height
-from .wide import is_wide, scan_wide
+from .wide import can_be_wide, is_wide, scan_wide
 from .workspace import Work, has_float32_slopes
 
 DONE = ws.DONE  # values of a status: those of ws.STATUS, and
 FULL_OUTPUT = 4
 STOPPED = 5
+
+_call_wide, _call_pool = by_address(scan_wide), by_address(scan_pool)
 
 # Columns of ``Windows.found``.
 SLOT = 0
@@ -98,9 +101,10 @@ def _start_window(code, work, start, end, t0, length):
         x[1, k] = slope
     input_errors(code, work.at_start[ws.VALUE_AND_SLOPE], length, work.at_start[ws.VARIANCE])
     if has_float32_slopes(work):
-        rows_of(code, 0, 2, work.at_start[ws.FLOAT32_VARIANCE])[:] = 0.0
-    work.counts[:] = 0
-    work.bases[:, 0] = 0
+        fill(float32_variance(code, work, 0), 0.0)
+    fill(work.counts, 0)
+    for row in range(work.bases.shape[0]):
+        work.bases[row, 0] = 0
     work.starts[0] = 0
 
 
@@ -130,7 +134,7 @@ def _scan_position(code, work, i, p, t0, t1, rounding):
     n = collect(code, work, f, p)
     n_pinned = begin(code, work, i, p, n, t1 - t0, rounding)
     if is_wide(code, i, f, n):
-        scan_wide(code, work, i, p, n, t0, t1)
+        _call_wide(work.addresses[ws.WIDE], (code, work, i, p, n, t0, t1))
     else:
         scan_rows(code, work, i, p, n, n_pinned, t0, t1)
 
@@ -187,7 +191,7 @@ def trace_window(code, work, start, end, t0, t1, bounds, stop):
             elif role == ir.ELEMENTWISE:
                 _scan_position(code, work, i, p, t0, t1, rounding)
             else:
-                scan_pool(code, work, i, p, t0, t1, rounding)
+                _call_pool(work.addresses[ws.POOLS], (code, work, i, p, t0, t1, rounding))
             work.pointers[pointer + p + 1] = counts[ws.TOP_ROW] - work.bases[ws.FIRST_ROW, i]
             if counts[ws.STATUS] != ws.DONE:
                 return counts[ws.STATUS]
@@ -202,44 +206,7 @@ def trace_window(code, work, start, end, t0, t1, bounds, stop):
     return np.int64(DONE)
 
 
-@allocating_kernel
-def _code_without_refcount(code):
-    """The program's arrays without reference counts."""
-    return ir.PackedProgram(
-        without_refcount(code.op_table),
-        without_refcount(code.indices),
-        without_refcount(code.parameters),
-        without_refcount(code.row_weights),
-    )
-
-
-@allocating_kernel
-def _work_without_refcount(work):
-    """The buffers without reference counts."""
-    return Work(
-        without_refcount(work.counts),
-        without_refcount(work.values),
-        without_refcount(work.columns),
-        without_refcount(work.ids),
-        without_refcount(work.starts),
-        without_refcount(work.shifts),
-        without_refcount(work.pointers),
-        without_refcount(work.bases),
-        without_refcount(work.times),
-        without_refcount(work.labels),
-        without_refcount(work.marks),
-        without_refcount(work.tiles),
-        without_refcount(work.small),
-        without_refcount(work.source_stats),
-        without_refcount(work.at_start),
-        without_refcount(work.states),
-        without_refcount(work.taps),
-        without_refcount(work.channels),
-        without_refcount(work.channel_labels),
-    )
-
-
-@allocating_kernel
+@inline_source
 def _store_window(work, found, windows, state, q):
     """Append the results of window q to the slot's; returns DONE, or FULL_OUTPUT where they don't fit."""
     n, a, b = work.counts[ws.N_FLIPS], state[TOP_POINT], state[TOP_FLIP]
@@ -256,21 +223,14 @@ def _store_window(work, found, windows, state, q):
     windows.found[q, AMBIGUOUS] = work.counts[ws.AMBIGUOUS]
     state[TOP_POINT], state[TOP_FLIP] = a + points, b + flips
     if windows.start_states.shape[0] > 0:
-        for k in range(work.states.shape[1]):
-            windows.start_states[q, k] = work.states[ws.WINDOW_START, k]
-            windows.end_states[q, k] = work.states[ws.WINDOW_END, k]
+        copy_into(work.states[ws.WINDOW_START], windows.start_states[q])
+        copy_into(work.states[ws.WINDOW_END], windows.end_states[q])
     return np.int64(DONE)
 
 
 @allocating_kernel
-def trace_slot(slot):
-    """Trace windows, each time the next one that no slot has taken, and append the results to ``slot.found``.
-
-    Out: slot.windows.found, slot.state. Its STATUS is DONE where no window is left; STOPPED; or that of a buffer that was too
-    small for window ``state[WINDOW]``, which the next call repeats with a larger one.
-    """
-    code, work = _code_without_refcount(slot.code), _work_without_refcount(slot.work)
-    windows, state = slot.windows, slot.state
+def _trace_windows(code, work, found, windows, state):
+    """Trace windows until none is left, a buffer is full, or the caller wants to stop."""
     q = state[WINDOW]
     if q < 0:
         q = take_next(windows.next_window)
@@ -279,9 +239,34 @@ def trace_slot(slot):
         line, t0, t1 = windows.lines[q], windows.t0[q], windows.t1[q]
         status = trace_window(code, work, windows.starts[line], windows.ends[line], t0, t1, windows.bounds, windows.stop)
         if status == DONE:
-            status = _store_window(work, slot.found, windows, state, q)
+            status = _store_window(work, found, windows, state, q)
         if status != DONE:
             state[STATUS] = status
             return
         q = take_next(windows.next_window)
     state[STATUS], state[WINDOW] = DONE, -1
+
+
+@slot_kernel
+def trace_slot(slot):
+    """Trace windows, each time the next one that no slot has taken, and append the results to ``slot.found``.
+
+    Out: slot.windows.found, slot.state. Its STATUS is DONE where no window is left; STOPPED; or that of a buffer that was too
+    small for window ``state[WINDOW]``, which the next call repeats with a larger one.
+    """
+    _trace_windows(slot.code, slot.work, slot.found, slot.windows, slot.state)
+
+
+def load_scans(code, work):
+    """Compile the scans that only some networks need, or load them, and put their addresses into the buffers.
+
+    Parameters
+    ----------
+    code : PackedProgram
+    work : Work
+    """
+    table = code.op_table[:-1]
+    if can_be_wide(code).any():
+        work.addresses[ws.WIDE] = address_of(scan_wide, code, work, 0, 0, 0, 0.0, 0.0)
+    if (table[:, ir.ROLE] == ir.POOL).any():
+        work.addresses[ws.POOLS] = address_of(scan_pool, code, work, 0, 0, 0.0, 0.0, 0.0)

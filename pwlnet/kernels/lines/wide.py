@@ -11,7 +11,7 @@ Legend: C channels, n breakpoints of the position, H breakpoints of a tile, M sl
 
 import numpy as np
 
-from .._jit import inlined_kernel, kernel
+from .._jit import inlined_kernel, kernel, separate_kernel
 from ..ir import program as ir
 from . import workspace as ws
 from .channel import finish
@@ -39,6 +39,13 @@ def is_wide(code, i, f, n):
     matrix = kind == ir.AFFINE or (kind == ir.CONV2D and code.op_table[f, ir.GROUPS] == 1)
     least = WIDE_FROM if n_taps(code, f) == 1 else WIDE_FROM_OF_MANY
     return matrix and f != i and code.op_table[i, ir.CHANNELS] >= least and n >= LONG_FROM
+
+
+def can_be_wide(code):
+    """Say for each op whether ``is_wide`` may hold at a position of it: bool[N]. Python only."""
+    table = code.op_table[:-1]
+    matrices = np.isin(table[table[:, ir.PRODUCER], ir.OP], (ir.AFFINE, ir.CONV2D))
+    return (table[:, ir.ROLE] == ir.ELEMENTWISE) & (table[:, ir.CHANNELS] >= min(WIDE_FROM, WIDE_FROM_OF_MANY)) & matrices
 
 
 @kernel
@@ -187,7 +194,7 @@ def _tile_end(code, work, f, p, first, n, height):
     return first + (block + pieces - 1) // pieces, True
 
 
-@kernel
+@separate_kernel
 def scan_wide(code, work, i, p, n, t0, t1):
     """Scan position p of op i over the window [t0, t1]; ``collect`` and ``begin`` have been called.
 

@@ -113,6 +113,9 @@ SOURCE_LAST_TIME = 4
 SOURCE_LARGEST_DEVIATION = 5
 N_SOURCE_STATS = 6
 
+# Entries of ``addresses``.
+WIDE, POOLS = 0, 1
+
 # Rows of ``channel_labels``.
 CHANNEL = 0  # of each slot
 STATE = 1
@@ -150,6 +153,7 @@ class Work(NamedTuple):
     taps: np.ndarray  # float64[2, *] MaxPool: value and slope of each tap
     channels: np.ndarray  # float64[N_CHANNEL_NUMBERS, 2 C]
     channel_labels: np.ndarray  # int64[N_CHANNEL_LABELS, 2 C]
+    addresses: np.ndarray  # int64[2] of kernels that only some networks need (trace.load_scans)
 
 
 def make_work(code, n_ids, n_rows, n_entries):
@@ -183,6 +187,7 @@ def make_work(code, n_ids, n_rows, n_entries):
         taps=np.zeros((2, int((info[:, ir.CHANNELS] * window * pools).max(initial=1)))),
         channels=np.zeros((N_CHANNEL_NUMBERS, 2 * channels)),
         channel_labels=np.zeros((N_CHANNEL_LABELS, 2 * channels), np.int64),
+        addresses=np.zeros(2, np.int64),
     )
 
 

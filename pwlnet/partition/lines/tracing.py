@@ -59,6 +59,7 @@ class SlotBuffers:
             workspace.FULL_VALUES: max(FIRST_VALUES, 64 * widest),
         }
         self.work = workspace.make_work(code, *self.sizes.values())
+        kernels.load_scans(code, self.work)
         self.found = kernels.Found(**{name: np.empty(FIRST_FOUND, dtype) for name, dtype in _FOUND.items()})
         self.state = np.zeros(kernels.N_STATE, np.int64)
         self.forward_buffer = np.zeros(passes.TILE * int(code.op_table[-1, ir.VALUE]))  # check.py; new pages are costly
