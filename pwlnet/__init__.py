@@ -16,7 +16,7 @@ _HOMES = {
     "iter_line_partitions": "partition.lines.partitions",
     "LinePartitions": "partition.lines.partitions",
     "iter_line_chunks": "partition.lines.chunks",
-    "LineChunk": "partition.lines.places",
+    "LineChunk": "partition.lines.chunk_buffer",
     "summarize_lines": "partition.lines.summary",
     "LineSummary": "partition.lines.summary",
     "integrate_gradients": "analysis.attribution",

@@ -15,7 +15,7 @@ import pytest
 import pwlnet
 from pwlnet import cli, store
 from pwlnet.errors import CapacityError, DigestMismatchError
-from pwlnet.partition.lines import planning, tracing
+from pwlnet.partition.lines import tracing, windows
 from pwlnet.partition.lines.summary import LineSummary
 from tests.counts import few
 
@@ -28,7 +28,7 @@ def digits():
 @pytest.fixture
 def short_windows(monkeypatch):
     """Lines are planned in windows of about 40 breakpoints."""
-    monkeypatch.setattr(planning, "WINDOW_POINTS", 40)
+    monkeypatch.setattr(windows, "WINDOW_POINTS", 40)
 
 
 @pytest.fixture
@@ -272,7 +272,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in a shel
 import numpy as np, pwlnet
 from pwlnet import store
 from pwlnet.partition import line_plan
-planning.WINDOW_POINTS = 40
+windows.WINDOW_POINTS = 40
 network = pwlnet.load_network(pwlnet.datasets.digits_network_path("digits_conv"))
 line = np.random.default_rng(1).uniform(-1.0, 2.0, (2, 64))
 pwlnet.partition_lines(network, *line)

@@ -56,10 +56,10 @@ class Found(NamedTuple):
 
     t: np.ndarray  # float64[*]
     error: np.ndarray  # float64[*]
-    counts: np.ndarray  # int64[*] flips of each breakpoint
+    flips_per_point: np.ndarray  # int64[*] flips of each breakpoint
     neuron: np.ndarray  # int64[*]
-    old: np.ndarray  # int32[*]
-    new: np.ndarray  # int32[*]
+    old_state: np.ndarray  # int32[*]
+    new_state: np.ndarray  # int32[*]
     keep: np.ndarray  # int64[*] scratch
 
 
@@ -215,7 +215,14 @@ def _store_window(work, found, windows, state, q):
         work.counts[ws.SAVED_AMBIGUOUS] = work.counts[ws.AMBIGUOUS]
         return np.int64(FULL_OUTPUT)
     points, flips, windows.float32_error[q] = net_flips(
-        work, found.keep, found.t[a:], found.error[a:], found.counts[a:], found.neuron[b:], found.old[b:], found.new[b:]
+        work,
+        found.keep,
+        found.t[a:],
+        found.error[a:],
+        found.flips_per_point[a:],
+        found.neuron[b:],
+        found.old_state[b:],
+        found.new_state[b:],
     )
     windows.found[q, SLOT] = state[NUMBER]
     windows.found[q, FIRST_POINT], windows.found[q, N_POINTS] = a, points

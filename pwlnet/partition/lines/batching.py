@@ -5,7 +5,7 @@ Legend: L lines, D inputs.
 
 import numpy as np
 
-from .joining import Traced
+from .windows import TraceResult
 
 
 def batches(blocks, max_points, max_bytes):
@@ -48,8 +48,8 @@ def assemble(batch, n_inputs):
         "ends": [np.empty((0, n_inputs)), *(x.ends for x in batch)],
         "residual": [np.empty(0), *(x.residual for x in batch)],
     }
-    for name in Traced._fields:
-        seed = np.empty(0, {"t": np.float64, "t_error": np.float64, "new": np.int32}.get(name, np.int64))
+    for name in TraceResult._fields:
+        seed = np.empty(0, {"t": np.float64, "t_error": np.float64, "new_state": np.int32}.get(name, np.int64))
         columns[name] = [seed, *(getattr(x.traced, name) for x in batch)]
     batch.clear()
 
@@ -63,9 +63,9 @@ def assemble(batch, n_inputs):
     t[offsets[1:] - 1] = 1.0
     t[inner] = joined("t")
     flip_offsets = np.zeros(offsets[-1] + 1, np.int64)
-    flip_offsets[1:][inner] = joined("counts")
+    flip_offsets[1:][inner] = joined("flips_per_point")
     np.cumsum(flip_offsets, out=flip_offsets)
-    flips = joined("neuron"), joined("new")
+    flips = joined("neuron"), joined("new_state")
     of_lines = (joined(name) for name in ("residual", "ambiguous", "t_error"))
     arrays = joined("starts"), joined("ends"), offsets, t, flip_offsets, *flips, *of_lines
     for array in arrays:

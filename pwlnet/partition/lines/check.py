@@ -6,12 +6,12 @@ Legend: L lines, D inputs, K neurons, S switching ops, B rows, T tile rows.
 import numpy as np
 
 from ... import evaluate
-from ...errors import NumericalError
 from ...kernels.ir import passes
 from ...kernels.ir import program as ir
 from ...kernels.lines import check
 from ...scheduling import run_slots
 from .tracing import initial_states
+from .windows import largest_preactivations, op_bounds, refuse_overflow
 
 
 def points_at(start, end, t):
@@ -21,37 +21,6 @@ def points_at(start, end, t):
     points = np.where(column <= 0.5, start + column * direction, end - (1.0 - column) * direction)
     points[t == 0.0], points[t == 1.0] = start, end
     return points
-
-
-def op_bounds(network):
-    """First neuron of each switching op, and the number of neurons behind the last: int64[S+1]."""
-    return np.unique(network.program.neuron_offsets)
-
-
-def largest_preactivations(network, z):
-    """Largest absolute pre-activation of each switching op in each row of z float64[B, K]: float64[B, S].
-
-    Not finite on overflow. z may hold the neurons of the first ops only; S then counts these.
-    """
-    bounds = op_bounds(network)
-    first = bounds[bounds < z.shape[1]]
-    return np.maximum(np.maximum.reduceat(z, first, axis=1), -np.minimum.reduceat(z, first, axis=1))
-
-
-def refuse_overflow(largest, lines):
-    """Refuse lines along which values overflow: no crossing on them can be trusted.
-
-    Raises
-    ------
-    NumericalError
-        An entry of ``largest`` float64[B, S] is not finite; ``lines`` int64[B] are the rows' lines.
-    """
-    bad = lines[~np.isfinite(largest).all(axis=1)]
-    if bad.size:
-        raise NumericalError(
-            f"line {bad.min()} has pre-activations that overflow float64; values below 1e308 are needed, "
-            "rescale the network or shorten the line"
-        )
 
 
 def residuals(network, starts, ends, traced, n_checked, buffers, first_line=0, largest=None, stop=None):
@@ -114,16 +83,16 @@ def _sample(traced, n_checked, bounds):
     order = np.arange(lines.size) - np.repeat(np.cumsum(count) - count, count)
     first = (np.cumsum(n_points) - n_points)[lines]
     places = first + order * (n_points[lines] - 1) // np.maximum(1, count[lines] - 1)
-    last_flips = np.cumsum(traced.counts)[places] - 1
+    last_flips = np.cumsum(traced.flips_per_point)[places] - 1
     late = np.argsort(-np.searchsorted(bounds, traced.neuron[last_flips], side="right"), kind="stable")
     return lines[late], places[late]
 
 
 def _flips_of(places, traced):
     """Flips at some breakpoints: place of each in ``neuron``, and the index of its breakpoint in ``places``."""
-    count = traced.counts[places]
+    count = traced.flips_per_point[places]
     rows = np.repeat(np.arange(len(places)), count)
-    first = (np.cumsum(traced.counts) - traced.counts)[places]
+    first = (np.cumsum(traced.flips_per_point) - traced.flips_per_point)[places]
     return np.arange(rows.size) + np.repeat(first - (np.cumsum(count) - count), count), rows
 
 

@@ -15,7 +15,7 @@ from ...patterns import ActivationPatterns
 from ...scheduling import look_ahead, n_threads, single_threaded_blas
 from ...tolerances import DEFAULT, Tolerances
 from . import check as line_check
-from . import planning, tracing
+from . import tracing, windows
 from .batching import assemble, batches
 from .ends import LineEnds
 from .rounds import Progress, Settings, check_limits, check_points, trace_blocks
@@ -388,7 +388,7 @@ def _partitions(settings, lines, max_points, progress, threads):
         bar = stack.enter_context(contextlib.closing(Progress(len(lines), progress)))
         stop = np.zeros(1, np.int64)
         blocks = trace_blocks(settings, lines, threads, bar.advance, stop)
-        if threads > 1 and (len(lines) > 1 or planning.has_long_lines(settings.network)):
+        if threads > 1 and (len(lines) > 1 or windows.has_long_lines(settings.network)):
             blocks = look_ahead(blocks, max_bytes, functools.partial(stop.fill, 1))
         stack.enter_context(contextlib.closing(blocks))
         for batch in batches(blocks, max_points, max_bytes):

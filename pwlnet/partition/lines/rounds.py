@@ -14,9 +14,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ...errors import CapacityError, InputError
-from . import check, planning
-from .joining import Traced, concatenate, join_windows, retrace_close_boundaries
+from . import check, windows
 from .tracing import Stopped, borrowed_tracer
+from .windows import TraceResult, concatenate, join_windows, retrace_close_boundaries
 
 ROUND_SECONDS = 0.25  # long beside the cost of a round, short for someone who waits or presses Ctrl-C
 FIRST_SECONDS = 0.05  # of the first round, before the pace is known
@@ -40,7 +40,7 @@ class Block(NamedTuple):
 
     starts: np.ndarray  # float64[L, D]
     ends: np.ndarray  # float64[L, D]
-    traced: Traced
+    traced: TraceResult
     residual: np.ndarray  # float64[L]
 
     @property
@@ -136,12 +136,12 @@ def trace_blocks(settings, lines, threads, advance, stop):
 def _trace_runs(settings, tracer, first, starts, ends, advance):
     """Trace and check lines ``first``, ...: yields a Block for each run of lines that are cut into windows, or are not."""
     network = settings.network
-    if not planning.has_long_lines(network):
+    if not windows.has_long_lines(network):
         traced = tracer.trace_lines(starts, ends, first)
         yield _checked(settings, tracer, first, starts, ends, traced, None)
         advance(len(starts))
         return
-    plans = planning.plan_lines(network, starts, ends, first, len(tracer.buffers))
+    plans = windows.plan_lines(network, starts, ends, first, len(tracer.buffers))
     is_long = [len(plan.cuts) > 2 for plan in plans]
     for long, run in itertools.groupby(range(len(plans)), key=is_long.__getitem__):
         a, *_ = run = list(run)

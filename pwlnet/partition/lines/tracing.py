@@ -14,7 +14,7 @@ from ...kernels.ir import program as ir
 from ...kernels.lines import trace as kernels
 from ...kernels.lines import workspace
 from ...scheduling import run_slots
-from .joining import Traced, Window, concatenate, join_windows, largest_errors
+from .windows import CUT, TraceResult, Window, concatenate, join_windows, largest_errors
 
 FIRST_IDS = 1024  # first sizes of the buffers
 FIRST_VALUES = 2**18  # room for the rows of a small network: they are moved together only when half of it is full
@@ -24,14 +24,13 @@ KEPT_BYTES = 2**28  # buffers up to this size are kept for the next call ...
 KEPT_BUFFERS = 8  # ... so many for each network
 _POOL = threading.Lock()
 LEAST_WINDOW = 2.0**-40  # a window that does not fit at this length is an error
-CUT = 0.4813717  # cuts are put off the middle: round fractions are where ties happen
 _FOUND = {
     "t": np.float64,
     "error": np.float64,
-    "counts": np.int64,
+    "flips_per_point": np.int64,
     "neuron": np.int64,
-    "old": np.int32,
-    "new": np.int32,
+    "old_state": np.int32,
+    "new_state": np.int32,
     "keep": np.int64,
 }
 
@@ -236,8 +235,8 @@ class Tracer:
     def _slices(self, windows, first, last):
         """Views of the slots' buffers for windows ``first`` to ``last``, one array per window: lists by field."""
         table = windows.found[first:last].tolist()
-        points = {name: [] for name in ("t", "error", "counts")}
-        flips = {name: [] for name in ("neuron", "old", "new")}
+        points = {name: [] for name in ("t", "error", "flips_per_point")}
+        flips = {name: [] for name in ("neuron", "old_state", "new_state")}
         for slot, first_point, n_points, first_flip, n_flips, _ in table:
             found = self.buffers[slot].found
             for name, pieces in points.items():
@@ -253,20 +252,21 @@ class Tracer:
             found = self.buffers[int(table[0, kernels.SLOT])].found
             points = slice(table[0, kernels.FIRST_POINT], table[-1, kernels.FIRST_POINT] + table[-1, kernels.N_POINTS])
             flips = slice(table[0, kernels.FIRST_FLIP], table[-1, kernels.FIRST_FLIP] + table[-1, kernels.N_FLIPS])
-            t, error, counts = (x[points].copy() for x in (found.t, found.error, found.counts))
-            neuron, new = found.neuron[flips].copy(), found.new[flips].copy()
+            t, error, counts = (x[points].copy() for x in (found.t, found.error, found.flips_per_point))
+            neuron, new = found.neuron[flips].copy(), found.new_state[flips].copy()
         else:
             pieces, none = self._slices(windows, first, last), self.buffers[0].found
             t, error, counts, neuron, new = (
-                np.concatenate([getattr(none, name)[:0], *pieces[name]]) for name in ("t", "error", "counts", "neuron", "new")
+                np.concatenate([getattr(none, name)[:0], *pieces[name]])
+                for name in ("t", "error", "flips_per_point", "neuron", "new_state")
             )
         n_points, n_flips, ambiguous = (table[:, k].copy() for k in (kernels.N_POINTS, kernels.N_FLIPS, kernels.AMBIGUOUS))
         t_error = np.fmin(largest_errors(error, n_points) + windows.float32_error[first:last], 1.0)
-        return Traced(n_points, n_flips, ambiguous, t_error, t, counts, neuron, new)
+        return TraceResult(n_points, n_flips, ambiguous, t_error, t, counts, neuron, new)
 
     def _window(self, windows, q):
         """Result of window q: Window."""
-        (error,), (old,) = (self._slices(windows, q, q + 1)[name] for name in ("error", "old"))
+        (error,), (old,) = (self._slices(windows, q, q + 1)[name] for name in ("error", "old_state"))
         states = _small(windows.start_states[q]), _small(windows.end_states[q])
         traced = self._collect(windows, q, q + 1)
         return Window(float(windows.t0[q]), traced, error.copy(), old.copy(), *states, float(windows.float32_error[q]))

@@ -1,17 +1,16 @@
 """One line in parts: bit for bit the whole, in a bounded number of breakpoints, and from any border on."""
 
-import time
 from fractions import Fraction
 
 import numpy as np
 import pytest
-from pwlnet.partition.lines.blocks import Settings
 
 import pwlnet
 from pwlnet.errors import CapacityError, DigestMismatchError, InputError, ShapeError
-from pwlnet.partition.lines import planning, tracing
+from pwlnet.partition.lines import chunks, rounds, tracing, windows
+from pwlnet.partition.lines.chunk_buffer import ResumePoint
 from pwlnet.partition.lines.chunks import LineStream
-from pwlnet.partition.lines.places import Mark
+from pwlnet.partition.lines.rounds import Settings
 from pwlnet.tolerances import DEFAULT
 from tests.counts import few
 from tests.described import live, to_network
@@ -30,10 +29,10 @@ def digits():
 @pytest.fixture
 def little_memory(digits, monkeypatch):
     """Lines of ``digits`` are cut into windows of about 40 breakpoints, and those once more where few buffers are left."""
-    monkeypatch.setattr(planning, "WINDOW_POINTS", 40)
+    monkeypatch.setattr(windows, "WINDOW_POINTS", 40)
     monkeypatch.setattr(tracing, "FIRST_IDS", 64)
     monkeypatch.setitem(tracing.SHARES, tracing.workspace.FULL_IDS, 0.0)
-    monkeypatch.setitem(digits.__dict__, "_idle_tracers", [])
+    monkeypatch.setitem(digits.__dict__, "_idle_buffers", [])
 
 
 def line_of(digits, seed):
@@ -54,7 +53,7 @@ def assert_is_whole(parts, lines, max_points, name=""):
         assert found.dtype == wanted.dtype and np.array_equal(found, wanted), (name, field)
     assert [part.residual for part in parts[:-1]] == [None] * (len(parts) - 1), name
     last, part = parts[-1], lines.parts[0]
-    assert (last.residual, last.ambiguous, last.border) == (part.residual, lines.ambiguous[0], 1.0), name
+    assert (last.residual, last.ambiguous, last.boundary) == (part.residual, lines.ambiguous[0], 1.0), name
     assert last.t_error == part.t_error, name
     assert (np.diff([part.t_error for part in parts]) >= 0.0).all(), name
 
@@ -98,7 +97,7 @@ def test_windows_that_are_cut_further_change_nothing(digits, little_memory, thre
         line = line_of(digits, seed)
         whole = pwlnet.partition_lines(digits, *line)
         assert_is_whole(parts_of(digits, *line, max_points, threads=threads), whole, max_points, seed)
-    assert len(planning.plan_lines(digits, *(x[None] for x in line))[0].cuts) > 4
+    assert len(windows.plan_lines(digits, *(x[None] for x in line))[0].cuts) > 4
 
 
 @pytest.mark.parametrize("n_checked", [0, 1, 2, 3, 40, 10**6])
@@ -120,10 +119,10 @@ def test_breakpoints_that_windows_share_are_found_again(monkeypatch):
             patch.setattr(tracing, "_halves", lambda t0, t1, inner=inner: cut_at_a_breakpoint(t0, t1, inner))
             patch.setattr(tracing.Tracer, "fitting_window", lambda *at: fitting(*at) if at[4] - at[3] < 0.3 else None)
             stream = LineStream(Settings(network, DEFAULT, 2**30, 10**6, None), starts[0], ends[0], threads=1)
-            t = np.concatenate([part.t for part in stream.parts(3)])[1:-1]
+            t = np.concatenate([part.t for part in stream.chunks(3)])[1:-1]
             found = stream.retraced(range(len(t)))
         assert np.array_equal([at for at, _ in found], t), seed
-        n_joined += len(stream._places._joined)
+        n_joined += len(stream._index._joined)
     assert n_joined >= few(30)
 
 
@@ -159,13 +158,13 @@ def test_a_line_is_taken_up_at_a_border(digits, little_memory, max_points):
     """From the border of any part, what it has not is what follows; near-ties add up, and the largest error stays."""
     line = line_of(digits, 1)
     parts = parts_of(digits, *line, max_points)
-    borders = sorted({part.border for part in parts})
+    borders = sorted({part.boundary for part in parts})
     assert len(borders) > (5 if max_points < 100 else 1)
     settings = Settings(digits, DEFAULT, 2**30, 3, None)
     for k in range(0, len(parts), max(1, len(parts) // 25)):
-        mark, after = Mark(parts[k].border, parts[k].ambiguous, parts[k].t_error), parts[k].t[-1]
-        assert mark.border <= parts[k + 1].t[0] if k + 1 < len(parts) else mark.border == 1.0
-        rest = list(LineStream(settings, *line, threads=1).parts(max_points, mark, after))
+        resume_point, after = ResumePoint(parts[k].boundary, parts[k].ambiguous, parts[k].t_error), parts[k].t[-1]
+        assert resume_point.boundary <= parts[k + 1].t[0] if k + 1 < len(parts) else resume_point.boundary == 1.0
+        rest = list(LineStream(settings, *line, threads=1).chunks(max_points, resume_point, after))
         t = np.concatenate([np.zeros(0), *(part.t for part in rest)])
         assert np.array_equal(t, np.concatenate([np.zeros(0), *(part.t for part in parts[k + 1 :])]))
         neurons = [np.concatenate([np.zeros(0), *(part.flip_neurons for part in of)]) for of in (rest, parts[k + 1 :])]
@@ -173,14 +172,14 @@ def test_a_line_is_taken_up_at_a_border(digits, little_memory, max_points):
         assert not rest or (rest[-1].ambiguous, rest[-1].t_error) == (parts[-1].ambiguous, parts[-1].t_error)
 
 
-@pytest.mark.parametrize(("mark", "after", "message"), [
-    (Mark(0.3, 0, 0.0), 0.4, "t = 0.3 is no border of a window of this line"),
-    (Mark(0.0, 0, 0.0), 0.4, "t = 0.4 is no breakpoint of this line; give the line that was begun, and the same memory"),
+@pytest.mark.parametrize(("resume_point", "after", "message"), [
+    (ResumePoint(0.3, 0, 0.0), 0.4, "t = 0.3 is no border of a window of this line"),
+    (ResumePoint(0.0, 0, 0.0), 0.4, "t = 0.4 is no breakpoint of this line; give the line that was begun, and the same memory"),
 ])  # fmt: skip
-def test_another_line_is_not_taken_up(digits, mark, after, message):
+def test_another_line_is_not_taken_up(digits, resume_point, after, message):
     stream = LineStream(Settings(digits, DEFAULT, 2**30, 3, None), *line_of(digits, 0))
     with pytest.raises(DigestMismatchError, match=message):
-        list(stream.parts(100, mark, after))
+        list(stream.chunks(100, resume_point, after))
 
 
 # Limits and errors.
@@ -202,23 +201,21 @@ def test_few_windows_are_held(digits, little_memory, monkeypatch):
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_leaving_the_loop_stops_the_threads(digits, little_memory, threads, monkeypatch):
-    traced, trace = [], tracing.Tracer.iter_window
-
-    def iter_window(*window):
-        time.sleep(0.1)
-        traced.append(window)
-        return trace(*window)
-
-    monkeypatch.setattr(tracing.Tracer, "iter_window", iter_window)
+    traced, name = [], "iter_window" if threads == 1 else "trace_windows"
+    trace = getattr(tracing.Tracer, name)
+    monkeypatch.setattr(tracing.Tracer, name, lambda *window: traced.append(window) or trace(*window))
+    monkeypatch.setattr(rounds, "FIRST_SECONDS", 0.0)  # a window for each thread at a time
+    monkeypatch.setattr(rounds, "ROUND_SECONDS", 0.0)
+    monkeypatch.setattr(chunks, "waiting_bytes", lambda max_points: 1)  # nothing is traced while anything waits
     line = line_of(digits, 0)
-    n_windows = len(planning.plan_lines(digits, *(x[None] for x in line))[0].cuts) - 1
+    n_windows = len(windows.plan_lines(digits, *(x[None] for x in line))[0].cuts) - 1
     parts = pwlnet.iter_line_chunks(digits, *line, max_points=1, threads=threads)
     for _ in range(2):  # the start, then a breakpoint
         next(parts)
-    assert len(pwlnet_threads()) == (threads if threads > 1 else 0)
+    assert len(pwlnet_threads()) == (1 if threads > 1 else 0)
     parts.close()
     assert pwlnet_threads() == []
-    assert 3 <= len(traced) < n_windows
+    assert 2 <= len(traced) < n_windows // threads
 
 
 def test_too_many_segments_are_noticed_on_the_way(digits, little_memory):

@@ -187,7 +187,7 @@ def test_results_do_not_depend_on_threads_or_on_the_other_lines():
 
 
 def never_more_ids(patch, network):
-    network.__dict__.pop("_idle_tracers")
+    network.__dict__.pop("_idle_buffers")
     patch.setitem(tracing.SHARES, workspace.FULL_IDS, 0.0)
 
 

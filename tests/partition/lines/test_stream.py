@@ -1,6 +1,8 @@
 """Lines as a stream: batches, sources read by slices, windows side by side, threads that stop, errors in their place."""
 
 import itertools
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -11,13 +13,14 @@ import h5py
 import numpy as np
 import pytest
 import threadpoolctl
-from pwlnet.partition.lines.blocks import Progress
 
 import pwlnet
-from pwlnet.partition.lines import blocks as line_blocks
-from pwlnet.partition.lines import planning, tracing
-from pwlnet.partition.lines.joining import Traced, Window, border_is_close, join_windows, largest_errors
-from pwlnet.scheduling import Schedule
+from pwlnet.convert.graph import Graph
+from pwlnet.convert.lower import lower
+from pwlnet.partition.lines import rounds, tracing, windows
+from pwlnet.partition.lines.rounds import Progress
+from pwlnet.partition.lines.windows import TraceResult, Window, boundary_is_close, join_windows, largest_errors
+from pwlnet.scheduling import look_ahead
 from tests.counts import few
 from tests.described import live, to_network
 from tests.reference.random_lines import random_line
@@ -123,7 +126,7 @@ def test_files_are_read_by_slices_as_the_lines_are_traced(network, tmp_path):
 
 
 def test_rows_are_not_read_long_before_their_turn(network, monkeypatch):
-    monkeypatch.setattr(line_blocks, "MOST_LINES", 3)
+    monkeypatch.setattr(rounds, "MOST_LINES", 3)
     for threads in (1, 2):
         source = Slices(np.ones((500, 64)))
         batches = pwlnet.iter_line_partitions(network, np.zeros(64), source, threads=threads, max_points=1)
@@ -145,7 +148,7 @@ def test_a_common_start_is_read_once_and_serves_all_lines(network):
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_bad_row_is_reported_in_its_turn_and_by_its_number(network, threads, monkeypatch):
-    monkeypatch.setattr(line_blocks, "MOST_LINES", 4)
+    monkeypatch.setattr(rounds, "MOST_LINES", 4)
     ends = np.ones((40, 64))
     ends[33, 5] = np.nan
     batches = pwlnet.iter_line_partitions(network, np.zeros(64), Slices(ends), threads=threads, max_points=1)
@@ -192,14 +195,14 @@ def test_too_many_segments_are_reported_with_the_number_of_the_first_such_line(n
 
 @pytest.mark.parametrize("leave", ["close", "break", "forget"])
 def test_an_iterator_that_is_left_stops_its_threads(network, leave, monkeypatch):
-    monkeypatch.setattr(line_blocks, "MOST_LINES", 1)
+    monkeypatch.setattr(rounds, "MOST_LINES", 1)
     batches = pwlnet.iter_line_partitions(network, np.zeros(64), np.ones((3000, 64)), threads=2, max_points=1)
     if leave == "break":
         for _ in batches:
             break
     else:
         next(batches)
-    assert len(pwlnet_threads()) == 2
+    assert len(pwlnet_threads()) == 1
     if leave == "close":
         batches.close()
         assert pwlnet_threads() == []
@@ -213,7 +216,8 @@ def test_a_program_ends_with_an_iterator_that_nobody_closed():
         "lines = np.zeros(72), np.ones((2000, 72));"
         "batches = pwlnet.iter_line_partitions(toy_network(), *lines, threads=2, max_points=1); print(len(next(batches)))"
     )
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    command, environment = [sys.executable, "-W", "ignore", "-c", code], {**os.environ, "PWLNET_QUIET": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120, env=environment)
     assert done.stdout.strip() == "1" and done.stderr == ""
 
 
@@ -224,97 +228,96 @@ def test_an_error_in_a_thread_drops_the_lines_behind_it(network, monkeypatch):
         seen.append(first_line)
         raise MemoryError
 
-    monkeypatch.setattr(line_blocks, "MOST_LINES", 1)
+    monkeypatch.setattr(rounds, "MOST_LINES", 1)
     monkeypatch.setattr(tracing.Tracer, "trace_lines", trace_lines)
     with pytest.raises(MemoryError):
         pwlnet.partition_lines(network, np.zeros(64), np.ones((100, 64)), threads=2)
-    assert len(seen) <= 2 and pwlnet_threads() == []
+    assert len(seen) == 1 and pwlnet_threads() == []
 
 
-def blocks(n, work, size=1):
-    """A source of n blocks of two tasks each, that count what was drawn."""
+class Items:
+    """A source of n items that counts those it was asked for."""
 
-    def make(k):
-        return SimpleNamespace(
-            number=k, nbytes=size, tasks=[lambda: work(k), lambda: work(k)], finish=lambda: done.append(k), result=k
-        )
+    def __init__(self, n, work=lambda k: None, nbytes=1):
+        self.n, self.work, self.nbytes, self.begun, self.stopped = n, work, nbytes, 0, 0
 
-    done, numbers = [], iter(range(n))
-    source = SimpleNamespace(drawn=0, n_left=n, done=done)
+    def __iter__(self):
+        for k in range(self.n):
+            self.begun += 1
+            self.work(k)
+            yield SimpleNamespace(number=k, nbytes=self.nbytes)
 
-    def draw():
-        k = next(numbers, None)
-        source.drawn += k is not None
-        return None if k is None else make(k)
+    def stop(self):
+        self.stopped += 1
 
-    source.draw = draw
-    return source
-
-
-@pytest.mark.parametrize("threads", [1, 2, 7])
-def test_blocks_come_in_order_whatever_finishes_first(threads):
-    rng = np.random.default_rng(0)
-    source = blocks(40, lambda k: time.sleep(rng.choice([0.0, 0.0, 0.004])))
-    assert [block.number for block in Schedule(source, threads, 10**9).results()] == list(range(40))
-    assert sorted(source.done) == list(range(40))
+    def ahead(self, max_bytes):
+        return look_ahead(iter(self), max_bytes, self.stop)
 
 
-def test_nothing_is_drawn_while_enough_finished_blocks_wait():
-    source = blocks(1000, lambda k: None, size=100)
-    results = Schedule(source, 2, 1000).results()
+def test_items_come_in_order_and_are_computed_by_another_thread():
+    threads = []
+    items = Items(40, lambda k: threads.append(threading.current_thread()))
+    assert [item.number for item in items.ahead(10**9)] == list(range(40))
+    assert len(set(threads)) == 1 and threading.current_thread() not in threads and pwlnet_threads() == []
+
+
+def test_nothing_is_computed_while_enough_finished_items_wait():
+    items = Items(1000, nbytes=100)
+    results = items.ahead(1000)
     assert next(results).number == 0
     time.sleep(0.3)
-    assert source.drawn <= 1 + 1000 // 100 + 1 + 2
-    assert [block.number for block in results] == list(range(1, 1000))
+    assert items.begun <= 1 + 1000 // 100 + 2
+    assert [item.number for item in results] == list(range(1, 1000))
 
 
-def test_one_thread_draws_a_block_only_when_it_is_asked_for():
-    source = blocks(10, lambda k: None)
-    results = Schedule(source, 1, 10**9).results()
-    assert source.drawn == 0
-    for k in range(10):
-        assert next(results).number == k and source.drawn == k + 1
+def test_one_item_is_computed_however_large_it_is():
+    assert [item.number for item in Items(5, nbytes=10**6).ahead(1)] == list(range(5))
 
 
-@pytest.mark.parametrize("threads", [1, 3])
-def test_blocks_before_a_failing_one_are_handed_out_first(threads):
+def test_items_before_an_error_come_first():
     def work(k):
-        time.sleep(0.002)
         if k == 6:
             raise KeyError(k)
 
-    source, found = blocks(500, work), []
+    items, found = Items(500, work), []
     with pytest.raises(KeyError, match="6"):
-        keep(Schedule(source, threads, 10**9).results(), found)
-    assert [block.number for block in found] == list(range(6)) and source.drawn <= 6 + 1 + threads
+        keep(items.ahead(10**9), found)
+    assert [item.number for item in found] == list(range(6)) and items.begun == 7 and pwlnet_threads() == []
 
 
-def test_an_error_of_the_source_comes_after_the_blocks_before_it():
-    source = blocks(5, lambda k: None)
-    draw = source.draw
-
-    def failing():
-        if source.drawn == 3:
-            raise OSError("disk")
-        return draw()
-
-    source.draw = failing
-    results = Schedule(source, 2, 10**9).results()
-    assert [next(results).number for _ in range(3)] == [0, 1, 2]
-    with pytest.raises(OSError, match="disk"):
-        next(results)
-
-
-def test_ctrl_c_in_the_consumer_stops_the_threads_soon():
+def test_ctrl_c_in_the_consumer_stops_the_item_at_hand():
     def consume(results):
-        for block in results:
-            if block.number == 5:
+        for item in results:
+            if item.number == 5:
                 raise KeyboardInterrupt
 
-    source = blocks(10**6, lambda k: time.sleep(0.001))
+    items = Items(10**6, lambda k: time.sleep(0.001))
     with pytest.raises(KeyboardInterrupt):
-        consume(Schedule(source, 2, 10**12).results())
-    assert pwlnet_threads() == [] and source.drawn < 1000
+        consume(items.ahead(10**12))
+    assert pwlnet_threads() == [] and items.begun < 1000 and items.stopped == 1
+
+
+def test_ctrl_c_ends_a_line_that_takes_long_at_once(monkeypatch):
+    """The kernels leave between two positions of a layer, also in the middle of a window."""
+    rng = np.random.default_rng(0)
+    graph = Graph((1, 3, 32, 32), batched=True)
+    x = graph.relu(graph.conv(graph.input, rng.normal(size=(32, 3, 3, 3)), padding=(1, 1, 1, 1)))
+    x = graph.relu(graph.conv(x, rng.normal(size=(32, 32, 3, 3)), padding=(1, 1, 1, 1)))
+    graph.output = graph.linear(graph.reshape(x, (1, -1)), rng.normal(size=(2, 32768)))
+    network, ends = lower(graph), rng.normal(size=(2, 3072))
+    monkeypatch.setattr(windows, "MOST_WINDOWS", 2)  # each takes seconds
+    pwlnet.partition_lines(network, ends[0], ends[0])
+    interrupted = []
+
+    def interrupt():
+        interrupted.append(time.perf_counter())
+        os.kill(os.getpid(), signal.SIGINT)
+
+    timer = threading.Timer(0.7, interrupt)
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        pwlnet.partition_lines(network, *ends, threads=2)
+    assert time.perf_counter() - interrupted[0] < 0.5 and pwlnet_threads() == []
 
 
 # Progress.
@@ -344,8 +347,8 @@ def test_the_bar_is_closed_after_an_error(network, capsys):
 def force_cuts(monkeypatch, cuts):
     """Cut every line at the same places."""
     borders = np.unique([0.0, *(c for c in cuts if 0.0 < c < 1.0), 1.0])
-    monkeypatch.setattr(planning, "WINDOW_POINTS", 0)
-    monkeypatch.setattr(planning, "_cuts", lambda *_: borders)
+    monkeypatch.setattr(windows, "WINDOW_POINTS", 0)
+    monkeypatch.setattr(windows, "_cuts", lambda *_: borders)
 
 
 def assert_same_partition(found, wanted, name=""):
@@ -391,24 +394,24 @@ def test_windows_change_nothing_on_lines_from_a_black_image(monkeypatch):
     images = np.kron(images, np.ones((1, 4, 4))).reshape(-1, 64)
     whole = pwlnet.partition_lines(digits, np.zeros(64), images)
     assert np.count_nonzero(np.diff(whole.flip_offsets) > 1) > few(100)
-    monkeypatch.setattr(planning, "WINDOW_POINTS", 8)
-    windows = pwlnet.partition_lines(digits, np.zeros(64), images, threads=2)
-    assert_same_partition(windows, whole)
-    assert windows.residual.shape == (len(images),) and windows.residual.max() <= 1e-13
-    assert windows.check() == []
+    monkeypatch.setattr(windows, "WINDOW_POINTS", 8)
+    cut = pwlnet.partition_lines(digits, np.zeros(64), images, threads=2)
+    assert_same_partition(cut, whole)
+    assert cut.residual.shape == (len(images),) and cut.residual.max() <= 1e-13
+    assert cut.check() == []
 
 
 @pytest.fixture
 def many_windows(network, monkeypatch):
     """Cut lines into windows of few breakpoints, and count the windows that are traced."""
-    monkeypatch.setattr(planning, "WINDOW_POINTS", 10)
-    traced, trace = [], tracing.Tracer.trace_window
+    monkeypatch.setattr(windows, "WINDOW_POINTS", 10)
+    traced, trace = [], tracing.Tracer.trace_windows
 
-    def trace_window(self, start, end, t0, t1, number=0):
-        traced.append((number, t0, t1))
-        return trace(self, start, end, t0, t1, number)
+    def trace_windows(self, starts, ends, lines, t0, t1, first_line=0):
+        traced.extend(zip((first_line + lines).tolist(), t0.tolist(), t1.tolist(), strict=True))
+        return trace(self, starts, ends, lines, t0, t1, first_line)
 
-    monkeypatch.setattr(tracing.Tracer, "trace_window", trace_window)
+    monkeypatch.setattr(tracing.Tracer, "trace_windows", trace_windows)
     return traced
 
 
@@ -439,21 +442,26 @@ def test_short_lines_beside_long_ones_are_not_cut(network, many_windows):
 def test_windows_are_cut_further_where_memory_is_short(network, many_windows, monkeypatch):
     starts, ends = draw_lines(3)
     whole = pwlnet.partition_lines(network, starts, ends)
-    joins, join = [], line_blocks.join_windows
-    monkeypatch.setattr(line_blocks, "join_windows", lambda windows: joins.append(len(windows)) or join(windows))
-    monkeypatch.setattr(planning, "WINDOW_POINTS", 20)
+    joins, join = [], rounds.join_windows
+
+    def count(parts):
+        joins.append(len(parts))
+        return parts
+
+    monkeypatch.setattr(rounds, "join_windows", lambda parts: join(count(list(parts))))
+    monkeypatch.setattr(windows, "WINDOW_POINTS", 20)
     monkeypatch.setattr(tracing, "FIRST_IDS", 12)
     monkeypatch.setitem(tracing.SHARES, tracing.workspace.FULL_IDS, 0.0)
-    monkeypatch.setitem(network.__dict__, "_idle_tracers", [])
+    monkeypatch.setitem(network.__dict__, "_idle_buffers", [])
     many_windows.clear()
     assert_same_partition(pwlnet.partition_lines(network, starts, ends), whole)
     assert len(joins) == 3 and sum(joins) >= len(many_windows) + 3
 
 
 def test_cuts_are_where_many_neurons_change(network, monkeypatch):
-    monkeypatch.setattr(planning, "WINDOW_POINTS", 8)
+    monkeypatch.setattr(windows, "WINDOW_POINTS", 8)
     start, end = draw_lines(1)
-    (plan,) = planning.plan_lines(network, start, end)
+    (plan,) = windows.plan_lines(network, start, end)
     assert plan.cuts[0] == 0.0 and plan.cuts[-1] == 1.0 and (np.diff(plan.cuts) > 0.0).all()
     t = pwlnet.partition_lines(network, start, end).t
     counts = np.diff(np.searchsorted(t, plan.cuts))
@@ -461,7 +469,7 @@ def test_cuts_are_where_many_neurons_change(network, monkeypatch):
 
 
 def test_networks_with_few_neurons_are_not_evaluated_for_a_plan(network, monkeypatch):
-    monkeypatch.setattr(planning, "plan_lines", None)
+    monkeypatch.setattr(windows, "plan_lines", None)
     assert len(pwlnet.partition_lines(network, *draw_lines(2))) == 2
 
 
@@ -474,14 +482,16 @@ def window(t0, points, start, end, error=1e-15):
     neuron, old, new = (np.array([flip[k] for flip in flips], np.int64) for k in range(3))
     t, counts = np.array([t for t, _ in points], float), np.array([len(group) for _, group in points], np.int64)
     one = [np.array([n]) for n in (len(t), len(neuron), 1, error if points else 0.0)]
-    return Window(t0, Traced(*one, t, counts, neuron, new.astype(np.int32)), np.full(len(t), error), old.astype(np.int32),
+    return Window(t0, TraceResult(*one, t, counts, neuron, new.astype(np.int32)), np.full(len(t), error), old.astype(np.int32),
                   np.array(start), np.array(end))  # fmt: skip
 
 
 def joined(*windows):
     found = join_windows(windows)
-    ends = np.cumsum([0, *found.counts])
-    flips = [list(zip(found.neuron[a:b].tolist(), found.new[a:b].tolist(), strict=True)) for a, b in itertools.pairwise(ends)]
+    ends = np.cumsum([0, *found.flips_per_point])
+    flips = [
+        list(zip(found.neuron[a:b].tolist(), found.new_state[a:b].tolist(), strict=True)) for a, b in itertools.pairwise(ends)
+    ]
     assert found.n_points.tolist() == [len(found.t)] and found.n_flips.tolist() == [len(found.neuron)]
     assert found.ambiguous.tolist() == [len(windows)]
     return list(zip(found.t.tolist(), flips, strict=True))
@@ -489,20 +499,20 @@ def joined(*windows):
 
 def test_a_border_away_from_breakpoints_leaves_no_trace():
     left, right = window(0.0, [(0.2, [(0, 0, 1)])], [0, 0], [1, 0]), window(0.5, [(0.7, [(1, 0, 1)])], [1, 0], [1, 1])
-    assert not border_is_close(left, right)
+    assert not boundary_is_close(left, right)
     assert joined(left, right) == [(0.2, [(0, 1)]), (0.7, [(1, 1)])]
 
 
 def test_a_neuron_that_crosses_on_a_border_flips_there():
     left, right = window(0.0, [], [0, 1, 0], [0, 1, 0]), window(0.5, [], [1, 1, 1], [1, 1, 1])
-    assert border_is_close(left, right)
+    assert boundary_is_close(left, right)
     assert joined(left, right) == [(0.5, [(0, 1), (2, 1)])]
 
 
 def test_one_breakpoint_on_both_sides_of_a_border_is_one():
     left = window(0.0, [(0.5 - 4e-16, [(2, 0, 1)])], [0, 0, 0], [0, 0, 1])
     right = window(0.5, [(0.5 + 2e-16, [(1, 0, 1)])], [0, 0, 1], [0, 1, 1], error=5e-16)
-    assert border_is_close(left, right)
+    assert boundary_is_close(left, right)
     assert joined(left, right) == [(0.5 + 2e-16, [(1, 1), (2, 1)])]
     right = window(0.5, [(0.5 + 2e-16, [(1, 0, 1)])], [1, 0, 1], [1, 1, 1])
     assert joined(left, right) == [(0.5, [(0, 1), (1, 1), (2, 1)])]

@@ -107,8 +107,8 @@ def test_buffers_that_fill_up_in_the_middle_of_a_layer_change_no_bit(switch, mon
     for name, size in (("FIRST_IDS", 2), ("FIRST_VALUES", 1), ("FIRST_FOUND", 1)):
         monkeypatch.setattr(tracing, name, size)
     grown = []
-    grow = tracing.Tracer._grow
-    monkeypatch.setattr(tracing.Tracer, "_grow", lambda tracer, status: grown.append(status) or grow(tracer, status))
+    grow = tracing.SlotBuffers.grow
+    monkeypatch.setattr(tracing.SlotBuffers, "grow", lambda buffers: grown.append(buffers.status) or grow(buffers))
     found = pwlnet.partition_lines(to_network(nodes), start, end)
     assert {workspace.FULL_IDS, workspace.FULL_ROWS, workspace.FULL_VALUES} <= set(grown)
     for name in ("t", "offsets", "flip_offsets", "flip_neurons", "flip_states", "residual"):

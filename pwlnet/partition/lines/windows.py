@@ -1,0 +1,338 @@
+"""Windows of long lines: where to cut a line so that threads trace it side by side, and how to join the results.
+
+A plan depends on the network and the line alone, never on threads or memory, so that the bits of a result do not either.
+
+A neuron whose state differs across a window boundary flips there. Rounding can report one crossing on both sides of a boundary,
+or beside the boundary and again on it; so breakpoints next to a boundary within their rounding bounds are joined, and flips
+that cancel are removed. Away from boundaries nothing is changed: ties there were decided by the kernel.
+
+The error of t is a bound, at most 1 (the length of a line) also where the kernel has a larger one or none is known.
+
+Legend: L lines, D inputs, K neurons, S switching ops, W windows.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ... import evaluate
+from ...errors import NumericalError
+from ...tolerances import UNIT_ROUNDOFF
+
+WINDOW_POINTS = 3000  # starting a window costs as much as 100 to 300 breakpoints; smaller buffers make up for most of it
+MOST_WINDOWS = 64
+INTERVALS = 8  # in which breakpoints are estimated
+COUNTED = 0.9  # share of the neurons among which they are estimated: the last ops of a network are costly and have few
+CUT = 0.4813717  # where windows are cut: off the middle, as ties happen at round fractions
+_BOUNDARY_ERROR = 4.0 * UNIT_ROUNDOFF  # of t, which is at most 1
+
+
+def op_bounds(network):
+    """Return the first neuron of each switching op, and the number of neurons: int64[S+1]."""
+    return np.unique(network.program.neuron_offsets)
+
+
+def largest_preactivations(network, z):
+    """Return the largest absolute pre-activation of each switching op in each row of z float64[B, K]: float64[B, S].
+
+    Not finite on overflow. z may hold the neurons of the first ops only; S then counts these.
+    """
+    bounds = op_bounds(network)
+    first = bounds[bounds < z.shape[1]]
+    return np.maximum(np.maximum.reduceat(z, first, axis=1), -np.minimum.reduceat(z, first, axis=1))
+
+
+def refuse_overflow(largest, lines):
+    """Raise NumericalError for lines along which values overflow: no crossing on them can be trusted.
+
+    ``largest`` float64[B, S] has an entry that is not finite; ``lines`` int64[B] is the line of each row.
+    """
+    bad = lines[~np.isfinite(largest).all(axis=1)]
+    if bad.size:
+        raise NumericalError(
+            f"line {bad.min()} has pre-activations that overflow float64; values below 1e308 are needed, "
+            "rescale the network or shorten the line"
+        )
+
+
+class Plan(NamedTuple):
+    """What is known of a line before it is traced."""
+
+    cuts: np.ndarray  # float64[W+1] boundaries of its windows, from 0.0 to 1.0
+    largest: np.ndarray  # float64[S] largest absolute pre-activations at its ends
+
+
+def has_long_lines(network):
+    """Return whether lines can have so many flips that they are cut into windows."""
+    return network.n_neurons >= 2 * WINDOW_POINTS
+
+
+def count_changes(network, starts, ends):
+    """Count the neurons whose states differ at both ends of each line, a lower bound of its flips: int64[L]."""
+    states = evaluate.forward(network.code, np.concatenate([starts, ends]), states=True, low_memory=True).states
+    return np.count_nonzero(states[: len(starts)] != states[len(starts) :], axis=1)
+
+
+def plan_lines(network, starts, ends, first_line=0, threads=None):
+    """Plan the windows of each line from the number of neurons that change state along it: list of Plan.
+
+    Parameters
+    ----------
+    network : Network
+    starts, ends : float64[L, D]
+    first_line : int
+        Number of the first line in messages.
+    threads : int, optional
+
+    Raises
+    ------
+    NumericalError
+        Values overflow at a line's end.
+    """
+    n = len(starts)
+    points = np.concatenate([starts, ends])
+    _, z, states, _ = evaluate.forward(network.code, points, preactivations=True, states=True, threads=threads, low_memory=True)
+    largest = largest_preactivations(network, z)
+    largest = np.maximum(largest[:n], largest[n:])
+    refuse_overflow(largest, first_line + np.arange(n))
+    changes = np.count_nonzero(states[:n] != states[n:], axis=1)
+    return [Plan(_cuts(network, *line, threads), row) for *line, row in zip(starts, ends, changes, largest, strict=True)]
+
+
+def _cuts(network, start, end, changes, threads):
+    """Return the window boundaries of one line: float64[W+1]."""
+    if changes < 2 * WINDOW_POINTS:
+        return np.array([0.0, 1.0])
+    t = np.concatenate([[0.0], (np.arange(INTERVALS - 1) + 1.0 + CUT - 0.5) / INTERVALS, [1.0]])
+    points = start + t[:, None] * (end - start)
+    states = evaluate.forward(_counted_part(network), points, states=True, threads=threads, low_memory=True).states
+    estimate = np.concatenate([[0], np.cumsum(np.count_nonzero(states[1:] != states[:-1], axis=1))]) + t  # increases
+    n_windows = min(MOST_WINDOWS, max(int(changes), int(estimate[-1])) // WINDOW_POINTS)
+    inner = np.interp((np.arange(1, n_windows) + CUT - 0.5) / n_windows * estimate[-1], estimate, t)
+    return np.unique(np.concatenate([[0.0], inner, [1.0]]))
+
+
+def _counted_part(network):
+    """Return the first ops of the program, which have the share COUNTED of the neurons: PackedProgram."""
+    last = np.searchsorted(network.program.neuron_offsets[1:], COUNTED * network.n_neurons)
+    return evaluate.truncate_program(network.code, int(last))
+
+
+class TraceResult(NamedTuple):
+    """Breakpoints inside (0, 1) and flips of consecutive lines."""
+
+    n_points: np.ndarray  # int64[L]
+    n_flips: np.ndarray  # int64[L]
+    ambiguous: np.ndarray  # int64[L]
+    t_error: np.ndarray  # float64[L] largest bound of the rounding errors of t
+    t: np.ndarray  # float64[*]
+    flips_per_point: np.ndarray  # int64[*] flips per breakpoint
+    neuron: np.ndarray  # int64[*]
+    new_state: np.ndarray  # int32[*]
+
+    def lines(self, first, last):
+        """Return the results of lines ``first`` to ``last``: TraceResult."""
+        points = slice(int(self.n_points[:first].sum()), int(self.n_points[:last].sum()))
+        flips = slice(int(self.n_flips[:first].sum()), int(self.n_flips[:last].sum()))
+        return TraceResult(*(x[first:last] for x in self[:4]), *(x[points] for x in self[4:6]), *(x[flips] for x in self[6:]))
+
+
+class Window(NamedTuple):
+    """The trace of one window of a line."""
+
+    t0: float
+    traced: TraceResult
+    error: np.ndarray  # float64[*] bounds of the rounding errors of t with float64 slope changes; they decide ties
+    old_state: np.ndarray  # int32[*] state before each flip
+    start_states: np.ndarray  # int[K]
+    end_states: np.ndarray  # int[K]
+    float32_error: float = 0.0  # largest error that float32 slope changes add
+
+
+class Points(NamedTuple):
+    """Consecutive breakpoints of one line, with their flips."""
+
+    t: np.ndarray
+    error: np.ndarray
+    flips_per_point: np.ndarray
+    neuron: np.ndarray
+    old_state: np.ndarray
+    new_state: np.ndarray
+
+    def split(self, k):
+        """Split into the first k points and the others."""
+        flip = int(self.flips_per_point[:k].sum())
+        cut = list(zip(self, (k, k, k, flip, flip, flip), strict=True))
+        return Points(*(x[:n] for x, n in cut)), Points(*(x[n:] for x, n in cut))
+
+
+def concatenate(pieces):
+    """Concatenate the results of consecutive lines: TraceResult."""
+    return pieces[0] if len(pieces) == 1 else TraceResult(*map(np.concatenate, zip(*pieces, strict=True)))
+
+
+def largest_error(error):
+    """Return the largest of the errors float64[*] of one line's breakpoints, 0.0 without breakpoints."""
+    return float(np.fmin(error, 1.0).max(initial=0.0))
+
+
+def largest_errors(error, n_points):
+    """Return the largest error of each line from the errors float64[*] of all breakpoints; n_points int64[L]: float64[L]."""
+    largest, filled = np.zeros(len(n_points)), n_points > 0
+    if filled.any():  # reduceat would give an empty range the next error
+        largest[filled] = np.maximum.reduceat(error, (np.cumsum(n_points) - n_points)[filled])
+    return np.fmin(largest, 1.0)
+
+
+def join_windows(windows):
+    """Join consecutive windows of one line.
+
+    Parameters
+    ----------
+    windows : iterable of Window
+
+    Returns
+    -------
+    Traced
+        Of one line.
+    """
+    joiner, pieces, ambiguous = Joiner(), [], 0
+    for window in windows:
+        pieces += joiner.add(window)
+        ambiguous += int(window.traced.ambiguous[0])
+    t, error, counts, neuron, _, new = map(np.concatenate, zip(*pieces, joiner.last(), strict=True))
+    of_line = len(t), len(neuron), ambiguous, largest_error(error)
+    return TraceResult(*(np.array([n]) for n in of_line), t, counts, neuron, new)
+
+
+class Joiner:
+    """Joins the windows of one line as they come.
+
+    Attributes
+    ----------
+    boundary_untouched : bool
+        Whether the border before the last window left everything as it was, so that both sides can be told apart.
+    n_joined : int
+        Breakpoints at the beginning of the last window that were joined with those before.
+    """
+
+    def __init__(self):
+        self._before = self._rest = None
+        self.boundary_untouched, self.n_joined = True, 0
+
+    def add(self, window):
+        """Take the next window: the breakpoints before it that are final, list of Points (what is left of the window before
+        it, and what was joined at the border)."""
+        points, done = window_points(window), []
+        if self._before is not None:
+            kept, merged, rest = _joined(self._rest, _boundary_points(self._before, window), points)
+            self.n_joined = len(points.t) - len(rest.t)
+            self.boundary_untouched = len(kept.t) == len(self._rest.t) and not self.n_joined and not len(merged.t)
+            float32_error = max(self._before.float32_error, window.float32_error)
+            points, done = rest, [_with_float32_error(kept, float32_error), _with_float32_error(merged, float32_error)]
+        self._before, self._rest = window, points
+        return done
+
+    def last(self):
+        """What is left of the last window: Points."""
+        return _with_float32_error(self._rest, self._before.float32_error)
+
+
+def retrace_close_boundaries(planned, trace):
+    """Put planned windows together whose border came within rounding of a breakpoint, and trace them again as one.
+
+    Which neurons share a breakpoint is for the kernel to decide. Borders are put where that is very unlikely.
+
+    Parameters
+    ----------
+    planned : iterable of (float, float, iterable of Window)
+        Consecutive planned windows: from, to, and what they were traced in. At most two of them are held.
+    trace : callable
+        Traces a part of the line: iterable of Window, of (from, to).
+
+    Yields
+    ------
+    iterable of Window
+        Of planned windows, or of several of them.
+    """
+    begin = end = before = windows = None
+    whole = True  # windows are those from begin to end, not the planned ones before end
+    for t0, t1, parts in planned:
+        if windows is None:
+            begin, end, before, windows = t0, t1, parts, parts
+            continue
+        close = boundary_is_close(before[-1], parts[0])
+        if not close and not whole:
+            windows, whole = list(trace(begin, end)), True
+            close = boundary_is_close(windows[-1], parts[0])
+        if close:
+            windows, whole = parts, False
+        else:
+            yield windows
+            begin, windows, whole = t0, parts, True
+        end, before = t1, parts
+    yield windows if whole else trace(begin, end)
+
+
+def boundary_is_close(before, window):
+    """Whether the border between two windows is within rounding errors of a breakpoint on either side, or on it."""
+    left, right = np.abs(before.traced.t[-1:] - window.t0), np.abs(window.traced.t[:1] - window.t0)
+    near = (left <= before.error[-1:] + _BOUNDARY_ERROR).any() or (right <= window.error[:1] + _BOUNDARY_ERROR).any()
+    return bool(near or (before.end_states != window.start_states).any())
+
+
+def _with_float32_error(points, float32_error):
+    """Points whose ties are decided: what float32 rows add to their errors matters now."""
+    return points._replace(error=points.error + float32_error)
+
+
+def window_points(window):
+    """The breakpoints of a window: Points."""
+    traced = window.traced
+    return Points(traced.t, window.error, traced.flips_per_point, traced.neuron, window.old_state, traced.new_state)
+
+
+def _boundary_points(before, window):
+    """The border between two windows as a breakpoint: neurons whose states differ across it; none where there are none."""
+    neuron = np.flatnonzero(before.end_states != window.start_states)
+    states = (x[neuron].astype(np.int32) for x in (before.end_states, window.start_states))
+    n = min(1, neuron.size)
+    return Points(np.full(n, window.t0), np.full(n, _BOUNDARY_ERROR), np.full(n, neuron.size), neuron, *states)
+
+
+def _joined(left, boundary, right):
+    """Points left of a border, on it, and right of it, in pieces; those that are one breakpoint are joined."""
+    if len(boundary.t):
+        on_left = _run_length(np.abs(left.t - boundary.t)[::-1] <= left.error[::-1] + boundary.error)
+        on_right = _run_length(np.abs(right.t - boundary.t) <= right.error + boundary.error)
+    else:
+        meet = len(left.t) and len(right.t) and right.t[0] - left.t[-1] <= right.error[0] + left.error[-1]
+        on_left = on_right = int(meet)
+    kept, tail = left.split(len(left.t) - on_left)
+    head, rest = right.split(on_right)
+    merged = _merged(Points(*map(np.concatenate, zip(tail, boundary, head, strict=True))))
+    if len(boundary.t):  # a neuron whose state differs across it has no crossing of a known error there
+        merged = merged._replace(error=np.ones(len(merged.t)))
+    return [kept, merged, rest]
+
+
+def _run_length(flags):
+    """Number of True before the first False."""
+    return len(flags) if flags.all() else int(np.argmin(flags))
+
+
+def _merged(points):
+    """Several spellings of one breakpoint as one, under the most accurate; none where all flips undo each other.
+
+    Its error is that of the spelling which is farthest off.
+    """
+    if len(points.t) < 2:
+        return points
+    order = np.argsort(points.neuron, kind="stable")
+    neuron, old, new = points.neuron[order], points.old_state[order], points.new_state[order]
+    first = np.flatnonzero(np.diff(neuron, prepend=-1))
+    last = np.append(first[1:], len(neuron)) - 1
+    first, last = (x[old[first] != new[last]] for x in (first, last))
+    best, n = np.argmin(points.error), min(1, len(first))
+    t, error = points.t[best : best + n], np.max(np.abs(points.t - points.t[best]) + points.error)
+    return Points(t, np.full(n, error), np.full(n, len(first)), neuron[first], old[first], new[last])

@@ -1,0 +1,174 @@
+"""Slots in a parallel kernel and on Python threads: the same bits, and no way to end the process.
+
+The cases that could end it (a forked child, Numba's workqueue layer with two callers) run in processes of their own.
+"""
+
+import os
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+import pwlnet
+from pwlnet import scheduling
+from tests.counts import IN_PYTHON
+
+LAYERS = ("omp", "workqueue", "tbb")
+FIELDS = ("t", "offsets", "flip_offsets", "flip_neurons", "flip_states", "residual", "t_error", "ambiguous")
+
+
+@pytest.fixture(scope="module")
+def network():
+    return pwlnet.load_network(pwlnet.datasets.digits_network_path("digits_conv"))
+
+
+@pytest.fixture(scope="module")
+def ends(network):
+    return np.random.default_rng(0).random((2, 12, network.n_inputs))
+
+
+def same_bits(first, second):
+    return all(np.array_equal(getattr(first, name), getattr(second, name)) for name in FIELDS)
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+def test_the_parallel_kernel_and_python_threads_give_the_bits_of_one_thread(network, ends, threads, monkeypatch):
+    one, outputs = pwlnet.partition_lines(network, *ends, threads=1), network.forward(ends[0], threads=1)
+    patterns, jacobians = network.patterns(ends[0], threads=1), network.jacobian(ends[0], threads=1)
+    for execution in ("", "threads"):
+        monkeypatch.setenv("PWLNET_EXECUTION", execution)
+        assert same_bits(pwlnet.partition_lines(network, *ends, threads=threads), one)
+        assert np.array_equal(network.forward(ends[0], threads=threads), outputs)
+        assert network.patterns(ends[0], threads=threads) == patterns
+        assert np.array_equal(network.jacobian(ends[0], threads=threads), jacobians)
+
+
+def test_python_threads_run_the_slots_where_the_environment_says_so(monkeypatch):
+    monkeypatch.setenv("PWLNET_EXECUTION", "threads")
+    assert scheduling.execution(2)[:2] == ("threads", "PWLNET_EXECUTION is threads")
+
+
+def test_python_threads_run_more_slots_than_numba_has_threads(monkeypatch):
+    monkeypatch.delenv("PWLNET_EXECUTION", raising=False)
+    execution = scheduling.execution(1000)
+    assert execution.kind == "threads"
+    assert IN_PYTHON or "1000 threads are more than Numba's" in execution.reason
+
+
+def test_an_exception_on_a_python_thread_is_raised():
+    def fail(k):
+        if k == 1:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        scheduling._run_on_threads([lambda k=k: fail(k) for k in range(3)])
+    assert not [thread for thread in threading.enumerate() if thread.name == "pwlnet slot"]
+
+
+def test_chunks_come_in_order_from_any_thread():
+    threads = set()
+
+    def work(first, last):
+        threads.add(threading.current_thread())
+        return list(range(first, last))
+
+    assert sum(scheduling.map_chunks(work, 23, 5, 3), []) == list(range(23))
+    assert threading.current_thread() not in threads
+    assert list(scheduling.map_chunks(work, 4, 5, 3)) == [[0, 1, 2, 3]]
+
+
+SCRIPT = """
+import multiprocessing, os, sys, threading
+import numba, numpy as np, pwlnet
+network = pwlnet.load_network(pwlnet.datasets.digits_network_path("digits_conv"))
+starts, ends = np.random.default_rng(0).random((2, 12, network.n_inputs))
+
+def digest():
+    lines = pwlnet.partition_lines(network, starts, ends, threads=2)
+    patterns = network.patterns(starts, threads=2)
+    return hash((lines.t.tobytes(), lines.flip_neurons.tobytes(), lines.residual.tobytes(), patterns.packed.tobytes()))
+
+expected = digest()
+kinds = [pwlnet.scheduling.execution(2).kind]
+layer = pwlnet.scheduling.execution(2).layer
+"""
+
+FORK = """
+child = os.fork()
+if child == 0:
+    os._exit(0 if digest() == expected and pwlnet.scheduling.execution(2).reason == "the process was forked" else 3)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+with multiprocessing.get_context("fork").Pool(2) as pool:
+    assert pool.map(len, ["abc"]) == [3]
+"""
+
+CONCURRENT = """
+@numba.njit(parallel=True)
+def of_the_user(x):
+    for k in numba.prange(len(x)):
+        x[k] = k * k
+    return x.sum()
+
+results = []
+def user():
+    if layer != "workqueue":  # Numba's own limit: two of a user's threads must not call it at once
+        for _ in range(50):
+            of_the_user(np.zeros(1000))
+workers = [threading.Thread(target=lambda: results.append(digest())) for _ in range(3)] + [threading.Thread(target=user)]
+for worker in workers: worker.start()
+for worker in workers: worker.join()
+assert results == [expected] * 3
+import dask
+assert dask.compute(*[dask.delayed(digest)() for _ in range(4)], scheduler="threads", num_workers=3) == (expected,) * 4
+"""
+
+LOADER = """
+import torch
+class Data(torch.utils.data.Dataset):
+    def __len__(self): return 4
+    def __getitem__(self, k): return int(digest() == expected and pwlnet.scheduling.execution(2).kind == "threads")
+batches = torch.utils.data.DataLoader(Data(), batch_size=2, num_workers=2, multiprocessing_context="fork")
+assert [batch.tolist() for batch in batches] == [[1, 1], [1, 1]]
+"""
+
+
+def run(script, **environment):
+    """Run a script in a process of its own; its output."""
+    settings = {**os.environ, "PWLNET_QUIET": "1", "PYTHONHASHSEED": "0", "PWLNET_EXECUTION": "", **environment}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True, timeout=300, env=settings
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+@pytest.mark.skipif(IN_PYTHON, reason="about compiled kernels")
+@pytest.mark.parametrize("layer", LAYERS)
+def test_no_threading_layer_ends_the_process(layer):
+    """After a fork, from several Python threads, in dask's threads, beside a user's own parallel kernel."""
+    probe = f"import numba; numba.config.THREADING_LAYER = {layer!r}; from numba.np.ufunc import parallel; parallel._launch_threads()"
+    if subprocess.run([sys.executable, "-c", probe], capture_output=True).returncode != 0:
+        pytest.skip(f"Numba's {layer} layer is not available here")
+    kind, used = run(SCRIPT + FORK + CONCURRENT + "print(*kinds, layer)", NUMBA_THREADING_LAYER=layer, NUMBA_NUM_THREADS="2")
+    assert (kind, used) == (("threads" if layer == "workqueue" else "parallel"), layer)
+
+
+@pytest.mark.skipif(IN_PYTHON, reason="about compiled kernels")
+def test_workers_of_a_data_loader_run_slots_on_python_threads():
+    assert run(SCRIPT + LOADER + "print(*kinds)", NUMBA_NUM_THREADS="2") == ["parallel"]
+
+
+@pytest.mark.skipif(IN_PYTHON, reason="about compiled kernels")
+def test_workers_of_dask_distributed_run_slots_on_python_threads():
+    script = (
+        "from distributed import Client\n"
+        "if __name__ == '__main__':\n"
+        "    with Client(processes=False, n_workers=1, threads_per_worker=2, dashboard_address=None) as client:\n"
+        "        futures = [client.submit(digest, pure=False) for _ in range(3)]\n"
+        "        assert client.gather(futures) == [expected] * 3\n"
+        "        print(*client.submit(lambda: pwlnet.scheduling.execution(2)[:2], pure=False).result())\n"
+    )
+    output = run(SCRIPT + script, NUMBA_NUM_THREADS="2")
+    assert output[:1] == ["threads"] and "dask.distributed" in output
