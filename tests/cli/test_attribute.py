@@ -84,7 +84,7 @@ def test_resuming_ends_in_the_store_of_a_run_that_was_not_stopped(points, run, m
         assert found == (
             130,
             "",
-            f"pwlnet: interrupted; part.h5 holds the first {done} of 7 attributions; --resume goes on\n",
+            f"pwlnet: interrupted; part.h5 has the first {done} of 7 attributions; --resume continues\n",
         )
     resumed = json.loads(run(*command, "part.h5", "--resume")[1])
     assert {**resumed, "seconds": 0, "store": ""} == {**whole, "seconds": 0, "store": ""}
@@ -102,7 +102,7 @@ def test_resuming_ends_in_the_store_of_a_run_that_was_not_stopped(points, run, m
         (["--outputs", "a"], "argument --outputs: invalid list of outputs value: 'a'"),
         (["--inputs", "missing.npy"], "missing.npy can't be read as .npy (No such file or directory)"),
         (["--inputs", "wide.npy"], "inputs has shape (2, 4), but the network takes 3 inputs; give (rows, 3)"),
-        (["--inputs", "empty.npy"], "--baseline and --inputs hold no rows; give at least one of each"),
+        (["--inputs", "empty.npy"], "--baseline and --inputs have no rows; give at least one of each"),
         (["--baseline", "two.npy"], "baselines has 2 rows, but inputs has 7; give one input for each baseline"),
     ],
 )
@@ -123,10 +123,10 @@ def test_a_store_of_something_else_is_not_gone_on_with(points, run, refused):
     code, _, err = run(*command, "--resume", "--outputs", 1)
     assert (code, "out.h5 was made with other parameters: outputs" in err) == (2, True)
     np.save("inputs.npy", points[0][::-1])
-    message = "attribution 6 of out.h5 has another baseline or input than was asked for; give the same, or write to a new store"
+    message = "attribution 6 of out.h5 has another baseline or input than requested; give the same, or write to a new store"
     refused(message, *command, "--resume")
     np.save("inputs.npy", points[0][:3])
-    refused("out.h5 holds 7 attributions, but 3 were asked for; write to a new store", *command, "--resume")
+    refused("out.h5 has 7 attributions, but 3 were requested; write to a new store", *command, "--resume")
     assert run(*command, "--overwrite")[0] == 0
     with store.open("out.h5") as opened:
         assert opened.n_rows("attributions") == 3

@@ -59,17 +59,17 @@ def test_lines_fill_a_store_and_say_what_is_in_it(folder, run, network):
         assert opened.provenance["parameters"]["starts"] == "points.npy"
 
 
-def test_float32_rows_are_in_the_store_s_tolerances(folder, run):
+def test_the_slope_dtype_is_in_the_tolerances_of_the_store(folder, run):
     network = shipped.digits_network_path("digits_mlp")
-    code, out, _ = run("lines", network, "--random", 4, "--out", "single_rows.h5", "--float32-rows", "--json")
+    code, out, _ = run("lines", network, "--random", 4, "--out", "float32.h5", "--slope-dtype", "float32", "--json")
     assert code == 0
-    assert run("lines", network, "--random", 4, "--out", "double_rows.h5")[0] == 0
-    with store.open("single_rows.h5") as single, store.open("double_rows.h5") as double:
+    assert run("lines", network, "--random", 4, "--out", "float64.h5")[0] == 0
+    with store.open("float32.h5") as single, store.open("float64.h5") as double:
         assert single.tolerances == SINGLE_ROWS and double.tolerances == DEFAULT
         assert json.loads(out)["t_error"] == single.lines().t_error.max() > 1e3 * double.lines().t_error.max()
-    code, _, err = run("lines", network, "--random", 4, "--out", "single_rows.h5", "--resume")
+    code, _, err = run("lines", network, "--random", 4, "--out", "float32.h5", "--resume")
     assert code == 2 and "tolerances" in err
-    summary = json.loads(run("lines", network, "--random", 4, "--summary", "--float32-rows", "--json")[1])
+    summary = json.loads(run("lines", network, "--random", 4, "--summary", "--slope-dtype", "float32", "--json")[1])
     assert summary["t_error"] == json.loads(out)["t_error"]
 
 
@@ -128,9 +128,9 @@ def test_random_points_are_the_same_however_they_are_sliced():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--from-zero"], "--ends was not given; --starts and --from-zero need it"),
+        (["--from-zero"], "--ends was not given; it is required with --starts and --from-zero"),
         (["--random", "2", "--ends", "one.npy"],
-         "--random and --ends were given; --random draws both ends, leave one out"),
+         "--random and --ends were given; --random generates both ends, omit one of them"),
         (["--random", "2", "--range", "1", "0"], "--range is 1.0 0.0; LOW must be below HIGH"),
         (["--starts", "points.npy", "--ends", "missing.npy"],
          "missing.npy can't be read as .npy (No such file or directory); check the path and the file"),
@@ -138,10 +138,10 @@ def test_random_points_are_the_same_however_they_are_sliced():
          "points.npz has several arrays: points, labels; give points.npz:NAME with one of these"),
         (["--starts", "points.npz:x", "--ends", "one.npy"],
          "points.npz has no array 'x', only points, labels; give points.npz:NAME with one of these"),
-        (["--starts", "net.h5", "--ends", "one.npy"], "net.h5 has the suffix '.h5'; give rows as .npy, .npz or .csv"),
+        (["--starts", "net.h5", "--ends", "one.npy"], "net.h5 has the suffix '.h5'; rows must be given as .npy, .npz or .csv"),
         (["--random", "9", "--max-segments", "1"],
          "line 0 has 7 segments, more than max_segments=1; raise the limit or shorten the line; "
-         "out.h5 holds the first 0 of 9 lines; --resume goes on"),
+         "out.h5 has the first 0 of 9 lines; --resume continues"),
     ],
 )  # fmt: skip
 def test_bad_input_gives_one_line(folder, run, arguments, message):
@@ -208,7 +208,7 @@ def test_a_signal_leaves_the_finished_batches_and_says_how_many(folder, network,
     assert (found, out, err) == (
         code,
         "",
-        f"pwlnet: {word}; out.h5 holds the first {len(lines)} of {n_lines} lines; --resume goes on\n",
+        f"pwlnet: {word}; out.h5 has the first {len(lines)} of {n_lines} lines; --resume continues\n",
     )
     ends = (arguments.RandomPoints(1, 0.0, 1.0, (n_lines, 3), skip=skip)[: len(lines)] for skip in (0, n_lines))
     wanted = pwlnet.partition_lines(network, *ends)
@@ -251,7 +251,7 @@ def test_resuming_ends_in_the_store_of_a_run_that_was_not_stopped(folder, run, n
         (["--random", "6"], "out.h5 was made with other parameters: random is 7 there, 6 here; "),
         (["--random", "7", "--seed", "1"], "out.h5 was made with other seeds: random is 0 there, 1 here; "),
         (["--random", "7", "--max-segments", "99"], "out.h5 was made with other parameters: max_segments is None there, 99 "),
-        (["--random", "7", "--rows", "0:3"], "out.h5 holds 7 lines, but 3 were asked for; write to a new store"),
+        (["--random", "7", "--rows", "0:3"], "out.h5 has 7 lines, but 3 were requested; write to a new store"),
     ],
 )
 def test_a_store_of_something_else_is_not_resumed(folder, run, arguments, message):
@@ -267,7 +267,7 @@ def test_points_that_changed_since_are_noticed(folder, run):
     command = ("lines", "net.h5", "--from-zero", "--ends", "points.npy", "--out", "out.h5")
     assert run(*command)[0] == 0
     np.save("points.npy", np.load("points.npy")[::-1])
-    message = "line 6 of out.h5 has other ends than the line that was asked for; give the same points, or write to a new store"
+    message = "line 6 of out.h5 has other ends than the requested line; give the same points, or write to a new store"
     refused(run(*command, "--resume"), message)
 
 
@@ -302,15 +302,15 @@ def test_a_damaged_store_is_repaired_only_when_told_to(folder, run):
 
 
 def test_resuming_without_a_store_is_refused(folder, run):
-    message = "--summary was given with --resume or --overwrite, which are about a store; leave one out"
+    message = "--summary was given with --resume or --overwrite, which apply to a store; omit one of them"
     refused(run("lines", "net.h5", "--random", 2, "--summary", "--resume"), message)
 
 
 PEAK_MEMORY = """
 import resource, sys
 from pwlnet import cli
-from pwlnet.partition import line
-line._LEAST_BYTES = min(line._LEAST_BYTES, 2**20)  # finished lines that may wait in any case
+from pwlnet.partition.lines import partitions
+partitions._LEAST_BYTES = min(partitions._LEAST_BYTES, 2**20)  # finished lines that may wait in any case
 code = cli.main(sys.argv[1:])
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 sys.exit(code)

@@ -35,12 +35,12 @@ def test_tables_files_and_what_was_left_out_are_printed(folder, run):
     code, out, err = run("reproduce", "fake", "--images", 3, "--out", "here")
     assert (code, err) == (0, "")
     assert out.startswith((folder / "here" / "fake" / "table.md").read_text())
-    left_out, files = out.splitlines()[-2:]
-    assert left_out == (
-        "left out: MNIST convMed needs trained_here/mnist_convmed.onnx; set PWLNET_DATA_DIR to a folder that has it"
+    skipped, files = out.splitlines()[-2:]
+    assert skipped == (
+        "skipped: MNIST convMed needs trained_here/mnist_convmed.onnx; set PWLNET_DATA_DIR to a folder that has it"
     )
-    assert files == "here/fake holds table.md, table.csv, brightness.png, digits_conv_standard.h5, digits_conv_pgd.h5"
-    assert {path.name for path in (folder / "here" / "fake").iterdir()} >= set(files.split(" holds ")[1].split(", "))
+    assert files == "here/fake contains table.md, table.csv, brightness.png, digits_conv_standard.h5, digits_conv_pgd.h5"
+    assert {path.name for path in (folder / "here" / "fake").iterdir()} >= set(files.split(" contains ")[1].split(", "))
 
 
 def test_json_holds_all_of_it(folder, run):
@@ -84,7 +84,7 @@ def test_the_list_says_what_there_is(run, fake):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "no experiment was named; the experiments are fake"),
+        ([], "no experiment was given; give one of fake"),
         (["moon"], "experiment 'moon' was asked for; the experiments are fake"),
         (["fake", "--set", "factor"], "--set is 'factor'; give NAME=VALUE"),
         (["fake", "--set", "factor=x"], "parameter factor is 'x'; a float is needed, such as 2.0"),
