@@ -13,7 +13,8 @@ import pytest
 
 import pwlnet
 from pwlnet import shipped, store
-from pwlnet.cli import arguments
+from pwlnet.cli import arguments, timing
+from pwlnet.kernels import _jit
 from pwlnet.store import schema
 from pwlnet.tolerances import DEFAULT, SINGLE_ROWS
 from tests.sealing import changing
@@ -79,6 +80,33 @@ def test_the_table_for_people_is_short(folder, run):
     names = [line.split("  ")[0] for line in out.splitlines()]
     assert names == ["store", "lines", "segments", "per line (min / median / max)", "per unit length", "shortest segment",
                      "residual", "ambiguous", "t error", "seconds", "microseconds per breakpoint"]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", [("lines", "--random", 3), ("attribute", "--baseline", "zero", "--inputs", "points.npy")])
+def test_compiling_and_loading_kernels_do_not_count(folder, run, monkeypatch, command):
+    """A first run once printed 124821 us per breakpoint: 2.5 minutes of compiling kernels."""
+    from pwlnet.partition.lines import partitions
+
+    clock, compiled, calls = [100.0], [7.0], []
+    monkeypatch.setattr(timing, "time", types.SimpleNamespace(perf_counter=lambda: clock[0]))
+    monkeypatch.setattr(_jit, "compile_seconds", lambda: compiled[0], raising=False)
+    trace = partitions._partitions
+
+    def slow(settings, *arguments):
+        """Load kernels in the first call (50 s), compile more in the second one (20 s), compute in both (1 s)."""
+        clock[0] += 51.0 if not calls else 21.0
+        compiled[0] += 0.0 if not calls else 20.0
+        calls.append(settings)
+        return trace(settings, *arguments)
+
+    monkeypatch.setattr(partitions, "_partitions", slow)
+    name, *options = command
+    code, out, _ = run(name, "net.h5", *options, "--out", "out.h5", "--json")
+    result = json.loads(out)
+    assert (code, len(calls) > 1, result["seconds"]) == (0, True, 1.0)
+    if name == "lines":
+        breakpoints = result["segments"]["total"] - result["lines"]
+        assert result["microseconds_per_breakpoint"] == pytest.approx(1e6 / breakpoints)
 
 
 def test_a_summary_needs_no_store(folder, run, network):
