@@ -63,9 +63,9 @@ def test_networks_without_long_lines_need_no_evaluation(network, ends, monkeypat
     lines = LineEnds(network, *ends)
     assert list(split_by_strategy(network, lines, max_points=15)) == [Run(0, 16, False)]
     assert list(split_by_strategy(network, lines, max_points=15, first=16)) == []
-    assert list(split_by_strategy(network, lines, max_points=15, first=38, stream=True)) == [
-        Run(38, 39, True),
-        Run(39, 40, True),
+    assert list(split_by_strategy(network, lines, max_points=15, first=14, stream=True)) == [
+        Run(14, 15, True),
+        Run(15, 16, True),
     ]
 
 
