@@ -247,15 +247,15 @@ def count_samples(
     methods = _checked_methods(methods)
     _check_limits(within=within, consecutive=consecutive, max_samples=max_samples)
     targets = checked_targets(targets, len(lines), lines.network.n_outputs)
-    found = np.full((2, len(lines), _columns(targets), len(methods)), NONE)
+    counts = np.full((2, len(lines), _columns(targets), len(methods)), NONE)
 
     def work(i, line):
-        found[:, i] = search_counts(line, methods, within, consecutive, max_samples)
+        counts[:, i] = search_counts(line, methods, within, consecutive, max_samples)
 
     _run_lines(work, lines, targets, threads, progress)
-    found = found.reshape(2, *targets.shape, len(methods))
-    _freeze(found)
-    return SampleCounts(methods, targets, *found, float(within), int(consecutive), int(max_samples), lines.n_segments)
+    counts = counts.reshape(2, *targets.shape, len(methods))
+    _freeze(counts)
+    return SampleCounts(methods, targets, *counts, float(within), int(consecutive), int(max_samples), lines.n_segments)
 
 
 def recommend_samples(lines, targets, *, within=0.01, method="left", first=20, max_samples=1000, threads=None, progress=False):

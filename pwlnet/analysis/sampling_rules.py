@@ -79,12 +79,12 @@ def attributions_by_rules(line, rules):
 
 def search_counts(line, methods, within, consecutive, max_samples):
     """Find the smallest counts for the relative and for the l1 error: int64[2, C, M]."""
-    found = np.full((2, len(line.outputs), len(methods)), NONE)
+    smallest = np.full((2, len(line.outputs), len(methods)), NONE)
     counts = [_counts_to_try(method, consecutive, max_samples) for method in methods]
-    under = [np.empty((0, *found.shape[:2]), bool) for _ in methods]
+    under = [np.empty((0, *smallest.shape[:2]), bool) for _ in methods]
     for low, high in _blocks(1, max(max(of, default=0) for of in counts)):
         tried = [[n for n in of if low <= n <= high] for of in counts]
-        tried = [of if (found[..., m] == NONE).any() else [] for m, of in enumerate(tried)]
+        tried = [of if (smallest[..., m] == NONE).any() else [] for m, of in enumerate(tried)]
         rules = [(method, n) for method, of in zip(methods, tried, strict=True) for n in of]
         if not rules:
             continue
@@ -92,23 +92,23 @@ def search_counts(line, methods, within, consecutive, max_samples):
         blocks = np.split(np.stack([errors.relative, errors.l1], axis=1) < within, np.cumsum([len(of) for of in tried])[:-1])
         for m, block in enumerate(blocks):
             under[m] = np.concatenate([under[m], block])
-            found[..., m] = np.array([*counts[m], NONE])[_first_run(under[m], consecutive)]
-    return found
+            smallest[..., m] = np.array([*counts[m], NONE])[_first_run(under[m], consecutive)]
+    return smallest
 
 
 def search_recommended(line, method, within, first, max_samples):
     """Find the smallest complete counts int64[C], and their relative and l1 errors float64[2, C]."""
-    found, errors = np.full(len(line.outputs), NONE), np.full((2, len(line.outputs)), np.nan)
+    smallest, errors = np.full(len(line.outputs), NONE), np.full((2, len(line.outputs)), np.nan)
     for low, high in _blocks(first, max_samples):
         counts = rule_counts(method, low, high)
-        if not counts or (found != NONE).all():
+        if not counts or (smallest != NONE).all():
             continue
         tried = rule_errors(line, [(method, n) for n in counts])
         start = _first_run(tried.completeness < within, 1)
-        for c in np.flatnonzero((found == NONE) & (start != NONE)):
-            found[c] = counts[start[c]]
+        for c in np.flatnonzero((smallest == NONE) & (start != NONE)):
+            smallest[c] = counts[start[c]]
             errors[:, c] = tried.relative[start[c], c], tried.l1[start[c], c]
-    return found, errors
+    return smallest, errors
 
 
 @functools.lru_cache(maxsize=1024)

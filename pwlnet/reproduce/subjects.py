@@ -113,14 +113,14 @@ CONVSMALL = tuple(key for key in SUBJECTS if "_convsmall_" in key)
 CONVLARGE = tuple(key for key in SUBJECTS if key.endswith(("_convmed", "_convbig")))  # standard training only
 
 
-def choose(keys, wanted=None):
+def choose(keys, requested=None):
     """Choose subjects of an experiment: the requested ones, or all whose files are available.
 
     Parameters
     ----------
     keys : sequence of str
         Keys of all subjects of the experiment.
-    wanted : sequence of str, optional
+    requested : sequence of str, optional
         The requested keys, or prefixes of keys: "mnist" and "mnist_convsmall" choose all keys that start with them.
 
     Returns
@@ -128,18 +128,18 @@ def choose(keys, wanted=None):
     chosen : list of str
         Keys, in the order of ``keys``.
     missing : dict of str to str
-        Without ``wanted``, the reason why each other subject is skipped, by key.
+        Without ``requested``, the reason why each other subject is skipped, by key.
 
     Raises
     ------
     InputError
         A name matches no subject of the experiment.
     """
-    if wanted is None:
+    if requested is None:
         missing = {key: _missing(SUBJECTS[key]) for key in keys}
         return [key for key in keys if not missing[key]], {key: reason for key, reason in missing.items() if reason}
     chosen = set()
-    for name in [wanted] if isinstance(wanted, str) else wanted:
+    for name in [requested] if isinstance(requested, str) else requested:
         matching = [key for key in keys if key == name or key.startswith(f"{name}_")]
         if not matching:
             raise InputError(f"the experiment has no network {name!r}; give some of {', '.join(keys)}")

@@ -1,4 +1,4 @@
-"""``pwlnet attribute``: stores of attributions, going on with them, one-line errors."""
+"""``pwlnet attribute``: stores of attributions, resuming them, one-line errors."""
 
 import json
 import sys
@@ -39,21 +39,21 @@ def test_attributions_fill_a_store(points, run, network, baseline, options, chos
     assert (code, err) == (0, "")
     inputs, baselines = points
     baselines = {"zero": np.zeros((7, 3)), "one.csv": np.repeat(baselines[:1], 7, axis=0)}.get(baseline, baselines)
-    wanted = pwlnet.integrate_gradients(network, baselines, inputs, **chosen)
+    expected = pwlnet.integrate_gradients(network, baselines, inputs, **chosen)
     with store.open("out.h5") as opened:
         found, parameters = opened.read("attributions"), opened.provenance["parameters"]
         assert opened.verify() == []
         assert opened.n_batches == (4 if batch else 1)
-    counts = np.full(7, 5) if wanted.n_segments is None else wanted.n_segments
+    counts = np.full(7, 5) if expected.n_segments is None else expected.n_segments
     for field, array in {"baselines": baselines, "inputs": inputs, "n_segments": counts}.items():
         assert np.array_equal(found[field], array), field
     for field in ("values", "residual"):
-        assert np.array_equal(found[field], getattr(wanted, field)), field
+        assert np.array_equal(found[field], getattr(expected, field)), field
     result = json.loads(out)
-    assert parameters["method"] == result["method"] == wanted.method
-    assert result["residual"] == np.abs(wanted.residual).max()
-    assert (result["attributions"], result["outputs"]) == wanted.residual.shape
-    assert result["segments" if wanted.n_samples is None else "samples"] == counts.sum()
+    assert parameters["method"] == result["method"] == expected.method
+    assert result["residual"] == np.abs(expected.residual).max()
+    assert (result["attributions"], result["outputs"]) == expected.residual.shape
+    assert result["segments" if expected.n_samples is None else "samples"] == counts.sum()
     assert result["per_input"]["median"] == np.median(counts)
 
 

@@ -45,15 +45,15 @@ def test_lines_fill_a_store_and_say_what_is_in_it(folder, run, network):
     assert (code, err) == (0, "")
     result = json.loads(out)
     lines = store.load_lines("out.h5")
-    wanted = pwlnet.partition_lines(network, np.load("points.npy"), np.ones(3))
-    assert np.array_equal(lines.t, wanted.t)
-    assert np.array_equal(lines.flip_neurons, wanted.flip_neurons)
+    expected = pwlnet.partition_lines(network, np.load("points.npy"), np.ones(3))
+    assert np.array_equal(lines.t, expected.t)
+    assert np.array_equal(lines.flip_neurons, expected.flip_neurons)
     assert result["lines"] == 7
-    assert result["segments"]["total"] == wanted.n_segments.sum()
-    assert result["segments"]["max"] == wanted.n_segments.max()
-    assert result["density"]["median"] == pytest.approx(np.median(wanted.density))
+    assert result["segments"]["total"] == expected.n_segments.sum()
+    assert result["segments"]["max"] == expected.n_segments.max()
+    assert result["density"]["median"] == pytest.approx(np.median(expected.density))
     assert result["flips_by_op"] == [
-        {"op": 2, "name": "relu", "kind": "Relu", "n_neurons": 30, "n_flips": len(wanted.flip_neurons)}
+        {"op": 2, "name": "relu", "kind": "Relu", "n_neurons": 30, "n_flips": len(expected.flip_neurons)}
     ]
     with store.open("out.h5") as opened:
         assert opened.n_batches == 7
@@ -113,11 +113,11 @@ def test_a_summary_needs_no_store(folder, run, network):
     arguments = ("lines", "net.h5", "--starts", "points.npy", "--ends", "one.npy", "--summary")
     code, out, err = run(*arguments)
     assert (code, err) == (0, "")
-    wanted = pwlnet.summarize_lines(network, np.load("points.npy"), np.ones(3))
-    assert f"flips in relu                  {wanted.n_flips.sum()}, " in out
+    expected = pwlnet.summarize_lines(network, np.load("points.npy"), np.ones(3))
+    assert f"flips in relu                  {expected.n_flips.sum()}, " in out
     result = json.loads(run(*arguments, "--json", "--batch", 1)[1])
-    assert wanted.to_dict().items() <= result.items()
-    assert set(result) - set(wanted.to_dict()) == {"seconds", "microseconds_per_breakpoint"}
+    assert expected.to_dict().items() <= result.items()
+    assert set(result) - set(expected.to_dict()) == {"seconds", "microseconds_per_breakpoint"}
     assert not list(folder.glob("*out*"))
 
 
@@ -208,7 +208,7 @@ sys.exit(main())
 
 
 def stop_at_first_commit(number, *command):
-    """Run the command line in a process of its own and send it a signal while it writes: exit code, what it said."""
+    """Run the command line in a separate process and send it a signal while it writes: exit code, stdout, stderr."""
     path = Path(command[-1])
     program = [sys.executable, "-c", RUN_INTERRUPTIBLE, *command]
     with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
@@ -239,9 +239,9 @@ def test_a_signal_leaves_the_finished_batches_and_says_how_many(folder, network,
         f"pwlnet: {word}; out.h5 has the first {len(lines)} of {n_lines} lines; --resume continues\n",
     )
     ends = (arguments.RandomPoints(1, 0.0, 1.0, (n_lines, 3), skip=skip)[: len(lines)] for skip in (0, n_lines))
-    wanted = pwlnet.partition_lines(network, *ends)
+    expected = pwlnet.partition_lines(network, *ends)
     for dataset in schema.LINES.datasets:
-        assert np.array_equal(getattr(lines, dataset.field), getattr(wanted, dataset.field)), dataset.field
+        assert np.array_equal(getattr(lines, dataset.field), getattr(expected, dataset.field)), dataset.field
 
 
 def digest(path):

@@ -1,4 +1,4 @@
-"""``pwlnet reproduce``: what it prints, that it goes on, how it refuses."""
+"""``pwlnet reproduce``: output, continued runs, error messages."""
 
 import json
 import sys

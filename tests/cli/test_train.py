@@ -1,4 +1,4 @@
-"""``pwlnet train``: networks, accuracies, going on from a checkpoint, one-line errors."""
+"""``pwlnet train``: networks, accuracies, resuming from a checkpoint, one-line errors."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The loop of experiments: stores that go on where they were stopped, tables and figures of what is in them."""
+"""The loop of experiments: resumed stores, tables and figures."""
 
 import csv
 import json
