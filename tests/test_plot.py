@@ -66,7 +66,7 @@ def test_the_histogram_counts_every_line_once(digit_lines):
 
 def test_the_histogram_of_no_lines_is_refused(digit_lines):
     nothing = pwlnet.partition_lines(digit_lines.network, np.zeros((0, 64)), np.zeros((0, 64)))
-    with pytest.raises(InputError, match="lines holds no lines"):
+    with pytest.raises(InputError, match="lines is empty"):
         plot.segment_histogram(nothing)
 
 
@@ -83,7 +83,7 @@ def test_segments_outside_all_edges_are_told(digit_lines):
     summary = pwlnet.LineSummary.of(digit_lines, edges=[0.01, 0.02])
     drawn = plot.segment_lengths(summary, axes(), label="digits")
     assert drawn.get_label() == f"digits, {summary.histogram[0]} shorter, {summary.histogram[-1]} longer"
-    with pytest.raises(InputError, match=r"summary has no segments of 100.0 to 200.0 units; make it with other edges"):
+    with pytest.raises(InputError, match=r"summary has no segments with a length from 100.0 to 200.0; use other edges"):
         plot.segment_lengths(pwlnet.LineSummary.of(digit_lines, edges=[100.0, 200.0]))
 
 
@@ -98,7 +98,7 @@ def test_images_are_those_of_the_line(digit_lines):
     np.testing.assert_array_equal(first.get_array(), part.start.reshape(8, 8))
     np.testing.assert_array_equal(last.get_array(), part.end.reshape(8, 8))
     np.testing.assert_allclose(middle.get_array(), (part.start + part.end).reshape(8, 8) / 2)
-    with pytest.raises(ShapeError, match=r"image_shape is \(3, 8, 8\), but 64 inputs are to be drawn"):
+    with pytest.raises(ShapeError, match=r"image_shape is \(3, 8, 8\), but the point has 64 inputs"):
         plot.line_images(part, [axes()], image_shape=(3, 8, 8))
 
 
@@ -128,15 +128,15 @@ def test_heat_maps_of_one_image_have_one_limit():
 
 
 def test_attributions_that_are_no_images_are_refused():
-    with pytest.raises(ShapeError, match=r"values has shape \(64,\) and image_shape is \(1, 4, 4\); give a number for each"):
+    with pytest.raises(ShapeError, match=r"values has shape \(64,\) and image_shape is \(1, 4, 4\); one value per input"):
         plot.attributions(np.zeros(64), image_shape=(1, 4, 4))
-    with pytest.raises(InputError, match="values holds NaN or infinities"):
+    with pytest.raises(InputError, match="values has NaN or infinite"):
         plot.attributions(np.full(16, np.nan), image_shape=(1, 4, 4))
     with pytest.raises(InputError, match="limit is 0; a positive number is needed"):
         plot.attributions(np.zeros(16), image_shape=(1, 4, 4), limit=0)
     with pytest.raises(ShapeError, match=r"images has shape \(1, 9\) and values \(2, 3, 9\)"):
         plot.attribution_figure(np.zeros((1, 9)), np.zeros((2, 3, 9)), image_shape=(1, 3, 3))
-    with pytest.raises(ShapeError, match="titles has 1 entries, but there are 3 to name"):
+    with pytest.raises(ShapeError, match="titles has 1 entries; 3 are needed"):
         plot.attribution_figure(np.zeros((2, 9)), np.zeros((2, 3, 9)), image_shape=(1, 3, 3), titles=["a"])
 
 

@@ -1,1 +1,1 @@
-"""What one asks of a network: decision boundaries, attributions."""
+"""Analyses of networks along lines: attributions, sampling errors, linearity, decision boundaries; and their statistics."""

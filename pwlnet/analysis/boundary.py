@@ -1,7 +1,7 @@
-"""Decision boundaries on lines: where along a line another output becomes the largest one.
+"""Decision boundaries on lines: the line parameters at which the largest output changes.
 
-Between two breakpoints every output is affine in t, so the class (the largest output) changes where two affine
-functions meet: at the corners of their upper envelope, which are solved for, not searched.
+Between two breakpoints every output is affine in t, so the class (the largest output) changes at the corners of the upper
+envelope of affine functions, which are computed in closed form.
 
 Legend: n breakpoints of the line, O outputs, C class intervals.
 """
@@ -12,7 +12,7 @@ import numpy as np
 def class_intervals(part):
     """Split a line into the intervals on which one output is the largest.
 
-    Exact up to rounding: of the outputs at the breakpoints, and of one division per boundary.
+    Exact up to rounding, namely that of the outputs at the breakpoints and of one division per boundary.
 
     Parameters
     ----------
@@ -24,12 +24,12 @@ def class_intervals(part):
     t : float64[C+1]
         Boundaries as line parameters: strictly increasing, first 0.0, last 1.0.
     labels : int64[C]
-        ``labels[k]`` is the largest output between ``t[k]`` and ``t[k + 1]``; neighbours differ. Of outputs that are
-        equal on a whole interval, the lowest index.
+        ``labels[k]`` is the index of the largest output between ``t[k]`` and ``t[k + 1]``; consecutive labels differ. If
+        outputs are equal on a whole interval, the lowest index.
 
     Notes
     -----
-    Cost: a forward pass at each breakpoint. An output that reaches the largest one in a single point has no interval.
+    Cost: a forward pass at each breakpoint. An output that is the largest one at a single point only has no interval.
 
     Examples
     --------
@@ -45,13 +45,13 @@ def class_intervals(part):
     winners = outputs.argmax(axis=1)
     ends, labels = [0.0], []
     for k in range(len(t) - 1):
-        if winners[k] == winners[k + 1]:  # largest at both ends: affine, so largest in between
+        if winners[k] == winners[k + 1]:  # largest at both ends, so in between, as outputs are affine
             corners = [(1.0, winners[k])]
         else:
             corners = _envelope(outputs[k], outputs[k + 1])
         for s, label in corners:
             end = t[k + 1] if s == 1.0 else min(t[k] + s * (t[k + 1] - t[k]), t[k + 1])
-            if end <= ends[-1]:  # rounding left it no width
+            if end <= ends[-1]:  # of width zero after rounding
                 continue
             if labels and labels[-1] == label:
                 ends[-1] = end
@@ -62,7 +62,7 @@ def class_intervals(part):
 
 
 def _envelope(first, last):
-    """Upper envelope on [0, 1] of affine functions, from ``first`` [O] to ``last`` [O]: list of (end, winner)."""
+    """Compute the upper envelope on [0, 1] of affine functions from ``first`` [O] to ``last`` [O]: list of (end, index)."""
     slopes = last - first
     best = np.flatnonzero(first == first.max())
     winner = best[slopes[best].argmax()]

@@ -1,4 +1,4 @@
-"""Flips of lines as the kernels of rank-one sweeps take them.
+"""Flips of lines in the form that the kernels of rank-one sweeps take.
 
 Legend: K neurons, F flips, n breakpoints with 0 and 1.
 """
@@ -12,7 +12,7 @@ from ..partition.lines.check import first_states
 
 
 class LineFlips(NamedTuple):
-    """One line: t float64[n], states int32[K] on its first segment (source order), and its flips."""
+    """Breakpoints t float64[n], states int32[K] on the first segment (in source order), and flips of one line."""
 
     t: np.ndarray
     states: np.ndarray
@@ -20,7 +20,7 @@ class LineFlips(NamedTuple):
 
 
 def iter_line_flips(lines, first, last):
-    """Breakpoints and flips of lines ``first`` to ``last`` of a LinePartitions: LineFlips of each."""
+    """Yield the breakpoints and flips of lines ``first`` to ``last`` of a LinePartitions: LineFlips."""
     bounds = lines.network.program.neuron_offsets
     for i, states in zip(range(first, last), first_states(lines, first, last), strict=True):
         points = slice(lines.offsets[i], lines.offsets[i + 1])
@@ -32,5 +32,5 @@ def iter_line_flips(lines, first, last):
 
 
 def line_flips(lines, i):
-    """Breakpoints and flips of line i: LineFlips."""
+    """Return the breakpoints and flips of line i: LineFlips."""
     return next(iter_line_flips(lines, i, i + 1))

@@ -1,4 +1,4 @@
-"""How linear a network is along lines: regions, change of the gradient, error of the tangent plane at the start.
+"""Linearity of a network along lines: density of segments, change of the gradient, error of the first-order expansion.
 
 Legend: L lines, C outputs of a line, D inputs of the network, K neurons.
 """
@@ -17,23 +17,23 @@ from .line_flips import line_flips
 
 
 class GradientChange(NamedTuple):
-    """How the gradient g of an output differs from g0, the one at the start; all are 0 where it doesn't.
+    """Difference of the gradient g of an output from the gradient g0 at the start; all measures are 0 if g = g0.
 
     float64[L, C] with C outputs per line, else float64[L].
 
     Attributes
     ----------
     l1, l2, linf : float64[L, C]
-        Norm of g - g0 divided by that of g0; inf where g0 is 0 and g isn't.
+        Norm of g - g0 divided by the norm of g0; inf if g0 is 0 and g is not.
     angle : float64[L, C]
-        Between g and g0, in radians: 0 to pi; pi / 2 where one of them is 0 and the other isn't.
+        Angle between g and g0 in radians, 0 to pi; pi / 2 if exactly one of them is 0.
     sign : float64[L, C]
-        Share of the entries of g0 that aren't 0 for which g has the opposite sign; 0 to 1.
+        Fraction of the non-zero entries of g0 for which g has the opposite sign, 0 to 1.
     symmetric : float64[L, C]
-        Mean over entries of |g - g0| / (|g| + |g0|), 0 where both are 0: 0 to 1, whatever the entries are.
+        Mean over entries of |g - g0| / (|g| + |g0|), with 0 for entries that are both 0: always 0 to 1.
     relative : float64[L, C]
-        Mean over entries of |(g0 - g) / (g + 1e-12)|, as in [2]_. An entry of g that is 0 or nearly so, and was not at the
-        start, makes it huge: take medians over lines, or ``symmetric``.
+        Mean over entries of |(g0 - g) / (g + 1e-12)|, as in [2]_. An entry of g that is nearly 0, but not at the start, makes
+        it very large: use medians over lines, or ``symmetric``.
     """
 
     l1: np.ndarray
@@ -46,24 +46,24 @@ class GradientChange(NamedTuple):
 
 
 class TangentError(NamedTuple):
-    """Error of the tangent plane at the start, f(start) + g0 . (x - start), along a line.
+    """Error of the tangent plane at the start (first-order expansion), f(start) + g0 . (x - start), along a line.
 
     float64[L, C] with C outputs per line, else float64[L]; in units of the output.
 
     Attributes
     ----------
     largest : float64[L, C]
-        Largest absolute error on the line; at a breakpoint, or at the end.
+        Largest absolute error on the line; it occurs at a breakpoint or at the end.
     largest_at : float64[L, C]
-        Where that is, as a line parameter from 0 to 1.
+        Line parameter of the largest error, from 0 to 1.
     mean : float64[L, C]
-        Integral over t of the absolute error: its mean over the line.
+        Mean absolute error over the line (integral over t).
     at_end : float64[L, C]
-        Error at the end, with its sign: the tangent plane's value minus the network's.
+        Signed error at the end: value of the tangent plane minus that of the network.
     predicted : float64[L, C]
-        Change of the output from start to end by the tangent plane. The true change is ``predicted - at_end``.
+        Change of the output from start to end according to the tangent plane. The true change is ``predicted - at_end``.
     variation : float64[L, C]
-        Largest absolute change of the output from the start's value on the line.
+        Largest absolute change of the output from its value at the start, on the line.
     """
 
     largest: np.ndarray
@@ -76,29 +76,29 @@ class TangentError(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class LinearityMeasures:
-    """How linear outputs are along lines; made by ``measure_linearity``.
+    """Linearity of outputs along lines; the result of ``measure_linearity``.
 
-    Arrays have a row per line; with C outputs per line asked for, those of single outputs have C columns.
+    Arrays have one row per line. With C targets per line, arrays of single outputs have C columns.
 
     Attributes
     ----------
     n_segments : int64[L]
+        Number of segments.
     length : float64[L]
         Euclidean length, in input units.
     density : float64[L]
         Segments per unit length; inf for a line of length zero.
     targets : int64[L] or int64[L, C]
-        The outputs.
+        Indices of the outputs.
     mean, largest, at_end : GradientChange
-        Of the gradient from the one at the start: averaged over the line by length, its largest value on the line (each
-        measure where it is largest), and on the last segment.
+        Change of the gradient from the start: mean over the line weighted by length, maximum over the line (separately for
+        each measure), and value on the last segment.
     tangent : TangentError
     gradient_norm : float64[L] or float64[L, C]
         Euclidean norm of the gradient at the start, in units of output per input.
     residual : float64[L]
-        The larger of two: how far gradients that were updated from breakpoint to breakpoint had come away from fresh ones,
-        relative to the largest entry; how far ``tangent.at_end`` is from what forward passes at both ends give, relative to
-        the largest of the three values.
+        The larger of two differences: of updated gradients from recomputed ones, relative to the largest entry; of
+        ``tangent.at_end`` from the value by forward passes at both ends, relative to the largest of the three values.
     """
 
     n_segments: np.ndarray = field(repr=False)
@@ -121,18 +121,18 @@ class LinearityMeasures:
 
 
 def measure_linearity(lines, targets, *, threads=None):
-    """Measure how linear outputs of a network are along lines, against the gradient at the lines' starts.
+    """Measure the linearity of network outputs along lines, relative to the gradient at the start of each line.
 
-    Exact up to rounding: every segment counts by its length, none is sampled; ``residual`` tells the rounding.
+    Exact up to rounding: every segment is weighted by its length, nothing is sampled; ``residual`` checks the rounding.
 
     Parameters
     ----------
     lines : LinePartitions
-        Of ``partition_lines``; the gradient at the start is that of the first segment.
+        Result of ``partition_lines``; the gradient at the start is that of the first segment.
     targets : int, int64[L] or int64[L, C]
-        The output to measure: one for all lines, one per line, or C per line.
+        Index of the output to measure: one for all lines, one per line, or C per line.
     threads : int, optional
-        All processors by default. Results don't depend on it.
+        Number of threads; all processors by default. Results do not depend on it.
 
     Returns
     -------
@@ -141,19 +141,20 @@ def measure_linearity(lines, targets, *, threads=None):
     Raises
     ------
     ShapeError
-        There are not as many rows of ``targets`` as lines.
+        The number of rows of ``targets`` is not the number of lines.
     InputError
-        An output that doesn't exist.
+        An output does not exist.
 
     See Also
     --------
-    integrate_gradients : the mean gradient of a line, for attributions.
+    integrate_gradients : the mean gradient along a line, for attributions.
 
     Notes
     -----
-    A flip costs one backward pass of a single row, from its neuron down, for all C outputs, and a segment C comparisons of D
-    entries. In the measures that go entry by entry (``sign``, ``symmetric``, ``relative``), entries within rounding of 0,
-    ``tolerances.ambiguous`` units of the largest entry met, count as 0. A line of length zero has no change and no error.
+    Cost: for each flip, one backward pass of a single row through the layers before the neuron, for all C outputs; for each
+    segment, C comparisons of D entries. The measures by entry (``sign``, ``symmetric``, ``relative``) treat entries within
+    rounding of 0 as 0: within ``tolerances.ambiguous`` roundoff units of the largest entry so far. A line of length zero has
+    no change and no error.
 
     References
     ----------
@@ -168,8 +169,8 @@ def measure_linearity(lines, targets, *, threads=None):
     >>> network = pwlnet.load_network(pwlnet.datasets.digits_network_path("digits_mlp"))
     >>> images, labels = pwlnet.datasets.digits_images()
     >>> lines = pwlnet.partition_lines(network, images[:4], np.clip(images[:4] + 0.1, 0.0, 1.0))
-    >>> found = pwlnet.measure_linearity(lines, labels[:4])
-    >>> bool((found.mean.l2 <= found.largest.l2).all() and found.residual.max() < 1e-12)
+    >>> result = pwlnet.measure_linearity(lines, labels[:4])
+    >>> bool((result.mean.l2 <= result.largest.l2).all() and result.residual.max() < 1e-12)
     True
     """
     network = lines.network
@@ -195,7 +196,7 @@ def measure_linearity(lines, targets, *, threads=None):
 
 
 def _measure_lines(lines, static, outputs, change_out, tangent_out, residual_out, first, last):
-    """Measures of lines ``first`` to ``last``."""
+    """Measure lines ``first`` to ``last``."""
     noise = lines.tolerances.ambiguous * np.finfo(np.float64).eps
     for i in range(first, last):
         t, states, flips = line_flips(lines, i)
@@ -207,18 +208,18 @@ def _measure_lines(lines, static, outputs, change_out, tangent_out, residual_out
 
 
 def _value_residual(lines, outputs, tangent, threads):
-    """Distance of the error at the end from what forward passes give, relative to the largest value: float64[L]."""
+    """Compare the error at the end with forward passes, relative to the largest value: float64[L]."""
     before, after = (
         np.take_along_axis(lines.network.forward(points, threads=threads), outputs, axis=1)
         for points in (lines.starts, lines.ends)
     )
     predicted = before + tangent[..., kernels.PREDICTED]
     scale = np.max(np.abs([before, after, predicted]), axis=0)
-    apart = np.abs(predicted - after - tangent[..., kernels.END_ERROR])
-    return np.max(np.divide(apart, scale, out=apart.copy(), where=scale > 0.0), axis=1, initial=0.0)
+    difference = np.abs(predicted - after - tangent[..., kernels.END_ERROR])
+    return np.max(np.divide(difference, scale, out=difference.copy(), where=scale > 0.0), axis=1, initial=0.0)
 
 
 def _gradient_change(measures):
-    """Name the measures: GradientChange of float64[..., N_MEASURES]."""
+    """Split float64[..., N_MEASURES] into named measures: GradientChange."""
     columns = (kernels.L1, kernels.L2, kernels.LINF, kernels.ANGLE, kernels.SIGN, kernels.SYMMETRIC, kernels.RELATIVE)
     return GradientChange(*(measures[..., k] for k in columns))

@@ -1,4 +1,4 @@
-"""Perturbed images: steps along given signs, by the rules of two papers.
+"""Perturbed images: steps with given signs, by the rules of two papers.
 
 Legend: B images, S shape of an image.
 """
@@ -20,7 +20,7 @@ STEPS = {"additive": _additive, "floor": _floor}
 
 
 def perturb(images, signs, *, epsilon, rule="additive", clip=(0.0, 1.0), levels=255):
-    """Move the entries of images along signs, as far as a rule allows.
+    """Add a step with given signs to the entries of images.
 
     Exact up to rounding.
 
@@ -29,14 +29,14 @@ def perturb(images, signs, *, epsilon, rule="additive", clip=(0.0, 1.0), levels=
     images : float64[B, *S]
         In [0, 1] for ``rule="floor"``.
     signs : float64[B, *S]
-        Signs of a gradient, or drawn ones: ``rng.choice((-1.0, 1.0), images.shape)``. Entries with 0 don't move.
+        Signs of a gradient, or random ones: ``rng.choice((-1.0, 1.0), images.shape)``. Entries with 0 are not changed.
     epsilon : float
-        Not negative; in the images' units.
+        Not negative, in units of the images.
     rule : {"additive", "floor"}, optional
-        "additive" moves each entry by epsilon: to a corner of the l_inf ball [1]_. "floor" moves an entry with grey value g,
-        of 0 to ``levels``, by the whole number of grey values in epsilon g, rounded down [2]_: dark entries don't move.
+        "additive" changes each entry by epsilon, to a corner of the l_inf ball [1]_. "floor" changes an entry with grey value
+        g, from 0 to ``levels``, by floor(epsilon g) grey values [2]_, so dark entries are not changed.
     clip : (lower, upper) or None, optional
-        What the results are clipped to.
+        Range to which the result is clipped.
     levels : int, optional
         Largest grey value, for "floor".
 
@@ -47,15 +47,15 @@ def perturb(images, signs, *, epsilon, rule="additive", clip=(0.0, 1.0), levels=
     Raises
     ------
     ShapeError
-        ``signs`` has another shape than ``images``.
+        ``signs`` and ``images`` do not have the same shape.
     InputError
-        Values that are not finite, an epsilon or a rule that can't be used.
+        Values are not finite, or ``epsilon`` or ``rule`` is invalid.
 
     References
     ----------
     .. [1] Goodfellow, Shlens and Szegedy, "Explaining and Harnessing Adversarial Examples", ICLR 2015, Section 4.
-    .. [2] Sotoudeh and Thakur, "Computing Linear Restrictions of Neural Networks", NeurIPS 2019, Section 5; the rule is that
-       of its code, ``perturb_l_inf`` in experiments/linearity_hypothesis.py.
+    .. [2] Sotoudeh and Thakur, "Computing Linear Restrictions of Neural Networks", NeurIPS 2019, Section 5; the rule of
+       the authors' code, ``perturb_l_inf`` in experiments/linearity_hypothesis.py.
 
     Examples
     --------
@@ -67,9 +67,9 @@ def perturb(images, signs, *, epsilon, rule="additive", clip=(0.0, 1.0), levels=
     """
     images, signs = np.asarray(images, np.float64), np.asarray(signs, np.float64)
     if images.shape != signs.shape:
-        raise ShapeError(f"signs has shape {signs.shape}, but images has {images.shape}; give a sign for each entry")
+        raise ShapeError(f"signs has shape {signs.shape}, but images has {images.shape}; one sign per entry is needed")
     if not np.isfinite(images).all() or not np.isfinite(signs).all():
-        raise InputError("images or signs holds NaN or infinite entries; remove them")
+        raise InputError("images or signs has NaN or infinite entries; finite numbers are needed")
     if not 0.0 <= epsilon < np.inf:
         raise InputError(f"epsilon is {epsilon!r}; a finite number of at least 0 is needed")
     if rule not in STEPS:

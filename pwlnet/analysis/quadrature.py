@@ -1,6 +1,7 @@
-"""Sampling rules for integrals over t from 0 to 1: nodes and weights.
+"""Sampling rules (quadrature) for integrals over t from 0 to 1: nodes and weights.
 
-The usual ways to approximate integrated gradients. Each rule takes the number of points at which the gradient is evaluated.
+These are the usual approximations of integrated gradients. The size of a rule is its number of points, at which the gradient is
+evaluated.
 
 Legend: n points.
 """
@@ -59,28 +60,28 @@ RULES = {
 
 
 def quadrature_rule(method, n_samples):
-    """Nodes and weights of a sampling rule on [0, 1].
+    """Return the nodes and weights of a sampling rule on [0, 1].
 
-    Exact up to rounding (the rule; an integral by it is an estimate).
+    Exact up to rounding: the rule itself; an integral computed with it is an estimate.
 
     Parameters
     ----------
     method : str
         ``left``, ``right``, ``midpoint`` (Riemann sums), ``trapezoid``, ``simpson``, ``gauss_legendre``, or
-        ``captum_trapezoid``: captum's ``riemann_trapezoid``, whose weights sum to 1 - 1/n instead of 1, so that its
-        attributions are too small.
+        ``captum_trapezoid``: ``riemann_trapezoid`` of captum, whose weights sum to 1 - 1/n instead of 1, so its attributions
+        are too small.
     n_samples : int
-        Number of points n; at least 2 for the trapezoids, odd and at least 3 for ``simpson``.
+        Number of points n; at least 2 for the trapezoid rules, odd and at least 3 for ``simpson``.
 
     Returns
     -------
     nodes, weights : float64[n]
-        Nodes increase.
+        In increasing order of the nodes.
 
     Raises
     ------
     InputError
-        Unknown method, or a number of points that the rule doesn't have.
+        The method is unknown, or the rule is not defined for this number of points.
 
     Examples
     --------
@@ -92,7 +93,7 @@ def quadrature_rule(method, n_samples):
         raise InputError(f"method is {method!r}; use one of {', '.join(RULES)}")
     rule, least = RULES[method]
     if not isinstance(n_samples, numbers.Integral) or n_samples < least:
-        raise InputError(f"n_samples is {n_samples!r}; the rule {method!r} needs a whole number of at least {least}")
+        raise InputError(f"n_samples is {n_samples!r}; the rule {method!r} needs an integer of at least {least}")
     if method == "simpson" and n_samples % 2 == 0:
         raise InputError(f"n_samples is {n_samples}; the rule 'simpson' needs an odd number, give {n_samples + 1}")
     return rule(int(n_samples))

@@ -1,6 +1,6 @@
-"""Errors of sampling rules for integrated gradients, against the exact ones, and the samples that a rule needs.
+"""Errors of sampling rules for integrated gradients relative to the exact ones, and the number of samples they need.
 
-Legend: L lines, C outputs of a line, D inputs of the network, E of them that change along the line, M methods, N counts.
+Legend: L lines, C outputs of a line, D inputs of the network, E inputs that change along the line, M methods, N counts.
 """
 
 import numbers
@@ -19,32 +19,32 @@ METHODS = ("left", "right", "midpoint", "trapezoid", "simpson", "gauss_legendre"
 
 @dataclass(frozen=True, eq=False)
 class RuleErrors:
-    """Errors of sampling rules on many lines; made by ``compare_rules``.
+    """Errors of sampling rules on many lines; the result of ``compare_rules``.
 
-    Arrays of errors are float64[L, M, N], or float64[L, C, M, N] where C outputs per line were asked for; NaN where the rule
-    has no such count (``simpson`` has odd ones only). ``a`` are the rule's attributions, ``e`` the exact ones.
+    Arrays of errors are float64[L, M, N], or float64[L, C, M, N] with C targets per line; NaN if the rule is not defined for
+    a count (``simpson`` needs odd counts). ``a`` are the attributions of the rule, ``e`` the exact ones.
 
     Attributes
     ----------
     methods : tuple of str
     counts : int64[N]
-        Points of the rules.
+        Numbers of points.
     targets : int64[L] or int64[L, C]
-        The outputs.
+        Indices of the outputs.
     relative : float64[L, M, N]
-        Mean over all D inputs of |a - e| / |e + 1e-11|, as in [1]_; an input that does not change along the line counts as
-        0. One attribution that is nearly 0 can make it huge.
+        Mean over all D inputs of |a - e| / |e + 1e-11|, as in [1]_; inputs that do not change along the line count as 0. A
+        single attribution that is nearly 0 can make it very large.
     l1 : float64[L, M, N]
-        Sum of |a - e| divided by the sum of |e|; by 1 where all e are 0.
+        Sum of |a - e| divided by the sum of |e|; by 1 if all e are 0.
     completeness : float64[L, M, N]
-        How far the attributions are from adding up: |sum of a - change of the output|, relative to that change; absolute
-        where it is 0.
+        Completeness error: |sum of a - change of the output|, relative to that change; absolute if it is 0.
     n_segments : int64[L]
+        Number of segments of each line.
 
     References
     ----------
-    .. [1] Sotoudeh and Thakur, "Computing Linear Restrictions of Neural Networks", NeurIPS 2019, Section 4; the definition
-       is that of the authors' program.
+    .. [1] Sotoudeh and Thakur, "Computing Linear Restrictions of Neural Networks", NeurIPS 2019, Section 4; the
+       definition is that of the authors' code.
     """
 
     methods: tuple
@@ -58,20 +58,20 @@ class RuleErrors:
 
 @dataclass(frozen=True, eq=False)
 class SampleCounts:
-    """Samples after which rules stay near the exact attributions; made by ``count_samples``.
+    """Number of samples from which on rules are close to the exact attributions; the result of ``count_samples``.
 
     Attributes
     ----------
     methods : tuple of str
     targets : int64[L] or int64[L, C]
-        The outputs.
+        Indices of the outputs.
     relative, l1 : int64[L, M] or int64[L, C, M]
-        Smallest count from which on the error (of that name in ``RuleErrors``) is under ``within`` for ``consecutive``
-        counts; -1 where none up to ``max_samples`` is.
+        Smallest count from which on the error (of this name in ``RuleErrors``) is below ``within`` for ``consecutive``
+        counts; -1 if there is none up to ``max_samples``.
     within : float
     consecutive, max_samples : int
     n_segments : int64[L]
-        What the exact method needs: gradients of that many segments.
+        Number of segments of each line: the number of gradients that the exact method needs.
     """
 
     methods: tuple
@@ -86,7 +86,7 @@ class SampleCounts:
 
 @dataclass(frozen=True, eq=False)
 class RecommendedSamples:
-    """Samples by the usual recommendation, and what it leads to; made by ``recommend_samples``.
+    """Number of samples by the usual recommendation, and the resulting errors; the result of ``recommend_samples``.
 
     All but ``method``, ``within`` and ``n_segments`` have the shape of ``targets``.
 
@@ -95,12 +95,13 @@ class RecommendedSamples:
     method : str
     within : float
     targets : int64[L] or int64[L, C]
-        The outputs.
+        Indices of the outputs.
     n_samples : int64[L]
-        Smallest count whose attributions add up within ``within``; -1 where none does.
+        Smallest count with a completeness error below ``within``; -1 if there is none.
     relative, l1 : float64[L]
-        The rule's errors with that count (``RuleErrors``); NaN where there is none.
+        Errors of the rule with this count (``RuleErrors``); NaN if there is none.
     n_segments : int64[L]
+        Number of segments of each line.
     """
 
     method: str
@@ -113,9 +114,9 @@ class RecommendedSamples:
 
 
 def compare_rules(lines, targets, *, counts, methods=METHODS, threads=None, progress=False):
-    """Compare integrated gradients by sampling rules with the exact ones, for many numbers of samples at once.
+    """Compute the errors of sampling rules for integrated gradients, for many numbers of samples at once.
 
-    Exact up to rounding: the errors of the rules are computed, not estimated.
+    Exact up to rounding: errors are relative to the exact attributions.
 
     Parameters
     ----------
@@ -128,7 +129,7 @@ def compare_rules(lines, targets, *, counts, methods=METHODS, threads=None, prog
     methods : sequence of str
         Sampling rules (``pwlnet.analysis.quadrature``).
     threads : int, optional
-        All processors by default. Results don't depend on it.
+        Number of threads; all processors by default. Results do not depend on it.
     progress : bool
         Show a progress bar on stderr.
 
@@ -139,9 +140,9 @@ def compare_rules(lines, targets, *, counts, methods=METHODS, threads=None, prog
     Raises
     ------
     ShapeError
-        There are not as many rows of ``targets`` as lines.
+        The number of rows of ``targets`` is not the number of lines.
     InputError
-        An output or a method that doesn't exist; counts that are no positive whole numbers.
+        An output or a method does not exist, or counts are not positive integers.
 
     See Also
     --------
@@ -150,9 +151,9 @@ def compare_rules(lines, targets, *, counts, methods=METHODS, threads=None, prog
 
     Notes
     -----
-    Cost: the exact method's, and for each sample an addition of C times E numbers, where samples in one segment count once.
-    The gradient at a sample is that of its segment; on a breakpoint, that of the segment behind it; at t = 1, that of the
-    last one. Sampling a program's gradient instead takes its choice on breakpoints.
+    Cost: that of the exact method, and for each sample an addition of C times E numbers, once for all samples in a segment.
+    The gradient at a sample is that of its segment; at a breakpoint, that of the segment after it; at t = 1, that of the last
+    segment. Gradients of automatic differentiation may differ from this at breakpoints.
 
     Examples
     --------
@@ -160,8 +161,8 @@ def compare_rules(lines, targets, *, counts, methods=METHODS, threads=None, prog
     >>> network = pwlnet.load_network(pwlnet.datasets.digits_network_path("digits_mlp"))
     >>> images, labels = pwlnet.datasets.digits_images()
     >>> lines = pwlnet.partition_lines(network, np.zeros(64), images[:3])
-    >>> found = pwlnet.compare_rules(lines, labels[:3], counts=[10, 100, 1000], methods=["left", "midpoint"])
-    >>> found.l1.shape, bool((found.l1[:, :, 2] < found.l1[:, :, 0]).all())
+    >>> result = pwlnet.compare_rules(lines, labels[:3], counts=[10, 100, 1000], methods=["left", "midpoint"])
+    >>> result.l1.shape, bool((result.l1[:, :, 2] < result.l1[:, :, 0]).all())
     ((3, 2, 3), True)
     """
     methods, counts = _checked_methods(methods), _checked_counts(counts)
@@ -191,9 +192,9 @@ def count_samples(
     threads=None,
     progress=False,
 ):
-    """Count the samples after which integrated gradients by sampling rules stay near the exact ones.
+    """Find the number of samples from which on sampling rules for integrated gradients are close to the exact ones.
 
-    Exact up to rounding: every count is tried, against the exact attributions.
+    Exact up to rounding: every count is tried, and errors are relative to the exact attributions.
 
     Parameters
     ----------
@@ -204,34 +205,34 @@ def count_samples(
     methods : sequence of str
         Sampling rules (``pwlnet.analysis.quadrature``).
     within : float
-        Error that a count must be under.
+        The error must be below this bound.
     consecutive : int
-        And this many counts from there on: n, n + 1, ...; those that the rule has (``simpson``: n, n + 2, ...).
+        Number of consecutive counts for which it must be: n, n + 1, ... (``simpson``: n, n + 2, ...).
     max_samples : int
-        Largest count to give.
+        Largest count to return.
     threads : int, optional
-        All processors by default. Results don't depend on it.
+        Number of threads; all processors by default. Results do not depend on it.
     progress : bool
         Show a progress bar on stderr.
 
     Returns
     -------
     SampleCounts
-        By the mean relative error, and by the l1 error.
+        For the mean relative error and for the l1 error.
 
     Raises
     ------
     ShapeError, InputError
-        As for ``compare_rules``; also for limits that can't be used.
+        As for ``compare_rules``; InputError also for invalid limits.
 
     Notes
     -----
-    Cost: as for ``compare_rules``, with a sweep for the counts up to 128, then up to 256, and so on until all are found.
+    Cost: as for ``compare_rules``, with one sweep for the counts up to 128, one up to 256, and so on until all are found.
 
     References
     ----------
-    .. [1] Sotoudeh and Thakur, "Computing Linear Restrictions of Neural Networks", NeurIPS 2019, Section 4 and Table 2; the
-       authors' program tries every fifth count first, here none is left out.
+    .. [1] Sotoudeh and Thakur, "Computing Linear Restrictions of Neural Networks", NeurIPS 2019, Section 4 and Table 2;
+       the authors' code tries every fifth count first, here every count is tried.
 
     Examples
     --------
@@ -239,28 +240,28 @@ def count_samples(
     >>> network = pwlnet.load_network(pwlnet.datasets.digits_network_path("digits_mlp"))
     >>> images, labels = pwlnet.datasets.digits_images()
     >>> lines = pwlnet.partition_lines(network, np.zeros(64), images[:3])
-    >>> found = pwlnet.count_samples(lines, labels[:3], methods=["left", "trapezoid"])
-    >>> found.l1.shape, bool((found.l1 > 0).all())
+    >>> result = pwlnet.count_samples(lines, labels[:3], methods=["left", "trapezoid"])
+    >>> result.l1.shape, bool((result.l1 > 0).all())
     ((3, 2), True)
     """
     methods = _checked_methods(methods)
     _check_limits(within=within, consecutive=consecutive, max_samples=max_samples)
     targets = checked_targets(targets, len(lines), lines.network.n_outputs)
-    found = np.full((2, len(lines), _columns(targets), len(methods)), NONE)
+    counts = np.full((2, len(lines), _columns(targets), len(methods)), NONE)
 
     def work(i, line):
-        found[:, i] = search_counts(line, methods, within, consecutive, max_samples)
+        counts[:, i] = search_counts(line, methods, within, consecutive, max_samples)
 
     _run_lines(work, lines, targets, threads, progress)
-    found = found.reshape(2, *targets.shape, len(methods))
-    _freeze(found)
-    return SampleCounts(methods, targets, *found, float(within), int(consecutive), int(max_samples), lines.n_segments)
+    counts = counts.reshape(2, *targets.shape, len(methods))
+    _freeze(counts)
+    return SampleCounts(methods, targets, *counts, float(within), int(consecutive), int(max_samples), lines.n_segments)
 
 
 def recommend_samples(lines, targets, *, within=0.01, method="left", first=20, max_samples=1000, threads=None, progress=False):
-    """Find the samples that are usually recommended, as many as make the attributions add up, and the error they leave.
+    """Find the usually recommended number of samples, which makes attributions complete, and the resulting errors.
 
-    Exact up to rounding: the recommendation is followed, and its error is against the exact attributions.
+    Exact up to rounding: errors are relative to the exact attributions.
 
     Parameters
     ----------
@@ -269,14 +270,14 @@ def recommend_samples(lines, targets, *, within=0.01, method="left", first=20, m
     targets : int, int64[L] or int64[L, C]
         The output to attribute: one for all lines, one per line, or C per line.
     within : float
-        Relative difference that the sum of the attributions and the change of the output must be under: 0.05 in the
-        recommendation [1]_, 0.01 in the experiments of [2]_.
+        Bound on the completeness error, the relative difference between the sum of the attributions and the change of the
+        output: 0.05 in the recommendation [1]_, 0.01 in the experiments of [2]_.
     method : str
         Sampling rule (``pwlnet.analysis.quadrature``).
     first, max_samples : int
         Smallest and largest count.
     threads : int, optional
-        All processors by default. Results don't depend on it.
+        Number of threads; all processors by default. Results do not depend on it.
     progress : bool
         Show a progress bar on stderr.
 
@@ -300,8 +301,8 @@ def recommend_samples(lines, targets, *, within=0.01, method="left", first=20, m
     >>> network = pwlnet.load_network(pwlnet.datasets.digits_network_path("digits_mlp"))
     >>> images, labels = pwlnet.datasets.digits_images()
     >>> lines = pwlnet.partition_lines(network, np.zeros(64), images[:3])
-    >>> found = pwlnet.recommend_samples(lines, labels[:3])
-    >>> bool((found.n_samples >= 20).all() and (found.l1 > 0.0).all())
+    >>> result = pwlnet.recommend_samples(lines, labels[:3])
+    >>> bool((result.n_samples >= 20).all() and (result.l1 > 0.0).all())
     True
     """
     (method,) = _checked_methods([method])
@@ -337,7 +338,7 @@ def _run_lines(work, lines, targets, threads, progress):
 
 
 def _columns(targets):
-    """Number of outputs per line."""
+    """Return the number of outputs per line."""
     return targets.shape[1] if targets.ndim == 2 else 1
 
 
@@ -347,28 +348,28 @@ def _freeze(*arrays):
 
 
 def _checked_methods(methods):
-    """Names of sampling rules: tuple of str."""
+    """Validate names of sampling rules: tuple of str."""
     methods = (methods,) if isinstance(methods, str) else tuple(methods)
     for method in methods:
         if method not in RULES:
             raise InputError(f"method is {method!r}; use some of {', '.join(RULES)}")
     if not methods:
-        raise InputError(f"methods is empty; name some of {', '.join(RULES)}")
+        raise InputError(f"methods is empty; use some of {', '.join(RULES)}")
     return methods
 
 
 def _checked_counts(counts):
-    """Numbers of points: int64[N]."""
-    given = np.atleast_1d(np.asarray(counts))
-    if given.ndim != 1 or given.dtype.kind not in "iu" or not given.size or given.min() < 1:
-        raise InputError(f"counts is {counts!r}; a list of positive whole numbers is needed")
-    return given.astype(np.int64)
+    """Validate numbers of points: int64[N]."""
+    array = np.atleast_1d(np.asarray(counts))
+    if array.ndim != 1 or array.dtype.kind not in "iu" or not array.size or array.min() < 1:
+        raise InputError(f"counts is {counts!r}; a list of positive integers is needed")
+    return array.astype(np.int64)
 
 
-def _check_limits(within, **whole):
-    """Refuse limits that can't be meant."""
+def _check_limits(within, **integers):
+    """Validate the limits of a search."""
     if not within > 0.0:
         raise InputError(f"within is {within!r}; a positive number is needed, such as 0.05")
-    for name, value in whole.items():
+    for name, value in integers.items():
         if not isinstance(value, numbers.Integral) or value < 1:
-            raise InputError(f"{name} is {value!r}; a positive whole number is needed")
+            raise InputError(f"{name} is {value!r}; a positive integer is needed")

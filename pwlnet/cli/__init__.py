@@ -1,6 +1,6 @@
-"""The command line: arguments, exit codes, messages. Everything heavy is imported inside the subcommands.
+"""The command line: arguments, exit codes, messages. Large libraries are imported inside the subcommands only.
 
-Exit 0: fine. 2: wrong use or bad input, one line on stderr. 1: a failure that nobody foresaw. 130: Ctrl-C. 143: SIGTERM.
+Exit codes: 0: success; 2: wrong usage or bad input, one line on stderr; 1: unexpected error; 130: Ctrl-C; 143: SIGTERM.
 """
 
 import argparse
@@ -18,19 +18,19 @@ __all__ = ["main"]
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line, as all others are."""
+    """A parser that prints errors on one line, as the rest of the program does."""
 
     def error(self, message):
         self.exit(2, f"pwlnet: {message}; {self.prog} --help shows the usage\n")
 
 
 class _Terminated(KeyboardInterrupt):
-    """SIGTERM: a command ends as after Ctrl-C."""
+    """SIGTERM was received: the command ends as after Ctrl-C."""
 
 
 @contextlib.contextmanager
 def _sigterm_raises():
-    """Let SIGTERM raise _Terminated, where this is a program of its own and nobody else listens."""
+    """Raise _Terminated on SIGTERM, unless this is not the main thread or the signal has a handler already."""
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
         yield
         return
@@ -51,7 +51,7 @@ def main(arguments=None):
     Parameters
     ----------
     arguments : list of str, optional
-        Without the program's name; ``sys.argv`` by default.
+        Without the name of the program; ``sys.argv`` by default.
 
     Returns
     -------
@@ -70,25 +70,25 @@ def main(arguments=None):
         return _fail(128 + signal.SIGTERM, "terminated", error)
     except KeyboardInterrupt as error:
         return _fail(128 + signal.SIGINT, "interrupted", error)
-    except BrokenPipeError:  # the reader of our output has gone: say nothing, not even when Python flushes at exit
+    except BrokenPipeError:  # the reader has closed our output: print nothing, not even when Python flushes at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (PwlnetError, ImportError) as error:
         return _fail(2, str(error), error, trace=options.debug)
-    except Exception as error:  # the last line of defence of a program
+    except Exception as error:  # the last resort: no traceback without --debug
         hint = "" if options.debug else "; --debug shows where"
         return _fail(1, f"failed with {type(error).__name__}: {error}{hint}", error, trace=options.debug)
     return 0
 
 
 def _fail(code, message, error, *, trace=False):
-    """Print one line (and the traceback if asked for), and return the exit code."""
+    """Print one line, after the traceback if ``trace``, and return the exit code."""
     if trace:
         import traceback
 
         traceback.print_exception(error)
-    parts = [message, *getattr(error, "__notes__", ())]
-    print("pwlnet:", " ".join("; ".join(parts).split()), file=sys.stderr)
+    sentences = [message, *getattr(error, "__notes__", ())]
+    print("pwlnet:", " ".join("; ".join(sentences).split()), file=sys.stderr)
     return code
 
 

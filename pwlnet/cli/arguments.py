@@ -5,40 +5,40 @@ from pathlib import Path
 
 
 def positive(text):
-    """A whole number of at least 1."""
+    """Parse an integer of at least 1."""
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text} is not positive")
     return number
 
 
-positive.__name__ = "positive whole number"  # argparse: "invalid ... value"
+positive.__name__ = "positive integer"  # argparse: "invalid ... value"
 
 
 def shape(text):
-    """A shape: "3,32,32" or "3x32x32"."""
-    return tuple(positive(part) for part in text.replace("x", ",").split(","))
+    """Parse a shape: "3,32,32" or "3x32x32"."""
+    return tuple(positive(size) for size in text.replace("x", ",").split(","))
 
 
 def row_range(text):
-    """A range of rows: "0:1000" to (0, 1000)."""
+    """Parse a range of rows: "0:1000" to (0, 1000)."""
     first, colon, last = text.partition(":")
     if not colon or not first.isdigit() or not last.isdigit() or int(first) >= int(last):
-        raise argparse.ArgumentTypeError(f"{text} is no range FIRST:LAST with FIRST below LAST")
+        raise argparse.ArgumentTypeError(f"{text} is not a range FIRST:LAST with FIRST below LAST")
     return int(first), int(last)
 
 
 class RandomPoints:
-    """Uniformly drawn points that are drawn when they are asked for: any slices give the same numbers as one draw.
+    """Uniformly distributed random points, generated when they are sliced: any slices give the numbers of one array.
 
     Parameters
     ----------
     seed : int
     low, high : float
     shape : (int, int)
-        Points, inputs.
+        Number of points, number of inputs.
     skip : int, optional
-        Points that are drawn before the first one.
+        Number of points of the random stream before the first one.
     """
 
     def __init__(self, seed, low, high, shape, *, skip=0):
@@ -50,7 +50,7 @@ class RandomPoints:
         return self.shape[0]
 
     def __getitem__(self, rows):
-        """Draw a slice of points: float64[rows, D]."""
+        """Generate a slice of the points: float64[rows, D]."""
         import numpy as np
 
         first, last, _ = rows.indices(len(self))
@@ -59,12 +59,8 @@ class RandomPoints:
         generator.bit_generator.advance((self._skip + first) * self.shape[1])  # one step for each number
         return generator.uniform(*self._range, (last - first, self.shape[1]))
 
-    def rows(self, first, last):
-        """Points ``first`` to ``last`` (not included), drawn when they are asked for: RandomPoints."""
-        return RandomPoints(self._seed, *self._range, (last - first, self.shape[1]), skip=self._skip + first)
-
     def __array__(self, dtype=None, copy=None):
-        """Draw all points."""
+        """Generate all points."""
         return self[:].astype(dtype)
 
 
@@ -74,18 +70,18 @@ def read_rows(text):
     Parameters
     ----------
     text : str
-        FILE.npy, FILE.npz (with one array), FILE.npz:NAME, or FILE.csv (numbers, commas, one row per line; lines that
-        start with # are skipped).
+        FILE.npy, FILE.npz (with one array), FILE.npz:NAME, or FILE.csv (numbers separated by commas, one row per line;
+        lines that start with # are skipped).
 
     Returns
     -------
     ndarray
-        Of .npy a memory map: what is not asked for is not read.
+        A memory map in the case of .npy: only what is sliced is read.
 
     Raises
     ------
     InputError
-        No such file, another kind, damaged, or no such array.
+        The file does not exist, is damaged or has another format, or has no such array.
     """
     import numpy as np
 
@@ -94,13 +90,13 @@ def read_rows(text):
     path, _, name = (text, "", "") if Path(text).exists() else text.partition(":")
     kind = Path(path).suffix.lower()
     if kind not in (".npy", ".npz", ".csv"):
-        raise InputError(f"{path} has the suffix {kind!r}; give rows as .npy, .npz or .csv")
+        raise InputError(f"{path} has the suffix {kind!r}; rows must be given as .npy, .npz or .csv")
     if name and kind != ".npz":
-        raise InputError(f"{text} names an array, which only .npz files do; leave {name!r} out")
+        raise InputError(f"{text} names an array, but only .npz files have names; omit {name!r}")
     try:
         if kind == ".csv":
             return np.loadtxt(path, delimiter=",", ndmin=2)
-        loaded = np.load(path, mmap_mode="r", allow_pickle=False)  # .npz: members are read when they are asked for
+        loaded = np.load(path, mmap_mode="r", allow_pickle=False)  # members of .npz are read on access
         return loaded if kind == ".npy" else _member(loaded, path, name)
     except InputError:
         raise
@@ -110,7 +106,7 @@ def read_rows(text):
 
 
 def _member(archive, path, name):
-    """One array of an .npz file."""
+    """Return one array of an .npz file."""
     from ..errors import InputError
 
     with archive:
@@ -118,6 +114,6 @@ def _member(archive, path, name):
         if not name and len(names) == 1:
             name = names[0]
         if name not in names:
-            absent = f"has no array {name!r}, only" if name else "has several arrays:"
-            raise InputError(f"{path} {absent} {', '.join(names)}; give {path}:NAME with one of these")
+            problem = f"has no array {name!r}, only" if name else "has several arrays:"
+            raise InputError(f"{path} {problem} {', '.join(names)}; give {path}:NAME with one of these")
         return archive[name]

@@ -1,13 +1,13 @@
 """The subcommand that attributes outputs to inputs."""
 
 import sys
-import time
 from pathlib import Path
 
 from .arguments import positive, read_rows
 from .chosen_lines import ChosenLines
 from .output import show
 from .store_options import add_store_options, open_writer
+from .timing import Stopwatch, load_kernels
 
 _BATCH_BYTES = 2**25  # attributions per commit
 
@@ -17,23 +17,24 @@ def add_commands(commands, common):
     attribute = commands.add_parser(
         "attribute",
         parents=[common],
-        help="integrated gradients of outputs, exact or by a sampling rule",
-        description="Integrated gradients of outputs along the lines from baselines to inputs, into a new store, batch by "
-        "batch. FILE: .npy (read piece by piece), .npz (:NAME where it has several arrays) or .csv, one point per row.",
+        help="compute integrated gradients of outputs, exactly or by a sampling rule",
+        description="Compute integrated gradients of outputs along the lines from baselines to inputs, and write them to a new "
+        "store in batches. FILE: .npy (read in slices), .npz (FILE.npz:NAME if it has several arrays) or .csv, one point per "
+        "row.",
     )
     attribute.add_argument("network", metavar="NET", help=".onnx, .nnet, .eran or .h5")
     attribute.add_argument(
-        "--baseline", metavar="FILE|zero", required=True, help="zero, or a file; a single row serves for all"
+        "--baseline", metavar="FILE|zero", required=True, help="zero, or a file; a single row is used for all inputs"
     )
-    attribute.add_argument("--inputs", metavar="FILE", required=True, help="a single row serves for all baselines")
-    attribute.add_argument("--out", metavar="STORE.h5", required=True, help="a new store")
+    attribute.add_argument("--inputs", metavar="FILE", required=True, help="a single row is used for all baselines")
+    attribute.add_argument("--out", metavar="STORE.h5", required=True, help="write the attributions to a new store")
     attribute.add_argument(
         "--method",
         default="exact",
         metavar="NAME",
         help="exact (default), left, right, midpoint, trapezoid, simpson, gauss_legendre, captum_trapezoid",
     )
-    attribute.add_argument("--samples", type=positive, metavar="N", help="points of a sampling rule")
+    attribute.add_argument("--samples", type=positive, metavar="N", help="number of points of a sampling rule")
     attribute.add_argument("--outputs", type=output_list, metavar="K,L,...", help="outputs to attribute (default: all)")
     add_store_options(attribute)
     attribute.add_argument("--batch", type=positive, metavar="N", help="inputs per commit (default: as many as take 32 MiB)")
@@ -41,8 +42,8 @@ def add_commands(commands, common):
 
 
 def output_list(text):
-    """Numbers of outputs: "0,3" to [0, 3]."""
-    return [int(part) for part in text.split(",")]
+    """Parse the indices of outputs: "0,3" to [0, 3]."""
+    return [int(index) for index in text.split(",")]
 
 
 output_list.__name__ = "list of outputs"  # argparse: "invalid ... value"
@@ -59,11 +60,12 @@ def run_attribute(options):
     baselines = np.zeros(network.n_inputs) if options.baseline == "zero" else read_rows(options.baseline)
     lines = ChosenLines(network, baselines, read_rows(options.inputs), kind="attributions")
     if not lines.n_lines:
-        raise InputError("--baseline and --inputs hold no rows; give at least one of each")
-    _rows(options, lines, 0, 0)  # refuses options that do not fit before there is a store
-    began = time.perf_counter()
-    residual, counts = _stored(options, lines)
-    seconds = time.perf_counter() - began
+        raise InputError("--baseline and --inputs have no rows; give at least one of each")
+    _rows(options, lines, 0, 0)  # refuses wrong options before there is a store
+    zero = np.zeros((1, network.n_inputs))
+    load_kernels(lambda: _attribute(options, network, zero, zero))
+    stopwatch = Stopwatch()
+    residual, counts = _store(options, lines)
     values = {
         "store": options.out,
         "attributions": lines.n_lines,
@@ -72,27 +74,32 @@ def run_attribute(options):
         "segments" if options.method == "exact" else "samples": int(counts.sum()),
         "per_input": {name: float(getattr(np, name)(counts)) for name in ("min", "median", "max")},
         "residual": float(np.abs(residual).max()),
-        "seconds": seconds,
+        "seconds": stopwatch.seconds,
     }
     show(options, values)
 
 
-def _rows(options, lines, first, last):
-    """Rows of the store for some inputs: dict of arrays by field."""
-    import numpy as np
-
+def _attribute(options, network, baselines, inputs):
+    """Compute the attributions of some inputs: Attributions."""
     from ..analysis.attribution import integrate_gradients
 
-    baselines, inputs = lines.read(first, last)
     chosen = {"outputs": options.outputs, "method": options.method, "n_samples": options.samples, "threads": options.threads}
-    found = integrate_gradients(lines.network, baselines, inputs, **chosen)
-    counts = np.full(len(found), found.n_samples) if found.n_segments is None else found.n_segments
+    return integrate_gradients(network, baselines, inputs, **chosen)
+
+
+def _rows(options, lines, first, last):
+    """Compute rows of the store: dict of arrays by field."""
+    import numpy as np
+
+    baselines, inputs = lines.read(first, last)
+    result = _attribute(options, lines.network, baselines, inputs)
+    counts = np.full(len(result), result.n_samples) if result.n_segments is None else result.n_segments
     ends = {"baselines": baselines, "inputs": inputs}
-    return {**ends, "values": found.values, "residual": found.residual, "n_segments": counts.astype(np.int64)}
+    return {**ends, "values": result.values, "residual": result.residual, "n_segments": counts.astype(np.int64)}
 
 
-def _stored(options, lines):
-    """Append batches to a store; residuals float64[B, C] and counts int64[B] of all that is in it."""
+def _store(options, lines):
+    """Append batches to a store; return residuals float64[B, C] and counts int64[B] of all attributions in it."""
     import numpy as np
 
     from .. import store
@@ -102,24 +109,24 @@ def _stored(options, lines):
     residual, counts = np.empty((lines.n_lines, n_outputs)), np.empty(lines.n_lines, np.int64)
     with open_writer(options, lines.network, parameters=_parameters(options)) as writer:
         before = writer.n_rows("attributions")
-        lines.check_begun(options.out, before)
+        lines.check_resumable(options.out, before)
         try:
             with store.open(options.out) as stored:
                 for first in range(0, before, batch):
-                    part = slice(first, min(first + batch, before))
-                    rows = stored.read("attributions", part.start, part.stop)
-                    residual[part], counts[part] = rows["residual"], rows["n_segments"]
-            for part, rows in _appended(options, lines, writer, before, batch):
-                residual[part], counts[part] = rows["residual"], rows["n_segments"]
+                    chunk = slice(first, min(first + batch, before))
+                    rows = stored.read("attributions", chunk.start, chunk.stop)
+                    residual[chunk], counts[chunk] = rows["residual"], rows["n_segments"]
+            for chunk, rows in _append(options, lines, writer, before, batch):
+                residual[chunk], counts[chunk] = rows["residual"], rows["n_segments"]
         except BaseException as error:
             done = writer.n_rows("attributions")
-            error.add_note(f"{options.out} holds the first {done} of {lines.n_lines} attributions; --resume goes on")
+            error.add_note(f"{options.out} has the first {done} of {lines.n_lines} attributions; --resume continues")
             raise
     return residual, counts
 
 
-def _appended(options, lines, writer, first, batch):
-    """Append the rest of the rows, with a progress bar on a terminal; give each batch when it is on the disk."""
+def _append(options, lines, writer, first, batch):
+    """Append the rows from ``first`` on, with a progress bar on a terminal; yield each batch after it has been committed."""
     from tqdm import tqdm
 
     with tqdm(total=lines.n_lines, initial=first, unit="input", disable=not sys.stderr.isatty()) as bar:
@@ -133,7 +140,7 @@ def _appended(options, lines, writer, first, batch):
 
 
 def _parameters(options):
-    """What the store's provenance records; names of files without their folders."""
+    """Return what the store's provenance records; names of files without their folders."""
     names = {name: Path(getattr(options, name)).name for name in ("network", "baseline", "inputs")}
     chosen = {"method": options.method, "samples": options.samples, "outputs": options.outputs}
     return {"command": "attribute", **names, **chosen}

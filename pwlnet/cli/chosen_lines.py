@@ -1,13 +1,11 @@
-"""The lines that a command is about, and parts of them: nothing is read before it is needed."""
+"""The lines that a command is about. Ends are read from their files when they are needed."""
 
-from .arguments import RandomPoints
-
-_NAMES = {  # kind of result: fields of both ends, what a row is, how it differs
-    "lines": (("starts", "ends"), "line", "other ends than the line that was asked for; give the same points"),
+_NAMES = {  # kind of result: fields of both ends, name of one result, how a stored one differs
+    "lines": (("starts", "ends"), "line", "other ends than the requested line; give the same points"),
     "attributions": (
         ("baselines", "inputs"),
         "attribution",
-        "another baseline or input than was asked for; give the same",
+        "another baseline or input than requested; give the same",
     ),
 }
 
@@ -21,7 +19,7 @@ class ChosenLines:
     starts, ends
         As for ``iter_line_partitions``, or RandomPoints.
     kind : {"lines", "attributions"}, optional
-        What is computed of them.
+        What is computed along them.
 
     Attributes
     ----------
@@ -38,45 +36,36 @@ class ChosenLines:
         self.n_lines = len(self._line_ends)
 
     def read(self, first, last):
-        """Ends of lines ``first`` to ``last`` (not included): two float64[last - first, D]; errors as for LineEnds."""
+        """Read the ends of lines ``first`` to ``last`` (not included): two float64[last - first, D]; errors as for LineEnds."""
         return self._line_ends.read(first, last)
 
-    def rows(self, first, last):
-        """Lines ``first`` to ``last`` (not included): ChosenLines.
+    def select(self, first, last):
+        """Select lines ``first`` to ``last`` (not included): ChosenLines.
 
         Raises
         ------
         InputError
-            There are no such lines.
+            There are fewer lines.
         """
         from ..errors import InputError
 
         if last > self.n_lines:
             raise InputError(f"--rows is {first}:{last}, but there are {self.n_lines} lines; give LAST up to {self.n_lines}")
-        ends = (self._part(points, first, last) for points in (self.starts, self.ends))
-        return ChosenLines(self.network, *ends, kind=self._kind)
+        return ChosenLines(self.network, *self._line_ends.select(first, last), kind=self._kind)
 
-    def behind(self, first):
-        """Lines from ``first`` on, maybe none: ChosenLines."""
-        if not first:
-            return self
-        if first == self.n_lines:
-            return NoLines()
-        return self.rows(first, self.n_lines)
-
-    def check_begun(self, path, n_lines):
-        """Refuse a store whose last line, or attribution, is another one.
+    def check_resumable(self, path, n_lines):
+        """Refuse to resume a store whose last line, or attribution, is not one of these.
 
         Parameters
         ----------
         path : str
         n_lines : int
-            In the store.
+            Number in the store.
 
         Raises
         ------
         DigestMismatchError
-            It has more lines than these, or its last line has other ends.
+            The store has more lines than these, or its last line has other ends.
         """
         import numpy as np
 
@@ -86,25 +75,11 @@ class ChosenLines:
         fields, row, difference = _NAMES[self._kind]
         if n_lines > self.n_lines:
             raise DigestMismatchError(
-                f"{path} holds {n_lines} {self._kind}, but {self.n_lines} were asked for; write to a new store"
+                f"{path} has {n_lines} {self._kind}, but {self.n_lines} were requested; write to a new store"
             )
         if not n_lines:
             return
         with store.open(path) as opened:
             last = opened.read(self._kind, n_lines - 1, n_lines)
-        if not all(np.array_equal(last[field], wanted) for field, wanted in zip(fields, self.read(n_lines - 1, n_lines))):
+        if not all(np.array_equal(last[field], expected) for field, expected in zip(fields, self.read(n_lines - 1, n_lines))):
             raise DigestMismatchError(f"{row} {n_lines - 1} of {path} has {difference}, or write to a new store")
-
-    def _part(self, points, first, last):
-        """Some of the points; a single one serves for all lines."""
-        if isinstance(points, RandomPoints):
-            return points.rows(first, last)
-        shape = points.shape
-        single = len(shape) < 2 or shape == self.network.input_shape or shape[0] == 1
-        return points if single else points[first:last]
-
-
-class NoLines:
-    """What is left of lines that are done."""
-
-    n_lines = 0

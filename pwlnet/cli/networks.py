@@ -8,22 +8,22 @@ from .output import show
 
 def add_commands(commands, common):
     """Add the parsers of this module's subcommands."""
-    info = commands.add_parser("info", parents=[common], help="say what a network file or a store holds")
+    info = commands.add_parser("info", parents=[common], help="describe a network file or a store")
     info.add_argument("path", metavar="NET|STORE", help=".onnx, .nnet, .eran or .h5")
     info.add_argument("--input-shape", type=shape, metavar="C,H,W", help="where an ONNX file leaves it open")
     info.set_defaults(run=run_info)
-    convert = commands.add_parser("convert", parents=[common], help="convert a network to pwlnet's own HDF5 form")
-    convert.add_argument("network", metavar="NET", help=".onnx, .nnet, .eran or .h5, a store too")
+    convert = commands.add_parser("convert", parents=[common], help="convert a network to the HDF5 format of pwlnet")
+    convert.add_argument("network", metavar="NET", help=".onnx, .nnet, .eran or .h5; a store, too")
     convert.add_argument("out", metavar="OUT.h5")
     convert.add_argument("--input-shape", type=shape, metavar="C,H,W", help="where an ONNX file leaves it open")
     convert.set_defaults(run=run_convert)
     compile_ = commands.add_parser("compile", parents=[common], help="compile all kernels into Numba's cache on disk")
     compile_.set_defaults(run=run_compile)
-    datasets = commands.add_parser("datasets", parents=[common], help="list public networks and images, or fetch some")
-    datasets.add_argument("names", metavar="NAME", nargs="*", help="fetch these; by default list all")
-    datasets.add_argument("--prefix", default="", help="list only names that start with this")
+    datasets = commands.add_parser("datasets", parents=[common], help="list public networks and images, or download some")
+    datasets.add_argument("names", metavar="NAME", nargs="*", help="download these; by default, list all")
+    datasets.add_argument("--prefix", default="", help="list names with this prefix only")
     datasets.set_defaults(run=run_datasets)
-    demo = commands.add_parser("demo", parents=[common], help="analyse a shipped network and draw the result")
+    demo = commands.add_parser("demo", parents=[common], help="analyse a shipped network and plot the result")
     demo.add_argument("--out", metavar="DIR", default="demo_output", help="folder for results (default: %(default)s)")
     demo.set_defaults(run=run_demo)
 
@@ -53,7 +53,7 @@ def run_convert(options):
 
 
 def run_compile(options):
-    """Run all kernels once."""
+    """Compile all kernels."""
     from .. import warmup
 
     seconds = warmup.compile_kernels()
@@ -61,7 +61,7 @@ def run_compile(options):
 
 
 def run_datasets(options):
-    """List names of datasets, or fetch them."""
+    """List names of datasets, or download them."""
     from .. import datasets
 
     if not options.names:
@@ -73,7 +73,7 @@ def run_datasets(options):
 
 
 def run_demo(options):
-    """Run the demonstration."""
+    """Run the demo."""
     from .. import demo
 
     demo.run(Path(options.out))

@@ -1,4 +1,4 @@
-"""What the subcommands print: a short table, or JSON."""
+"""Output of the subcommands: a short table, or JSON."""
 
 import json
 import math
@@ -10,11 +10,11 @@ def show(options, values, text=None):
     Parameters
     ----------
     options : argparse.Namespace
-        ``json`` says which form.
+        ``options.json`` selects JSON.
     values : dict
-        The result, for ``--json``; also the table's rows where there is no text.
+        The result, as printed by ``--json``; also the rows of the table if ``text`` is None.
     text : str, optional
-        For people.
+        Printed instead of the table.
     """
     if options.json:
         print(json.dumps(_finite(values), indent=2))
@@ -23,7 +23,7 @@ def show(options, values, text=None):
 
 
 def table(values):
-    """Two columns, names and values; nested dicts one row per entry, numbers with six digits."""
+    """Format a table of two columns, names and values; nested dicts get one row per entry, numbers six digits."""
     rows = list(_rows(values, ""))
     width = max((len(name) for name, _ in rows), default=0)
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
@@ -39,7 +39,7 @@ def _rows(values, prefix):
 
 
 def _finite(value):
-    """JSON has no NaN and no infinity: null."""
+    """Replace NaN and infinities, which JSON does not have, by None."""
     if isinstance(value, dict):
         return {name: _finite(entry) for name, entry in value.items()}
     if isinstance(value, list):

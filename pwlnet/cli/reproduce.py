@@ -1,4 +1,4 @@
-"""The subcommand that runs experiments of papers."""
+"""The subcommand that reproduces experiments of papers."""
 
 import json
 import sys
@@ -12,27 +12,27 @@ def add_commands(commands, common):
     reproduce = commands.add_parser(
         "reproduce",
         parents=[common],
-        help="run an experiment of a paper again: tables beside the paper's, figures, stores",
-        description="Run an experiment of a paper again, on the shipped networks, and on public ones whose files are in the "
-        "folder PWLNET_DATA_DIR. OUT/NAME gets a store for each network, tables and figures. What is there already is not "
-        "measured again: after Ctrl-C, or with more images, the same command goes on.",
+        help="reproduce an experiment of a paper: tables with the paper's numbers, figures, stores",
+        description="Reproduce an experiment of a paper on the shipped networks, and on public networks whose files are in "
+        "the folder PWLNET_DATA_DIR. Stores (one per network), tables and figures are written to OUT/NAME. Existing results "
+        "are not computed again: after Ctrl-C, or with more images, the same command continues.",
     )
-    reproduce.add_argument("name", metavar="NAME", nargs="?", help="of the experiment; --list shows all")
+    reproduce.add_argument("name", metavar="NAME", nargs="?", help="name of the experiment; --list shows all")
     reproduce.add_argument("--list", action="store_true", help="list the experiments")
     reproduce.add_argument("--images", type=positive, default=100, metavar="N",
-                           help="images of each network, the first of its test set (default: %(default)s)")  # fmt: skip
-    reproduce.add_argument("--out", metavar="DIR", default="reproduce_output", help="folder of results (default: %(default)s)")
+                           help="number of images per network, the first of its test set (default: %(default)s)")  # fmt: skip
+    reproduce.add_argument("--out", metavar="DIR", default="reproduce_output", help="folder for results (default: %(default)s)")
     reproduce.add_argument(
         "--networks",
         metavar="KEY",
         nargs="+",
-        help="only these, or those that start so: digits, mnist (default: all that are there)",
+        help="these networks only, or a prefix: digits, mnist (default: all that are available)",
     )
-    reproduce.add_argument("--seed", type=int, default=0, help="of all that is drawn (default: %(default)s)")
+    reproduce.add_argument("--seed", type=int, default=0, help="seed of all random numbers (default: %(default)s)")
     reproduce.add_argument("--set", dest="parameters", metavar="NAME=VALUE", action="append", default=[],
                            help="set a parameter of the experiment; --list shows them")  # fmt: skip
-    reproduce.add_argument("--threads", type=positive, metavar="N", help="default: all processors")
-    reproduce.add_argument("--overwrite", action="store_true", help="measure anew, and replace what is there")
+    reproduce.add_argument("--threads", type=positive, metavar="N", help="number of threads (default: all processors)")
+    reproduce.add_argument("--overwrite", action="store_true", help="measure again, and replace existing results")
     reproduce.set_defaults(run=run_reproduce)
 
 
@@ -45,7 +45,7 @@ def run_reproduce(options):
         _list_experiments(options)
         return
     if options.name is None:
-        raise InputError(f"no experiment was named; the experiments are {', '.join(reproduce.EXPERIMENTS)}")
+        raise InputError(f"no experiment was given; give one of {', '.join(reproduce.EXPERIMENTS)}")
     chosen = {"n_images": options.images, "networks": options.networks, "seed": options.seed, "threads": options.threads}
     chosen |= {"parameters": dict(map(_parameter, options.parameters)), "overwrite": options.overwrite}
     result = reproduce.run(options.name, options.out, **chosen, progress=sys.stderr.isatty())
@@ -53,7 +53,7 @@ def run_reproduce(options):
 
 
 def _parameter(text):
-    """NAME=VALUE: a number where the value is one, else text."""
+    """Parse NAME=VALUE; the value is a number if it can be parsed as JSON, else text."""
     from ..errors import InputError
 
     name, equals, value = text.partition("=")
@@ -68,12 +68,12 @@ def _parameter(text):
 def _list_experiments(options):
     from .. import reproduce
 
-    found = {name: reproduce.get(name) for name in reproduce.EXPERIMENTS}
+    experiments = {name: reproduce.get(name) for name in reproduce.EXPERIMENTS}
     values = {name: {"title": e.title, "source": e.source, "networks": list(e.keys), "parameters": e.parameters}
-              for name, e in found.items()}  # fmt: skip
-    width = max(map(len, found))
+              for name, e in experiments.items()}  # fmt: skip
+    width = max(map(len, experiments))
     lines = []
-    for name, experiment in found.items():
+    for name, experiment in experiments.items():
         lines.append(f"{name:<{width}}  {experiment.title} ({experiment.source})")
         if experiment.parameters:
             lines.append(" " * (width + 2) + ", ".join(f"{key}={value}" for key, value in experiment.parameters.items()))
@@ -81,11 +81,11 @@ def _list_experiments(options):
 
 
 def _text(result):
-    """The tables, and what lies where, for people."""
+    """Format the tables and the paths of the results."""
     from ..reproduce.tables import to_markdown
 
-    found = [to_markdown(result.tables)]
-    found += [f"left out: {reason}" for reason in result.missing.values()]
-    found += result.notes
+    paragraphs = [to_markdown(result.tables)]
+    paragraphs += [f"skipped: {reason}" for reason in result.missing.values()]
+    paragraphs += result.notes
     names = ["table.md", "table.csv", *(path.name for path in [*result.figures, *result.stores.values()])]
-    return "\n".join([*found, f"{result.folder} holds {', '.join(names)}"])
+    return "\n".join([*paragraphs, f"{result.folder} contains {', '.join(names)}"])

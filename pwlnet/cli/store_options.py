@@ -1,4 +1,4 @@
-"""Options of the commands that write a store in batches, and the writer that they ask for."""
+"""Options of the commands that write a store in batches, and the writer that these options specify."""
 
 from pathlib import Path
 
@@ -10,15 +10,15 @@ def add_store_options(parser):
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument("--overwrite", action="store_true", help="replace an existing store")
     existing.add_argument("--resume", action="store_true",
-                          help="go on with the store where it is there already, behind its last finished batch")  # fmt: skip
+                          help="continue an existing store after its last finished batch")  # fmt: skip
     parser.add_argument("--compression", default="gzip", choices=("gzip", "lzf", "none", "zstd", "blosc"),
-                        help="of the store (default: %(default)s; zstd and blosc need hdf5plugin)")  # fmt: skip
-    parser.add_argument("--input-shape", type=shape, metavar="C,H,W", help="where an ONNX file leaves it open")
-    parser.add_argument("--threads", type=positive, metavar="N", help="default: all processors")
+                        help="compression of the store (default: %(default)s; zstd and blosc need hdf5plugin)")  # fmt: skip
+    parser.add_argument("--input-shape", type=shape, metavar="C,H,W", help="if the ONNX file does not specify it")
+    parser.add_argument("--threads", type=positive, metavar="N", help="number of threads (default: all processors)")
 
 
 def open_writer(options, network, **made_with):
-    """Make the store ``options.out``, or with --resume go on with the one that is there: StoreWriter.
+    """Create the store ``options.out``, or with --resume continue an existing one: StoreWriter.
 
     ``made_with``: parameters, seeds and tolerances, as ``store.create`` takes them.
     """

@@ -8,7 +8,7 @@ from .arguments import positive, shape
 from .output import show
 
 _IMAGE_SETS = ("mnist", "fashion", "cifar10")
-_ATTACK = {"steps": 40, "restarts": 2}  # of the accuracies that are printed
+_ATTACK = {"steps": 40, "restarts": 2}  # used for the accuracies that are printed
 
 
 def add_commands(commands, common):
@@ -16,34 +16,40 @@ def add_commands(commands, common):
     train = commands.add_parser(
         "train",
         parents=[common],
-        help="train a classifier of images: standard, PGD, DiffAI or with Gaussian noise",
-        description="Train a classifier by AdamW and write it as ONNX, or as .h5. Ctrl-C leaves a checkpoint beside it, "
-        "NET.checkpoint, with which --resume goes on to the same weights. DATA: digits (of scikit-learn; rows 3, 7, 11, ... "
-        "test), mnist, fashion, cifar10, or FILE.npz with images [N, ...] (numbers from 0 to 1, or bytes) and labels [N], "
-        "and test_images and test_labels or else the same rows for the test.",
+        help="train an image classifier: standard, PGD, DiffAI or with Gaussian noise",
+        description="Train a classifier with AdamW and write it as ONNX or .h5. Ctrl-C leaves a checkpoint, NET.checkpoint, "
+        "from which --resume continues to the same weights. DATA: digits (scikit-learn), mnist, fashion, cifar10, or FILE.npz "
+        "with images [N, ...] (numbers from 0 to 1, or uint8) and labels [N], and optionally test_images and test_labels. "
+        "Without a test set, rows 3, 7, 11, ... are used for testing, as for digits.",
     )
     train.add_argument("data", metavar="DATA", help="digits, mnist, fashion, cifar10 or FILE.npz")
     train.add_argument("--out", metavar="NET", required=True, help=".onnx or .h5")
     train.add_argument(
         "--method", default="standard", choices=("standard", "pgd", "diffai", "gaussian"), help="default: standard"
     )
-    train.add_argument("--epsilon", type=float, metavar="E", help="radius of pgd and diffai, in units of the images")
-    train.add_argument("--norm", choices=("linf", "l2"), help="of pgd (default: linf)")
-    train.add_argument("--steps", type=positive, metavar="N", help="of pgd (default: 7)")
-    train.add_argument("--sigma", type=float, metavar="S", help="of gaussian: standard deviation of the noise")
-    train.add_argument("--kappa", type=float, metavar="K", help="of diffai: weight of the clean loss at the end (default: 0.5)")
+    train.add_argument("--epsilon", type=float, metavar="E", help="radius for pgd and diffai, in units of the images")
+    train.add_argument("--norm", choices=("linf", "l2"), help="norm for pgd (default: linf)")
+    train.add_argument("--steps", type=positive, metavar="N", help="number of steps of pgd (default: 7)")
+    train.add_argument("--sigma", type=float, metavar="S", help="standard deviation of the noise, for gaussian")
+    train.add_argument("--kappa", type=float, metavar="K", help="final weight of the clean loss, for diffai (default: 0.5)")
     train.add_argument("--hidden", type=shape, metavar="N,N,...",
-                       help="full layers of N neurons (default: two convolutions, as the shipped digits networks)")  # fmt: skip
-    train.add_argument("--epochs", type=positive, default=60, metavar="N", help="default: %(default)s")
-    train.add_argument("--batch-size", type=positive, default=64, metavar="N", help="default: %(default)s")
-    train.add_argument("--learning-rate", type=float, default=0.002, metavar="R", help="of AdamW (default: %(default)s)")
-    train.add_argument("--weight-decay", type=float, default=0.1, metavar="W", help="of AdamW (default: %(default)s)")
-    train.add_argument("--seed", type=int, default=0, help="of weights, order, noise and attacks (default: %(default)s)")
+                       help="fully connected layers of N neurons (default: two convolutions, as in the shipped digits "
+                       "networks)")  # fmt: skip
+    train.add_argument("--epochs", type=positive, default=60, metavar="N", help="number of epochs (default: %(default)s)")
+    train.add_argument("--batch-size", type=positive, default=64, metavar="N", help="batch size (default: %(default)s)")
+    train.add_argument(
+        "--learning-rate", type=float, default=0.002, metavar="R", help="learning rate of AdamW (default: %(default)s)"
+    )
+    train.add_argument(
+        "--weight-decay", type=float, default=0.1, metavar="W", help="weight decay of AdamW (default: %(default)s)"
+    )
+    train.add_argument("--seed", type=int, default=0, help="seed of weights, order, noise and attacks (default: %(default)s)")
     train.add_argument("--test-epsilon", type=float, metavar="E",
-                       help="l_inf radius of attacked and certified accuracies (default: --epsilon, unless of l2)")  # fmt: skip
+                       help="l_inf radius for the attacked and certified accuracies (default: --epsilon, unless it is an l2 "
+                       "radius)")  # fmt: skip
     existing = train.add_mutually_exclusive_group()
-    existing.add_argument("--overwrite", action="store_true", help="replace an existing network, and forget its checkpoint")
-    existing.add_argument("--resume", action="store_true", help="go on from the checkpoint where it is there")
+    existing.add_argument("--overwrite", action="store_true", help="replace an existing network, and discard its checkpoint")
+    existing.add_argument("--resume", action="store_true", help="continue from the checkpoint if there is one")
     train.set_defaults(run=run_train)
 
 
@@ -64,7 +70,7 @@ def run_train(options):
         result = learn.train(model, training, options.method, **chosen, checkpoint=checkpoint, progress=sys.stderr.isatty())
     except BaseException as error:
         if checkpoint.exists():
-            error.add_note(f"{checkpoint} holds the epochs that are done; --resume goes on, --overwrite starts anew")
+            error.add_note(f"{checkpoint} has the finished epochs; --resume continues, --overwrite starts again")
         raise
     seconds = time.perf_counter() - began
     _write(result.model, training[0].shape[1:], out, options.overwrite)
@@ -75,7 +81,7 @@ def run_train(options):
 
 
 def _check_out(out, overwrite):
-    """Refuse a place before the training, not after it."""
+    """Refuse an output path before the training, not after it."""
     from ..errors import InputError, StoreError
 
     if out.suffix.lower() not in (".onnx", ".h5"):
@@ -85,7 +91,7 @@ def _check_out(out, overwrite):
 
 
 def _load(data):
-    """Training and test data: pairs of images float64[N, *S] in [0, 1] and labels int64[N]."""
+    """Load training and test data: pairs of images float64[N, *S] in [0, 1] and labels int64[N]."""
     from .. import datasets
     from ..errors import InputError
 
@@ -94,7 +100,7 @@ def _load(data):
     if data in _IMAGE_SETS:
         return tuple(_scaled(*datasets.load_images(data, split=split)) for split in ("train", "test"))
     if not data.lower().endswith(".npz"):
-        raise InputError(f"DATA is {data!r}; give digits, {', '.join(_IMAGE_SETS)} or a file .npz")
+        raise InputError(f"DATA is {data!r}; give digits, {', '.join(_IMAGE_SETS)} or an .npz file")
     arrays = _read_arrays(data)
     training = _scaled(arrays["images"], arrays["labels"])
     if "test_images" in arrays and "test_labels" in arrays:
@@ -103,33 +109,33 @@ def _load(data):
 
 
 def _digits():
-    """All digits of scikit-learn: float64[1797, 1, 8, 8] in [0, 1], int64[1797]."""
+    """Load the digits of scikit-learn: images float64[1797, 1, 8, 8] in [0, 1] and labels int64[1797]."""
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
-        message = "the training images of the digits come with scikit-learn, which can't be imported; pip install scikit-learn"
+        message = "the training images of digits are part of scikit-learn, which can't be imported; pip install scikit-learn"
         raise ImportError(f"{message}, or give FILE.npz", name="sklearn") from error
     digits = load_digits()
     return digits.images[:, None] / 16.0, digits.target.astype("int64")
 
 
 def _read_arrays(path):
-    """The arrays of an .npz file that belong to training data: dict."""
+    """Read the arrays of training data from an .npz file: dict."""
     from ..errors import InputError
     from .arguments import read_rows
 
-    found = {}
+    arrays = {}
     for name in ("images", "labels", "test_images", "test_labels"):
         try:
-            found[name] = read_rows(f"{path}:{name}")
+            arrays[name] = read_rows(f"{path}:{name}")
         except InputError:
             if name in ("images", "labels"):
                 raise
-    return found
+    return arrays
 
 
 def _scaled(images, labels):
-    """Bytes from 0 to 1, other numbers as they are; as many labels as images, at least one."""
+    """Scale uint8 images to [0, 1], leave other images as they are, and check the labels."""
     import numpy as np
 
     from ..errors import InputError, ShapeError
@@ -139,14 +145,14 @@ def _scaled(images, labels):
         raise ShapeError(f"images has shape {images.shape} and labels {labels.shape}; give (N, ...) and (N,)")
     if images.dtype.kind not in "uif" or labels.dtype.kind not in "iu" or not labels.size:
         raise InputError(
-            f"there are {labels.size} images of {images.dtype} with labels of {labels.dtype}; give numbers, whole ones as "
-            "labels, and at least one image"
+            f"there are {labels.size} images of dtype {images.dtype} with labels of dtype {labels.dtype}; give real numbers as "
+            "images, integers as labels, and at least one image"
         )
     return (images / 255.0 if images.dtype == np.uint8 else images.astype(np.float64)), labels.astype(np.int64)
 
 
 def _split(images, labels):
-    """Rows 3, 7, 11, ... are for the test, as those of the shipped digits."""
+    """Split into training and test data; rows 3, 7, 11, ... are the test data, as for the shipped digits."""
     import numpy as np
 
     is_test = np.arange(len(images)) % 4 == 3
@@ -154,7 +160,7 @@ def _split(images, labels):
 
 
 def _build(options, images, labels):
-    """The network with its initial weights."""
+    """Build the network with its initial weights."""
     import numpy as np
 
     from ..learn.architectures import build_conv, build_mlp
@@ -179,16 +185,16 @@ def _write(model, input_shape, out, overwrite):
 
 
 def _accuracies(options, model, training, test):
-    """Shares of images: clean ones, and of the test also those that PGD does not fool and that boxes certify."""
+    """Compute accuracies: on clean images, and on the test set also under PGD and certified by interval bounds."""
     import numpy as np
 
     from .. import learn
 
-    found = {"training": learn.accuracy(model, *training), "test": learn.accuracy(model, *test)}
+    accuracies = {"training": learn.accuracy(model, *training), "test": learn.accuracy(model, *test)}
     epsilon = options.epsilon if options.test_epsilon is None and options.norm != "l2" else options.test_epsilon
     if epsilon is not None:
         rng = np.random.default_rng(options.seed)
-        found["test_epsilon"] = epsilon
-        found["test_attacked"] = learn.adversarial_accuracy(model, *test, epsilon=epsilon, rng=rng, **_ATTACK)
-        found["test_certified"] = learn.certified_accuracy_ibp(model, *test, epsilon=epsilon)
-    return found
+        accuracies["test_epsilon"] = epsilon
+        accuracies["test_attacked"] = learn.adversarial_accuracy(model, *test, epsilon=epsilon, rng=rng, **_ATTACK)
+        accuracies["test_certified"] = learn.certified_accuracy_ibp(model, *test, epsilon=epsilon)
+    return accuracies

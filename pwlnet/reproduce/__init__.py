@@ -1,7 +1,7 @@
-"""Experiments of papers, run again: each leaves stores, a table beside the paper's, and figures.
+"""Reproductions of experiments of papers: each writes stores, tables with the paper's numbers, and figures.
 
-``run("density-training", "results")`` is what ``pwlnet reproduce density-training --out results`` does. How an experiment
-is written: ``experiment.py``. What each measures: docs/reproduce.md.
+``run("density-training", "results")`` is equivalent to ``pwlnet reproduce density-training --out results``. How to write an
+experiment is described in ``experiment.py``, what each one measures in docs/reproduce.md.
 """
 
 import importlib
@@ -24,12 +24,12 @@ EXPERIMENTS = {  # name: module of this package, loaded on first use
 
 
 def get(name):
-    """Get an experiment.
+    """Return an experiment.
 
     Parameters
     ----------
     name : str
-        Of ``EXPERIMENTS``.
+        A key of ``EXPERIMENTS``.
 
     Returns
     -------
@@ -38,10 +38,10 @@ def get(name):
     Raises
     ------
     InputError
-        There is no such experiment.
+        The experiment does not exist.
     """
     if name not in EXPERIMENTS:
-        raise InputError(f"experiment {name!r} was asked for; the experiments are {', '.join(EXPERIMENTS)}")
+        raise InputError(f"there is no experiment {name!r}; give one of {', '.join(EXPERIMENTS)}")
     return importlib.import_module(f".{EXPERIMENTS[name]}", __name__).EXPERIMENT
 
 
@@ -57,33 +57,32 @@ def run(
     overwrite=False,
     progress=False,
 ):
-    """Run an experiment, or go on with it where an earlier run was stopped.
+    """Run an experiment, or continue an interrupted run.
 
-    Estimate: what is measured of an image is what the experiment says, the tables' means and intervals are of a sample.
+    Estimate: the means and intervals in the tables are those of a sample of images.
 
     Parameters
     ----------
     name : str
-        Of ``EXPERIMENTS``.
+        A key of ``EXPERIMENTS``.
     out : str or path
-        Folder of results. ``out/name`` gets a store for each network, ``table.md``, ``table.csv`` and figures. Stores that
-        are there are gone on with: more images are added to them, and where none are missing only tables and figures are
-        made.
+        Folder for results. A store for each network, ``table.md``, ``table.csv`` and figures are written to ``out/name``.
+        Existing stores are continued: missing images are added; if there are none, only tables and figures are created.
     n_images : int, optional
-        The first images of the test set, or all that there are.
+        Number of images, the first of the test set; at most all of it.
     networks : list of str, optional
-        Keys of ``subjects.SUBJECTS``, or their first words ("mnist"). By default the shipped networks, and the public ones
+        Keys of ``subjects.SUBJECTS``, or prefixes of keys ("mnist"). By default, the shipped networks, and the public ones
         whose files are in the folder ``PWLNET_DATA_DIR``.
     seed : int, optional
-        Of everything that is drawn; not negative.
+        Seed of all random numbers; not negative.
     threads : int, optional
-        All processors by default. Results don't depend on it.
+        Number of threads; all processors by default. Results do not depend on it.
     parameters : dict, optional
-        Parameters of the experiment that are to have other values.
+        Values of the experiment's parameters that replace the defaults.
     overwrite : bool, optional
-        Measure anew, and replace stores that are there.
+        Measure again, and replace existing stores.
     progress : bool, optional
-        Show a bar on stderr.
+        Show a progress bar on stderr.
 
     Returns
     -------
@@ -92,11 +91,11 @@ def run(
     Raises
     ------
     InputError
-        No such experiment, network or parameter; a number that can't be used.
+        The experiment, a network or a parameter does not exist; a value is invalid.
     MissingDataError
-        A network that was asked for, or its images, is not there and can't be downloaded.
+        A requested network, or its images, is not available and can't be downloaded.
     DigestMismatchError
-        A store that is there was measured with another seed, other parameters or another network.
+        An existing store has another seed, other parameters or another network.
     StoreError
         The folder can't be written, or a store in it is damaged.
     ImportError

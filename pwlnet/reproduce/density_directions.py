@@ -1,9 +1,9 @@
 """Regions per unit length in the direction of FGSM, of PGD and of random signs (Table 3 of the paper).
 
-For each image that a network classifies rightly: lines to perturbed images (``perturbed_lines``), their numbers of regions
-and lengths. The density of an image in random directions is the mean over its random lines. The paper takes each pair of the
-FGSM line and a random line of the same image as one value, ends of segments instead of regions, and steps by ``floor``: a
-table of its own. Densities are in regions per Euclidean unit of pixels from 0 to 1.
+For each image that a network classifies correctly: lines to perturbed images (``perturbed_lines``), their numbers of regions
+and lengths. The density of an image in random directions is the mean over its random lines. The paper uses each pair of the
+FGSM line and a random line of the same image as one value, counts ends of segments instead of regions, and uses the step
+``floor``: a separate table. Densities are in regions per unit of Euclidean length, with pixels in [0, 1].
 """
 
 import numpy as np
@@ -16,21 +16,21 @@ from .tables import Table, estimate
 
 
 def measure(subject, i, options):
-    """Regions and lengths of the lines of image i: float64[rows, columns]."""
-    found = perturbed_lines(subject, i, options)
-    return skipped(i, COLUMNS) if found is None else line_numbers(i, found)
+    """Measure the regions and lengths of the lines of image i: float64[rows, columns]."""
+    perturbed = perturbed_lines(subject, i, options)
+    return skipped(i, COLUMNS) if perturbed is None else line_numbers(i, perturbed)
 
 
 def tabulate(measured, options):
-    """Tables: regions along the lines, densities relative to random directions, and the same with the paper's step."""
+    """Tabulate regions along the lines, densities relative to random directions, and the latter with the paper's step."""
     epsilon = options.parameters["epsilon"]
     absolute = Table(
         f"Regions on lines to perturbed images, {epsilon} from the image in l_inf",
         ("network", "direction", "images", "regions, median", "length, median", "first border, median", "class changes",
          "regions per unit length"),
         [_regions(m, direction, options.seed) for m in measured.values() for direction in TITLES],
-        ("First border: where the region of the image ends, as a share of the line. Class changes: share of the lines at whose "
-         "end the network gives another class. Regions per unit length: mean over images.",),
+        ("First border: where the region of the image ends, as a fraction of the line. Class changes: fraction of the lines "
+         "with another class at the end. Regions per unit length: mean over images.",),
     )  # fmt: skip
     relative = Table(
         "Regions per unit length, relative to random signs",
@@ -42,9 +42,9 @@ def tabulate(measured, options):
         "FGSM relative to random signs, with the step of the paper's code",
         ("network", "direction", *RATIOS),
         [_pairs(m, options.seed) for m in measured.values()],
-        ("Each pixel moves by floor(epsilon g), g its grey value of 0 to 255; densities count ends of segments. Quartiles are "
-         "of all pairs of the FGSM line and a random line of an image, as in the paper's code; the mean is the same by pairs "
-         "and by images. Tests are of images.",),
+        ("Each pixel is changed by floor(epsilon g), with its grey value g from 0 to 255; densities count ends of segments. "
+         "Quartiles are over all pairs of the FGSM line and a random line of an image, as in the paper's code; the mean over "
+         "pairs is that over images. Tests are over images.",),
     )  # fmt: skip
     return [absolute, relative, floor]
 
@@ -70,7 +70,7 @@ def _relative(m, direction, seed):
 
 
 def _pairs(m, seed):
-    """The paper's way: a ratio for each pair of the FGSM line and a random line of an image."""
+    """Return the row of ratios as in the paper: one for each pair of the FGSM line and a random line of an image."""
     densities = density(m, endpoints=True)
     fgsm = of_images(m, densities, "floor", "fgsm")
     random = kind(m, "floor", "random")
@@ -84,7 +84,7 @@ def _pairs(m, seed):
 
 
 def draw(measured, options):
-    """Boxes of densities by direction, an axis for each network."""
+    """Draw boxes of densities by direction, with axes for each network."""
 
     def densities(m):
         return [of_images(m, density(m), "additive", name) for name in TITLES]

@@ -1,9 +1,9 @@
 """Regions per unit length of networks that differ in their training (Table 4 of the paper).
 
-The lines are those of ``density-directions``. For each image that both networks classify rightly, the density of the network
-of standard training is divided by that of the network trained with PGD or DiffAI, in the same direction: FGSM and PGD by each
-network's own gradients, random signs the same for both, their densities averaged over the random lines. The paper steps by
-``floor`` and counts ends of segments: rows of their own.
+The lines are those of ``density-directions``. For each image that both networks classify correctly, the density of the network
+with standard training is divided by that of the network trained with PGD or DiffAI, in the same direction. FGSM and PGD use the
+gradients of the respective network; random signs are the same for both, and densities are averaged over the random lines. The
+paper uses the step ``floor`` and counts ends of segments: separate rows.
 """
 
 import numpy as np
@@ -17,17 +17,17 @@ from .tables import Table, estimate
 
 
 def pairs_by_training(measured):
-    """Pairs of networks of the same images: list of (standard, other) Measured, others PGD and DiffAI."""
-    found = []
+    """Pair the networks with the same images: list of (standard, other) Measured, with PGD or DiffAI as the other."""
+    pairs = []
     for key, other in measured.items():
         same = [m for m in measured.values() if m.dataset == other.dataset and m.training == "standard"]
         if other.training != "standard" and same:
-            found.append((same[0], measured[key]))
-    return found
+            pairs.append((same[0], measured[key]))
+    return pairs
 
 
 def tabulate(measured, options):
-    """Tables: densities of each network, and ratios standard / other in each direction, by both rules."""
+    """Tabulate the densities of each network, and ratios standard / other in each direction, for both steps."""
     absolute = Table(
         "Regions per unit length",
         ("network", *(f"{title}, {name}" for name in ("mean", "median") for title in TITLES.values())),
@@ -36,16 +36,16 @@ def tabulate(measured, options):
     )
     pairs = pairs_by_training(measured)
     ratios = Table(
-        "Regions per unit length: standard training relative to another one",
+        "Regions per unit length: standard training relative to another training",
         ("images of", "standard relative to", "direction", *RATIOS),
         [_ratios(pair, direction, "additive", options.seed) for pair in pairs for direction in TITLES],
-        (NOTE, "Both networks are single trainings: p and intervals tell of other images, not of other trainings."),
+        (NOTE, "Each network is trained once: p-values and intervals refer to other images, not to other trainings."),
     )
     floor = Table(
         "The same with the step of the paper's code",
         ("images of", "standard relative to", "direction", *RATIOS),
         [_ratios(pair, direction, "floor", options.seed) for pair in pairs for direction in ("fgsm", "random")],
-        ("Each pixel moves by floor(epsilon g), g its grey value of 0 to 255; densities count ends of segments.",),
+        ("Each pixel is changed by floor(epsilon g), with its grey value g from 0 to 255; densities count ends of segments.",),
     )
     return [absolute, ratios, floor]
 
@@ -62,7 +62,7 @@ def _ratios(pair, direction, rule, seed):
 
 
 def draw(measured, options):
-    """Boxes of densities by training, an axis for each kind of images and direction."""
+    """Draw boxes of densities by training, with axes for each dataset and direction."""
     from .. import plot
 
     datasets = list(dict.fromkeys(m.dataset for m in measured.values()))
@@ -74,7 +74,7 @@ def draw(measured, options):
             values = [of_images(m, density(m), "additive", direction) for m in networks]
             draw_boxes(values, [m.training for m in networks], ax)
             ax.set_title(f"{dataset}, {title}", fontsize="small")
-        row[0].set_ylim(bottom=0.0)  # of the whole row, when all of it is drawn
+        row[0].set_ylim(bottom=0.0)  # for the whole row, after all of it has been drawn
         row[0].set_ylabel("regions per unit length")
     return {"density_training.png": figure}
 

@@ -1,24 +1,24 @@
-"""What an experiment is: a value of six functions and texts. ``running.py`` runs it.
+"""The definition of an experiment: an ``Experiment`` of functions and texts, which ``running.py`` runs.
 
-A module of an experiment, ``pwlnet/reproduce/density_training.py``, ends with ``EXPERIMENT = Experiment(...)`` and has its
-line in ``pwlnet.reproduce.EXPERIMENTS``. It computes numbers of one image of one network at a time (``measure``), which the
-loop appends to a store, and makes tables and figures of the numbers of all networks (``tabulate``, ``draw``), which may be
-done again at any time. So:
+The module of an experiment, such as ``pwlnet/reproduce/density_training.py``, ends with ``EXPERIMENT = Experiment(...)`` and is
+listed in ``pwlnet.reproduce.EXPERIMENTS``. Its function ``measure`` computes numbers for one image of one network; the loop
+appends them to a store. ``tabulate`` and ``draw`` create tables and figures from the numbers of all networks; they can be
+called again at any time.
 
-- ``measure(subject, i, options)`` depends on the subject, the image's number, ``options.parameters`` and
-  ``options.rng(i)`` only: then a run that was stopped and resumed gives the numbers of one that was not. It returns
-  float64[rows, columns], at least one row, as many per image as it likes (one for each direction, say); the first column is
-  the number of the image, names of the others are its own. An image that is left out (misclassified, say) has a row of NaN:
-  ``skipped(i, columns)``. Numbers that stand for a word (which direction) are the word's place in a tuple of the module.
-- Inputs are pixels in ``subject.images``; the network takes ``subject.to_input(pixels)``. Lengths and densities in pixel
-  units need no more than that where ``subject.deviation`` is 1, as for all convSmall and digits networks.
+- ``measure(subject, i, options)`` depends only on the subject, the index of the image, ``options.parameters`` and
+  ``options.rng(i)``, so an interrupted and resumed run gives the same numbers as an uninterrupted one. It returns
+  float64[rows, columns] with one or more rows (for instance, one per direction); the first column is the index of the image.
+  An excluded image (for instance, a misclassified one) has a row of NaN: ``skipped(i, columns)``. A category (for instance,
+  the direction) is stored as its index in a tuple of the module.
+- ``subject.images`` are pixels; the input of the network is ``subject.to_input(pixels)``. If ``subject.deviation`` is 1, as
+  for all convSmall and digits networks, lengths and densities need no conversion to pixel units.
 - ``tabulate(measured, options)`` returns Tables (``tables.py``) in the order in which they are printed. ``measured`` is a
-  dict from key to Measured, of the networks that were run, in the experiment's order: some may be absent, and all images
-  of one may have been left out. Cells are numbers, texts, ``Interval`` or None; ``tables.estimate(values, seed=...)`` makes
-  an Interval by the bootstrap, from **one value per image**. The paper's numbers are columns or rows of their own.
-- ``draw(measured, options)`` returns {"name.png": Figure}; figures come from ``pwlnet.plot`` (``plot.new_figure``).
+  dict from key to Measured, in the experiment's order. Networks may be missing, and all images of a network may have been
+  excluded. Cells are numbers, texts, ``Interval`` or None; ``tables.estimate(values, seed=...)`` computes an Interval by the
+  bootstrap from **one value per image**. The paper's numbers have separate columns or rows.
+- ``draw(measured, options)`` returns {"name.png": Figure}; figures are created with ``pwlnet.plot`` (``plot.new_figure``).
 
-Modules are imported to list the experiments: torch and all that is heavy is imported inside functions.
+Listing the experiments imports these modules, so torch and other large libraries are imported inside functions.
 """
 
 from collections.abc import Callable
@@ -37,29 +37,30 @@ class Experiment(NamedTuple):
     Attributes
     ----------
     name : str
-        As on the command line: "density-directions".
+        Name on the command line: "density-directions".
     title : str
-        A sentence about what is measured.
+        Short description of what is measured.
     source : str
-        Paper, section and table that it stands beside.
+        Paper, section and table.
     keys : tuple of str
-        Subjects it is for, ``subjects.DIGITS + subjects.CONVSMALL``.
+        Keys of its subjects, such as ``subjects.DIGITS + subjects.CONVSMALL``.
     columns : tuple of str
-        Names of the numbers of a row; the first is "image".
-    measure : function of (Subject, int, Options)
-        Numbers of one image: float64[rows, columns].
-    tabulate : function of (dict of str to Measured, Options)
-        list of Table.
-    draw : function of (dict of str to Measured, Options)
-        dict of file name to Figure.
+        Names of the columns; the first is "image".
+    measure : callable
+        Maps (Subject, int, Options) to the numbers of one image: float64[rows, columns].
+    tabulate : callable
+        Maps (dict of str to Measured, Options) to a list of Table.
+    draw : callable
+        Maps (dict of str to Measured, Options) to a dict from file name to Figure.
     parameters : dict, optional
-        Constants that the numbers depend on, with their defaults ({"epsilon": 0.1}): they are part of the store, which goes
-        on with the same ones only, and can be set for a run. Numbers and texts.
-    attributions : function of (Subject, int, Options), optional
-        Attributions of one image, to keep in the store: dict of "baselines" float64[R, D], "inputs" float64[R, D], "values"
-        float64[R, C, D], "residual" float64[R, C], "n_segments" int64[R]; R and C the same for all images.
+        Constants that the numbers depend on, with their defaults ({"epsilon": 0.1}): numbers and texts. They can be set for a
+        run, and are part of the store, which can be resumed only with the same values.
+    attributions : callable, optional
+        Maps (Subject, int, Options) to the attributions of one image that the store keeps: dict of "baselines" float64[R, D],
+        "inputs" float64[R, D], "values" float64[R, C, D], "residual" float64[R, C], "n_segments" int64[R]; R and C must be the
+        same for all images.
     version : int, optional
-        Of what ``measure`` computes: counted up when its numbers change, so that no store mixes old and new ones.
+        Version of ``measure``, incremented when its numbers change, so no store mixes old and new numbers.
     """
 
     name: str
@@ -76,17 +77,17 @@ class Experiment(NamedTuple):
 
 
 class Options(NamedTuple):
-    """With what an experiment is run.
+    """Options of a run.
 
     Attributes
     ----------
     n_images : int
-        Images of each network: the first ones of its test set.
+        Number of images per network, the first of its test set.
     seed : int
     threads : int or None
         For functions that take ``threads``; None: all processors.
     parameters : dict
-        The experiment's, by name.
+        Parameters of the experiment by name.
     """
 
     n_images: int
@@ -95,7 +96,7 @@ class Options(NamedTuple):
     parameters: dict
 
     def rng(self, i):
-        """Random numbers of image ``i``, whichever images came before: numpy.random.Generator."""
+        """Return the random generator of image ``i``, independent of other images: numpy.random.Generator."""
         return np.random.default_rng([self.seed, i])
 
 
@@ -106,12 +107,12 @@ class Measured:
     Attributes
     ----------
     key, title, training, dataset : str
-        Of the subject (``subjects.Description``).
+        Those of the subject (``subjects.Description``).
     columns : tuple of str
     values : float64[rows, columns]
-        Rows of image 0, then of image 1, and so on.
+        Rows in the order of images.
     path : pathlib.Path
-        The store; ``pwlnet.store.open(path).read("attributions")`` reads attributions that the experiment keeps.
+        The store; ``pwlnet.store.open(path).read("attributions")`` reads the stored attributions.
     """
 
     key: str
@@ -124,18 +125,18 @@ class Measured:
 
     @property
     def n_images(self):
-        """Number of images, left-out ones too."""
+        """Number of images, including excluded ones."""
         return len(np.unique(self["image"]))
 
     def __getitem__(self, name):
         """Return a column: float64[rows]."""
         if name not in self.columns:
-            raise InputError(f"column {name!r} was asked for, but the columns are {', '.join(self.columns)}; name one of these")
+            raise InputError(f"there is no column {name!r}; give one of {', '.join(self.columns)}")
         return self.values[:, self.columns.index(name)]
 
 
 def skipped(i, columns):
-    """Make the row of an image that is left out: its number and NaN, float64[1, columns].
+    """Create the row of an excluded image: its index and NaN, float64[1, columns].
 
     Parameters
     ----------

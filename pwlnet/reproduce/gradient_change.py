@@ -1,8 +1,8 @@
-"""How far the gradient at an image tells the gradient, the value and the class along a line (Section 5 of the paper).
+"""How well the gradient at an image predicts the gradient, the output and the class along a line (Section 5 of the paper).
 
-The lines are those of ``density-directions``; the output is the one whose gradient FGSM follows, (y + 1) mod 10. Changes of
-the gradient are averages over a line, by length, over all of its segments (``analysis.linearity``); for an image in random
-directions, the mean over its random lines. The paper gives its relative change along FGSM lines with the step ``floor``.
+The lines are those of ``density-directions``; the output is the one of the gradient that FGSM uses, (y + 1) mod 10. Changes of
+the gradient are averages over all segments of a line, weighted by length (``analysis.linearity``); for random directions, the
+mean over the random lines of an image. The paper reports its relative change along FGSM lines with the step ``floor``.
 """
 
 import numpy as np
@@ -22,48 +22,49 @@ COLUMNS = (*OF_LINES, *_CHANGES, *_TANGENT, "tangent_class", "gradient_norm", "r
 
 
 def measure(subject, i, options):
-    """Change of the gradient and error of the tangent plane on the lines of image i: float64[rows, columns]."""
-    made = perturbed_lines(subject, i, options)
-    if made is None:
+    """Measure the change of the gradient and the error of the tangent plane along the lines of image i."""
+    perturbed = perturbed_lines(subject, i, options)
+    if perturbed is None:
         return skipped(i, COLUMNS)
-    lines, network = made.lines, subject.network
-    found = measure_linearity(lines, made.target, threads=options.threads)
+    lines, network = perturbed.lines, subject.network
+    measures = measure_linearity(lines, perturbed.target, threads=options.threads)
     planes = network.forward(lines.starts[:1]) + (lines.ends - lines.starts) @ network.jacobian(lines.starts[:1])[0].T
-    changes = [column for change in (found.mean, found.largest, found.at_end) for column in change]
+    changes = [column for change in (measures.mean, measures.largest, measures.at_end) for column in change]
     return np.column_stack([
-        line_numbers(i, made), *changes, *found.tangent, planes.argmax(axis=1), found.gradient_norm, found.residual,
+        line_numbers(i, perturbed), *changes, *measures.tangent, planes.argmax(axis=1), measures.gradient_norm,
+        measures.residual,
     ])  # fmt: skip
 
 
 def tabulate(measured, options):
-    """Tables: change of the gradient, error of the tangent plane, trainings compared, the paper's number."""
-    seed, everyone = options.seed, measured.values()
+    """Tabulate the change of the gradient, the error of the tangent plane, trainings, and the paper's number."""
+    seed, networks = options.seed, measured.values()
     change = Table(
         "Change of the gradient from the one at the image, averaged over the line",
         ("network", "direction", "images", "l2, relative", "angle, degrees", "signs changed", "symmetric relative",
          "paper's relative, median"),
-        [_changes(m, direction, seed) for m in everyone for direction in TITLES],
+        [_changes(m, direction, seed) for m in networks for direction in TITLES],
         (f"On lines to images {options.parameters['epsilon']} away in l_inf; means over images, the last column a median. "
          "Symmetric relative: mean over pixels of |g - g0| / (|g| + |g0|), from 0 to 1. Paper's relative: mean over pixels of "
-         "|(g0 - g) / (g + 1e-12)|, which single pixels with g near 0 decide.",),
+         "|(g0 - g) / (g + 1e-12)|, which is dominated by single pixels with g near 0.",),
     )  # fmt: skip
     tangent = Table(
-        "Tangent plane at the image: what it tells of the end of the line",
+        "Tangent plane at the image as a prediction at the end of the line",
         ("network", "direction", "predicted change, median", "true change, median", "error, share of the true range",
-         "class changes", "of these predicted", "class predicted rightly"),
-        [_tangents(m, direction, seed) for m in everyone for direction in TITLES],
+         "class changes", "of these predicted", "class predicted correctly"),
+        [_tangents(m, direction, seed) for m in networks for direction in TITLES],
         ("Error: largest absolute error on the line, divided by the largest change of the output on it; mean over images. "
-         "Class changes: share of the lines at whose end the network gives another class than at the image; of these "
-         "predicted: share of them for which the tangent planes of all outputs give the class at the end; predicted rightly: "
-         "the same of all lines.",),
+         "Class changes: fraction of the lines with another class at the end than at the image; of these predicted: fraction "
+         "of them for which the tangent planes of all outputs give the class at the end; predicted correctly: the same for all "
+         "lines.",),
     )  # fmt: skip
     trainings = Table(
-        "Change of the gradient in l2, averaged over the line: standard training (first) and another one (second)",
+        "Change of the gradient in l2, averaged over the line: standard training (first) and another training (second)",
         ("images of", "second training", "direction", *DIFFERENCES),
         [_trainings(pair, direction, seed) for pair in pairs_by_training(measured) for direction in TITLES],
         (NOTE,),
     )
-    return [change, tangent, trainings, _paper(everyone, seed)]
+    return [change, tangent, trainings, _paper(networks, seed)]
 
 
 def _changes(m, direction, seed):
@@ -97,23 +98,23 @@ def _trainings(pair, direction, seed):
     return (pair[0].dataset, pair[1].training, TITLES[direction], *difference_cells(standard, other, seed))
 
 
-def _paper(everyone, seed):
+def _paper(networks, seed):
     rows = []
-    for m in everyone:
+    for m in networks:
         values = of_images(m, m["mean_relative"], "floor", "fgsm")
-        there = values[~np.isnan(values)]
-        quartiles = np.quantile(there, (0.25, 0.5, 0.75)) if len(there) else [None] * 3
-        rows.append((m.title, len(there), estimate(values, seed=seed), *quartiles))
+        measured = values[~np.isnan(values)]
+        quartiles = np.quantile(measured, (0.25, 0.5, 0.75)) if len(measured) else [None] * 3
+        rows.append((m.title, len(measured), estimate(values, seed=seed), *quartiles))
     return Table(
         "The paper's relative change of the gradient, on FGSM lines with the step of its code",
         ("network", "images", "mean", "25 %", "median", "75 %"),
         rows,
-        ("Each pixel moves by floor(epsilon g), g its grey value of 0 to 255. 1 is 100 %.",),
+        ("Each pixel is changed by floor(epsilon g), with its grey value g from 0 to 255. 1 is 100 %.",),
     )
 
 
 def draw(measured, options):
-    """Boxes of the mean relative change in l2 by direction, an axis for each network."""
+    """Draw boxes of the mean relative change in l2 by direction, with axes for each network."""
 
     def changes(m):
         return [of_images(m, m["mean_l2"], "additive", name) for name in TITLES]
@@ -123,7 +124,7 @@ def draw(measured, options):
 
 EXPERIMENT = Experiment(
     "gradient-change",
-    "Change of the gradient along lines from images, and what the gradient at the image tells of them",
+    "Change of the gradient along lines from images, and predictions from the gradient at the image",
     "Sotoudeh and Thakur, NeurIPS 2019, Section 5",
     subjects.DIGITS + subjects.CONVSMALL,
     COLUMNS,

@@ -1,9 +1,9 @@
-"""Exact attributions of images beside those of the recommended number of samples, and the line that they are integrals along.
+"""Exact attributions of images, those with the recommended number of samples, and the breakpoints of the line.
 
-For each image: exact integrated gradients of the label's output from the black image, and the left Riemann sum with the
-number of samples that ``ig_error.py`` finds with a completeness within 1 % (with 1000 where there is none). Both are kept in
-the store: two rows per image, the exact one first. The figure of each network is of one image, the parameter ``image``. Its
-lower part is Figure 3 of the paper: the line from the black image to the image, with a tick at each breakpoint.
+For each image: exact integrated gradients of the label's output from the black image, and the left Riemann sum with the number
+of samples of ``ig_error.py`` for completeness within 1 % (or 1000 if there is none). Both are kept in the store: two rows per
+image, the exact one first. The figure of each network shows one image, the parameter ``image``. Its lower part is Figure 3 of
+the paper: the line from the black image to the image, with a tick at each breakpoint.
 """
 
 import numpy as np
@@ -22,7 +22,7 @@ PARAMETERS = {"within": 0.01, "first": 20, "max_samples": 1000, "image": 0}
 
 
 def measure(subject, i, options):
-    """One row: the number of samples, and the errors that it leaves."""
+    """Measure the number of samples and the resulting errors: one row."""
     lines, label = image_line(subject, i, options)
     n = _recommended(lines, label, options)
     errors = compare_rules(lines, label, counts=[n], methods=["left"])
@@ -31,54 +31,54 @@ def measure(subject, i, options):
 
 
 def attributions(subject, i, options):
-    """Exact attributions, and those of the left sum: two rows of one output."""
+    """Compute the exact attributions and those of the left sum: two rows of one output."""
     lines, label = image_line(subject, i, options)
     n = _recommended(lines, label, options)
     how = {"outputs": label, "threads": options.threads}
-    found = [
+    results = [
         integrate_gradients(lines.network, lines.starts, lines.ends, **how, **rule)
         for rule in ({}, {"method": "left", "n_samples": n})
     ]
     return {
         "baselines": np.repeat(lines.starts, 2, axis=0),
         "inputs": np.repeat(lines.ends, 2, axis=0),
-        "values": np.concatenate([each.values for each in found]),
-        "residual": np.concatenate([each.residual for each in found]),
+        "values": np.concatenate([each.values for each in results]),
+        "residual": np.concatenate([each.residual for each in results]),
         "n_segments": np.array([lines.n_segments[0], n]),
     }
 
 
 def _recommended(lines, label, options):
-    """Recommended number of samples, or the largest one."""
-    given = options.parameters
-    limits = {name: given[name] for name in ("within", "first", "max_samples")}
+    """Return the recommended number of samples, or the largest one."""
+    parameters = options.parameters
+    limits = {name: parameters[name] for name in ("within", "first", "max_samples")}
     n = int(recommend_samples(lines, label, **limits).n_samples[0])
-    return n if n > 0 else given["max_samples"]
+    return n if n > 0 else parameters["max_samples"]
 
 
 def tabulate(measured, options):
-    """The image of each figure."""
+    """Tabulate the image of each figure."""
     headings = ("network", "image", "label", "regions", "samples", "mean relative error, %", "l1 error, %", "completeness, %")
     rows = []
     for found in measured.values():
         i, label, regions, samples, *errors = found.values[_shown(found, options)]
         rows.append((found.title, int(i), int(label), int(regions), int(samples), *(100.0 * error for error in errors)))
     within = 100 * options.parameters["within"]
-    notes = (f"Samples: the left sum's, as many as make it complete within {within:g} %.", NOTE)
+    notes = (f"Samples: those of the left sum, for completeness within {within:g} %.", NOTE)
     return [Table("Attributions in the figures", headings, rows, notes)]
 
 
 def draw(measured, options):
-    """A figure of each network."""
+    """Draw a figure for each network."""
     return {f"{key}.png": _figure(key, found, options) for key, found in measured.items()}
 
 
 def _shown(found, options):
-    """Row of the image to draw."""
+    """Return the row of the image to draw."""
     i = options.parameters["image"]
     rows = np.flatnonzero(found["image"] == i)
     if not rows.size:
-        raise InputError(f"image {i} is to be drawn, but {found.n_images} images of {found.key} were measured; measure more")
+        raise InputError(f"image is {i}, but only {found.n_images} images of {found.key} were measured; measure more")
     return rows[0]
 
 
@@ -93,9 +93,9 @@ def _figure(key, found, options):
     figure.suptitle(f"{found.title}: image {i}, output {int(found['label'][row])}", fontsize=10)
     grid = figure.add_gridspec(2, 4, height_ratios=[2.2, 1.0])
     _show_image(figure.add_subplot(grid[0, 0]), subject.images[i], shape, "image")
-    limit, apart = (np.abs(each.reshape(shape).sum(axis=0)).max() or 1.0 for each in (exact, left - exact))
+    limit, largest_difference = (np.abs(each.reshape(shape).sum(axis=0)).max() or 1.0 for each in (exact, left - exact))
     maps = (("exact", exact, limit), (f"left sum, {int(found['samples'][row])} samples", left, limit),
-            (f"their difference, {limit / apart:.0f} times as strong", left - exact, apart))  # fmt: skip
+            (f"difference, {limit / largest_difference:.0f} times enlarged", left - exact, largest_difference))  # fmt: skip
     for k, (title, values, most) in enumerate(maps, start=1):
         ax = figure.add_subplot(grid[0, k])
         shown = plot.attributions(values, image_shape=shape, ax=ax, limit=most)
@@ -120,7 +120,7 @@ def _show_image(ax, pixels, shape, title):
 
 EXPERIMENT = Experiment(
     name="ig-figure",
-    title="Exact attributions beside those of the recommended number of samples",
+    title="Exact attributions, and those with the recommended number of samples",
     source=f"{SOURCE}, Figure 3",
     keys=KEYS,
     columns=COLUMNS,

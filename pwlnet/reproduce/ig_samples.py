@@ -1,9 +1,9 @@
-"""How many samples integrated gradients need (Table 2 of the paper).
+"""Number of samples that integrated gradients need (Table 2 of the paper).
 
-For each image: the segments of the line from the black image, whose gradients the exact method takes, and for each sampling
-rule the smallest number of samples from which on the error stays under 5 % for five counts (``pwlnet.count_samples``; the
-counts are points, so that a trapezoid rule on n intervals has n + 1). By the mean relative error, as in the paper, and by the
-l1 error (``ig_error.py`` has the definitions). Every count is tried; the authors' program tries every fifth one first.
+For each image: the number of segments of the line from the black image, whose gradients the exact method uses, and for each
+sampling rule the smallest number of samples from which on the error is below 5 % for five counts (``pwlnet.count_samples``;
+counts are numbers of points, so the trapezoid rule on n intervals has n + 1). This is done for the mean relative error, as in
+the paper, and for the l1 error (defined in ``ig_error.py``). Every count is tried; the authors' code tries every fifth first.
 """
 
 import numpy as np
@@ -16,21 +16,21 @@ from .tables import Table, estimate
 COLUMNS = ("image", "regions", *METHODS, *(f"{method}_l1" for method in METHODS))
 PARAMETERS = {"within": 0.05, "consecutive": 5, "max_samples": 1000}
 PAPER = {"convsmall": (2582.74, 136.74), "convmedium": (3578.89, 150.31), "convbig": (14064.65, 269.43)}  # exact, left
-PAPER_RULES = ("left", "right", "trapezoid")  # an image that one of them needs too many for is left out of the means
+PAPER_RULES = ("left", "right", "trapezoid")  # an image is excluded from the means if one of these needs too many samples
 NAMES = {"simpson": "Simpson", "gauss_legendre": "Gauss-Legendre"}
 
 
 def measure(subject, i, options):
-    """One row; NaN where a rule needs more than ``max_samples``."""
+    """Measure the numbers of samples: one row, with NaN if a rule needs more than ``max_samples``."""
     lines, label = image_line(subject, i, options)
-    found = count_samples(lines, label, **options.parameters)
-    counts = np.concatenate([found.relative[0], found.l1[0]])
-    return np.array([[i, found.n_segments[0], *np.where(counts > 0, counts, np.nan)]])
+    result = count_samples(lines, label, **options.parameters)
+    counts = np.concatenate([result.relative[0], result.l1[0]])
+    return np.array([[i, result.n_segments[0], *np.where(counts > 0, counts, np.nan)]])
 
 
 def tabulate(measured, options):
-    """Means by both errors without the images that need too many samples, and medians of all images."""
-    bound = f"stays under {100 * options.parameters['within']:g} % for {options.parameters['consecutive']} counts"
+    """Tabulate means for both errors without the images that need too many samples, and medians of all images."""
+    bound = f"is below {100 * options.parameters['within']:g} % for {options.parameters['consecutive']} counts"
     return [
         _means(measured, options, "", f"Samples until the mean relative error {bound}"),
         _means(measured, options, "_l1", f"Samples until the l1 error {bound}"),
@@ -49,7 +49,8 @@ def _means(measured, options, suffix, title):
         rows.append((found.title, int(kept.sum()), int((~kept).sum()), *cells, saved))
     notes = [
         f"Left out: images for which the left, right or trapezoid rule needs more than {most}. Of the others, the mean of "
-        "another rule has those for which it needs no more. Saved: by the trapezoid rule against the left one, by image."
+        "another rule includes those for which it needs no more. Saved: by the trapezoid rule relative to the left rule, per "
+        "image."
     ]
     if not suffix:
         for key, name in PAPER_NETWORKS.items():
@@ -73,7 +74,7 @@ def _medians(measured, options, title):
 
 
 def draw(measured, options):
-    """Samples that each rule needs, by both errors: medians of all images."""
+    """Draw the medians over images of the samples that each rule needs, for both errors."""
     from .. import plot
 
     figure, most = plot.new_figure((9.0, 4.0)), options.parameters["max_samples"]
@@ -92,7 +93,7 @@ def draw(measured, options):
 
 EXPERIMENT = Experiment(
     name="ig-samples",
-    title="How many samples integrated gradients need",
+    title="Number of samples that integrated gradients need",
     source=f"{SOURCE}, Table 2",
     keys=KEYS,
     columns=COLUMNS,

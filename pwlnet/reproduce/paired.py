@@ -1,4 +1,4 @@
-"""Statistics of two numbers of the same images: ratios or differences with intervals, tests, boxes to look at."""
+"""Paired statistics over images: ratios or differences with confidence intervals, tests, and box plots."""
 
 import numpy as np
 
@@ -7,26 +7,26 @@ from .tables import estimate
 RATIOS = ("images", "mean ratio", "25 %", "median", "75 %", "above 1", "sign test p", "Wilcoxon p")
 DIFFERENCES = ("images", "first", "second", "difference", "first is more", "sign test p", "Wilcoxon p")
 NOTE = (
-    "Means over images, with 95 % bootstrap intervals; shares of images. p: two-sided tests of single rows, not corrected for "
-    "the number of rows; sign test: images with more against images with less; Wilcoxon: signed ranks, of ratios those of the "
+    "Means over images, with 95 % bootstrap intervals; fractions of images. p: two-sided tests of each row, not corrected for "
+    "multiple testing; sign test: images with more against images with less; Wilcoxon: signed-rank test, for ratios on their "
     "logarithms."
 )
 
 
 def ratio_cells(above, below, seed):
-    """Cells of RATIOS for the ratios of two numbers per image.
+    """Compute the cells of RATIOS for two numbers per image.
 
     Parameters
     ----------
     above, below : float64[n]
-        Positive; NaN where an image was left out.
+        Positive numbers; NaN for excluded images.
     seed : int
-        Of the bootstrap.
+        Seed of the bootstrap.
 
     Returns
     -------
     list
-        Numbers, an Interval, None where no image is left.
+        Numbers and an Interval; None if there are no images.
     """
     n = min(len(above), len(below))
     ratios = above[:n] / below[:n]
@@ -38,19 +38,19 @@ def ratio_cells(above, below, seed):
 
 
 def difference_cells(first, second, seed):
-    """Cells of DIFFERENCES for two numbers per image, which may be 0.
+    """Compute the cells of DIFFERENCES for two numbers per image, which may be 0.
 
     Parameters
     ----------
     first, second : float64[n]
-        NaN where an image was left out.
+        NaN for excluded images.
     seed : int
-        Of the bootstrap.
+        Seed of the bootstrap.
 
     Returns
     -------
     list
-        Numbers, Intervals, None where no image is left.
+        Numbers and Intervals; None if there are no images.
     """
     n = min(len(first), len(second))
     first, second = first[:n], second[:n]
@@ -63,7 +63,7 @@ def difference_cells(first, second, seed):
 
 
 def _p_values(differences):
-    """Two-sided p of the sign test and of Wilcoxon's signed ranks; 1 where all differences are 0."""
+    """Compute two-sided p-values of the sign test and of Wilcoxon's signed-rank test; 1 if all differences are 0."""
     from scipy import stats
 
     more, less = np.count_nonzero(differences > 0.0), np.count_nonzero(differences < 0.0)
@@ -73,7 +73,7 @@ def _p_values(differences):
 
 
 def draw_boxes(groups, labels, ax):
-    """Draw boxes of values of images, without NaN: quartiles, whiskers to the 5th and the 95th percentile, the mean as a dot.
+    """Draw box plots of values of images without NaN: quartiles, whiskers to the 5th and 95th percentile, the mean as a dot.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def draw_boxes(groups, labels, ax):
     Returns
     -------
     dict
-        What ``Axes.boxplot`` gives.
+        The result of ``Axes.boxplot``.
     """
     values = [group[~np.isnan(group)] for group in groups]
     style = {"marker": ".", "markerfacecolor": "black", "markeredgecolor": "black"}
@@ -94,17 +94,17 @@ def draw_boxes(groups, labels, ax):
 
 
 def draw_networks(measured, values, labels, what):
-    """Draw boxes of values of images for each network, a row of axes for each kind of images.
+    """Draw box plots of values of images for each network, with a row of axes for each dataset.
 
     Parameters
     ----------
     measured : dict of str to Measured
-    values : function of Measured
-        Lists of float64[n], one per box.
+    values : callable
+        Maps a Measured to a list of float64[n], one per box.
     labels : list of str
-        Of the boxes.
+        Names of the boxes.
     what : str
-        Name of the values.
+        Label of the axes.
 
     Returns
     -------
@@ -124,6 +124,6 @@ def draw_networks(measured, values, labels, what):
             ax.set_title(m.title, fontsize="small")
         for ax in row[len(networks) :]:
             ax.set_visible(False)
-        row[0].set_ylim(bottom=0.0)  # of the whole row, when all of it is drawn
+        row[0].set_ylim(bottom=0.0)  # for the whole row, after all of it has been drawn
         row[0].set_ylabel(what)
     return figure

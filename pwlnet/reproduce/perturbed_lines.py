@@ -1,9 +1,9 @@
-"""Lines from an image to perturbed ones, which three experiments measure: FGSM, PGD and random signs, two sizes of steps.
+"""Lines from an image to perturbed images, used by three experiments: FGSM, PGD and random signs, with two kinds of steps.
 
-The images are those that the network classifies rightly, of label y; the output whose gradient gives the signs of FGSM, and
-which PGD raises, is (y + 1) mod 10, as in the paper's code. ``additive`` moves every pixel by epsilon and clips to [0, 1];
-``floor`` is the step of the paper's code (``analysis.perturbation``), by which dark pixels hardly move. PGD is in the ball of
-``additive``. Random signs are the same for all networks of one kind of image.
+The images are those that the network classifies correctly, with label y. FGSM uses the gradient of the output (y + 1) mod 10,
+and PGD increases this output, as in the paper's code. ``additive`` changes every pixel by epsilon and clips to [0, 1];
+``floor`` is the step of the paper's code (``analysis.perturbation``), which hardly changes dark pixels. PGD uses the ball of
+``additive``. Random signs are the same for all networks of a dataset.
 
 Legend: R lines of an image, n images.
 """
@@ -24,7 +24,7 @@ PARAMETERS = {"epsilon": 0.03, "n_random": 4, "pgd_steps": 20}
 
 
 class PerturbedLines(NamedTuple):
-    """Lines of one image: rule and direction int64[R] (places in RULES and DIRECTIONS), label, output, LinePartitions."""
+    """Lines of one image: rule and direction int64[R] (indices in RULES and DIRECTIONS), label, output, LinePartitions."""
 
     rules: np.ndarray
     directions: np.ndarray
@@ -34,7 +34,7 @@ class PerturbedLines(NamedTuple):
 
 
 def perturbed_lines(subject, i, options):
-    """Make the lines of image i: PerturbedLines, or None where the network takes the image for another class.
+    """Create the lines of image i: PerturbedLines, or None if the network misclassifies the image.
 
     Parameters
     ----------
@@ -68,25 +68,25 @@ def perturbed_lines(subject, i, options):
     return PerturbedLines(rules, directions, label, target, lines)
 
 
-def line_numbers(i, found):
-    """Numbers of the lines of image i that all experiments keep: float64[R, len(COLUMNS)]."""
-    lines = found.lines
+def line_numbers(i, perturbed):
+    """Return the numbers of the lines of image i that all experiments keep: float64[R, len(COLUMNS)]."""
+    lines = perturbed.lines
     return np.column_stack([
-        np.full((len(lines), 2), (i, found.label)), found.rules, found.directions, lines.n_segments, lines.length,
+        np.full((len(lines), 2), (i, perturbed.label)), perturbed.rules, perturbed.directions, lines.n_segments, lines.length,
         lines.t[lines.offsets[:-1] + 1], lines.network.forward(lines.ends).argmax(axis=1),
     ])  # fmt: skip
 
 
 def of_images(measured, values, rule, direction):
-    """Mean of a number over the lines of a kind, for each image: float64[n], NaN where it was left out.
+    """Average a number over the lines of a kind for each image: float64[n], NaN for excluded images.
 
     Parameters
     ----------
     measured : Measured
     values : float64[rows]
-        A column of it, or something made of columns; NaN where a line has none.
+        A column, or values computed from columns; NaN for lines without a value.
     rule, direction : str
-        Of RULES, DIRECTIONS.
+        Elements of RULES and DIRECTIONS.
 
     Returns
     -------
@@ -100,12 +100,12 @@ def of_images(measured, values, rule, direction):
 
 
 def kind(measured, rule, direction):
-    """Tell which rows are of lines of a kind: bool[rows]."""
+    """Return which rows are lines of a kind: bool[rows]."""
     return (measured["rule"] == RULES.index(rule)) & (measured["direction"] == DIRECTIONS.index(direction))
 
 
 def density(measured, *, endpoints=False):
-    """Regions per unit of Euclidean length in pixels from 0 to 1: float64[rows], NaN for a line without length.
+    """Compute regions per unit of Euclidean length, with pixels in [0, 1]: float64[rows], NaN for lines of length zero.
 
     ``endpoints`` counts the ends of segments, one more than regions, as the paper's code does.
     """

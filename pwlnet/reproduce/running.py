@@ -1,4 +1,4 @@
-"""The loop that runs an experiment: a store for each network, then tables and figures of all of them."""
+"""The loop that runs an experiment: a store for each network, then tables and figures for all of them."""
 
 import contextlib
 import time
@@ -12,27 +12,27 @@ from ..errors import DigestMismatchError, InputError, MissingDataError, ShapeErr
 from . import subjects, tables
 from .experiment import Measured, Options
 
-_COMMIT_SECONDS = 4.0  # between two commits; each waits for the disk
+_COMMIT_SECONDS = 4.0  # between two commits, each of which waits for the disk
 
 
 class Result(NamedTuple):
-    """What a run leaves.
+    """Result of a run.
 
     Attributes
     ----------
     name : str
     folder : pathlib.Path
-        With all files below, and ``table.md`` and ``table.csv``.
+        Folder with all files below, ``table.md`` and ``table.csv``.
     tables : list of tables.Table
     stores : dict of str to pathlib.Path
         By key of the network.
     n_images : dict of str to int
-        Images of each network.
+        Number of images by key of the network.
     figures : list of pathlib.Path
     missing : dict of str to str
-        Why networks of the experiment were left out, a sentence each.
+        Reasons, by key, why networks of the experiment were skipped.
     notes : list of str
-        What else the caller should know.
+        Messages for the caller.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Result(NamedTuple):
     notes: list
 
     def to_dict(self):
-        """Give the result as a dict that JSON can hold."""
+        """Convert to a dict that can be written as JSON."""
         return {
             **self._asdict(),
             "folder": str(self.folder),
@@ -67,15 +67,15 @@ def run_experiment(
     overwrite=False,
     progress=False,
 ):
-    """Run an experiment, or go on with it where an earlier run was stopped.
+    """Run an experiment, or continue an interrupted run.
 
-    Estimate: what is measured of an image is what the experiment says, the tables' means and intervals are of a sample.
+    Estimate: the means and intervals in the tables are those of a sample of images.
 
     Parameters
     ----------
     experiment : Experiment
     out : str or path
-        Folder of results; the experiment's own is in it: ``out/name``.
+        Folder for results; those of this experiment are written to ``out/name``.
     n_images, networks, seed, threads, parameters, overwrite, progress
         As for ``pwlnet.reproduce.run``.
 
@@ -91,45 +91,45 @@ def run_experiment(
     options = Options(n_images, seed, threads, _parameters(experiment, parameters))
     for name, value, least in (("n_images", n_images, 1), ("seed", seed, 0)):
         if not isinstance(value, (int, np.integer)) or value < least:
-            raise InputError(f"{name} is {value!r}; a whole number of at least {least} is needed")
+            raise InputError(f"{name} is {value!r}; an integer of at least {least} is needed")
     chosen, missing = subjects.choose(experiment.keys, networks)
     if not chosen:
-        raise MissingDataError(next(iter(missing.values()), "networks is empty; name at least one"))
+        raise MissingDataError(next(iter(missing.values()), "networks is empty; give at least one"))
     folder = Path(out) / experiment.name
     _make_folder(folder)
     measured = {}
     for key in chosen:
         measured[key] = _measured(experiment, key, folder / f"{key}.h5", options, overwrite, progress)
-    found, notes = list(experiment.tabulate(measured, options)), []
-    _write_tables(folder, found)
+    results, notes = list(experiment.tabulate(measured, options)), []
+    _write_tables(folder, results)
     try:
         figures = _save_figures(folder, experiment.draw(measured, options))
-    except ImportError as error:  # matplotlib: the numbers are worth having without it
+    except ImportError as error:  # without matplotlib, the numbers are still useful
         figures, notes = [], [f"no figures were drawn: {error}"]
     stores, counts = ({key: getattr(m, name) for key, m in measured.items()} for name in ("path", "n_images"))
-    return Result(experiment.name, folder, found, stores, counts, figures, missing, notes)
+    return Result(experiment.name, folder, results, stores, counts, figures, missing, notes)
 
 
-def _parameters(experiment, given):
-    """The experiment's parameters, those that were given in the place of their defaults."""
-    given = dict(given or {})
-    for name, value in given.items():
+def _parameters(experiment, values):
+    """Validate the given parameters, and add the defaults of the others: dict."""
+    values = dict(values or {})
+    for name, value in values.items():
         if name not in experiment.parameters:
-            known = ", ".join(experiment.parameters) or "it has none"
-            raise InputError(f"parameter {name!r} was given, but {experiment.name} has no such parameter; its own: {known}")
+            known = f"its parameters are {', '.join(experiment.parameters)}" if experiment.parameters else "it has none"
+            raise InputError(f"parameter {name!r} was given, but {experiment.name} has no such parameter; {known}")
         default = experiment.parameters[name]
         kind = type(default)
         if not isinstance(value, (int, float) if kind is float else kind) or (isinstance(value, bool) and kind is not bool):
             raise InputError(f"parameter {name} is {value!r}; a {kind.__name__} is needed, such as {default!r}")
-        given[name] = kind(value)
-    return {**experiment.parameters, **given}
+        values[name] = kind(value)
+    return {**experiment.parameters, **values}
 
 
 def _make_folder(folder):
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StoreError(f"{folder} can't be made ({error.strerror}); give another folder") from error
+        raise StoreError(f"{folder} can't be created ({error.strerror}); give another folder") from error
 
 
 def _measured(experiment, key, path, options, overwrite, progress):
@@ -145,10 +145,10 @@ def _measured(experiment, key, path, options, overwrite, progress):
 
 
 def _writer(experiment, subject, path, options, overwrite):
-    """A new store, or the one that is there."""
-    own = {"experiment": experiment.name, "version": experiment.version, "subject": subject.key}
+    """Create the store of a network, or resume an existing one: StoreWriter."""
+    what = {"experiment": experiment.name, "version": experiment.version, "subject": subject.key}
     made_with = {
-        "parameters": {**own, **options.parameters, "columns": list(experiment.columns)},
+        "parameters": {**what, **options.parameters, "columns": list(experiment.columns)},
         "seeds": {"images": int(options.seed)},
         "threads": options.threads,
     }
@@ -157,7 +157,7 @@ def _writer(experiment, subject, path, options, overwrite):
     try:
         return store.resume(path, subject.network, **made_with)
     except DigestMismatchError as error:
-        error.add_note("overwrite (--overwrite) measures anew")
+        error.add_note("overwrite=True (--overwrite) measures again")
         raise
 
 
@@ -179,14 +179,14 @@ def _measure_images(experiment, subject, writer, last, options, progress):
                     batch.commit()
         batch.commit()
     except BaseException as error:
-        with contextlib.suppress(StoreError):  # the error on its way says more
+        with contextlib.suppress(StoreError):  # the error that is being raised is more specific
             batch.commit()
-        error.add_note(f"{writer.path} holds {batch.first} of {last} images of {subject.key}; run it again to go on")
+        error.add_note(f"{writer.path} has {batch.first} of {last} images of {subject.key}; run it again to continue")
         raise
 
 
 def _first_image(writer):
-    """The first image that a store does not have: the one behind that of its last row."""
+    """Return the first image that a store does not have: the one after that of its last row."""
     n_rows = writer.n_rows("measures")
     if not n_rows:
         return 0
@@ -195,11 +195,11 @@ def _first_image(writer):
 
 
 class _Batch:
-    """Images that are measured, but not in the store yet."""
+    """Images that have been measured, but are not in the store yet."""
 
     def __init__(self, experiment, writer, first):
         self.experiment, self.writer = experiment, writer
-        self.first = first  # image that is not in the store
+        self.first = first  # first image that is not in the store
         self._clear()
 
     def _clear(self):
@@ -207,40 +207,40 @@ class _Batch:
         self.n_before = self.writer.n_rows("measures")
 
     def add(self, i, rows, attributions):
-        """Add an image: rows of ``measure``, and what ``attributions`` gave, or None."""
+        """Add an image: the results of ``measure``, and of ``attributions`` or None."""
         rows, columns = np.asarray(rows, np.float64), self.experiment.columns
         if rows.ndim != 2 or rows.shape[1] != len(columns) or not len(rows) or not (rows[:, 0] == i).all():
             raise ShapeError(
-                f"measure of {self.experiment.name} gave {rows.shape} for image {i}; rows of the {len(columns)} columns are "
-                "needed, with the image's number in the first"
+                f"measure of {self.experiment.name} returned shape {rows.shape} for image {i}; rows of {len(columns)} columns "
+                "are needed, with the index of the image in the first"
             )
         if attributions is not None:
             self.attributions.append(attributions)
         self.rows.append(rows)
 
     def commit(self):
-        """Append all of it.
+        """Append all images to the store.
 
-        Attributions go first; those that a stopped run left without measures are not written again. Ctrl-C comes through when
-        a batch is written: what it stopped is called again, and must not write anything twice.
+        Attributions are written first; those that an interrupted run wrote without measures are not written again. Ctrl-C is
+        raised after a batch has been written, and ``commit`` is called again then: it must not write anything twice.
         """
         if self.attributions:
-            self.attributions = self.attributions[: len(self.rows)]  # stopped between two lines of ``add``
+            self.attributions = self.attributions[: len(self.rows)]  # interrupted between two lines of ``add``
             names = self.attributions[0]
             arrays = {name: np.concatenate([each[name] for each in self.attributions]) for name in names}
             per_image = len(arrays["inputs"]) // len(self.attributions)
-            there = self.writer.n_rows("attributions") - per_image * self.first
-            self.writer.append("attributions", {name: array[there:] for name, array in arrays.items()})
+            written = self.writer.n_rows("attributions") - per_image * self.first
+            self.writer.append("attributions", {name: array[written:] for name, array in arrays.items()})
         if self.rows and self.writer.n_rows("measures") == self.n_before:
             self.writer.append("measures", {"values": np.concatenate(self.rows)})
         self.first += len(self.rows)
         self._clear()
 
 
-def _write_tables(folder, found):
-    """``table.md`` with all tables, and a file of comma-separated values for each."""
-    texts = {"table.md": tables.to_markdown(found)}
-    texts |= {f"table{f'_{k}' if k > 1 else ''}.csv": tables.to_csv(table) for k, table in enumerate(found, start=1)}
+def _write_tables(folder, results):
+    """Write ``table.md`` with all tables, and a CSV file for each one."""
+    texts = {"table.md": tables.to_markdown(results)}
+    texts |= {f"table{f'_{k}' if k > 1 else ''}.csv": tables.to_csv(table) for k, table in enumerate(results, start=1)}
     for name, text in texts.items():
         try:
             (folder / name).write_text(text, encoding="utf-8")

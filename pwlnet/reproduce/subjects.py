@@ -1,4 +1,4 @@
-"""The networks that experiments are run on, each with its test images: shipped ones, and public ones where the data is there.
+"""The networks of the experiments with their test images: shipped networks, and public ones if their files are available.
 
 Legend: n images, D inputs of the network.
 """
@@ -15,26 +15,26 @@ from ..errors import InputError
 from ..loading import load_network
 from ..network import Network
 
-_PLAIN = ((0.0,), (1.0,))  # the network takes pixels, or normalises them itself
+_PLAIN = ((0.0,), (1.0,))  # the network takes pixels; it may normalise them itself
 _MNIST = ((0.1307,), (0.3081,))
 _CIFAR10 = ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
 _TRAININGS = {"standard": "standard training", "pgd": "PGD training", "diffai": "DiffAI training"}
 
 
 class Description(NamedTuple):
-    """A subject that may be loaded.
+    """Description of a subject that can be loaded.
 
     Attributes
     ----------
     key : str
     title : str
-        For tables and figures.
+        Name in tables and figures.
     training : {"standard", "pgd", "diffai"}
     dataset : {"digits", "mnist", "cifar10"}
     file : str
-        A name of ``pwlnet.datasets``; of the digits networks, of ``datasets.digits_network_path``.
+        A name of ``pwlnet.datasets``; for the digits networks, of ``datasets.digits_network_path``.
     normalisation : (mean, deviation)
-        Of each channel; the network takes (pixels - mean) / deviation.
+        Per channel; the input of the network is (pixels - mean) / deviation.
     """
 
     key: str
@@ -47,7 +47,7 @@ class Description(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """A network and the test images of its data; made by ``load``.
+    """A network and its test images; the result of ``load``.
 
     Attributes
     ----------
@@ -55,10 +55,10 @@ class Subject:
         As in ``Description``.
     network : Network
     images : float64[n, D]
-        Pixels from 0 to 1, in the network's order of inputs.
+        Pixels in [0, 1], in the order of the network's inputs.
     labels : int64[n]
     mean, deviation : float64[D]
-        Of the normalisation that the network wants from outside; 0 and 1 where it wants none.
+        Normalisation of the inputs; 0 and 1 if there is none, or the network has it built in.
     """
 
     key: str
@@ -76,11 +76,11 @@ class Subject:
         return len(self.images)
 
     def to_input(self, pixels):
-        """Normalise pixels as the network wants them: float64[*, D] to float64[*, D]."""
+        """Normalise pixels for the network: float64[*, D] to float64[*, D]."""
         return (pixels - self.mean) / self.deviation
 
     def is_right(self, i):
-        """Whether the network gives image ``i`` its label: bool."""
+        """Return whether the network classifies image ``i`` correctly: bool."""
         return int(self.network.forward(self.to_input(self.images[i]))[0].argmax()) == int(self.labels[i])
 
 
@@ -113,37 +113,37 @@ CONVSMALL = tuple(key for key in SUBJECTS if "_convsmall_" in key)
 CONVLARGE = tuple(key for key in SUBJECTS if key.endswith(("_convmed", "_convbig")))  # standard training only
 
 
-def choose(keys, wanted=None):
-    """Choose subjects of an experiment: those that are asked for, else all whose files are there.
+def choose(keys, requested=None):
+    """Choose subjects of an experiment: the requested ones, or all whose files are available.
 
     Parameters
     ----------
     keys : sequence of str
-        Those that the experiment is for.
-    wanted : sequence of str, optional
-        Some of them, or the first words of their keys: "mnist" or "mnist_convsmall" takes all that start so.
+        Keys of all subjects of the experiment.
+    requested : sequence of str, optional
+        The requested keys, or prefixes of keys: "mnist" and "mnist_convsmall" choose all keys that start with them.
 
     Returns
     -------
     chosen : list of str
         Keys, in the order of ``keys``.
     missing : dict of str to str
-        Without ``wanted``: why each of the others is left out, by key.
+        Without ``requested``, the reason why each other subject is skipped, by key.
 
     Raises
     ------
     InputError
-        A name is none of the experiment's subjects.
+        A name matches no subject of the experiment.
     """
-    if wanted is None:
+    if requested is None:
         missing = {key: _missing(SUBJECTS[key]) for key in keys}
         return [key for key in keys if not missing[key]], {key: reason for key, reason in missing.items() if reason}
     chosen = set()
-    for name in [wanted] if isinstance(wanted, str) else wanted:
-        found = [key for key in keys if key == name or key.startswith(f"{name}_")]
-        if not found:
-            raise InputError(f"network {name!r} was asked for, but the experiment is for {', '.join(keys)}; name some of these")
-        chosen.update(found)
+    for name in [requested] if isinstance(requested, str) else requested:
+        matching = [key for key in keys if key == name or key.startswith(f"{name}_")]
+        if not matching:
+            raise InputError(f"the experiment has no network {name!r}; give some of {', '.join(keys)}")
+        chosen.update(matching)
     return [key for key in keys if key in chosen], {}
 
 
@@ -153,7 +153,7 @@ def load(key):
     Parameters
     ----------
     key : str
-        Of ``SUBJECTS``.
+        A key of ``SUBJECTS``.
 
     Returns
     -------
@@ -162,14 +162,14 @@ def load(key):
     Raises
     ------
     InputError
-        There is no such subject.
+        The subject does not exist.
     MissingDataError, ChecksumError
         As for ``datasets.fetch``.
     ImportError
-        onnx is not installed; pillow for CIFAR-10.
+        onnx is not installed, or pillow in the case of CIFAR-10.
     """
     if key not in SUBJECTS:
-        raise InputError(f"key is {key!r}; the subjects are {', '.join(SUBJECTS)}")
+        raise InputError(f"key is {key!r}; give one of {', '.join(SUBJECTS)}")
     described = SUBJECTS[key]
     if described.dataset == "digits":
         path, (images, labels) = datasets.digits_network_path(described.file), datasets.digits_images()
@@ -182,14 +182,14 @@ def load(key):
 
 
 def _missing(described):
-    """Why a subject can't be loaded from what lies here, or None."""
+    """Return the reason why a subject can't be loaded from local files, or None."""
     if described.dataset == "digits":
         return None
     images, labels, _ = datasets.IMAGES[described.dataset, "test"]
     folder = os.environ.get(datasets.FOLDER_VARIABLE)
     if not folder:
-        return f"{described.title} needs {described.file}; set {datasets.FOLDER_VARIABLE} to a folder that has it"
+        return f"{described.title} needs {described.file}; set {datasets.FOLDER_VARIABLE} to a folder that contains it"
     for name in (described.file, *images, labels):
         if not (Path(folder) / name).is_file():
-            return f"{described.title} needs {name}, which is not in {datasets.FOLDER_VARIABLE}={folder}; put it there"
+            return f"{described.title} needs {name}, which is not in {datasets.FOLDER_VARIABLE}={folder}; copy it there"
     return None

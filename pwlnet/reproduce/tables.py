@@ -1,4 +1,4 @@
-"""Tables of results: for people (Markdown), for programs (CSV, JSON), with intervals where numbers are estimates."""
+"""Tables of results as Markdown, CSV and JSON, with confidence intervals of estimates."""
 
 import csv
 import io
@@ -9,11 +9,11 @@ import numpy as np
 
 from ..analysis.bootstrap import bootstrap_interval
 
-_DIGITS = 4  # of numbers in tables for people
+_DIGITS = 4  # of numbers in Markdown
 
 
 class Interval(NamedTuple):
-    """A number with a 95 % interval; ``low`` and ``high`` are NaN where there is none."""
+    """A number with a 95 % confidence interval; ``low`` and ``high`` are NaN if there is none."""
 
     value: float
     low: float
@@ -27,11 +27,11 @@ class Table(NamedTuple):
     ----------
     title : str
     headings : sequence of str
-        With units.
+        Names of the columns, with units.
     rows : list of sequences
-        A cell per heading: text, number, Interval, or None where there is nothing to say.
+        One cell per heading: text, number, Interval, or None for an empty cell.
     notes : sequence of str, optional
-        Sentences below it.
+        Sentences printed below the table.
     """
 
     title: str
@@ -41,23 +41,23 @@ class Table(NamedTuple):
 
 
 def estimate(values, *, statistic=np.mean, seed=0):
-    """Give a statistic of images with its 95 % bootstrap interval over images.
+    """Estimate a statistic with its 95 % bootstrap interval over images.
 
     Estimate: images are resampled with replacement (``pwlnet.analysis.bootstrap``).
 
     Parameters
     ----------
     values : float64[images]
-        One per image; NaN: the image is left out.
-    statistic : function, optional
-        Of an array to a number; quicker with an argument ``axis``.
+        One value per image; images with NaN are excluded.
+    statistic : callable, optional
+        Maps an array to a number; faster if it has an argument ``axis``.
     seed : int, optional
-        Of the resampling.
+        Seed of the resampling.
 
     Returns
     -------
     Interval
-        Without a value where no image is left; without an interval where it is one.
+        All NaN if there are no images; without an interval if there is only one.
     """
     values = np.asarray(values, np.float64)
     values = values[~np.isnan(values)]
@@ -69,7 +69,7 @@ def estimate(values, *, statistic=np.mean, seed=0):
 
 
 def to_markdown(tables):
-    """Write tables for people.
+    """Format tables as Markdown.
 
     Parameters
     ----------
@@ -78,13 +78,13 @@ def to_markdown(tables):
     Returns
     -------
     str
-        Markdown that reads as plain text, too.
+        Markdown with aligned columns, readable as plain text.
     """
     return "\n".join(_markdown(table) for table in tables)
 
 
 def to_csv(table):
-    """Write a table for programs: numbers with all digits, an Interval as three columns.
+    """Format a table as CSV: numbers with all digits, an Interval as three columns.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ def to_csv(table):
 
 
 def to_dict(table):
-    """Give a table as JSON can hold it: title, headings, rows (an Interval as value, low, high), notes."""
+    """Convert a table to a dict that can be written as JSON: title, headings, rows (Interval: value, low, high), notes."""
     rows = [[cell._asdict() if isinstance(cell, Interval) else _plain(cell) for cell in row] for row in table.rows]
     return {"title": table.title, "headings": list(table.headings), "rows": rows, "notes": list(table.notes)}
 
@@ -123,7 +123,7 @@ def _markdown(table):
 
 
 def _text(cell):
-    """A cell for people."""
+    """Format a cell for Markdown."""
     if isinstance(cell, Interval):
         between = "" if math.isnan(cell.low) else f" ({_text(cell.low)} to {_text(cell.high)})"
         return _text(cell.value) + between
@@ -144,5 +144,5 @@ def _exact(cell):
 
 
 def _plain(cell):
-    """A NumPy number as Python's."""
+    """Convert a NumPy scalar to a Python number."""
     return cell.item() if isinstance(cell, np.generic) else cell

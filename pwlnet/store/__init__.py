@@ -4,6 +4,7 @@
 ``repair`` keeps the sound batches of a damaged one; ``merge`` joins several.
 """
 
+from .appending import append_lines_by_length
 from .creation import create, resume, save_lines, save_long_line
 from .network_file import read_network_file, save_network
 from .reader import RegionStore, load_lines, open
@@ -15,6 +16,7 @@ __all__ = [
     "Repaired",
     "StoreWriter",
     "Written",
+    "append_lines_by_length",
     "create",
     "load_lines",
     "merge",

@@ -21,24 +21,24 @@ def append_long_line(
     writer, start, end, *, max_points=2**20, max_segments=None, progress=False, threads=None, memory=2**30, n_checked=3
 ):
     """Partition a line, append its parts and finish it: ``StoreWriter.append_long_line``."""
-    from ..partition.lines.blocks import Settings
+    from ..partition.lines.chunk_buffer import LINE_START, ResumePoint
     from ..partition.lines.chunks import LineStream
-    from ..partition.lines.places import START, Mark
+    from ..partition.lines.rounds import Settings
 
     settings = Settings(writer.network, writer.tolerances, memory, n_checked, max_segments)
     stream = LineStream(settings, start, end, threads=threads, progress=progress, number=writer.n_lines)
     ends = {"start": stream.start, "end": stream.end, "memory": np.array(memory, np.int64)}
-    line, after, memo, mark = digest_arrays(ends.items()), writer.unfinished_t, writer.unfinished_memo, START
+    line, after, memo, mark = digest_arrays(ends.items()), writer.unfinished_t, writer.unfinished_memo, LINE_START
     if memo is not None and "line" in memo:
         if memo["line"] != line:
             raise DigestMismatchError(
                 f"line {writer.n_lines} of {writer.path} was begun with other ends or another memory; give the same, "
                 "or write to a new store"
             )
-        mark = Mark(memo["border"], memo["ambiguous"], memo["t_error"])
-    with contextlib.closing(stream.parts(max_points, mark, after)) as parts:
+        mark = ResumePoint(memo["border"], memo["ambiguous"], memo["t_error"])
+    with contextlib.closing(stream.chunks(max_points, mark, after)) as parts:
         for part in parts:
-            memo = {"line": line, "border": part.border, "ambiguous": part.ambiguous, "t_error": part.t_error}
+            memo = {"line": line, "border": part.boundary, "ambiguous": part.ambiguous, "t_error": part.t_error}
             writer.append_part(*part[: len(_FIELDS)], memo=memo)
     residual = stream.residual(lambda numbers: writer.unfinished_points(numbers)[1], writer.unfinished_points()[0])
     writer.finish_line(stream.start, stream.end, residual=residual, ambiguous=stream.ambiguous, t_error=stream.t_error)

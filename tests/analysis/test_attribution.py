@@ -30,19 +30,19 @@ def images():
 
 def sums_over_segments(lines):
     """Attributions by the Jacobians of each line's segments float64[L, O, D], and the same without signs."""
-    found = []
+    result = []
     for part in lines.parts:
         weights, jacobians = np.diff(part.t), evaluate.jacobians(lines.network.code, part.states())
         direction = part.end - part.start
-        found.append(
+        result.append(
             [np.tensordot(weights, j, axes=1) * d for j, d in ((jacobians, direction), (abs(jacobians), abs(direction)))]
         )
-    return np.array(found).swapaxes(0, 1)
+    return np.array(result).swapaxes(0, 1)
 
 
-def assert_close(found, wanted, unsigned=None):
-    scale = np.abs(wanted if unsigned is None else unsigned).max(initial=0.0)
-    assert np.abs(found - wanted).max() <= AGREE * (scale if scale > 0.0 else 1.0)
+def assert_close(result, expected, unsigned=None):
+    scale = np.abs(expected if unsigned is None else unsigned).max(initial=0.0)
+    assert np.abs(result - expected).max() <= AGREE * (scale if scale > 0.0 else 1.0)
 
 
 @pytest.mark.parametrize("first", range(0, few(500, 50), SEEDS_AT_ONCE))
@@ -50,15 +50,15 @@ def test_exact_attributions_equal_the_sum_over_segments(first):
     for seed in range(first, first + SEEDS_AT_ONCE):
         description, starts, ends = random_case(seed)
         network = to_network(description)
-        found = pwlnet.integrate_gradients(network, starts, ends, threads=1)
+        result = pwlnet.integrate_gradients(network, starts, ends, threads=1)
         lines = pwlnet.partition_lines(network, starts, ends, threads=1)
-        assert np.array_equal(found.n_segments, lines.n_segments)
-        assert_close(found.values, *sums_over_segments(lines))
-        assert np.abs(found.residual).max(initial=0.0) <= AGREE
+        assert np.array_equal(result.n_segments, lines.n_segments)
+        assert_close(result.values, *sums_over_segments(lines))
+        assert np.abs(result.residual).max(initial=0.0) <= AGREE
 
 
 def test_the_networks_above_have_first_ops_of_all_kinds_and_others():
-    """The kernel treats a switching op that only full layers and convolutions read differently from others."""
+    """The kernel treats a switching op that only fully connected layers and convolutions read differently from others."""
     first, others, kept = set(), set(), set()
     for seed in range(200):
         network = to_network(random_case(seed)[0])
@@ -99,22 +99,22 @@ def test_exact_attributions_equal_autograd_at_the_middle_of_each_segment(seed):
     description, starts, ends = random_case(seed)
     module, network = to_torch(description), to_network(description)
     lines = pwlnet.partition_lines(network, starts[:1], ends[:1])
-    found = pwlnet.integrate_gradients(network, starts[:1], ends[:1]).values[0]
-    part, wanted = lines.parts[0], np.zeros_like(found)
+    result = pwlnet.integrate_gradients(network, starts[:1], ends[:1]).values[0]
+    part, expected = lines.parts[0], np.zeros_like(result)
     for point, weight in zip(part.midpoints(), np.diff(part.t), strict=True):
         jacobian = torch.autograd.functional.jacobian(lambda x: module(x).reshape(-1), torch.tensor(point[None]))
-        wanted += weight * jacobian.numpy().reshape(wanted.shape)
-    assert_close(found, wanted * (ends[0] - starts[0]))
+        expected += weight * jacobian.numpy().reshape(expected.shape)
+    assert_close(result, expected * (ends[0] - starts[0]))
 
 
 def test_digits_networks_add_up(network, images):
-    found = pwlnet.integrate_gradients(network, np.zeros(64), images[:20])
-    assert found.values.shape == (20, 10, 64)
-    assert found.method == "exact"
-    assert found.n_samples is None
-    assert np.abs(found.residual).max() <= 1e-12
+    result = pwlnet.integrate_gradients(network, np.zeros(64), images[:20])
+    assert result.values.shape == (20, 10, 64)
+    assert result.method == "exact"
+    assert result.n_samples is None
+    assert np.abs(result.residual).max() <= 1e-12
     change = network.forward(images[:20]) - network.forward(np.zeros((1, 64)))
-    assert np.abs(found.values.sum(axis=2) - change).max() <= 1e-12 * np.abs(change).max()
+    assert np.abs(result.values.sum(axis=2) - change).max() <= 1e-12 * np.abs(change).max()
 
 
 @pytest.mark.parametrize("how", [{}, {"method": "midpoint", "n_samples": 30}], ids=["exact", "sampled"])
@@ -153,11 +153,11 @@ def test_rules_on_a_linear_network_give_its_weights(method):
     layer = torch.nn.Linear(5, 3).double()
     network = pwlnet.from_torch(layer, (5,))
     start, end = np.random.default_rng(0).normal(size=(2, 1, 5))
-    found = pwlnet.integrate_gradients(network, start, end, method=method, n_samples=5)
+    result = pwlnet.integrate_gradients(network, start, end, method=method, n_samples=5)
     weights_sum = 0.8 if method == "captum_trapezoid" else 1.0
-    assert_close(found.values[0], weights_sum * layer.weight.detach().numpy() * (end - start))
-    assert found.n_samples == 5
-    assert found.n_segments is None
+    assert_close(result.values[0], weights_sum * layer.weight.detach().numpy() * (end - start))
+    assert result.n_samples == 5
+    assert result.n_segments is None
 
 
 @pytest.mark.parametrize("method", RULES)
@@ -193,10 +193,10 @@ def test_sampled_attributions_come_near_the_exact_ones(method, network, images):
     ("change", "error", "message"),
     [
         ({"method": "monte_carlo"}, "InputError", "method is 'monte_carlo'; use 'exact' or one of left, right"),
-        ({"method": "left"}, "InputError", "n_samples is None; the rule 'left' needs a whole number of at least 1"),
+        ({"method": "left"}, "InputError", "n_samples is None; the rule 'left' needs an integer of at least 1"),
         ({"n_samples": 5}, "InputError", "the exact method takes no samples"),
-        ({"outputs": [10]}, "InputError", "output 10 was asked for, but the network has 10 outputs"),
-        ({"outputs": [0.5]}, "InputError", "whole numbers below 10 are needed"),
+        ({"outputs": [10]}, "InputError", "output 10 was requested, but the network has 10 outputs"),
+        ({"outputs": [0.5]}, "InputError", "integers below 10 are needed"),
         ({"inputs": np.full((1, 64), np.nan)}, "InputError", "NaN or infinite"),
         ({"baselines": np.zeros((3, 64))}, "ShapeError", "there are 3 baselines and 2 inputs"),
         ({"inputs": np.zeros((2, 63))}, "ShapeError", "the network takes 64 inputs"),

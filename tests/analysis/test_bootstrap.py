@@ -66,9 +66,9 @@ def test_equal_values_and_one_value():
     [
         ([1.0, np.nan, 2.0], {}, InputError, r"values\[1\] is nan, and 1 of 3 values"),
         ([1.0, np.inf], {}, InputError, r"values\[1\] is inf"),
-        ([], {}, ShapeError, r"float64\[0\]"),
-        (np.zeros((2, 2)), {}, ShapeError, r"float64\[2, 2\]"),
-        (["a"], {}, InputError, "list of real numbers"),
+        ([], {}, ShapeError, r"dtype float64 and shape \(0,\)"),
+        (np.zeros((2, 2)), {}, ShapeError, r"dtype float64 and shape \(2, 2\)"),
+        (["a"], {}, InputError, "array of real numbers"),
         ([1.0, 2.0], {"level": 1.0}, InputError, "level is 1.0"),
         ([1.0, 2.0], {"n_resamples": 0}, InputError, "n_resamples is 0"),
     ],

@@ -59,7 +59,7 @@ def compared(gradients):
 
 
 def integral_of_absolute(t, error):
-    """Integral of the absolute value of a piecewise linear function, its zeros made points of their own."""
+    """Integral of the absolute value of a piecewise linear function, with its zeros as additional points."""
     before, after, width = error[:-1], error[1:], np.diff(t)
     crosses = before * after < 0.0
     zeros = t[:-1][crosses] + width[crosses] * before[crosses] / (before - after)[crosses]
@@ -67,23 +67,23 @@ def integral_of_absolute(t, error):
     return np.trapezoid(np.abs(np.insert(error, places, 0.0)), np.insert(t, places, zeros))
 
 
-def assert_close(found, wanted, scale=None):
-    if np.isinf(wanted) or np.isinf(found):
-        assert found == wanted
+def assert_close(result, expected, scale=None):
+    if np.isinf(expected) or np.isinf(result):
+        assert result == expected
         return
-    assert abs(found - wanted) <= AGREE * max(1.0, abs(wanted) if scale is None else scale)
+    assert abs(result - expected) <= AGREE * max(1.0, abs(expected) if scale is None else scale)
 
 
-def assert_line_measured(found, i, c, part, gradients):
+def assert_line_measured(result, i, c, part, gradients):
     """Line i's measures of its output in column c against the gradients float64[S, D] of its segments."""
-    weights, target = np.diff(part.t), found.targets[i, c]
+    weights, target = np.diff(part.t), result.targets[i, c]
     for name, values in compared(gradients).items():
-        assert_close(getattr(found.mean, name)[i, c], weights @ values if np.isfinite(values).all() else np.inf)
-        assert_close(getattr(found.largest, name)[i, c], values.max())
-        assert_close(getattr(found.at_end, name)[i, c], values[-1])
+        assert_close(getattr(result.mean, name)[i, c], weights @ values if np.isfinite(values).all() else np.inf)
+        assert_close(getattr(result.largest, name)[i, c], values.max())
+        assert_close(getattr(result.at_end, name)[i, c], values[-1])
     values = part.outputs()[:, target]
     predicted = gradients[0] @ (part.end - part.start)
-    error, tangent = values[0] + part.t * predicted - values, found.tangent
+    error, tangent = values[0] + part.t * predicted - values, result.tangent
     scale = np.abs(values).max() + abs(predicted)
     assert_close(tangent.largest[i, c], np.abs(error).max(), scale)
     assert_close(np.interp(tangent.largest_at[i, c], part.t, np.abs(error)), np.abs(error).max(), scale)
@@ -91,7 +91,7 @@ def assert_line_measured(found, i, c, part, gradients):
     assert_close(tangent.at_end[i, c], error[-1], scale)
     assert_close(tangent.predicted[i, c], predicted, scale)
     assert_close(tangent.variation[i, c], np.abs(values - values[0]).max(), scale)
-    assert_close(found.gradient_norm[i, c], np.linalg.norm(gradients[0]))
+    assert_close(result.gradient_norm[i, c], np.linalg.norm(gradients[0]))
 
 
 @pytest.mark.parametrize("first", range(0, few(500, 50), SEEDS_AT_ONCE))
@@ -101,12 +101,12 @@ def test_measures_equal_those_of_the_jacobians_of_all_segments(first):
         network = to_network(description)
         lines = pwlnet.partition_lines(network, starts, ends, threads=1)
         targets = np.arange(2 * len(starts)).reshape(-1, 2) % network.n_outputs
-        found = pwlnet.measure_linearity(lines, targets, threads=1)
-        assert found.residual.max() <= AGREE
+        result = pwlnet.measure_linearity(lines, targets, threads=1)
+        assert result.residual.max() <= AGREE
         for i, part in enumerate(lines.parts):
             jacobians = evaluate.jacobians(network.code, part.states())
             for c in range(2):
-                assert_line_measured(found, i, c, part, jacobians[:, targets[i, c]])
+                assert_line_measured(result, i, c, part, jacobians[:, targets[i, c]])
 
 
 @pytest.mark.parametrize("seed", range(0, few(60, 10), 2))
@@ -117,21 +117,21 @@ def test_measures_equal_those_of_autograd_at_the_middle_of_each_segment(seed):
     description, starts, ends = random_case(seed)
     module, network = to_torch(description), to_network(description)
     lines = pwlnet.partition_lines(network, starts[:1], ends[:1])
-    found = pwlnet.measure_linearity(lines, np.array([[seed % network.n_outputs]]))
+    result = pwlnet.measure_linearity(lines, np.array([[seed % network.n_outputs]]))
     points = torch.tensor(lines.parts[0].midpoints(), requires_grad=True)
     values = module(points).reshape(len(points), -1)[:, seed % network.n_outputs]
     (gradients,) = torch.autograd.grad(values.sum(), points)
-    assert_line_measured(found, 0, 0, lines.parts[0], gradients.numpy())
+    assert_line_measured(result, 0, 0, lines.parts[0], gradients.numpy())
 
 
 def test_long_lines_of_a_digits_network_equal_their_jacobians(network, images):
     lines = pwlnet.partition_lines(network, images[:2], images[2:4])
-    assert lines.n_segments.min() > 256  # gradients are made anew on the way
-    found = pwlnet.measure_linearity(lines, np.array([[3], [7]]))
-    assert found.residual.max() <= 1e-13
+    assert lines.n_segments.min() > 256  # gradients are recomputed on the way
+    result = pwlnet.measure_linearity(lines, np.array([[3], [7]]))
+    assert result.residual.max() <= 1e-13
     for i, part in enumerate(lines.parts):
         jacobians = evaluate.jacobians(network.code, part.states())
-        assert_line_measured(found, i, 0, part, jacobians[:, found.targets[i, 0]])
+        assert_line_measured(result, i, 0, part, jacobians[:, result.targets[i, 0]])
 
 
 def bends(*kinks):
@@ -146,17 +146,17 @@ def bends(*kinks):
 
 def test_one_kink_by_hand():
     lines = pwlnet.partition_lines(bends((0.25, 2.0)), [[0.0]], [[1.0]])
-    found = pwlnet.measure_linearity(lines, 0)
-    assert found.n_segments.tolist() == [2]
-    assert found.density.tolist() == [2.0]
+    result = pwlnet.measure_linearity(lines, 0)
+    assert result.n_segments.tolist() == [2]
+    assert result.density.tolist() == [2.0]
     change = {"l1": 2.0, "l2": 2.0, "linf": 2.0, "angle": 0.0, "sign": 0.0, "symmetric": 0.5, "relative": 2.0 / (3.0 + OFFSET)}
     for name in GradientChange._fields:
-        assert getattr(found.largest, name)[0] == pytest.approx(change[name], rel=1e-15)
-        assert getattr(found.at_end, name)[0] == pytest.approx(change[name], rel=1e-15)
-        assert getattr(found.mean, name)[0] == pytest.approx(0.75 * change[name], rel=1e-15)
+        assert getattr(result.largest, name)[0] == pytest.approx(change[name], rel=1e-15)
+        assert getattr(result.at_end, name)[0] == pytest.approx(change[name], rel=1e-15)
+        assert getattr(result.mean, name)[0] == pytest.approx(0.75 * change[name], rel=1e-15)
     tangent = {"largest": 1.5, "largest_at": 1.0, "mean": 0.5625, "at_end": -1.5, "predicted": 1.0, "variation": 2.5}
-    assert {name: values[0] for name, values in found.tangent._asdict().items()} == pytest.approx(tangent, rel=1e-15)
-    assert found.gradient_norm.tolist() == [1.0]
+    assert {name: values[0] for name, values in result.tangent._asdict().items()} == pytest.approx(tangent, rel=1e-15)
+    assert result.gradient_norm.tolist() == [1.0]
 
 
 def test_an_error_that_changes_its_sign_by_hand():
@@ -169,23 +169,23 @@ def test_an_error_that_changes_its_sign_by_hand():
 
 
 def test_a_gradient_that_turns_around_has_every_sign_changed():
-    found = pwlnet.measure_linearity(pwlnet.partition_lines(bends((0.5, -2.0)), [[0.0]], [[1.0]]), 0)
-    assert found.at_end.sign.tolist() == [1.0]
-    assert found.at_end.angle[0] == pytest.approx(np.pi, rel=1e-15)
-    assert found.at_end.symmetric.tolist() == [1.0]
-    assert found.mean.sign.tolist() == [0.5]
+    result = pwlnet.measure_linearity(pwlnet.partition_lines(bends((0.5, -2.0)), [[0.0]], [[1.0]]), 0)
+    assert result.at_end.sign.tolist() == [1.0]
+    assert result.at_end.angle[0] == pytest.approx(np.pi, rel=1e-15)
+    assert result.at_end.symmetric.tolist() == [1.0]
+    assert result.mean.sign.tolist() == [0.5]
 
 
 def test_a_gradient_that_is_zero_at_the_start_or_at_the_end():
     network = bends((0.5, -1.0))
     lines = pwlnet.partition_lines(network, [[1.0], [0.0]], [[0.0], [1.0]])
-    found = pwlnet.measure_linearity(lines, 0)
-    assert found.gradient_norm.tolist() == [0.0, 1.0]
-    assert found.at_end.l2.tolist() == [np.inf, 1.0]
-    assert found.at_end.angle.tolist() == [0.5 * np.pi, 0.5 * np.pi]
-    assert found.at_end.sign.tolist() == [0.0, 0.0]
-    assert found.at_end.symmetric.tolist() == [1.0, 1.0]
-    assert found.at_end.relative[1] == pytest.approx(1.0 / OFFSET)
+    result = pwlnet.measure_linearity(lines, 0)
+    assert result.gradient_norm.tolist() == [0.0, 1.0]
+    assert result.at_end.l2.tolist() == [np.inf, 1.0]
+    assert result.at_end.angle.tolist() == [0.5 * np.pi, 0.5 * np.pi]
+    assert result.at_end.sign.tolist() == [0.0, 0.0]
+    assert result.at_end.symmetric.tolist() == [1.0, 1.0]
+    assert result.at_end.relative[1] == pytest.approx(1.0 / OFFSET)
 
 
 def test_an_entry_that_only_rounding_keeps_from_zero_counts_as_zero():
@@ -194,10 +194,10 @@ def test_an_entry_that_only_rounding_keeps_from_zero_counts_as_zero():
     bent = graph.linear(graph.relu(hidden, name="relu"), np.array([[0.2, -0.3]]), name="bent")
     graph.output = graph.add(bent, graph.linear(graph.input, np.array([[0.1, 1.0]]), name="straight"), name="sum")
     assert 0.1 + 0.2 - 0.3 > 0.0  # what is left of the first entry at the end
-    found = pwlnet.measure_linearity(pwlnet.partition_lines(lower(graph), [[0.0, 0.0]], [[1.0, 0.0]]), 0).at_end
-    assert found.symmetric.tolist() == [0.5]
-    assert found.relative[0] == pytest.approx(0.5 * 0.1 / OFFSET, rel=1e-12)
-    assert found.sign.tolist() == [0.0]
+    result = pwlnet.measure_linearity(pwlnet.partition_lines(lower(graph), [[0.0, 0.0]], [[1.0, 0.0]]), 0).at_end
+    assert result.symmetric.tolist() == [0.5]
+    assert result.relative[0] == pytest.approx(0.5 * 0.1 / OFFSET, rel=1e-12)
+    assert result.sign.tolist() == [0.0]
 
 
 @pytest.mark.parametrize("seed", range(few(20, 4)))
@@ -207,11 +207,11 @@ def test_an_affine_network_has_no_change_and_no_error(seed):
     hidden = graph.conv(graph.input, rng.normal(size=(3, 1, 2, 2)), name="conv")
     graph.output = graph.linear(graph.reshape(hidden, (48,), name="flat"), rng.normal(size=(4, 48)), name="full")
     lines = pwlnet.partition_lines(lower(graph), rng.normal(size=(3, 25)), rng.normal(size=(3, 25)))
-    found = pwlnet.measure_linearity(lines, seed % 4)
-    for change in (found.mean, found.largest, found.at_end):
+    result = pwlnet.measure_linearity(lines, seed % 4)
+    for change in (result.mean, result.largest, result.at_end):
         assert not np.any(list(change))
-    assert not found.tangent.largest.any()
-    assert found.n_segments.tolist() == [1, 1, 1]
+    assert not result.tangent.largest.any()
+    assert result.n_segments.tolist() == [1, 1, 1]
 
 
 @given(seed=st.integers(0, few(200, 20)), power=st.integers(-20, 20), sign=st.sampled_from([-1.0, 1.0]))
@@ -236,15 +236,15 @@ def test_scaling_an_output_scales_its_errors_and_leaves_relative_measures(seed, 
 def test_measures_keep_their_ranges(seed):
     description, starts, ends = random_case(seed)
     lines = pwlnet.partition_lines(to_network(description), starts, ends, threads=1)
-    found = pwlnet.measure_linearity(lines, 0)
+    result = pwlnet.measure_linearity(lines, 0)
     slack = 1.0 + 1e-12
     for name in GradientChange._fields:
-        mean, largest, at_end = (getattr(change, name) for change in (found.mean, found.largest, found.at_end))
+        mean, largest, at_end = (getattr(change, name) for change in (result.mean, result.largest, result.at_end))
         assert np.all((mean >= 0.0) & (at_end >= 0.0) & (mean <= slack * largest) & (at_end <= largest))
     for name in ("sign", "symmetric"):
-        assert np.all(getattr(found.largest, name) <= slack)
-    assert np.all(found.largest.angle <= np.pi)
-    tangent = found.tangent
+        assert np.all(getattr(result.largest, name) <= slack)
+    assert np.all(result.largest.angle <= np.pi)
+    tangent = result.tangent
     assert np.all((tangent.mean <= slack * tangent.largest) & (np.abs(tangent.at_end) <= tangent.largest))
     assert np.all(np.abs(tangent.predicted - tangent.at_end) <= slack * tangent.variation)
 
@@ -264,16 +264,16 @@ def test_several_outputs_of_a_line_are_those_one_by_one(network, images):
     assert every.mean.l2.shape == every.tangent.mean.shape == (3, 10)
     one = pwlnet.measure_linearity(lines, [4, 9, 0])
     for i, target in enumerate((4, 9, 0)):
-        for found, wanted in ((one.mean, every.mean), (one.tangent, every.tangent)):
-            np.testing.assert_allclose(np.array(found)[:, i], np.array(wanted)[:, i, target], rtol=1e-10)
+        for result, expected in ((one.mean, every.mean), (one.tangent, every.tangent)):
+            np.testing.assert_allclose(np.array(result)[:, i], np.array(expected)[:, i, target], rtol=1e-10)
 
 
 def test_a_line_without_length_and_an_empty_batch(network, images):
-    found = pwlnet.measure_linearity(pwlnet.partition_lines(network, images[:1], images[:1]), 0)
-    assert found.density.tolist() == [np.inf]
-    assert not np.any(list(found.largest))
-    assert not np.any(list(found.tangent))
-    assert found.gradient_norm[0] > 0.0
+    result = pwlnet.measure_linearity(pwlnet.partition_lines(network, images[:1], images[:1]), 0)
+    assert result.density.tolist() == [np.inf]
+    assert not np.any(list(result.largest))
+    assert not np.any(list(result.tangent))
+    assert result.gradient_norm[0] > 0.0
     nothing = pwlnet.partition_lines(network, np.zeros((0, 64)), np.zeros((0, 64)))
     assert len(pwlnet.measure_linearity(nothing, 0)) == len(pwlnet.measure_linearity(nothing, [])) == 0
 

@@ -12,9 +12,9 @@ from pwlnet.errors import InputError, ShapeError
 def test_the_floor_rule_moves_every_grey_value_as_the_papers_code_does():
     grey = np.arange(256)
     moved = 255.0 * perturb(grey / 255.0, np.ones(256), epsilon=0.03, rule="floor")
-    wanted = [min(255, g + 3 * g // 100) for g in range(256)]  # floor(0.03 g) in whole numbers
-    assert np.rint(moved).tolist() == wanted
-    np.testing.assert_allclose(moved, wanted, atol=1e-12)
+    expected = [min(255, g + 3 * g // 100) for g in range(256)]  # floor(0.03 g) in whole numbers
+    assert np.rint(moved).tolist() == expected
+    np.testing.assert_allclose(moved, expected, atol=1e-12)
 
 
 def test_images_of_sixteen_grey_values_are_taken_as_of_256():

@@ -54,9 +54,9 @@ def test_rules_give_the_weighted_sums_of_segments_on_random_and_degenerate_nets(
         lines = pwlnet.partition_lines(network, starts, ends, threads=1)
         for i, part in enumerate(lines.parts):
             line = sampling_rules.rule_line(lines, i, np.arange(network.n_outputs), None)
-            found = sampling_rules.attributions_by_rules(line, rules)
-            for got, (wanted, unsigned) in zip(found, attributions_of_segments(part, rules), strict=True):
-                assert np.abs(got - wanted).max(initial=0.0) <= AGREE * (unsigned.max(initial=0.0) or 1.0)
+            result = sampling_rules.attributions_by_rules(line, rules)
+            for got, (expected, unsigned) in zip(result, attributions_of_segments(part, rules), strict=True):
+                assert np.abs(got - expected).max(initial=0.0) <= AGREE * (unsigned.max(initial=0.0) or 1.0)
 
 
 @pytest.mark.parametrize("seed", range(few(40, 3)))
@@ -84,22 +84,22 @@ def test_errors_are_those_of_integrate_gradients(digits):
     lines, labels = digits
     network, (start, end), rows = lines.network, (lines.starts, lines.ends), np.arange(len(lines))
     counts = [2, 3, 20, 51]
-    found = pwlnet.compare_rules(lines, labels, counts=counts, methods=tuple(RULES))
-    assert found.relative.shape == (len(lines), len(RULES), len(counts))
-    assert np.array_equal(found.n_segments, lines.n_segments)
+    result = pwlnet.compare_rules(lines, labels, counts=counts, methods=tuple(RULES))
+    assert result.relative.shape == (len(lines), len(RULES), len(counts))
+    assert np.array_equal(result.n_segments, lines.n_segments)
     exact = pwlnet.integrate_gradients(network, start, end).values[rows, labels]
     change = (network.forward(end) - network.forward(start))[rows, labels]
     for m, method in enumerate(RULES):
         for k, n in enumerate(counts):
             if n not in sampling_rules.rule_counts(method, n, n):
-                assert np.isnan([found.relative[:, m, k], found.l1[:, m, k], found.completeness[:, m, k]]).all()
+                assert np.isnan([result.relative[:, m, k], result.l1[:, m, k], result.completeness[:, m, k]]).all()
                 continue
             sampled = pwlnet.integrate_gradients(network, start, end, method=method, n_samples=n).values[rows, labels]
             apart = np.abs(sampled - exact)
-            assert found.relative[:, m, k] == pytest.approx((apart / np.abs(exact + 1e-11)).mean(axis=1), rel=1e-7)
-            assert found.l1[:, m, k] == pytest.approx(apart.sum(axis=1) / np.abs(exact).sum(axis=1), rel=1e-9)
-            wanted = np.abs(sampled.sum(axis=1) - change) / np.abs(change)
-            assert found.completeness[:, m, k] == pytest.approx(wanted, rel=1e-7, abs=1e-12)
+            assert result.relative[:, m, k] == pytest.approx((apart / np.abs(exact + 1e-11)).mean(axis=1), rel=1e-7)
+            assert result.l1[:, m, k] == pytest.approx(apart.sum(axis=1) / np.abs(exact).sum(axis=1), rel=1e-9)
+            expected = np.abs(sampled.sum(axis=1) - change) / np.abs(change)
+            assert result.completeness[:, m, k] == pytest.approx(expected, rel=1e-7, abs=1e-12)
 
 
 def test_several_outputs_per_line_are_those_of_each(mlp):
@@ -126,53 +126,55 @@ def test_several_outputs_per_line_are_those_of_each(mlp):
 def test_counts_are_the_first_of_a_run_of_small_errors(digits, within, consecutive, max_samples):
     lines, labels = digits
     limits = {"within": within, "consecutive": consecutive, "max_samples": max_samples}
-    found = pwlnet.count_samples(lines, labels, **limits)
-    assert (found.within, found.consecutive, found.max_samples) == (within, consecutive, max_samples)
-    last = max(found.relative.max(), found.l1.max(), max_samples if (found.l1 < 0).any() or (found.relative < 0).any() else 0)
+    result = pwlnet.count_samples(lines, labels, **limits)
+    assert (result.within, result.consecutive, result.max_samples) == (within, consecutive, max_samples)
+    last = max(
+        result.relative.max(), result.l1.max(), max_samples if (result.l1 < 0).any() or (result.relative < 0).any() else 0
+    )
     counts = np.arange(1, last + 2 * consecutive)
     errors = pwlnet.compare_rules(lines, labels, counts=counts)
     seen = set()
     for name in ("relative", "l1"):
         for i in range(len(lines)):
             for m in range(len(METHODS)):
-                n, e = getattr(found, name)[i, m], getattr(errors, name)[i, m]
+                n, e = getattr(result, name)[i, m], getattr(errors, name)[i, m]
                 of_rule, small = counts[~np.isnan(e)], e[~np.isnan(e)] < within
                 starts = [k for k in range(len(small)) if small[k : k + consecutive].sum() == consecutive]
-                wanted = of_rule[starts[0]] if starts and of_rule[starts[0]] <= max_samples else -1
-                assert n == wanted
+                expected = of_rule[starts[0]] if starts and of_rule[starts[0]] <= max_samples else -1
+                assert n == expected
                 seen.add(bool(n > 0))
     assert True in seen
 
 
 def test_more_sweeps_and_less_memory_give_the_same_counts(digits, monkeypatch):
     lines, labels = digits
-    wanted = pwlnet.count_samples(lines, labels, max_samples=300), pwlnet.recommend_samples(lines, labels)
+    expected = pwlnet.count_samples(lines, labels, max_samples=300), pwlnet.recommend_samples(lines, labels)
     errors = pwlnet.compare_rules(lines, labels, counts=[5, 50, 51])
     monkeypatch.setattr(sampling_rules, "_FIRST_BLOCK", 7)
     monkeypatch.setattr(sampling_rules, "_BATCH_BYTES", 3000)
     monkeypatch.setattr(sampling_rules, "_SEGMENTS_HELD", 3)
-    found = pwlnet.count_samples(lines, labels, max_samples=300, threads=1), pwlnet.recommend_samples(lines, labels)
-    assert np.array_equal(found[0].relative, wanted[0].relative)
-    assert np.array_equal(found[0].l1, wanted[0].l1)
-    assert np.array_equal(found[1].n_samples, wanted[1].n_samples)
+    result = pwlnet.count_samples(lines, labels, max_samples=300, threads=1), pwlnet.recommend_samples(lines, labels)
+    assert np.array_equal(result[0].relative, expected[0].relative)
+    assert np.array_equal(result[0].l1, expected[0].l1)
+    assert np.array_equal(result[1].n_samples, expected[1].n_samples)
     again = pwlnet.compare_rules(lines, labels, counts=[5, 50, 51])
     assert np.nanmax(np.abs(again.l1 - errors.l1)) < AGREE
 
 
 def test_the_recommended_count_is_the_first_that_adds_up(digits):
     lines, labels = digits
-    found = pwlnet.recommend_samples(lines, labels, within=0.01, first=20, max_samples=200)
+    result = pwlnet.recommend_samples(lines, labels, within=0.01, first=20, max_samples=200)
     errors = pwlnet.compare_rules(lines, labels, counts=np.arange(20, 201), methods=["left"])
-    for i, n in enumerate(found.n_samples):
+    for i, n in enumerate(result.n_samples):
         small = np.flatnonzero(errors.completeness[i, 0] < 0.01)
         if not small.size:
             assert n == -1
-            assert np.isnan([found.relative[i], found.l1[i]]).all()
+            assert np.isnan([result.relative[i], result.l1[i]]).all()
             continue
         assert n == 20 + small[0]
-        assert found.relative[i] == pytest.approx(errors.relative[i, 0, small[0]], rel=1e-9)
-        assert found.l1[i] == pytest.approx(errors.l1[i, 0, small[0]], rel=1e-9)
-    assert (found.n_samples > 0).any()
+        assert result.relative[i] == pytest.approx(errors.relative[i, 0, small[0]], rel=1e-9)
+        assert result.l1[i] == pytest.approx(errors.l1[i, 0, small[0]], rel=1e-9)
+    assert (result.n_samples > 0).any()
     never = pwlnet.recommend_samples(lines, labels, within=1e-9, max_samples=25)
     assert (never.n_samples == -1).all()
 
@@ -181,9 +183,9 @@ def test_on_a_linear_network_every_rule_is_right_at_once():
     torch = pytest.importorskip("torch")
     network = pwlnet.from_torch(torch.nn.Linear(5, 3).double(), (5,))
     lines = pwlnet.partition_lines(network, np.zeros(5), np.random.default_rng(0).normal(size=(2, 5)))
-    found = pwlnet.count_samples(lines, 1, methods=tuple(RULES)[:-1])
-    assert np.array_equal(found.relative, [[1, 1, 1, 2, 3, 1]] * 2)
-    assert np.array_equal(found.l1, found.relative)
+    result = pwlnet.count_samples(lines, 1, methods=tuple(RULES)[:-1])
+    assert np.array_equal(result.relative, [[1, 1, 1, 2, 3, 1]] * 2)
+    assert np.array_equal(result.l1, result.relative)
     wrong = pwlnet.compare_rules(lines, 1, counts=[10], methods=["captum_trapezoid"])
     assert wrong.l1 == pytest.approx(0.1)  # its weights sum to 1 - 1/n
     assert wrong.completeness == pytest.approx(0.1)
@@ -192,9 +194,9 @@ def test_on_a_linear_network_every_rule_is_right_at_once():
 def test_lines_that_do_not_move_have_no_error(mlp):
     lines, _ = mlp
     still = pwlnet.partition_lines(lines.network, lines.ends, lines.ends)
-    found = pwlnet.compare_rules(still, 0, counts=[4])
-    assert not np.nan_to_num(found.relative).any()
-    assert not np.nan_to_num(found.completeness).any()
+    result = pwlnet.compare_rules(still, 0, counts=[4])
+    assert not np.nan_to_num(result.relative).any()
+    assert not np.nan_to_num(result.completeness).any()
     nothing = pwlnet.partition_lines(lines.network, np.zeros((0, 64)), np.zeros((0, 64)))
     assert pwlnet.count_samples(nothing, np.zeros(0, int)).l1.shape == (0, len(METHODS))
 
@@ -210,13 +212,13 @@ def test_a_count_that_no_rule_has_is_not_a_number(mlp):
     [
         ("compare_rules", {"methods": ["exact"]}, "InputError", "method is 'exact'; use some of left, right"),
         ("compare_rules", {"methods": []}, "InputError", "methods is empty"),
-        ("compare_rules", {"counts": [0]}, "InputError", r"counts is \[0\]; a list of positive whole numbers"),
+        ("compare_rules", {"counts": [0]}, "InputError", r"counts is \[0\]; a list of positive integers"),
         ("compare_rules", {"counts": 1.5}, "InputError", "counts is 1.5"),
         ("compare_rules", {"targets": [1, 2]}, "ShapeError", r"targets has shape \(2,\), but there are 4 lines"),
         ("compare_rules", {"targets": 10}, "InputError", "target 10 was given, but the network has 10 outputs"),
         ("compare_rules", {"targets": 0.5}, "InputError", "targets has dtype float64"),
         ("count_samples", {"within": 0.0}, "InputError", "within is 0.0; a positive number is needed"),
-        ("count_samples", {"consecutive": 0}, "InputError", "consecutive is 0; a positive whole number"),
+        ("count_samples", {"consecutive": 0}, "InputError", "consecutive is 0; a positive integer"),
         ("count_samples", {"max_samples": 2.5}, "InputError", "max_samples is 2.5"),
         ("recommend_samples", {"first": 0}, "InputError", "first is 0"),
         ("recommend_samples", {"method": "middle"}, "InputError", "method is 'middle'"),

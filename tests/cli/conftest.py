@@ -1,4 +1,4 @@
-"""The command line in this process, in a folder of its own."""
+"""Fixtures that run the command line in this process, in an empty folder."""
 
 import numpy as np
 import pytest

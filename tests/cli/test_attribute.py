@@ -1,4 +1,4 @@
-"""``pwlnet attribute``: stores of attributions, going on with them, one-line errors."""
+"""``pwlnet attribute``: stores of attributions, resuming them, one-line errors."""
 
 import json
 import sys
@@ -39,21 +39,21 @@ def test_attributions_fill_a_store(points, run, network, baseline, options, chos
     assert (code, err) == (0, "")
     inputs, baselines = points
     baselines = {"zero": np.zeros((7, 3)), "one.csv": np.repeat(baselines[:1], 7, axis=0)}.get(baseline, baselines)
-    wanted = pwlnet.integrate_gradients(network, baselines, inputs, **chosen)
+    expected = pwlnet.integrate_gradients(network, baselines, inputs, **chosen)
     with store.open("out.h5") as opened:
         found, parameters = opened.read("attributions"), opened.provenance["parameters"]
         assert opened.verify() == []
         assert opened.n_batches == (4 if batch else 1)
-    counts = np.full(7, 5) if wanted.n_segments is None else wanted.n_segments
+    counts = np.full(7, 5) if expected.n_segments is None else expected.n_segments
     for field, array in {"baselines": baselines, "inputs": inputs, "n_segments": counts}.items():
         assert np.array_equal(found[field], array), field
     for field in ("values", "residual"):
-        assert np.array_equal(found[field], getattr(wanted, field)), field
+        assert np.array_equal(found[field], getattr(expected, field)), field
     result = json.loads(out)
-    assert parameters["method"] == result["method"] == wanted.method
-    assert result["residual"] == np.abs(wanted.residual).max()
-    assert (result["attributions"], result["outputs"]) == wanted.residual.shape
-    assert result["segments" if wanted.n_samples is None else "samples"] == counts.sum()
+    assert parameters["method"] == result["method"] == expected.method
+    assert result["residual"] == np.abs(expected.residual).max()
+    assert (result["attributions"], result["outputs"]) == expected.residual.shape
+    assert result["segments" if expected.n_samples is None else "samples"] == counts.sum()
     assert result["per_input"]["median"] == np.median(counts)
 
 
@@ -84,7 +84,7 @@ def test_resuming_ends_in_the_store_of_a_run_that_was_not_stopped(points, run, m
         assert found == (
             130,
             "",
-            f"pwlnet: interrupted; part.h5 holds the first {done} of 7 attributions; --resume goes on\n",
+            f"pwlnet: interrupted; part.h5 has the first {done} of 7 attributions; --resume continues\n",
         )
     resumed = json.loads(run(*command, "part.h5", "--resume")[1])
     assert {**resumed, "seconds": 0, "store": ""} == {**whole, "seconds": 0, "store": ""}
@@ -96,13 +96,13 @@ def test_resuming_ends_in_the_store_of_a_run_that_was_not_stopped(points, run, m
     ("arguments", "message"),
     [
         (["--method", "middle", "--samples", "3"], "method is 'middle'; use 'exact' or one of left, right, "),
-        (["--samples", "3"], "n_samples is 3, but the exact method takes no samples; leave it out or name a rule"),
+        (["--samples", "3"], "n_samples is 3, but the exact method takes no samples; omit it or give a rule"),
         (["--method", "left"], "n_samples"),
-        (["--outputs", "0,2"], "output 2 was asked for, but the network has 2 outputs; count from 0"),
+        (["--outputs", "0,2"], "output 2 was requested, but the network has 2 outputs; count from 0"),
         (["--outputs", "a"], "argument --outputs: invalid list of outputs value: 'a'"),
         (["--inputs", "missing.npy"], "missing.npy can't be read as .npy (No such file or directory)"),
         (["--inputs", "wide.npy"], "inputs has shape (2, 4), but the network takes 3 inputs; give (rows, 3)"),
-        (["--inputs", "empty.npy"], "--baseline and --inputs hold no rows; give at least one of each"),
+        (["--inputs", "empty.npy"], "--baseline and --inputs have no rows; give at least one of each"),
         (["--baseline", "two.npy"], "baselines has 2 rows, but inputs has 7; give one input for each baseline"),
     ],
 )
@@ -123,10 +123,10 @@ def test_a_store_of_something_else_is_not_gone_on_with(points, run, refused):
     code, _, err = run(*command, "--resume", "--outputs", 1)
     assert (code, "out.h5 was made with other parameters: outputs" in err) == (2, True)
     np.save("inputs.npy", points[0][::-1])
-    message = "attribution 6 of out.h5 has another baseline or input than was asked for; give the same, or write to a new store"
+    message = "attribution 6 of out.h5 has another baseline or input than requested; give the same, or write to a new store"
     refused(message, *command, "--resume")
     np.save("inputs.npy", points[0][:3])
-    refused("out.h5 holds 7 attributions, but 3 were asked for; write to a new store", *command, "--resume")
+    refused("out.h5 has 7 attributions, but 3 were requested; write to a new store", *command, "--resume")
     assert run(*command, "--overwrite")[0] == 0
     with store.open("out.h5") as opened:
         assert opened.n_rows("attributions") == 3

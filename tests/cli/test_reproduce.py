@@ -1,4 +1,4 @@
-"""``pwlnet reproduce``: what it prints, that it goes on, how it refuses."""
+"""``pwlnet reproduce``: output, continued runs, error messages."""
 
 import json
 import sys
@@ -35,12 +35,12 @@ def test_tables_files_and_what_was_left_out_are_printed(folder, run):
     code, out, err = run("reproduce", "fake", "--images", 3, "--out", "here")
     assert (code, err) == (0, "")
     assert out.startswith((folder / "here" / "fake" / "table.md").read_text())
-    left_out, files = out.splitlines()[-2:]
-    assert left_out == (
-        "left out: MNIST convMed needs trained_here/mnist_convmed.onnx; set PWLNET_DATA_DIR to a folder that has it"
+    skipped, files = out.splitlines()[-2:]
+    assert skipped == (
+        "skipped: MNIST convMed needs trained_here/mnist_convmed.onnx; set PWLNET_DATA_DIR to a folder that contains it"
     )
-    assert files == "here/fake holds table.md, table.csv, brightness.png, digits_conv_standard.h5, digits_conv_pgd.h5"
-    assert {path.name for path in (folder / "here" / "fake").iterdir()} >= set(files.split(" holds ")[1].split(", "))
+    assert files == "here/fake contains table.md, table.csv, brightness.png, digits_conv_standard.h5, digits_conv_pgd.h5"
+    assert {path.name for path in (folder / "here" / "fake").iterdir()} >= set(files.split(" contains ")[1].split(", "))
 
 
 def test_json_holds_all_of_it(folder, run):
@@ -59,8 +59,8 @@ def test_after_ctrl_c_the_same_command_goes_on(folder, run, fake):
     assert run(*command) == (
         130,
         "",
-        "pwlnet: interrupted; reproduce_output/fake/digits_conv_pgd.h5 holds 2 of 4 images of digits_conv_pgd; "
-        "run it again to go on\n",
+        "pwlnet: interrupted; reproduce_output/fake/digits_conv_pgd.h5 has 2 of 4 images of digits_conv_pgd; "
+        "run it again to continue\n",
     )
     fake.stop = {0, 1}
     first = run(*command)
@@ -84,11 +84,11 @@ def test_the_list_says_what_there_is(run, fake):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "no experiment was named; the experiments are fake"),
-        (["moon"], "experiment 'moon' was asked for; the experiments are fake"),
+        ([], "no experiment was given; give one of fake"),
+        (["moon"], "there is no experiment 'moon'; give one of fake"),
         (["fake", "--set", "factor"], "--set is 'factor'; give NAME=VALUE"),
         (["fake", "--set", "factor=x"], "parameter factor is 'x'; a float is needed, such as 2.0"),
-        (["fake", "--seed", "-1"], "seed is -1; a whole number of at least 0 is needed"),
+        (["fake", "--seed", "-1"], "seed is -1; an integer of at least 0 is needed"),
     ],
 )
 def test_wrong_use_gives_one_line(folder, refused, arguments, message):

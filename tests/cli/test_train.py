@@ -1,4 +1,4 @@
-"""``pwlnet train``: networks, accuracies, going on from a checkpoint, one-line errors."""
+"""``pwlnet train``: networks, accuracies, resuming from a checkpoint, one-line errors."""
 
 import json
 
@@ -97,8 +97,7 @@ def test_training_that_was_stopped_goes_on_to_the_same_network(data, run, folder
         assert run(*command, "part.onnx") == (
             130,
             "",
-            "pwlnet: interrupted; part.onnx.checkpoint holds the epochs that are done; --resume goes on, "
-            "--overwrite starts anew\n",
+            "pwlnet: interrupted; part.onnx.checkpoint has the finished epochs; --resume continues, --overwrite starts again\n",
         )
     code, _, err = run(*command, "part.onnx")
     assert (code, "part.onnx.checkpoint exists" in err, err.count("\n")) == (2, True, 1)
@@ -117,13 +116,14 @@ def test_an_existing_network_is_refused_without_overwrite(data, run, refused, fo
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["data.csv", "--out", "net.onnx"], "DATA is 'data.csv'; give digits, mnist, fashion, cifar10 or a file .npz"),
+        (["data.csv", "--out", "net.onnx"], "DATA is 'data.csv'; give digits, mnist, fashion, cifar10 or an .npz file"),
         (["data.npz", "--out", "net.pt"], "--out is net.pt, with the suffix '.pt'; give a path that ends with .onnx or .h5"),
         (["missing.npz", "--out", "n.h5"],
          "missing.npz can't be read as .npz (No such file or directory); check the path and the file"),
         (["short.npz", "--out", "n.h5"], "images has shape (4, 2) and labels (3,); give (N, ...) and (N,)"),
         (["words.npz", "--out", "n.h5"],
-         "there are 2 images of float64 with labels of <U1; give numbers, whole ones as labels, and at least one image"),
+         "there are 2 images of dtype float64 with labels of dtype <U1; give real numbers as images, integers as labels, "
+         "and at least one image"),
         (["flat.npz", "--out", "n.h5"],
          "input_shape is (2,), but convolutions take (channels, rows, columns); use full layers only"),
         (["flat.npz", "--hidden", "3", "--out", "n.h5", "--method", "pgd"], "method='pgd' needs epsilon; give it"),

@@ -59,10 +59,10 @@ def test_columns_are_the_measures_of_the_lines():
     values = dict(zip(gradient_change.COLUMNS, gradient_change.measure(subject, 4, OPTIONS).T, strict=True))
     made = perturbed_lines(subject, 4, OPTIONS)
     found = pwlnet.measure_linearity(made.lines, made.target)
-    for name, wanted in (("mean_l2", found.mean.l2), ("largest_angle", found.largest.angle), ("end_sign", found.at_end.sign),
+    for name, expected in (("mean_l2", found.mean.l2), ("largest_angle", found.largest.angle), ("end_sign", found.at_end.sign),
                          ("mean_relative", found.mean.relative), ("tangent_mean", found.tangent.mean),
                          ("tangent_at_end", found.tangent.at_end), ("gradient_norm", found.gradient_norm)):  # fmt: skip
-        assert np.array_equal(values[name], wanted)
+        assert np.array_equal(values[name], expected)
     weights, offset = subject.network.affine_map(subject.images[4])
     assert np.array_equal(values["tangent_class"], (made.lines.ends @ weights.T + offset).argmax(axis=1))
     wrong = next(i for i in range(len(subject)) if not subject.is_right(i))

@@ -107,5 +107,5 @@ def test_ig_figure_keeps_exact_and_sampled_attributions(tmp_path, subject):
     l1 = np.abs(kept["values"][1::2, 0] - exact).sum(axis=1) / np.abs(exact).sum(axis=1)
     assert rows[:, ig_figure.COLUMNS.index("l1")] == pytest.approx(l1)
     assert result.tables[0].rows[0][1:3] == (1, subject.labels[1])
-    with pytest.raises(InputError, match="image 2 is to be drawn, but 2 images"):
+    with pytest.raises(InputError, match="image is 2, but only 2 images"):
         reproduce.run("ig-figure", tmp_path / "other", n_images=2, networks=[KEY], parameters={"image": 2})

@@ -28,21 +28,21 @@ def subject():
     return subjects.load("digits_conv_standard")
 
 
-def ends_of(found, rule, direction):
-    rows = (found.rules == RULES.index(rule)) & (found.directions == DIRECTIONS.index(direction))
-    return found.lines.ends[rows]
+def ends_of(result, rule, direction):
+    rows = (result.rules == RULES.index(rule)) & (result.directions == DIRECTIONS.index(direction))
+    return result.lines.ends[rows]
 
 
 def test_every_kind_of_line_is_made_from_the_image(subject):
-    found = perturbed_lines(subject, 2, OPTIONS)
-    counts = {(rule, direction): len(ends_of(found, rule, direction)) for rule in RULES for direction in DIRECTIONS}
+    result = perturbed_lines(subject, 2, OPTIONS)
+    counts = {(rule, direction): len(ends_of(result, rule, direction)) for rule in RULES for direction in DIRECTIONS}
     assert counts == {
         ("additive", "fgsm"): 1, ("additive", "pgd"): 1, ("additive", "random"): 4,
         ("floor", "fgsm"): 1, ("floor", "pgd"): 0, ("floor", "random"): 4,
     }  # fmt: skip
-    assert np.array_equal(found.lines.starts, np.broadcast_to(subject.images[2], found.lines.starts.shape))
-    assert found.label == subject.labels[2]
-    assert found.target == (subject.labels[2] + 1) % 10
+    assert np.array_equal(result.lines.starts, np.broadcast_to(subject.images[2], result.lines.starts.shape))
+    assert result.label == subject.labels[2]
+    assert result.target == (subject.labels[2] + 1) % 10
 
 
 def test_ends_lie_in_the_ball_and_are_images(subject):
@@ -52,27 +52,27 @@ def test_ends_lie_in_the_ball_and_are_images(subject):
 
 
 def test_fgsm_goes_along_the_signs_of_the_gradient_of_the_next_class(subject):
-    found = perturbed_lines(subject, 2, OPTIONS)
-    gradient = subject.network.jacobian(subject.images[2])[0, found.target]
+    result = perturbed_lines(subject, 2, OPTIONS)
+    gradient = subject.network.jacobian(subject.images[2])[0, result.target]
     inside = (subject.images[2] > 0.03) & (subject.images[2] < 0.97)
     for rule in RULES:
-        step = (ends_of(found, rule, "fgsm") - subject.images[2])[0]
+        step = (ends_of(result, rule, "fgsm") - subject.images[2])[0]
         assert np.all(step * gradient >= 0.0)
     bright = np.rint(255.0 * subject.images[2]) >= 34  # 0.03 of it is a whole grey value
     at_border = (subject.images[2] == 1.0) & (gradient > 0.0)
     assert np.array_equal(step != 0.0, bright & (gradient != 0.0) & ~at_border)  # of the rule "floor"
-    additive = (ends_of(found, "additive", "fgsm") - subject.images[2])[0]
+    additive = (ends_of(result, "additive", "fgsm") - subject.images[2])[0]
     np.testing.assert_allclose(additive[inside], 0.03 * np.sign(gradient[inside]), rtol=1e-12)
 
 
 def test_pgd_makes_the_next_class_likelier_than_any_random_signs_do(subject):
-    found = perturbed_lines(subject, 2, OPTIONS)
+    result = perturbed_lines(subject, 2, OPTIONS)
 
     def probability(x):
         scores = np.exp(subject.network.forward(x))
-        return (scores[:, found.target] / scores.sum(axis=1)).max()
+        return (scores[:, result.target] / scores.sum(axis=1)).max()
 
-    assert probability(ends_of(found, "additive", "pgd")) > probability(ends_of(found, "additive", "random"))
+    assert probability(ends_of(result, "additive", "pgd")) > probability(ends_of(result, "additive", "random"))
 
 
 def test_random_signs_are_the_same_for_all_networks_of_an_image_and_others_for_other_images(subject):
@@ -92,14 +92,14 @@ def test_an_image_that_the_network_gets_wrong_has_no_lines(subject):
 
 
 def test_numbers_of_lines_are_those_of_the_partition(subject):
-    found = perturbed_lines(subject, 2, OPTIONS)
-    numbers = dict(zip(COLUMNS, line_numbers(2, found).T, strict=True))
+    result = perturbed_lines(subject, 2, OPTIONS)
+    numbers = dict(zip(COLUMNS, line_numbers(2, result).T, strict=True))
     assert set(numbers["image"]) == {2.0}
-    assert set(numbers["label"]) == {float(found.label)}
-    assert numbers["n_segments"].tolist() == [part.n_segments for part in found.lines.parts]
-    assert numbers["first_t"].tolist() == [part.t[1] for part in found.lines.parts]
-    np.testing.assert_allclose(numbers["length"], [np.linalg.norm(part.end - part.start) for part in found.lines.parts])
-    assert np.array_equal(numbers["end_class"], subject.network.forward(found.lines.ends).argmax(axis=1))
+    assert set(numbers["label"]) == {float(result.label)}
+    assert numbers["n_segments"].tolist() == [part.n_segments for part in result.lines.parts]
+    assert numbers["first_t"].tolist() == [part.t[1] for part in result.lines.parts]
+    np.testing.assert_allclose(numbers["length"], [np.linalg.norm(part.end - part.start) for part in result.lines.parts])
+    assert np.array_equal(numbers["end_class"], subject.network.forward(result.lines.ends).argmax(axis=1))
 
 
 def test_the_number_of_an_image_is_the_mean_over_its_lines_of_a_kind():

@@ -1,4 +1,4 @@
-"""The loop of experiments: stores that go on where they were stopped, tables and figures of what is in them."""
+"""The loop of experiments: resumed stores, tables and figures."""
 
 import csv
 import json
@@ -113,8 +113,8 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_store(tmp_path, monkeypatch,
         with pytest.raises(KeyboardInterrupt) as caught:
             run_experiment(stopping(experiment, at), tmp_path / "part", n_images=6, networks=KEYS[0])
         assert caught.value.__notes__ == [
-            f"{tmp_path}/part/fake/digits_conv_standard.h5 holds {held} of 6 images of digits_conv_standard; "
-            "run it again to go on"
+            f"{tmp_path}/part/fake/digits_conv_standard.h5 has {held} of 6 images of digits_conv_standard; "
+            "run it again to continue"
         ]
     part = run_experiment(experiment, tmp_path / "part", n_images=6, networks=KEYS[0])
     assert content(part) == content(whole)
@@ -136,7 +136,7 @@ def test_an_interrupt_that_comes_through_behind_a_commit_writes_nothing_twice(tm
     monkeypatch.setattr(store.StoreWriter, "append", interrupted)
     with pytest.raises(KeyboardInterrupt) as caught:
         run_experiment(experiment, tmp_path / "part", n_images=4, networks=KEYS[0])
-    assert "holds 4 of 4 images" in caught.value.__notes__[0]
+    assert "has 4 of 4 images" in caught.value.__notes__[0]
     assert content(run_experiment(experiment, tmp_path / "part", n_images=4, networks=KEYS[0])) == content(whole)
 
 
@@ -187,7 +187,7 @@ def test_a_store_of_something_else_is_refused_unless_overwritten(tmp_path, chang
     options |= {"n_images": 2, "networks": "digits_conv_pgd"}
     with pytest.raises(DigestMismatchError, match=message) as caught:
         run_experiment(changed, tmp_path, **options)
-    assert caught.value.__notes__ == ["overwrite (--overwrite) measures anew"]
+    assert caught.value.__notes__ == ["overwrite=True (--overwrite) measures again"]
     new = run_experiment(changed, tmp_path, **options, overwrite=True)
     assert content(new) == content(run_experiment(changed, tmp_path / "new", **options))
 
@@ -195,18 +195,18 @@ def test_a_store_of_something_else_is_refused_unless_overwritten(tmp_path, chang
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"n_images": 0}, InputError, "n_images is 0; a whole number of at least 1 is needed"),
-        ({"seed": -1}, InputError, "seed is -1; a whole number of at least 0 is needed"),
+        ({"n_images": 0}, InputError, "n_images is 0; an integer of at least 1 is needed"),
+        ({"seed": -1}, InputError, "seed is -1; an integer of at least 0 is needed"),
         (
             {"networks": ["mnist"]},
             InputError,
-            "network 'mnist' was asked for, but the experiment is for digits_conv",
+            "the experiment has no network 'mnist'; give some of digits_conv",
         ),
-        ({"networks": []}, MissingDataError, "networks is empty; name at least one"),
+        ({"networks": []}, MissingDataError, "networks is empty; give at least one"),
         (
             {"parameters": {"speed": 1}},
             InputError,
-            "parameter 'speed' was given, but fake has no such parameter; its own: f",
+            "parameter 'speed' was given, but fake has no such parameter; its parameters are f",
         ),
         ({"parameters": {"factor": "x"}}, InputError, "parameter factor is 'x'; a float is needed, such as 2.0"),
     ],
@@ -219,13 +219,13 @@ def test_wrong_options_are_refused(tmp_path, options, error, message):
 
 @pytest.mark.parametrize("rows", [np.zeros((1, 3)), np.zeros((0, 4)), np.ones((1, 4)), np.zeros(4)])
 def test_rows_that_are_not_an_images_are_refused(tmp_path, rows):
-    with pytest.raises(ShapeError, match=r"measure of fake gave .* for image 0; rows of the 4 columns are needed"):
+    with pytest.raises(ShapeError, match=r"measure of fake returned .* for image 0; rows of 4 columns are needed"):
         run_experiment(FAKE._replace(measure=lambda *_: rows), tmp_path, networks=KEYS[:1])
 
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreError, match=r"file/fake can't be made \(Not a directory\); give another folder"):
+    with pytest.raises(StoreError, match=r"file/fake can't be created \(Not a directory\); give another folder"):
         run_experiment(FAKE, tmp_path / "file")
 
 
@@ -243,7 +243,7 @@ def test_a_column_that_is_not_there_is_named(whole):
     def tabulate(measured, options):
         measured["digits_conv_pgd"]["speed"]
 
-    with pytest.raises(InputError, match="column 'speed' was asked for, but the columns are image, direction"):
+    with pytest.raises(InputError, match="there is no column 'speed'; give one of image, direction"):
         run_experiment(FAKE._replace(tabulate=tabulate), whole.folder.parent, n_images=5, seed=3)
 
 

@@ -56,9 +56,11 @@ def test_what_is_not_there_is_told_with_its_file_and_variable(monkeypatch, tmp_p
     monkeypatch.delenv(datasets.FOLDER_VARIABLE, raising=False)
     chosen, missing = subjects.choose(keys)
     assert (chosen, list(missing)) == (["digits_conv_pgd"], list(keys[1:]))
-    assert missing[keys[1]] == f"MNIST convSmall, standard training needs {file}; set PWLNET_DATA_DIR to a folder that has it"
+    assert (
+        missing[keys[1]] == f"MNIST convSmall, standard training needs {file}; set PWLNET_DATA_DIR to a folder that contains it"
+    )
     monkeypatch.setenv(datasets.FOLDER_VARIABLE, str(tmp_path))
-    sentence = "MNIST convSmall, standard training needs {}, which is not in PWLNET_DATA_DIR={}; put it there"
+    sentence = "MNIST convSmall, standard training needs {}, which is not in PWLNET_DATA_DIR={}; copy it there"
     for name in (file, "images/mnist/t10k-images-idx3-ubyte.gz", "images/mnist/t10k-labels-idx1-ubyte.gz"):
         assert subjects.choose(keys)[1][keys[1]] == sentence.format(name, tmp_path)
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -70,7 +72,7 @@ def test_names_choose_all_subjects_that_start_so():
     keys = subjects.DIGITS + subjects.CONVSMALL
     assert subjects.choose(keys, ["cifar10", "digits_conv_pgd"]) == (["digits_conv_pgd", *subjects.CONVSMALL[3:]], {})
     assert subjects.choose(keys, "mnist_convsmall_point") == (["mnist_convsmall_point"], {})
-    with pytest.raises(InputError, match="network 'cif' was asked for, but the experiment is for digits_conv_standard, "):
+    with pytest.raises(InputError, match="the experiment has no network 'cif'; give some of digits_conv_standard, "):
         subjects.choose(keys, ["cif"])
-    with pytest.raises(InputError, match="key is 'moon'; the subjects are digits_conv_standard, "):
+    with pytest.raises(InputError, match="key is 'moon'; give one of digits_conv_standard, "):
         subjects.load("moon")

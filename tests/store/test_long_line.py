@@ -333,9 +333,9 @@ def run(*arguments):
     return cli.main([str(argument) for argument in arguments])
 
 
-@pytest.mark.parametrize("options", [("--in-parts", "--batch", 50), ("--batch", 50), ("--in-parts",)])
+@pytest.mark.parametrize("options", [("--stream", "--batch", 50), ("--batch", 50), ("--stream",)])
 def test_the_command_line_stores_lines_in_parts(folder, short_windows, capsys, options):
-    """With --in-parts all, else those with more changes of state than --batch."""
+    """With --stream all, else those with more changes of state than --batch."""
     command = ("lines", "net.h5", "--random", 3, "--seed", 5, "--json")
     assert run(*command, "--out", "parts.h5", *options) == 0
     with store.open("parts.h5") as opened:
@@ -362,7 +362,7 @@ def test_short_lines_between_long_ones_are_stored_in_batches(folder, digits, sho
     assert digest("out.h5") == digest_of_one_write(folder / "x", digits, *zip(starts, ends, strict=True))
 
 
-@pytest.mark.parametrize("again", [("--in-parts",), ()])
+@pytest.mark.parametrize("again", [("--stream",), ()])
 def test_resume_goes_on_inside_a_line(folder, short_windows, monkeypatch, capsys, again):
     command = ("lines", "net.h5", "--random", 3, "--seed", 5, "--batch", 50, "--out", "out.h5")
     append, left = store.StoreWriter.append_part, [12]
@@ -375,10 +375,10 @@ def test_resume_goes_on_inside_a_line(folder, short_windows, monkeypatch, capsys
 
     with monkeypatch.context() as patch:
         patch.setattr(store.StoreWriter, "append_part", append_part)
-        assert run(*command, "--in-parts") == 130
+        assert run(*command, "--stream") == 130
     said = capsys.readouterr().err
     assert re.fullmatch(
-        r"pwlnet: interrupted; out.h5 holds the first [12] of 3 lines and the next one up to t = 0\.\d+; --resume goes on\n",
+        r"pwlnet: interrupted; out.h5 has the first [12] of 3 lines and the next one up to t = 0\.\d+; --resume continues\n",
         said,
     )
     assert run(*command, *again, "--resume") == 0
@@ -387,5 +387,5 @@ def test_resume_goes_on_inside_a_line(folder, short_windows, monkeypatch, capsys
 
 
 def test_parts_of_a_summary_are_refused(folder, capsys):
-    assert run("lines", "net.h5", "--random", 2, "--summary", "--in-parts") == 2
-    assert "--summary was given with --in-parts, which is about a store; leave one out" in capsys.readouterr().err
+    assert run("lines", "net.h5", "--random", 2, "--summary", "--stream") == 2
+    assert "--summary was given with --stream, which applies to a store; omit one of them" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The ends of many lines, read a slice at a time: arrays, or anything on a disk that has a shape and can be sliced.
+"""Ends of many lines, read a slice at a time: from arrays, or from any data on disk that has a shape and can be sliced.
 
 Legend: L lines, D inputs.
 """
@@ -9,8 +9,37 @@ from ... import evaluate
 from ...errors import ShapeError
 
 
+class RowRange:
+    """Consecutive rows of a source, read when they are sliced.
+
+    Parameters
+    ----------
+    source
+        Anything with a shape that can be sliced.
+    first, last : int
+        The rows ``source[first:last]``.
+    """
+
+    def __init__(self, source, first, last):
+        self.shape = (last - first, *source.shape[1:])
+        self._source, self._first = source, first
+
+    def __len__(self):
+        """Return the number of rows."""
+        return self.shape[0]
+
+    def __getitem__(self, rows):
+        """Read a slice of the rows."""
+        first, last, _ = rows.indices(len(self))
+        return self._source[self._first + first : self._first + max(first, last)]
+
+    def __array__(self, dtype=None, copy=None):
+        """Read all rows."""
+        return np.asarray(self[:], dtype)
+
+
 class LineEnds:
-    """Starts and ends of L lines; one row serves for all lines of the other.
+    """Starts and ends of L lines; a single row is used for all rows of the other.
 
     Parameters
     ----------
@@ -18,7 +47,7 @@ class LineEnds:
     starts, ends : float64[L, D] or float64[L, *input_shape]
         Anything with a shape that can be sliced (arrays, np.memmap, h5py.Dataset), or what np.asarray takes.
     names : (str, str), optional
-        What errors call them.
+        Names of the two arguments in error messages.
 
     Raises
     ------
@@ -43,7 +72,7 @@ class LineEnds:
         return self._length
 
     def read(self, first, last):
-        """Ends of lines ``first`` to ``last``: two new float64[last - first, D].
+        """Read the ends of lines ``first`` to ``last``: two new float64[last - first, D].
 
         Raises
         ------
@@ -54,6 +83,16 @@ class LineEnds:
             np.repeat(self._single[name], last - first, axis=0) if name in self._single else self._read(name, first, last)
             for name in self._sources
         ]
+
+    def select(self, first, last):
+        """Return the ends of lines ``first`` to ``last`` without reading them.
+
+        Returns
+        -------
+        starts, ends
+            As ``LineEnds`` takes them.
+        """
+        return [source if name in self._single else RowRange(source, first, last) for name, source in self._sources.items()]
 
     def _sliceable(self, name, points):
         """The points as they are if they have rows and can be sliced, else as rows of an array."""

@@ -11,6 +11,7 @@ The error of t is a bound, at most 1 (the length of a line) also where the kerne
 Legend: L lines, D inputs, K neurons, S switching ops, W windows.
 """
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +23,7 @@ from ...tolerances import UNIT_ROUNDOFF
 WINDOW_POINTS = 3000  # starting a window costs as much as 100 to 300 breakpoints; smaller buffers make up for most of it
 MOST_WINDOWS = 64
 INTERVALS = 8  # in which breakpoints are estimated
+LINES_AT_ONCE = 16  # whose states at both ends are compared together
 COUNTED = 0.9  # share of the neurons among which they are estimated: the last ops of a network are costly and have few
 CUT = 0.4813717  # where windows are cut: off the middle, as ties happen at round fractions
 _BOUNDARY_ERROR = 4.0 * UNIT_ROUNDOFF  # of t, which is at most 1
@@ -71,6 +73,52 @@ def count_changes(network, starts, ends):
     """Count the neurons whose states differ at both ends of each line, a lower bound of its flips: int64[L]."""
     states = evaluate.forward(network.code, np.concatenate([starts, ends]), states=True, low_memory=True).states
     return np.count_nonzero(states[: len(starts)] != states[len(starts) :], axis=1)
+
+
+class Run(NamedTuple):
+    """Consecutive lines that are traced in the same way."""
+
+    first: int
+    last: int  # not included
+    in_chunks: bool  # a single line, whose breakpoints are never all in memory
+
+
+def split_by_strategy(network, lines, *, max_points, first=0, stream=False):
+    """Decide which lines are traced as a whole, many together, and which ones in chunks, one after the other.
+
+    A line is traced in chunks if more than ``max_points`` neurons change state from its start to its end: it has at least
+    so many flips. How many breakpoints a line has is not known before it is traced.
+
+    Parameters
+    ----------
+    network : Network
+    lines : LineEnds
+    max_points : int
+        Breakpoints of one line that may be in memory.
+    first : int, optional
+        The first line; those before it are skipped.
+    stream : bool, optional
+        Trace every line in chunks.
+
+    Yields
+    ------
+    Run
+    """
+    n_lines = len(lines)
+    if stream:
+        yield from (Run(k, k + 1, True) for k in range(first, n_lines))
+        return
+    if network.n_neurons <= max_points or not has_long_lines(network):
+        if first < n_lines:
+            yield Run(first, n_lines, False)
+        return
+    for low in range(first, n_lines, LINES_AT_ONCE):
+        high = min(low + LINES_AT_ONCE, n_lines)
+        is_long = count_changes(network, *lines.read(low, high)) > max_points
+        for in_chunks, group in itertools.groupby(range(low, high), key=lambda k, low=low, is_long=is_long: is_long[k - low]):
+            rows = list(group)
+            runs = [(k, k + 1) for k in rows] if in_chunks else [(rows[0], rows[-1] + 1)]
+            yield from (Run(*run, bool(in_chunks)) for run in runs)
 
 
 def plan_lines(network, starts, ends, first_line=0, threads=None):
