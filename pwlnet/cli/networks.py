@@ -1,5 +1,8 @@
 """Subcommands about networks and the installation: info, convert, compile, datasets, demo."""
 
+import os
+import sys
+import time
 from pathlib import Path
 
 from .arguments import shape
@@ -53,11 +56,14 @@ def run_convert(options):
 
 
 def run_compile(options):
-    """Run all kernels once."""
+    """Compile all kernels."""
     from .. import warmup
 
+    start = time.perf_counter()
+    if warmup.is_cold() and os.environ.get("PWLNET_QUIET", "0") in ("", "0"):
+        print("pwlnet: compiling all kernels, about a minute ...", file=sys.stderr, flush=True)
     seconds = warmup.compile_kernels()
-    show(options, {"seconds": {**seconds, "total": sum(seconds.values())}})
+    show(options, {"seconds": {**seconds, "total": time.perf_counter() - start}})
 
 
 def run_datasets(options):
