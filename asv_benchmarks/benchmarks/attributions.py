@@ -1,13 +1,14 @@
-"""Exact integrated gradients: time, memory, completeness, and ratios to the usual ways."""
+"""Exact integrated gradients: time, memory, completeness, and ratios to the usual methods."""
 
 import pwlnet
 
 from . import torch_twin
 from .networks import build_network, draw_lines
+from .networks import setup_cache as setup_cache  # for asv
 
 NETWORKS = ["digits_mlp", "digits_conv", "mnist_6x100", "cifar_convsmall"]
 N_LINES = 4
-STEPS = 50  # of captum, by Gauss and Legendre
+STEPS = 50  # of captum, Gauss-Legendre
 
 
 class IntegrateGradients:
@@ -44,7 +45,7 @@ class IntegrateGradients:
 
 
 class RatioToOthers:
-    """Time of exact attributions of all outputs, as a share of what is used otherwise for one; torch in float32, one thread."""
+    """Time of exact attributions of all outputs, relative to the usual methods for one output; torch in float32, one thread."""
 
     params = (NETWORKS,)
     param_names = ("network",)
@@ -77,7 +78,7 @@ class RatioToOthers:
         return self._ratio(self.captum)
 
     def track_ratio_to_backward_passes(self, network):
-        """A backward pass per segment; the partition that they need is not counted."""
+        """One backward pass per segment; the time of the partition that provides the segments is not included."""
         lines = pwlnet.partition_lines(self.network, *self.ends)
         parts = [torch_twin.as_batch(self.network, part.midpoints()).split(torch_twin.BATCH) for part in lines.parts]
         self.middles = [batch for part in parts for batch in part]

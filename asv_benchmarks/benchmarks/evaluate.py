@@ -3,6 +3,7 @@
 import numpy as np
 
 from .networks import QUICK, build_network
+from .networks import setup_cache as setup_cache  # for asv
 
 
 class Evaluate:
