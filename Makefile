@@ -53,14 +53,15 @@ IN_PYTHON := tests/kernels tests/test_evaluate.py tests/test_patterns.py tests/t
 
 # Each benchmark once, in this environment: shows that all of them run, and rough times. Nothing is saved; CONTRIBUTING.md
 # says how to compare two commits. asv stores a description of the machine once, in the home folder.
-# bench takes the quick sizes, bench-full all of them. BENCH selects: make bench BENCH=Store
+# bench takes the quick sizes, bench-full all of them. BENCH selects: make bench BENCH=Store. The fork server imports the
+# benchmarks once; without it each of the processes, one per benchmark and parameter, would.
 BENCH ?= .
 ASV_SKIP_SLOW ?= 1
 bench: export ASV_SKIP_SLOW := $(ASV_SKIP_SLOW)
 bench: .venv/.installed-bench
 	$(COMPILE)
 	@[ -e "$$HOME/.asv-machine.json" ] || (cd asv_benchmarks && ../$(BIN)/asv machine --yes >/dev/null)
-	cd asv_benchmarks && ../$(BIN)/asv run --quick --show-stderr --bench '$(BENCH)' \
+	cd asv_benchmarks && ../$(BIN)/asv run --quick --show-stderr --launch-method forkserver --bench '$(BENCH)' \
 		--environment existing:../$(BIN)/python
 
 bench-full:

@@ -3,10 +3,9 @@
 import pwlnet
 
 from . import torch_twin
-from .networks import build_network, draw_lines
+from .networks import FEW, build_network, draw_lines
 from .networks import setup_cache as setup_cache  # for asv
 
-NETWORKS = ["digits_mlp", "digits_conv", "mnist_6x100", "cifar_convsmall"]
 N_LINES = 4
 STEPS = 50  # of captum, Gauss-Legendre
 
@@ -14,7 +13,7 @@ STEPS = 50  # of captum, Gauss-Legendre
 class IntegrateGradients:
     """All outputs, on one thread."""
 
-    params = (NETWORKS,)
+    params = (FEW,)
     param_names = ("network",)
     timeout = 600
 
@@ -47,7 +46,7 @@ class IntegrateGradients:
 class RatioToOthers:
     """Time of exact attributions of all outputs, relative to the usual methods for one output; torch in float32, one thread."""
 
-    params = (NETWORKS,)
+    params = (FEW,)
     param_names = ("network",)
     timeout = 600
 

@@ -5,7 +5,7 @@ import tempfile
 
 import pwlnet
 
-from .networks import SEEDED, SHIPPED, build_graph, build_network, without_slow
+from .networks import SEEDED, SHIPPED, build_graph, build_network, with_slow
 from .networks import setup_cache as setup_cache  # for asv
 
 
@@ -26,7 +26,7 @@ class ReadOnnx:
 class Lower:
     """Lowering the graph of a network to a program."""
 
-    params = (without_slow(["acas_6x50", "mnist_9x200", "cifar_convmedium", "cifar_convbig"]),)
+    params = (with_slow(["acas_6x50", "mnist_9x200"], ["cifar_convmedium", "cifar_convbig"]),)
     param_names = ("network",)
 
     def setup(self, network):
@@ -57,7 +57,7 @@ class FromTorch:
 class OwnFile:
     """Reading pwlnet's HDF5 form of a network."""
 
-    params = (["digits_conv", "cifar_convmedium"],)
+    params = (with_slow(["digits_conv"], ["cifar_convmedium"]),)
     param_names = ("network",)
 
     def setup(self, network):

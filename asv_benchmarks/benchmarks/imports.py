@@ -5,7 +5,7 @@ import subprocess
 import sys
 import tempfile
 
-from .networks import SKIP_SLOW
+from .networks import with_slow
 
 
 def run_python(code, **environment):
@@ -31,7 +31,7 @@ class ImportSuite:
 class ColdStart:
     """A first partition with an empty cache, and with kernels read from Numba's cache."""
 
-    params = (["filled"] if SKIP_SLOW else ["empty", "filled"],)
+    params = (with_slow(["filled"], ["empty"]),)
     param_names = ("cache",)
     timeout = 900
     repeat = 1

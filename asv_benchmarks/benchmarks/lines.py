@@ -8,7 +8,7 @@ import pwlnet
 from pwlnet.tolerances import DEFAULT, SINGLE_ROWS
 
 from . import torch_twin
-from .networks import DEEP, NAMES, REACH, SKIP_SLOW, build_module, build_network, draw_lines, without_slow
+from .networks import DEEP, NAMES, REACH, build_module, build_network, draw_lines, with_slow
 from .networks import setup_cache as setup_cache  # for asv
 
 MOST_POINTS = 16 * torch_twin.BATCH  # evaluated by torch; the time is scaled to all breakpoints
@@ -45,7 +45,7 @@ class _Tracked:
 class PartitionLines:
     """Many lines on all processors; more of them by factors of four."""
 
-    params = (["digits_mlp", "digits_conv", "cifar_convsmall"], [4, 16, 64])
+    params = (with_slow(["digits_conv", "cifar_convsmall"], ["digits_mlp"]), with_slow([16], [4, 64]))
     param_names = ("network", "n_lines")
     timeout = 600
 
@@ -83,7 +83,7 @@ class PartitionOneLine(_Tracked):
 class LongLine(_Tracked):
     """One line, extrapolated beyond its end, on one thread: time and memory as functions of its length."""
 
-    params = (without_slow(["digits_conv", "cifar_convbig"]), [1, 4, 16])
+    params = (with_slow(["digits_conv"], ["cifar_convbig"]), with_slow([1, 16], [4]))
     param_names = ("network", "reach")
     timeout = 1800
 
@@ -105,7 +105,7 @@ class LongLine(_Tracked):
 class TwoThreads:
     """Speed-up by a second thread: for many lines, and for one line that is cut into windows."""
 
-    params = (["cifar_convsmall, 100 lines"] if SKIP_SLOW else ["cifar_convsmall, 100 lines", "cifar_convbig, 1 line"],)
+    params = (with_slow(["cifar_convsmall, 100 lines"], ["cifar_convbig, 1 line"]),)
     param_names = ("work",)
     timeout = 1800
 
@@ -130,7 +130,7 @@ class TwoThreads:
 class SingleRows:
     """Slope changes in float32 on one thread: time relative to float64, and loss of accuracy."""
 
-    params = (without_slow(["digits_conv", "cifar_convsmall", "cifar_convbig", *DEEP]),)
+    params = (with_slow(["cifar_convsmall"], ["digits_conv", "cifar_convbig", *DEEP]),)
     param_names = ("network",)
     timeout = 1800
 
@@ -158,7 +158,7 @@ class SingleRows:
 class StreamLines:
     """Many lines in batches on all processors, dropped or summarized at once: memory must not grow with their number."""
 
-    params = (["digits_conv", "cifar_convsmall"], [64] if SKIP_SLOW else [64, 1024])
+    params = (with_slow(["digits_conv"], ["cifar_convsmall"]), with_slow([64], [1024]))
     param_names = ("network", "n_lines")
     max_points = 2**14
     timeout = 600

@@ -43,7 +43,6 @@ PUBLIC = {
     "file_cifar_convmedium": "trained_here/cifar_convmed.onnx",
     "file_cifar_convbig": "trained_here/cifar_convbig.onnx",
 }
-SLOW = {"cifar_convbig", "file_cifar_convbig", *DEEP}
 REACH = {"vgg16_bn": 1 / 512, "resnet18": 1 / 1024}  # fraction of a line's length, where a whole one takes ten minutes
 SKIP_SLOW = os.environ.get("ASV_SKIP_SLOW", "0") not in ("", "0")
 
@@ -59,25 +58,28 @@ def _public_path(name):
     return path if os.environ.get("PWLNET_DATA_DIR") and os.path.isfile(path) else None
 
 
-def without_slow(names):
-    """Return the names, without those of slow networks if ASV_SKIP_SLOW is set."""
-    return [name for name in names if not (SKIP_SLOW and name in SLOW)]
+def with_slow(quick, slow):
+    """Return the quick values of a parameter, and the slow ones unless ASV_SKIP_SLOW is set."""
+    return list(quick) if SKIP_SLOW else [*quick, *slow]
 
 
-NAMES = without_slow(
+NAMES = with_slow(
+    ["digits_conv", "acas_6x50", "mnist_9x200", "cifar_convsmall"],
     [
-        *SHIPPED,
-        *SEEDED,
+        "digits_mlp",
+        "mnist_6x100",
+        "cifar_convmedium",
+        "cifar_convbig",
         *DEEP,
         *(name for name in TRAINED if _trained_path(name).is_file()),
         *(name for name in PUBLIC if _public_path(name)),
-    ]
+    ],
 )
-QUICK = ["digits_mlp", "digits_conv", "mnist_6x100", "cifar_convsmall"]  # where scaling with the number of lines is shown
+FEW = with_slow(["digits_conv", "cifar_convsmall"], ["digits_mlp", "mnist_6x100"])  # for benchmarks with another parameter
 
 
 def setup_cache():
-    """Build all networks and save them in the current folder, once per run of asv."""
+    """Build the networks and save them in the current folder, once per run of asv."""
     for name in NAMES:
         with contextlib.suppress(NotImplementedError):  # no torch
             network = build_network(name)

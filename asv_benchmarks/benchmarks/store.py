@@ -10,7 +10,7 @@ import pwlnet
 from pwlnet import store
 from pwlnet.store import schema, tables
 
-from .networks import SKIP_SLOW, build_network, draw_lines
+from .networks import build_network, draw_lines, with_slow
 from .networks import setup_cache as setup_cache  # for asv
 
 REPEAT = 5  # of two calls whose times are compared; the shortest counts
@@ -29,7 +29,7 @@ def quickest(work):
 class LineStore:
     """Lines by factors of four, on the digits network with convolutions: 350 segments each."""
 
-    params = ([16, 64] if SKIP_SLOW else [16, 64, 256],)
+    params = (with_slow([64], [16, 256]),)
     param_names = ("n_lines",)
 
     def setup(self, n_lines):
