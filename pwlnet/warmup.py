@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -112,7 +113,7 @@ LINE_STEPS = ("forward", "check", "trace", "partition_lines")  # all that ``part
 ATTRIBUTION_STEPS = ("jacobian", "integrate_gradients")
 
 
-def compile_kernels(steps=None, *, processes=True):
+def compile_kernels(steps=None, *, processes=True, notice=True):
     """Compile the kernels of all steps, or load them from the cache on disk.
 
     Parameters
@@ -122,6 +123,8 @@ def compile_kernels(steps=None, *, processes=True):
     processes : bool
         Whether other processes may run the steps that take long, side by side. They are not used where they cannot help:
         without a cache on disk, on a single processor.
+    notice : bool
+        Whether a line on stderr says that other processes compile an empty cache's kernels; ``PWLNET_QUIET=1`` prevents it.
 
     Returns
     -------
@@ -137,8 +140,9 @@ def compile_kernels(steps=None, *, processes=True):
     seconds = dict.fromkeys(names, 0.0)
     shares = [[name for name in share if name in seconds] for share in PROCESSES]
     if processes and all(shares) and _processes_help():
-        for name, elapsed in _run_in_processes(shares):
-            seconds[name] += elapsed
+        with _notice(notice and is_cold() and os.environ.get("PWLNET_QUIET", "0") in ("", "0")):
+            for name, elapsed in _run_in_processes(shares):
+                seconds[name] += elapsed
     for name, elapsed in run_steps(names):
         seconds[name] += elapsed
     return seconds
@@ -157,8 +161,19 @@ def is_cold():
     """Return whether the cache on disk holds no compiled kernel, or there is no cache."""
     if _jit.CACHE_FOLDER is None:
         return True
-    with os.scandir(_jit.CACHE_FOLDER) as entries:
-        return not any(entry.name.endswith(".nbi") for entry in entries)
+    return next(Path(_jit.CACHE_FOLDER).rglob("*.nbi"), None) is None
+
+
+@contextlib.contextmanager
+def _notice(shown):
+    """Say on stderr that kernels are compiled, and how long it took."""
+    start = time.perf_counter()
+    if shown and sys.stderr is not None:
+        sys.stderr.write("pwlnet: compiling kernels in two processes (once per version; about a minute) ...\n")
+        sys.stderr.flush()
+    yield
+    if shown and sys.stderr is not None:
+        sys.stderr.write(f"pwlnet: compiled kernels in {time.perf_counter() - start:.0f} s\n")
 
 
 def _processes_help():

@@ -32,6 +32,21 @@ def test_steps_run_in_two_processes(monkeypatch):
     assert min(seconds.values()) > 0.0
 
 
+@pytest.mark.parametrize("cold", [True, False])
+def test_a_notice_tells_of_an_empty_cache_only(monkeypatch, capsys, cold):
+    monkeypatch.setattr(warmup, "_processes_help", lambda: True)
+    monkeypatch.setattr(warmup, "_run_in_processes", lambda shares: [("trace", 2.0)])
+    monkeypatch.setattr(warmup, "STEPS", dict.fromkeys(warmup.STEPS, lambda toy: None))
+    monkeypatch.setattr(warmup, "is_cold", lambda: cold)
+    monkeypatch.delenv("PWLNET_QUIET", raising=False)
+    assert warmup.compile_kernels()["trace"] >= 2.0
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(" in ")[0] for line in lines] == ["pwlnet: compiling kernels", "pwlnet: compiled kernels"] * cold
+    monkeypatch.setenv("PWLNET_QUIET", "1")
+    warmup.compile_kernels()
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize("broken", ["no process", "an error", "half a line"])
 def test_steps_of_processes_that_fail_are_run_here(monkeypatch, broken):
     program = {"an error": "raise SystemExit(1)", "half a line": "print('[\"forward\", 1.0]'); print('[\"che')"}
@@ -60,7 +75,8 @@ def test_without_a_cache_no_process_is_started(monkeypatch):
 def test_a_cache_is_cold_until_it_holds_a_kernel(monkeypatch, tmp_path):
     monkeypatch.setattr(_jit, "CACHE_FOLDER", str(tmp_path))
     assert warmup.is_cold()
-    (tmp_path / "passes.forward-1.py311.nbi").touch()
+    (tmp_path / "ir_0123").mkdir()
+    (tmp_path / "ir_0123" / "passes.forward-1.py311.nbi").touch()
     assert not warmup.is_cold()
 
 

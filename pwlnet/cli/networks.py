@@ -1,7 +1,5 @@
 """Subcommands about networks and the installation: info, convert, compile, datasets, demo."""
 
-import os
-import sys
 import time
 from pathlib import Path
 
@@ -60,8 +58,6 @@ def run_compile(options):
     from .. import warmup
 
     start = time.perf_counter()
-    if warmup.is_cold() and os.environ.get("PWLNET_QUIET", "0") in ("", "0"):
-        print("pwlnet: compiling all kernels, about a minute ...", file=sys.stderr, flush=True)
     seconds = warmup.compile_kernels()
     show(options, {"seconds": {**seconds, "total": time.perf_counter() - start}})
 

@@ -48,5 +48,5 @@ def _compile(purpose, steps, cold):
     text = f"compiling the kernels of {purpose}, once per version of pwlnet" if cold else f"loading the kernels of {purpose}"
     print(f"{text} ... ", end="", flush=True)
     start = time.perf_counter()
-    warmup.compile_kernels(steps, processes=cold)
+    warmup.compile_kernels(steps, processes=cold, notice=False)
     print(f"{time.perf_counter() - start:.1f} s", flush=True)
