@@ -1,30 +1,43 @@
-# make demo | test | coverage | bench | notebooks | lint | clean
+# make demo | test | test-full | coverage | bench | bench-full | notebooks | lint | clean
 #
-# Everything runs in .venv, which the first target makes with the pinned versions of constraints.txt; another run is quick.
-# Needs make, git and a Python >= 3.11 with venv. A particular one: make test PYTHON=/path/to/python3
+# Everything runs in .venv, which the first target creates with the pinned versions of constraints.txt; later runs reuse it.
+# Requires make, git and Python >= 3.11 with venv. To choose the interpreter: make test PYTHON=/path/to/python3
 
 .DELETE_ON_ERROR:
-.PHONY: demo test coverage bench notebooks lint clean
+.PHONY: demo test test-full coverage bench bench-full notebooks lint clean
 unexport PYTHONPATH
 
 BIN := .venv/bin
 PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 PACKAGING := pyproject.toml setup.py constraints.txt
 
-# The first of these that runs, is new enough and can make environments. Version managers leave names that do not run.
+# The first of these that runs, is new enough and can create environments. Version managers leave names that do not run.
 PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python3.14; do \
 	$$name -c 'import sys, venv, ensurepip; assert sys.version_info >= (3, 11)' 2>/dev/null && { echo $$name; break; }; done)
 
 demo: .venv/.installed-demo
-	$(BIN)/python -m pwlnet demo --out demo_output
+	@$(BIN)/python -m pwlnet demo --out demo_output
 
+# Kernels are compiled first, in two processes; the processes of the tests then find them in the cache.
+COMPILE := @$(BIN)/python -m pwlnet compile
+PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
+TEST ?=
+
+# Quick level: about a tenth of the random cases, no slow tests. TEST selects: make test TEST=tests/store
 test: .venv/.installed-test
-	$(BIN)/python -m pytest
+	$(COMPILE)
+	$(PYTEST) $(TEST)
 
-# Lines of the kernels that tests run, with the kernels as Python (a few minutes): tests/counts.py tries fewer random cases.
-# What only compiled kernels run, in kernels/_jit.py, is why not all of 100 % is asked for.
+# All random cases and the slow tests; required for changes of kernels.
+test-full: .venv/.installed-test
+	$(COMPILE)
+	PWLNET_TEST_LEVEL=full $(PYTEST) $(TEST)
+
+# Lines of the kernels that tests run, with the kernels as Python (a few minutes; tests/counts.py tries fewer random cases).
+# Less than 100 % is required because some lines of kernels/_jit.py run only when kernels are compiled.
 coverage: .venv/.installed-test
-	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest $(IN_PYTHON) --cov=pwlnet/kernels --cov-report=term-missing --cov-fail-under=98
+	NUMBA_DISABLE_JIT=1 PWLNET_TEST_LEVEL=full $(BIN)/python -m pytest $(IN_PYTHON) \
+		--cov=pwlnet/kernels --cov-report=term-missing --cov-fail-under=98
 
 LINES := tests/partition/lines/test_partitions.py
 IN_PYTHON := tests/kernels tests/test_evaluate.py tests/test_patterns.py tests/test_bad_input.py \
@@ -38,13 +51,21 @@ IN_PYTHON := tests/kernels tests/test_evaluate.py tests/test_patterns.py tests/t
 	$(LINES)::test_scaling_a_neuron_and_unscaling_its_output_changes_nothing \
 	$(LINES)::test_splitting_a_line_and_joining_its_parts_changes_nothing
 
-# Each benchmark once, in this environment: shows that all run, and rough times. Nothing is kept; CONTRIBUTING.md tells how
-# to compare two commits. asv wants to know the machine once, in the home folder. With the slow ones: make bench ASV_SKIP_SLOW=0
+# Each benchmark once, in this environment: shows that all of them run, and rough times. Nothing is saved; CONTRIBUTING.md
+# says how to compare two commits. asv stores a description of the machine once, in the home folder.
+# bench takes the quick sizes, bench-full all of them. BENCH selects: make bench BENCH=Store. The fork server imports the
+# benchmarks once; without it each of the processes, one per benchmark and parameter, would.
+BENCH ?= .
 ASV_SKIP_SLOW ?= 1
 bench: export ASV_SKIP_SLOW := $(ASV_SKIP_SLOW)
 bench: .venv/.installed-bench
+	$(COMPILE)
 	@[ -e "$$HOME/.asv-machine.json" ] || (cd asv_benchmarks && ../$(BIN)/asv machine --yes >/dev/null)
-	cd asv_benchmarks && ../$(BIN)/asv run --quick --show-stderr --environment existing:../$(BIN)/python
+	cd asv_benchmarks && ../$(BIN)/asv run --quick --show-stderr --launch-method forkserver --bench '$(BENCH)' \
+		--environment existing:../$(BIN)/python
+
+bench-full:
+	$(MAKE) bench ASV_SKIP_SLOW=0
 
 notebooks: .venv/.installed-notebook
 	@for notebook in notebooks/*.ipynb; do \
@@ -55,19 +76,19 @@ lint: .venv/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-# .venv stays: remove it by hand for a fresh one.
+# Keeps .venv; remove it by hand to start from nothing.
 clean:
 	rm -rf demo_output reproduce_output build dist ./*.egg-info .pytest_cache .hypothesis .ruff_cache .coverage htmlcov coverage.xml
 	rm -rf asv_benchmarks/env asv_benchmarks/results asv_benchmarks/html
 	find pwlnet tests asv_benchmarks data -name __pycache__ -prune -exec rm -r {} +
 
-# The demo needs little; tests, benchmarks and notebooks add what they need to the same environment.
+# The demo needs few packages; tests, benchmarks and notebooks add theirs to the same environment.
 .venv/.installed-demo: EXTRAS := onnx,plot
 .venv/.installed-test: EXTRAS := test
 .venv/.installed-bench: EXTRAS := bench
 .venv/.installed-notebook: EXTRAS := notebook,onnx,torch
 .venv/.installed-%: $(PACKAGING) | .venv/bin/python
-	@echo "installing pwlnet[$(EXTRAS)] into .venv"
+	@echo "installing pwlnet[$(EXTRAS)] into .venv (a minute or more)"
 	@$(PIP_INSTALL) -e '.[$(EXTRAS)]'
 	@touch $@
 

@@ -1,13 +1,14 @@
-"""Print the table of docs/attributions.md: exact integrated gradients beside the usual ways, one thread, one process.
+"""Print the table of docs/attributions.md: exact integrated gradients and the usual methods, one thread, one process.
 
     export PWLNET_DATA_DIR=... OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
     python asv_benchmarks/attribution_table.py [--images N] [NAME ...]
 
 For each image, from black, CPU time of: pwlnet for all classes, and for one; captum (float32, one class, all steps in one
 batch) with 50 Gauss-Legendre steps, and with as many as stay within 5 % of the exact attributions (mean relative error, for
-5 consecutive counts; images that need more than 1000 are told and left out there); and the exact way without pwlnet's: torch
-gradients, in batches of 256, of one class at the middles of all segments, the partition not counted. pwlnet attributes the
-images of a group in one call; captum is called for each, which is quicker for it. Printed are medians over the groups.
+5 consecutive counts; images that need more than 1000 are reported and omitted there); and the exact method without pwlnet's
+sweep: torch gradients, in batches of 256, of one class at the middles of all segments, the partition not included. pwlnet
+attributes the images of a group in one call; captum is called for each, which is faster for it. The table has medians over
+the groups.
 """
 
 import argparse
@@ -33,25 +34,25 @@ HEADINGS = (
 
 
 class Ways:
-    """The ways to attribute one network's images, each for a group of them: start, ends float64[n, D], classes int64[n]."""
+    """Methods to attribute one network's images, each for a group of them: start, ends float64[n, D], classes int64[n]."""
 
     def __init__(self, network):
         self.network, self.twin = network, torch_twin.build_twin(network)
         self.captum = IntegratedGradients(self.twin)
 
     def exact(self, start, ends, outputs=None):
-        """Pwlnet's attributions."""
+        """Compute pwlnet's attributions."""
         return pwlnet.integrate_gradients(self.network, start, ends, outputs=outputs, threads=1)
 
     def sampled(self, start, ends, classes, steps):
-        """Captum's attributions of one class; nothing for images with 0 steps."""
+        """Compute captum's attributions of one class; nothing for images with 0 steps."""
         before, after = torch_twin.as_batch(self.network, start), torch_twin.as_batch(self.network, ends)
         for k in np.flatnonzero(steps):
             options = {"target": int(classes[k]), "n_steps": int(steps[k]), "method": "gausslegendre"}
             self.captum.attribute(after[k : k + 1], before, **options)
 
     def backward(self, points, wanted):
-        """Gradients of class ``wanted[k]`` at the k-th batches of points."""
+        """Compute gradients of class ``wanted[k]`` at the k-th batches of points."""
         for batches, k in zip(points, wanted, strict=True):
             for batch in batches:
                 batch = batch.clone().requires_grad_()
@@ -59,14 +60,14 @@ class Ways:
 
 
 def seconds(work, *arguments):
-    """CPU seconds of a call."""
+    """Return the CPU seconds of a call."""
     start = time.process_time()
     work(*arguments)
     return time.process_time() - start
 
 
 def measure(name, n_images):
-    """Rows of (segments, seconds of each way per image, steps), one per group."""
+    """Return rows of (segments, seconds of each method per image, steps), one per group."""
     network = load(name)
     starts, ends = lines_of(name, network, n_images)
     ways, classes = Ways(network), network.forward(ends).argmax(axis=1)

@@ -1,4 +1,4 @@
-"""Networks and lines that the tables share: from a black image to test images, as each network wants its images normalised."""
+"""Networks and lines that the tables share: from a black image to test images, normalised for each network."""
 
 from pathlib import Path
 

@@ -2,8 +2,8 @@
 
     PWLNET_DATA_DIR=... python asv_benchmarks/line_scale.py [long] [million] [deep] [dataset] [threads] [--scale SHARE]
 
-Every row is measured in a process of its own. It tells that process's peak memory (maximum resident set) during the measured
-call and its memory just before; Linux only. ``--scale 0.01`` makes lines and data sets so much smaller, to see that all runs.
+Every row is measured in a separate process. It shows the peak memory (maximum resident set) of that process during the measured
+call and its memory just before; Linux only. ``--scale 0.01`` makes lines and data sets smaller, to check that everything runs.
 
 long     one convbig line from a black image to a test image and beyond: end = start + reach (image - start); one thread
 million  one line of more than 10^6 breakpoints, through three convolutions of 224 x 224 pixels (2.1e6 neurons); one thread;
@@ -29,17 +29,17 @@ BREAKPOINTS = 10**7  # of the data set
 
 
 def peak_mib(since_now=False):
-    """Largest resident set of this process; ``since_now`` forgets what it was before."""
+    """Return the largest resident set of this process; ``since_now`` resets it first."""
     if since_now:
         Path("/proc/self/clear_refs").write_text("5")
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def partition_on_one_thread(network, starts, ends, memory=2**30):
-    """Partition and measure: a dict of breakpoints, CPU time, peak memory and what the result says of itself."""
+    """Partition and measure: return a dict of breakpoints, CPU time, peak memory and the errors that the result reports."""
     import pwlnet
 
-    pwlnet.partition_lines(network, starts, starts, threads=1)  # compiled, and buffers for a start
+    pwlnet.partition_lines(network, starts, starts, threads=1)  # compile, and allocate the first buffers
     before, start = peak_mib(since_now=True), time.process_time()
     lines = pwlnet.partition_lines(network, starts, ends, threads=1, memory=memory)
     seconds, peak = time.process_time() - start, peak_mib()
@@ -104,7 +104,7 @@ def million_breakpoints(result, reach, memory, scale):
 
 
 def deep_network(name, reach, scale):
-    """A share ``reach`` of a random line through a deep network, and forward passes of torch."""
+    """Measure a fraction ``reach`` of a random line through a deep network, and forward passes of torch."""
     import torch
     from benchmarks import networks, torch_twin
 
@@ -123,7 +123,7 @@ def deep_network(name, reach, scale):
 
 
 def dataset(scale):
-    """Lines from black to images, streamed to a store; the network's breakpoints per line say how many."""
+    """Stream lines from black to images to a store; their number follows from the network's breakpoints per line."""
     import image_lines
 
     import pwlnet
@@ -154,7 +154,7 @@ def dataset(scale):
 
 
 def two_threads(name, n_lines, scale):
-    """Seconds with one thread and with two, in turn."""
+    """Measure seconds with one thread and with two, in turn."""
     import image_lines
     from benchmarks import torch_twin
 
@@ -183,14 +183,14 @@ TABLES = {  # name: function, its rows, environment
 
 
 def in_own_process(table, row, scale):
-    """One row of a table: the dict that its function returns."""
+    """Run one row of a table in a separate process: return the dict of its function."""
     command = [sys.executable, __file__, "--row", table, str(row), "--scale", str(scale)]
     found = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env={**os.environ, **TABLES[table][2]})
     return json.loads(found.stdout.splitlines()[-1])
 
 
 def as_text(value):
-    """A cell."""
+    """Format a cell."""
     if isinstance(value, float):
         return f"{value:.0f}" if value >= 1000 else f"{value:.3g}"
     return str(value)

@@ -3,8 +3,8 @@
     PWLNET_DATA_DIR=... OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python asv_benchmarks/line_table.py [NAME ...]
 
 CPU microseconds per breakpoint, and the ratio of an exact partition to one float32 forward pass of torch at all of its
-breakpoints in batches of 256. Both are timed in turn in one process; printed are medians over the repeats, and of the ratio
-also the least and the largest.
+breakpoints in batches of 256. Both are timed in turn in one process. The table has medians over the repeats, and the
+smallest and largest ratio.
 """
 
 import statistics
@@ -23,7 +23,7 @@ FORWARD_BATCHES = 8
 
 
 def measure(name):
-    """Breakpoints per line, microseconds of CPU per breakpoint, ratios, largest residual, near-ties."""
+    """Return breakpoints per line, microseconds of CPU per breakpoint, ratios, largest residual, near-ties."""
     network = load(name)
     ends, twin = lines_of(name, network, NETWORKS[name][2]), torch_twin.build_twin(network)
     lines = pwlnet.partition_lines(network, *ends, threads=1)

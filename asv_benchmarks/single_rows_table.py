@@ -1,9 +1,9 @@
-"""Print the table of docs/performance.md about rows in float32: what they save and what they cost, one thread.
+"""Print the table of docs/performance.md about slope changes in float32: their time and their accuracy, one thread.
 
     PWLNET_DATA_DIR=... OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python asv_benchmarks/single_rows_table.py [NAME ...]
 
 Lines as in line_table.py, and short random lines through the deep networks of line_scale.py. Both precisions are timed in turn
-in one process; the ratio is a median over the repeats, with the least and the largest. Then: lines without near-ties, lines
+in one process; the ratio is a median over the repeats, with the smallest and the largest. Then: lines without near-ties, lines
 with other flips than in float64 (and how many of these are without near-ties: there must be none), near-ties, the median and
 the largest difference of breakpoints where the flips are the same, the largest bound, and the largest share of its line's
 bound that a difference reaches.
@@ -27,7 +27,7 @@ HEAD = "| network | time, float32 / float64 | lines | sure | other flips (sure) 
 
 
 def case(name):
-    """Network, ends and repeats."""
+    """Return network, ends and repeats."""
     if name in DEEP:
         network = networks.build_network(name)
         return network, networks.draw_lines(network, 1, reach=DEEP[name]), DEEP_REPEATS
@@ -36,13 +36,13 @@ def case(name):
 
 
 def same_flips(a, b):
-    """Whether two partitions of a line have the same flips in the same order."""
+    """Return whether two partitions of a line have the same flips in the same order."""
     pairs = zip(a.flips, b.flips, strict=True) if len(a.t) == len(b.t) else [((0,), (1,))]
     return all(np.array_equal(x, y) for flips in pairs for x, y in zip(*flips, strict=True))
 
 
 def measure(name):
-    """Fill a row of the table."""
+    """Measure one row of the table."""
     network, ends, repeats = case(name)
     kinds = (DEFAULT, SINGLE_ROWS)
     double, single = (pwlnet.partition_lines(network, *ends, threads=1, tolerances=kind) for kind in kinds)

@@ -2,9 +2,9 @@
 
     PWLNET_DATA_DIR=... python asv_benchmarks/train_mnist.py
 
-No published weights of these shapes were to be had, so the benchmarks train their own: three epochs on the 60 000 training
-images, about a minute on one core, written to ``asv_benchmarks/trained`` (not part of the repository). Seeds are fixed and one
-thread is used. The last column printed is the share of the 10 000 test images that is classified as labelled.
+There are no published weights of these shapes, so the benchmarks train them: three epochs on the 60 000 training images, about
+a minute on one core, written to ``asv_benchmarks/trained`` (not part of the repository). Seeds are fixed and one thread is
+used. The last column printed is the accuracy on the 10 000 test images.
 """
 
 import gzip
@@ -24,7 +24,7 @@ EPOCHS, BATCH, RATE = 3, 64, 0.001
 
 
 def read_images(folder, part):
-    """Images float32[N, 784] in 0..1 and labels int64[N] of "train" or "t10k"."""
+    """Read images float32[N, 784] in 0..1 and labels int64[N] of "train" or "t10k"."""
     with gzip.open(folder / f"{part}-images-idx3-ubyte.gz") as file:
         images = np.frombuffer(file.read(), np.uint8, offset=16).reshape(-1, 784)
     with gzip.open(folder / f"{part}-labels-idx1-ubyte.gz") as file:
@@ -33,7 +33,7 @@ def read_images(folder, part):
 
 
 def build(widths):
-    """Full layers with ReLU between them, He-initialised."""
+    """Build fully connected layers with ReLU between them, He-initialised."""
     layers = [layer for pair in itertools.pairwise(widths) for layer in (nn.Linear(*pair), nn.ReLU())][:-1]
     for layer in layers[::2]:
         nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
@@ -42,7 +42,7 @@ def build(widths):
 
 
 def train(module, images, labels):
-    """Adam with a cosine schedule."""
+    """Train with Adam and a cosine schedule."""
     optimizer = torch.optim.Adam(module.parameters(), lr=RATE)
     steps = EPOCHS * -(-len(labels) // BATCH)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)

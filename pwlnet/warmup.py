@@ -1,6 +1,20 @@
-"""Running every kernel once, so that Numba's cache on disk is warm before a cluster job or a measurement."""
+"""Compile all kernels ahead of time, in two processes, so that Numba's cache on disk is filled before it is needed.
 
+A *step* uses some of the public API once on a toy network, and so compiles the kernels below it. ``compile_kernels`` runs the
+steps in the calling process; those that take long are run before that by two other processes, which leave the compiled
+kernels in the cache. These processes only save time: what they leave out or fail to do is compiled by the calling process.
+
+``python -m pwlnet.warmup STEP...`` runs steps and prints one JSON line per step.
+"""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -9,11 +23,19 @@ from .analysis.linearity import measure_linearity
 from .analysis.sampling_error import compare_rules
 from .convert.graph import Graph
 from .convert.lower import lower
-from .partition.lines.partitions import partition_lines
+from .kernels import _jit
+from .partition.lines.batching import Lines, assemble
+from .partition.lines.check import residuals
+from .partition.lines.joining import Traced
+from .partition.lines.partitions import LinePartitions, partition_lines
+from .partition.lines.tracing import Tracer
+from .tolerances import DEFAULT, SINGLE_ROWS
+
+_MEMORY = 2**26  # bytes of a tracer's buffers, more than enough for the toy network
 
 
 def toy_network():
-    """Make a small network with every kind of op: convolutions, pools, all activations, a residual connection.
+    """Build a small network with every kind of op: convolutions, pools, all activations, a residual connection.
 
     Returns
     -------
@@ -35,36 +57,165 @@ def toy_network():
     return lower(graph)
 
 
-def compile_kernels():
-    """Compile every kernel, or load it from the cache, by using it once.
+class _Toy:
+    """The toy network, and the points and lines that the steps use."""
+
+    def __init__(self):
+        self.network = toy_network()
+        self.points = np.random.default_rng(1).random((4, self.network.n_inputs))
+        self.starts, self.ends = self.points[:2].copy(), self.points[2:].copy()
+
+    def no_breakpoints(self):
+        """Result of a trace that found nothing: what follows a trace can be compiled without compiling the trace."""
+        none, zeros = np.empty(0, np.int64), np.zeros(2, np.int64)
+        return Traced(zeros, zeros, zeros, np.zeros(2), np.empty(0), none, none, np.empty(0, np.int32))
+
+    def unsplit_lines(self):
+        """Lines without breakpoints: LinePartitions."""
+        lines = Lines(self.starts, self.ends, self.no_breakpoints(), np.zeros(2))
+        return LinePartitions(self.network, *assemble([lines], self.network.n_inputs), DEFAULT)
+
+
+def _trace(toy, tolerances=DEFAULT):
+    Tracer(toy.network, tolerances, _MEMORY).trace_lines(toy.starts, toy.ends)
+
+
+def _check(toy):
+    buffer = Tracer(toy.network, DEFAULT, _MEMORY).forward_buffer
+    residuals(toy.network, toy.starts, toy.ends, toy.no_breakpoints(), 1, buffer)
+
+
+def _patterns(toy):
+    patterns = toy.network.patterns(toy.points)
+    patterns.hamming(patterns)
+    patterns.unpack()
+
+
+STEPS = {  # name: what compiles the kernels
+    "forward": lambda toy: toy.network.forward(toy.points),
+    "check": _check,
+    "trace": _trace,
+    "partition_lines": lambda toy: partition_lines(toy.network, toy.starts, toy.ends),
+    "preactivations": lambda toy: toy.network.preactivations(toy.points),
+    "patterns": _patterns,
+    "jacobian": lambda toy: toy.network.jacobian(toy.points),
+    "affine_map": lambda toy: toy.network.affine_map(toy.points[0]),
+    "measure_linearity": lambda toy: measure_linearity(toy.unsplit_lines(), 0),
+    "compare_rules": lambda toy: compare_rules(toy.unsplit_lines(), 0, counts=[4]),
+    "integrate_gradients": lambda toy: integrate_gradients(toy.network, toy.starts, toy.ends),
+    "trace_float32": lambda toy: _trace(toy, SINGLE_ROWS),
+}
+PROCESSES = (  # steps that take long, by the process that runs them; balanced by their measured seconds
+    ("trace", "integrate_gradients", "trace_float32"),
+    ("forward", "check", "patterns", "jacobian", "affine_map", "measure_linearity", "compare_rules"),
+)
+LINE_STEPS = ("forward", "check", "trace", "partition_lines")  # all that ``partition_lines`` needs
+ATTRIBUTION_STEPS = ("jacobian", "integrate_gradients")
+
+
+def compile_kernels(steps=None, *, processes=True, notice=True):
+    """Compile the kernels of all steps, or load them from the cache on disk.
+
+    Parameters
+    ----------
+    steps : sequence of str, optional
+        Names of ``STEPS``; all by default.
+    processes : bool
+        Whether other processes may run the steps that take long, side by side. They are not used where they cannot help:
+        without a cache on disk, on a single processor.
+    notice : bool
+        Whether a line on stderr says that other processes compile an empty cache's kernels; ``PWLNET_QUIET=1`` prevents it.
 
     Returns
     -------
     dict of str to float
-        Seconds that each step took: near zero when the cache was warm.
+        Seconds of each step, near zero where the cache held its kernels. With two processes their sum exceeds the time
+        passed.
 
     Notes
     -----
-    Two to three minutes with a cold cache.
+    About a minute with an empty cache. A failure of the other processes is not an error: their steps are run here.
     """
-    network = toy_network()
-    points = np.random.default_rng(1).random((4, network.n_inputs))
-    steps = {
-        "forward": lambda: network.forward(points),
-        "preactivations": lambda: network.preactivations(points),
-        "patterns": lambda: network.patterns(points),
-        "hamming": lambda: network.patterns(points).hamming(network.patterns(points)),
-        "unpack": lambda: network.patterns(points).unpack(),
-        "jacobian": lambda: network.jacobian(points),
-        "affine_map": lambda: network.affine_map(points[0]),
-        "partition_lines": lambda: partition_lines(network, points[:2], points[2:]),
-        "integrate_gradients": lambda: integrate_gradients(network, points[:2], points[2:]),
-        "compare_rules": lambda: compare_rules(partition_lines(network, points[:2], points[2:]), 0, counts=[4]),
-        "measure_linearity": lambda: measure_linearity(partition_lines(network, points[:2], points[2:]), 0),
-    }
-    seconds = {}
-    for name, step in steps.items():
-        start = time.perf_counter()
-        step()
-        seconds[name] = time.perf_counter() - start
+    names = [name for name in STEPS if steps is None or name in steps]
+    seconds = dict.fromkeys(names, 0.0)
+    shares = [[name for name in share if name in seconds] for share in PROCESSES]
+    if processes and all(shares) and _processes_help():
+        with _notice(notice and is_cold() and os.environ.get("PWLNET_QUIET", "0") in ("", "0")):
+            for name, elapsed in _run_in_processes(shares):
+                seconds[name] += elapsed
+    for name, elapsed in run_steps(names):
+        seconds[name] += elapsed
     return seconds
+
+
+def run_steps(names):
+    """Run steps in this process, one after the other: yields (name, seconds) of each."""
+    toy = _Toy()
+    for name in names:
+        start = time.perf_counter()
+        STEPS[name](toy)
+        yield name, time.perf_counter() - start
+
+
+def is_cold():
+    """Return whether the cache on disk holds no compiled kernel, or there is no cache."""
+    if _jit.CACHE_FOLDER is None:
+        return True
+    return next(Path(_jit.CACHE_FOLDER).rglob("*.nbi"), None) is None
+
+
+@contextlib.contextmanager
+def _notice(shown):
+    """Say on stderr that kernels are compiled, and how long it took."""
+    start = time.perf_counter()
+    if shown and sys.stderr is not None:
+        sys.stderr.write("pwlnet: compiling kernels in two processes (once per version; about a minute) ...\n")
+        sys.stderr.flush()
+    yield
+    if shown and sys.stderr is not None:
+        sys.stderr.write(f"pwlnet: compiled kernels in {time.perf_counter() - start:.0f} s\n")
+
+
+def _processes_help():
+    n_processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    compiles = os.environ.get("NUMBA_DISABLE_JIT", "0") in ("", "0")
+    return compiles and _jit.CACHE_FOLDER is not None and (n_processors or 1) > 1
+
+
+def _run_in_processes(shares):
+    """Run each share of the steps in a process of its own: (name, seconds) of the steps that were completed."""
+    search_path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)  # the same pwlnet as here
+    environment = {**os.environ, "PYTHONPATH": search_path, "PWLNET_QUIET": "1"}
+    command = [sys.executable, "-P", "-m", "pwlnet.warmup"]
+    with contextlib.ExitStack() as stack:
+        outputs = [stack.enter_context(tempfile.TemporaryFile()) for _ in shares]
+        started = []
+        with contextlib.suppress(OSError):  # no memory for another process, no executable: steps run in this one
+            for share, output in zip(shares, outputs, strict=True):
+                options = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": subprocess.DEVNULL}
+                process = subprocess.Popen([*command, *share], env=environment, **options)
+                started.append(stack.enter_context(process))
+                stack.callback(process.kill)  # on Ctrl-C; without effect on a process that has ended
+        for process in started:
+            process.wait()
+        return [pair for output in outputs for pair in _completed(output)]
+
+
+def _completed(output):
+    """Read what a process printed: list of (name, seconds)."""
+    output.seek(0)
+    pairs = []
+    for line in output:
+        with contextlib.suppress(ValueError):  # a line that was cut short
+            pairs.append(tuple(json.loads(line)))
+    return pairs
+
+
+def _main(names):
+    for pair in run_steps(names):
+        sys.stdout.write(json.dumps(pair) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    _main(sys.argv[1:])

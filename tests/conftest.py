@@ -1,8 +1,51 @@
-"""Settings for all tests: kernels run as Python must be as quiet about IEEE arithmetic as compiled ones."""
+"""Settings for all tests: the level of the run, several processes at once (pytest-xdist), kernels run as Python."""
 
-from tests.counts import IN_PYTHON
+import fcntl
+import os
+import pathlib
+
+import pytest
+from numba.core import caching
+
+from tests.counts import IN_PYTHON, LEVEL
 
 
 def pytest_configure(config):
-    if IN_PYTHON:
+    if IN_PYTHON:  # kernels run as Python must be as quiet about IEEE arithmetic as compiled ones
         config.addinivalue_line("filterwarnings", r"ignore:.*encountered in (scalar )?\w+:RuntimeWarning")
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        os.environ.setdefault("OMP_NUM_THREADS", "1")  # torch: the processes share the processors
+        caching.IndexDataCacheFile.save = _save_alone
+
+
+def pytest_report_header():
+    return f"level of random cases: {LEVEL} (PWLNET_TEST_LEVEL)"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers():
+    """Return the number of processors that this process may use; xdist itself counts cores, on some machines half of them."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+def pytest_collection_modifyitems(config, items):
+    """Deselect slow tests at the quick level, unless -m says what to select or they are named."""
+    if LEVEL == "full" or config.option.markexpr or any("::" in argument for argument in config.args):
+        return
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    config.hook.pytest_deselected(items=slow)
+    items[:] = [item for item in items if not item.get_closest_marker("slow")]
+
+
+_save = caching.IndexDataCacheFile.save
+
+
+def _save_alone(cache, key, data):
+    """Save a compiled kernel while no other test process does.
+
+    Numba reads the index, adds an entry and writes it back, without a lock: of two processes that add a signature of the same
+    kernel at once, one could leave its machine code under the other's entry.
+    """
+    with (pathlib.Path(cache._cache_path) / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        _save(cache, key, data)

@@ -1,5 +1,5 @@
-"""Benchmarks of pwlnet, run by asv; ``make bench`` runs each once.
+"""Benchmarks of pwlnet, run by asv; ``make bench`` runs each of them once.
 
-``ASV_SKIP_SLOW=1`` leaves out the large networks and the compilation from nothing. ``PWLNET_DATA_DIR`` adds the public
-networks that lie there (names: ``pwlnet.datasets.names()``).
+``ASV_SKIP_SLOW=1`` (the default of ``make bench``) omits the large networks, the largest sizes and the compilation with an
+empty cache. ``PWLNET_DATA_DIR`` adds the public networks in that folder (names: ``pwlnet.datasets.names()``).
 """

@@ -1,19 +1,19 @@
-"""Exact integrated gradients: time, memory, completeness, and ratios to the usual ways."""
+"""Exact integrated gradients: time, memory, completeness, and ratios to the usual methods."""
 
 import pwlnet
 
 from . import torch_twin
-from .networks import build_network, draw_lines
+from .networks import FEW, build_network, draw_lines
+from .networks import setup_cache as setup_cache  # for asv
 
-NETWORKS = ["digits_mlp", "digits_conv", "mnist_6x100", "cifar_convsmall"]
 N_LINES = 4
-STEPS = 50  # of captum, by Gauss and Legendre
+STEPS = 50  # of captum, Gauss-Legendre
 
 
 class IntegrateGradients:
     """All outputs, on one thread."""
 
-    params = (NETWORKS,)
+    params = (FEW,)
     param_names = ("network",)
     timeout = 600
 
@@ -44,9 +44,9 @@ class IntegrateGradients:
 
 
 class RatioToOthers:
-    """Time of exact attributions of all outputs, as a share of what is used otherwise for one; torch in float32, one thread."""
+    """Time of exact attributions of all outputs, relative to the usual methods for one output; torch in float32, one thread."""
 
-    params = (NETWORKS,)
+    params = (FEW,)
     param_names = ("network",)
     timeout = 600
 
@@ -77,7 +77,7 @@ class RatioToOthers:
         return self._ratio(self.captum)
 
     def track_ratio_to_backward_passes(self, network):
-        """A backward pass per segment; the partition that they need is not counted."""
+        """One backward pass per segment; the time of the partition that provides the segments is not included."""
         lines = pwlnet.partition_lines(self.network, *self.ends)
         parts = [torch_twin.as_batch(self.network, part.midpoints()).split(torch_twin.BATCH) for part in lines.parts]
         self.middles = [batch for part in parts for batch in part]

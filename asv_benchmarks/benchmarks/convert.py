@@ -5,11 +5,12 @@ import tempfile
 
 import pwlnet
 
-from .networks import SEEDED, SHIPPED, SKIP_SLOW, SLOW, build_graph, build_network
+from .networks import SEEDED, SHIPPED, build_graph, build_network, with_slow
+from .networks import setup_cache as setup_cache  # for asv
 
 
 class ReadOnnx:
-    """An ONNX file, with the comparison to a reference evaluation that is part of it."""
+    """Reading an ONNX file, including the comparison with a reference evaluation."""
 
     params = (list(SHIPPED),)
     param_names = ("network",)
@@ -23,14 +24,12 @@ class ReadOnnx:
 
 
 class Lower:
-    """From the neutral graph to a program."""
+    """Lowering the graph of a network to a program."""
 
-    params = (["acas_6x50", "mnist_9x200", "cifar_convmedium", "cifar_convbig"],)
+    params = (with_slow(["acas_6x50", "mnist_9x200"], ["cifar_convmedium", "cifar_convbig"]),)
     param_names = ("network",)
 
     def setup(self, network):
-        if network in SLOW and SKIP_SLOW:
-            raise NotImplementedError(f"{network} is slow, and ASV_SKIP_SLOW is set")
         self.graph = build_graph(*SEEDED[network])
 
     def time_lower(self, network):
@@ -40,7 +39,7 @@ class Lower:
 
 
 class FromTorch:
-    """A torch module with a convolution."""
+    """Conversion of a torch module with a convolution."""
 
     def setup(self):
         try:
@@ -56,9 +55,9 @@ class FromTorch:
 
 
 class OwnFile:
-    """pwlnet's own HDF5 form."""
+    """Reading pwlnet's HDF5 form of a network."""
 
-    params = (["digits_conv", "cifar_convmedium"],)
+    params = (with_slow(["digits_conv"], ["cifar_convmedium"]),)
     param_names = ("network",)
 
     def setup(self, network):

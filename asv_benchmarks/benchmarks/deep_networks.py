@@ -1,7 +1,7 @@
 """VGG16 and ResNet-18 for CIFAR images, as torch modules with seeded weights: the largest networks of the benchmarks.
 
-He-initialised, not trained. BatchNorm has the statistics of seeded random images, then disturbed, so that each layer's neurons
-flip about as in a trained network; statistics are rounded to a few bits, so that they are the same on every machine.
+He-initialised, not trained. BatchNorm has the statistics of seeded random images, then perturbed, so that the neurons of each
+layer flip about as often as in a trained network; statistics are rounded to a few bits, so that they agree on every machine.
 """
 
 import torch
@@ -10,7 +10,7 @@ from torch import nn
 VGG16 = (64, 64, "pool", 128, 128, "pool", 256, 256, 256, "pool", 512, 512, 512, "pool", 512, 512, 512, "pool")
 RESNET18 = ((64, 1), (64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), (512, 1))  # channels and stride of each block
 STATISTICS_OF = 16  # random images
-KEPT = 2.0**10  # statistics are rounded to whole multiples of 1 / KEPT
+KEPT = 2.0**10  # statistics are rounded to multiples of 1 / KEPT
 
 
 class BasicBlock(nn.Module):
@@ -26,13 +26,13 @@ class BasicBlock(nn.Module):
         )
 
     def forward(self, x):
-        """Give [B, n_out, H / stride, W / stride]."""
+        """Return [B, n_out, H / stride, W / stride]."""
         y = self.bn2(self.conv2(torch.relu(self.bn1(self.conv1(x)))))
         return torch.relu(y + self.beside(x))
 
 
 def vgg16_bn():
-    """Thirteen convolutions with BatchNorm in five stages, then full layers of 512, 512 and 10."""
+    """Thirteen convolutions with BatchNorm in five stages, then fully connected layers of 512, 512 and 10."""
     layers, channels = [], 3
     for n_out in VGG16:
         if n_out == "pool":
@@ -45,7 +45,7 @@ def vgg16_bn():
 
 
 def resnet18():
-    """A 3 x 3 stem of 64 channels, eight residual blocks in four stages, the average over positions, and one full layer."""
+    """A 3 x 3 stem of 64 channels, eight residual blocks in four stages, global average, one fully connected layer."""
     blocks, channels = [], 64
     for n_out, stride in RESNET18:
         blocks.append(BasicBlock(channels, n_out, stride))

@@ -2,13 +2,14 @@
 
 import numpy as np
 
-from .networks import QUICK, build_network
+from .networks import FEW, build_network, with_slow
+from .networks import setup_cache as setup_cache  # for asv
 
 
 class Evaluate:
     """Few rows and many, all processors."""
 
-    params = (QUICK, [64, 1024])
+    params = (FEW, with_slow([1024], [64]))
     param_names = ("network", "n_rows")
 
     def setup(self, network, n_rows):
@@ -27,7 +28,7 @@ class Evaluate:
 class Jacobian:
     """Jacobians of a few points."""
 
-    params = (QUICK,)
+    params = (FEW,)
     param_names = ("network",)
 
     def setup(self, network):

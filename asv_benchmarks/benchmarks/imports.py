@@ -1,20 +1,20 @@
-"""What a user waits for before anything is computed. Everything runs in processes of its own."""
+"""Time before anything is computed: imports, compilation. Everything runs in separate processes."""
 
 import os
 import subprocess
 import sys
 import tempfile
 
-from .networks import SKIP_SLOW
+from .networks import with_slow
 
 
 def run_python(code, **environment):
-    """Run code in a fresh interpreter, with these environment variables added."""
+    """Run code in a new interpreter, with these environment variables added."""
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, **environment})
 
 
 class ImportSuite:
-    """``import pwlnet``, a first use of its names, and the imports that this can't avoid."""
+    """``import pwlnet``, a first use of its names, and the imports that they require."""
 
     params = ("import numpy", "import numpy, numba", "import pwlnet", "import pwlnet; pwlnet.Network")
     param_names = ("code",)
@@ -22,18 +22,18 @@ class ImportSuite:
     number = 1
 
     def setup(self, code):
-        run_python(code)  # bytecode is written, files are in memory
+        run_python(code)  # writes bytecode and reads the files into memory
 
     def time_import(self, code):
         run_python(code)
 
 
 class ColdStart:
-    """A first partition with kernels compiled from nothing, and with kernels read from Numba's cache."""
+    """A first partition with an empty cache, and with kernels read from Numba's cache."""
 
-    params = ("empty", "filled")
+    params = (with_slow(["filled"], ["empty"]),)
     param_names = ("cache",)
-    timeout = 600
+    timeout = 900
     repeat = 1
     number = 1
     warmup_time = 0
@@ -44,16 +44,13 @@ class ColdStart:
     )
 
     def setup(self, cache):
-        if cache == "empty" and SKIP_SLOW:
-            raise NotImplementedError("compiling is slow, and ASV_SKIP_SLOW is set")
         self.folder = tempfile.TemporaryDirectory()
         self.environment = {"NUMBA_CACHE_DIR": self.folder.name} if cache == "empty" else {}
         if cache == "filled":
             run_python(self.code)
 
     def teardown(self, cache):
-        if hasattr(self, "folder"):
-            self.folder.cleanup()
+        self.folder.cleanup()
 
     def time_first_partition(self, cache):
         run_python(self.code, **self.environment)

@@ -8,26 +8,27 @@ import pwlnet
 from pwlnet.tolerances import DEFAULT, SINGLE_ROWS
 
 from . import torch_twin
-from .networks import DEEP, NAMES, REACH, SKIP_SLOW, build_module, build_network, draw_lines
+from .networks import DEEP, NAMES, REACH, build_module, build_network, draw_lines, with_slow
+from .networks import setup_cache as setup_cache  # for asv
 
-MOST_POINTS = 16 * torch_twin.BATCH  # that torch evaluates; its time is scaled to all breakpoints
+MOST_POINTS = 16 * torch_twin.BATCH  # evaluated by torch; the time is scaled to all breakpoints
 RESULT = ("t", "flip_offsets", "flip_neurons", "flip_states")
 
 
 def count(batches):
-    """Breakpoints of some partitions."""
+    """Count the breakpoints of partitions."""
     return sum(len(lines.t) - 2 * len(lines) for lines in batches)
 
 
 def digest(batches):
-    """SHA-256 of breakpoints and flips, first 13 hex digits as a number: a float64 holds it."""
+    """Return the first 13 hex digits of the SHA-256 of breakpoints and flips as a number, which a float64 holds exactly."""
     from pwlnet.store.digest import digest_arrays
 
     return int(digest_arrays([(name, getattr(lines, name)) for lines in batches for name in RESULT])[:13], 16)
 
 
 class _Tracked:
-    """What must not change of the partition that ``setup`` leaves in ``self.lines``."""
+    """Properties that must not change, of the partition that ``setup`` leaves in ``self.lines``."""
 
     def track_breakpoints(self, *params):
         return count([self.lines])
@@ -42,9 +43,9 @@ class _Tracked:
 
 
 class PartitionLines:
-    """All processors; more lines by factors of four."""
+    """Many lines on all processors; more of them by factors of four."""
 
-    params = (["digits_mlp", "digits_conv", "cifar_convsmall"], [4, 16, 64])
+    params = (with_slow(["digits_conv", "cifar_convsmall"], ["digits_mlp"]), with_slow([16], [4, 64]))
     param_names = ("network", "n_lines")
     timeout = 600
 
@@ -80,9 +81,9 @@ class PartitionOneLine(_Tracked):
 
 
 class LongLine(_Tracked):
-    """One line, extrapolated beyond its end, on one thread: time and memory by length."""
+    """One line, extrapolated beyond its end, on one thread: time and memory as functions of its length."""
 
-    params = (["digits_conv", "cifar_convbig"], [1, 4, 16])
+    params = (with_slow(["digits_conv"], ["cifar_convbig"]), with_slow([1, 16], [4]))
     param_names = ("network", "reach")
     timeout = 1800
 
@@ -102,15 +103,15 @@ class LongLine(_Tracked):
 
 
 class TwoThreads:
-    """How much quicker two threads are than one: many lines, and one line that is cut into windows."""
+    """Speed-up by a second thread: for many lines, and for one line that is cut into windows."""
 
-    params = (["cifar_convsmall, 100 lines", "cifar_convbig, 1 line"],)
+    params = (with_slow(["cifar_convsmall, 100 lines"], ["cifar_convbig, 1 line"]),)
     param_names = ("work",)
     timeout = 1800
 
     def setup(self, work):
         if (os.cpu_count() or 1) < 2:
-            raise NotImplementedError("there is one processor only")
+            raise NotImplementedError("there is only one processor")
         network, n_lines = work.split(", ")
         self.network = build_network(network)
         self.ends = draw_lines(self.network, int(n_lines.split()[0]))
@@ -127,9 +128,9 @@ class TwoThreads:
 
 
 class SingleRows:
-    """Rows in float32 in units of float64's time, one thread, and what they cost."""
+    """Slope changes in float32 on one thread: time relative to float64, and loss of accuracy."""
 
-    params = (["digits_conv", "cifar_convsmall", "cifar_convbig", *DEEP],)
+    params = (with_slow(["cifar_convsmall"], ["digits_conv", "cifar_convbig", *DEEP]),)
     param_names = ("network",)
     timeout = 1800
 
@@ -155,22 +156,20 @@ class SingleRows:
 
 
 class StreamLines:
-    """Many lines in batches, all processors: handed out and dropped, or summarized; memory must not grow with them."""
+    """Many lines in batches on all processors, dropped or summarized at once: memory must not grow with their number."""
 
-    params = (["digits_conv", "cifar_convsmall"], [64, 1024])
+    params = (with_slow(["digits_conv"], ["cifar_convsmall"]), with_slow([64], [1024]))
     param_names = ("network", "n_lines")
     max_points = 2**14
     timeout = 600
 
     def setup(self, network, n_lines):
-        if network == "cifar_convsmall" and n_lines > 64 and SKIP_SLOW:
-            raise NotImplementedError("so many lines are slow, and ASV_SKIP_SLOW is set")
         self.network = build_network(network)
         self.ends = draw_lines(self.network, n_lines)
         pwlnet.partition_lines(self.network, *draw_lines(self.network, 1))
 
     def stream(self):
-        """The partitions, batch by batch."""
+        """Return an iterator of the partitions, batch by batch."""
         return pwlnet.iter_line_partitions(self.network, *self.ends, max_points=self.max_points)
 
     def track_breakpoints_per_second(self, network, n_lines):
@@ -189,9 +188,10 @@ class StreamLines:
 
 
 class TorchForward:
-    """Exact partitions in units of one forward pass of torch, float32, at all their breakpoints; both on one thread.
+    """Time of exact partitions relative to a forward pass of torch, float32, at all their breakpoints; both on one thread.
 
-    As many lines as make the network's size matter, not the cost of a call: 1000 on ACAS Xu, 1 on the largest.
+    The number of lines is such that the network's size matters and the cost of a call does not: 1000 on ACAS Xu, 1 on the
+    largest network.
     """
 
     params = (NAMES,)

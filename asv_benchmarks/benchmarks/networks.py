@@ -1,12 +1,17 @@
 """The networks that all benchmarks share, and lines through their inputs.
 
 Shipped: the digits networks. Seeded: the shapes of well-known public networks, He-initialised by NumPy, not trained. Deep:
-VGG16 and ResNet-18, He-initialised by torch. Trained: what ``train_mnist.py`` made here. Public: the files themselves, where
-``PWLNET_DATA_DIR`` has them. A name is a row of one of the tables below.
+VGG16 and ResNet-18, He-initialised by torch. Trained: the output of ``train_mnist.py``. Public: files in ``PWLNET_DATA_DIR``,
+if it is set. A name is an entry of one of the tables below.
+
+asv runs each benchmark in a process of its own. ``setup_cache``, imported by the modules of benchmarks, builds all networks
+once per run; the processes read them from pickle files in the folder where asv starts them.
 """
 
+import contextlib
 import functools
 import os
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -38,37 +43,66 @@ PUBLIC = {
     "file_cifar_convmedium": "trained_here/cifar_convmed.onnx",
     "file_cifar_convbig": "trained_here/cifar_convbig.onnx",
 }
-SLOW = {"cifar_convbig", "file_cifar_convbig", *DEEP}
-REACH = {"vgg16_bn": 1 / 512, "resnet18": 1 / 1024}  # of a line's length, where a whole one takes ten minutes
+REACH = {"vgg16_bn": 1 / 512, "resnet18": 1 / 1024}  # fraction of a line's length, where a whole one takes ten minutes
 SKIP_SLOW = os.environ.get("ASV_SKIP_SLOW", "0") not in ("", "0")
 
 
 def _trained_path(name):
-    """Where a trained network lies, once it is trained."""
+    """Return where ``train_mnist.py`` writes a network."""
     return Path(__file__).resolve().parents[1] / "trained" / f"{name.removeprefix('trained_')}.onnx"
 
 
 def _public_path(name):
-    """Where a public network lies, or None."""
+    """Return the path of a public network, or None if it is not available."""
     path = os.path.join(os.environ.get("PWLNET_DATA_DIR", ""), PUBLIC[name])
     return path if os.environ.get("PWLNET_DATA_DIR") and os.path.isfile(path) else None
 
 
-NAMES = [
-    *SHIPPED,
-    *SEEDED,
-    *DEEP,
-    *(name for name in TRAINED if _trained_path(name).is_file()),
-    *(name for name in PUBLIC if _public_path(name)),
-]
-QUICK = ["digits_mlp", "digits_conv", "mnist_6x100", "cifar_convsmall"]  # where scaling with the number of lines is shown
+def with_slow(quick, slow):
+    """Return the quick values of a parameter, and the slow ones unless ASV_SKIP_SLOW is set."""
+    return list(quick) if SKIP_SLOW else [*quick, *slow]
+
+
+NAMES = with_slow(
+    ["digits_conv", "acas_6x50", "mnist_9x200", "cifar_convsmall"],
+    [
+        "digits_mlp",
+        "mnist_6x100",
+        "cifar_convmedium",
+        "cifar_convbig",
+        *DEEP,
+        *(name for name in TRAINED if _trained_path(name).is_file()),
+        *(name for name in PUBLIC if _public_path(name)),
+    ],
+)
+FEW = with_slow(["digits_conv", "cifar_convsmall"], ["digits_mlp", "mnist_6x100"])  # for benchmarks with another parameter
+
+
+def setup_cache():
+    """Build the networks and save them in the current folder, once per run of asv."""
+    for name in NAMES:
+        with contextlib.suppress(NotImplementedError):  # no torch
+            network = build_network(name)
+            with open(_cache_file(name), "wb") as file:
+                pickle.dump(network, file, protocol=pickle.HIGHEST_PROTOCOL)
+
+
+setup_cache.timeout = 1800
+
+
+def _cache_file(name):
+    return f"network-{name}.pickle"
 
 
 @functools.cache
 def build_network(name):
-    """A pwlnet.Network; NotImplementedError, at which asv skips the benchmark, for slow ones that are not wanted."""
-    if name in SLOW and SKIP_SLOW:
-        raise NotImplementedError(f"{name} is slow, and ASV_SKIP_SLOW is set")
+    """Return a pwlnet.Network by name, from the current folder if ``setup_cache`` saved it there.
+
+    NotImplementedError, for which asv skips a benchmark, if a library that it needs is not installed.
+    """
+    if os.path.isfile(_cache_file(name)):
+        with open(_cache_file(name), "rb") as file:
+            return pickle.load(file)
     if name in SHIPPED:
         return pwlnet.load_network(pwlnet.datasets.digits_network_path(name))
     if name in PUBLIC:
@@ -81,7 +115,7 @@ def build_network(name):
 
 
 def build_module(name):
-    """The torch module of one of ``DEEP``; NotImplementedError without torch."""
+    """Build the torch module of one of ``DEEP``; NotImplementedError if torch is not installed."""
     try:
         from . import deep_networks
     except ImportError as error:
@@ -90,7 +124,7 @@ def build_module(name):
 
 
 def build_graph(shape, layers, seed=0):
-    """A neutral graph with He-initialised weights and small biases."""
+    """Build a graph with He-initialised weights and small biases."""
     rng = np.random.default_rng(seed)
     graph = Graph((1, *shape), batched=True)
     x = graph.input
@@ -111,7 +145,7 @@ def build_graph(shape, layers, seed=0):
 
 
 def draw_lines(network, n_lines, seed=0, reach=1.0):
-    """Ends float64[L, D] of lines between points drawn uniformly from the unit cube; a share ``reach`` of each, or beyond."""
+    """Draw ends float64[L, D] of lines in the unit cube, shortened or extrapolated to ``reach`` times their length."""
     rng = np.random.default_rng(seed)
     starts, ends = rng.random((2, n_lines, network.n_inputs))
     return starts, ends if reach == 1.0 else starts + reach * (ends - starts)

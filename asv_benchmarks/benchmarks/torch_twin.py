@@ -1,7 +1,7 @@
-"""The same network in torch, float32, channels first: what an exact partition is compared with.
+"""The same network in torch, float32, channels first: the baseline of exact partitions.
 
-Made from pwlnet's own program, so that it exists for files of every kind, for chains of convolutions, full layers,
-scalings and ReLUs; and compared with ``Network.forward`` before it is timed.
+Built from pwlnet's program, so that files of every format have one, for chains of convolutions, fully connected layers,
+scalings and ReLUs; compared with ``Network.forward`` before it is timed.
 """
 
 import statistics
@@ -16,7 +16,7 @@ REPEATS = 5
 
 
 def build_twin(network):
-    """A torch module in evaluation mode; NotImplementedError (asv skips) without torch or for other ops."""
+    """Build a torch module in evaluation mode; NotImplementedError (asv skips) without torch or for other ops."""
     try:
         import torch
     except ImportError as error:
@@ -24,20 +24,20 @@ def build_twin(network):
     program, layers = network.program, []
     for i in range(1, len(program.op)):
         if program.operands[program.operand_offsets[i]] != i - 1 or program.op[i] in (ir.ADD, ir.CONCAT):
-            raise NotImplementedError("the network is no chain")
+            raise NotImplementedError("the network is not a chain")
         layers += _layers(torch, program, i)
     twin = torch.nn.Sequential(*layers).eval()
     points = np.random.default_rng(0).random((8, network.n_inputs))
     with torch.inference_mode():
-        found = twin(as_batch(network, points)).flatten(1).double().numpy()
-    wanted = network.forward(points)
-    if not np.allclose(found, wanted, rtol=0, atol=1e-3 * np.abs(wanted).max()):
-        raise AssertionError("the torch twin computes something else")
+        actual = twin(as_batch(network, points)).flatten(1).double().numpy()
+    expected = network.forward(points)
+    if not np.allclose(actual, expected, rtol=0, atol=1e-3 * np.abs(expected).max()):
+        raise AssertionError("the torch twin does not compute the same values")
     return twin
 
 
 def as_batch(network, points):
-    """Points [B, D] as a float32 tensor in the shape of the first op."""
+    """Convert points [B, D] to a float32 tensor in the shape of the first op."""
     import torch
 
     channels, height, width = network.program.shapes[0]
@@ -48,7 +48,7 @@ def as_batch(network, points):
 
 
 def seconds_of_forward(twin, batch):
-    """Median seconds of forward passes of all rows, in batches, on one thread."""
+    """Return the median time of forward passes of all rows, in batches, on one thread, in seconds."""
     import torch
 
     before = torch.get_num_threads()
@@ -63,12 +63,12 @@ def seconds_of_forward(twin, batch):
 
 
 def median_seconds(work):
-    """Median of the seconds that some calls take."""
+    """Return the median time of several calls, in seconds."""
     return medians_in_turn(work)[0]
 
 
 def medians_in_turn(*works):
-    """Medians of the seconds that calls of each take; called in turn, so that a machine's moods meet all of them."""
+    """Return the median time of each function, in seconds; they are called in turn, so that load on the machine affects all."""
     times = [[] for _ in works]
     for _ in range(REPEATS):
         for work, seconds in zip(works, times, strict=True):
@@ -79,7 +79,7 @@ def medians_in_turn(*works):
 
 
 def _layers(torch, program, i):
-    """Torch layers of op i, whose operand is op i - 1."""
+    """Return the torch layers of op i, whose operand is op i - 1."""
     nn, op = torch.nn, program.op[i]
     weights = program.weights[program.weight_offsets[i] : program.weight_offsets[i + 1]]
     biases = program.biases[program.bias_offsets[i] : program.bias_offsets[i + 1]]
@@ -98,7 +98,7 @@ def _layers(torch, program, i):
         layer = nn.Conv2d(int(c_in), c_out, kernel, **options)
         return [_filled(torch, layer, weight.reshape(c_out, c_in // groups, *kernel), biases)]
     if op == ir.SCALE and len(weights) == c_out:
-        layer = nn.BatchNorm2d(c_out, eps=0.0)  # in evaluation: the quickest way to scale channels
+        layer = nn.BatchNorm2d(c_out, eps=0.0)  # in evaluation mode: the fastest way to scale channels
         return [_filled(torch, layer, weights, biases)]
     raise NotImplementedError(f"no torch layer for {ir.OP_NAMES[op]}")
 

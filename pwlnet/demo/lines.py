@@ -43,13 +43,13 @@ def show(out, n_lines):
     starts, ends = draw_lines(n_lines)
     for network in networks.values():
         partition_lines(network, starts[:1], ends[:1])
-    print(f"networks read and kernels compiled in {time.perf_counter() - began:.1f} s (a second run finds them on disk)\n")
+    print(f"networks read in {time.perf_counter() - began:.1f} s\n", flush=True)
     results, rows = {}, []
     for name, network in networks.items():
         start = time.perf_counter()
         results[name] = partition_lines(network, starts, ends)
         rows.append(_row(name, results[name], time.perf_counter() - start))
-    print(text_table(HEADINGS, rows) + "\n")
+    print(text_table(HEADINGS, rows) + "\n", flush=True)
     for name, lines in results.items():
         print(_sampling(name, lines))
     print()
@@ -82,7 +82,7 @@ def draw_lines(n_lines):
 
 
 def count_missed(lines, n_samples):
-    """Count the segments that hold none of ``n_samples`` evenly spaced points, ends of the line and borders included.
+    """Count the segments that contain none of ``n_samples`` evenly spaced points, both ends of the line included.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ def count_missed(lines, n_samples):
 
 
 def _segments(lines):
-    """Both ends of every segment, as line parameters: float64[S] each."""
+    """Return both ends of every segment as line parameters: float64[S] each."""
     first = np.delete(np.arange(len(lines.t) - 1), lines.offsets[1:-1] - 1)
     return lines.t[first], lines.t[first + 1]
 
@@ -113,7 +113,7 @@ def _row(name, lines, seconds):
 
 
 def _sampling(name, lines):
-    """What forward passes at evenly spaced points see of the same lines, and what they cost."""
+    """Describe what forward passes at evenly spaced points find on the same lines, and their cost, in a sentence."""
     missed, total = count_missed(lines, N_SAMPLES), int(lines.n_segments.sum())
     narrowest = np.min(np.subtract(*_segments(lines)[::-1]))
     start = time.perf_counter()
@@ -123,19 +123,19 @@ def _sampling(name, lines):
     return (
         f"{name}: sampling {N_SAMPLES} evenly spaced points per line took {N_SAMPLES * len(lines)} forward passes and "
         f"{seconds:.1f} s,\n  and misses {missed} of the {total} segments ({missed / total:.1%}). The narrowest is "
-        f"{narrowest:.0e} of its line:\n  to be sure of meeting it, even sampling needs {1 / narrowest + 1:.0e} points."
+        f"{narrowest:.0e} of its line:\n  to be sure to hit it, even sampling needs {1 / narrowest + 1:.0e} points."
     )
 
 
 def _stored(path, lines):
-    """Write and verify a store; what was found, as a sentence."""
+    """Write and verify a store; return the result as a sentence."""
     parameters = {"command": "demo", "seed": SEED}
     store.save_lines(path, lines, parameters=parameters, overwrite=True)
     return verdict(path)
 
 
 def _drawn(path, results, n_lines):
-    """Draw the line between images that crosses the most classes on every network; where it went, as a sentence."""
+    """Draw the line between images that crosses the most classes on every network; return a sentence about the file."""
     n_classes = [[len(class_intervals(part)[1]) for part in lines.parts[:n_lines]] for lines in results.values()]
     best = int(np.min(n_classes, axis=0).argmax())
     titles = [

@@ -1,10 +1,10 @@
-"""What the parts of the demonstration print alike."""
+"""Text that both halves of the demonstration print."""
 
 from .. import store
 
 
 def text_table(headings, rows):
-    """Columns as wide as they need; the first to the left, the others to the right."""
+    """Align columns: the first one to the left, the others to the right."""
     table = [headings, *rows]
     widths = [max(len(row[k]) for row in table) for k in range(len(headings))]
     aligned = [[row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))] for row in table]
@@ -12,7 +12,7 @@ def text_table(headings, rows):
 
 
 def verdict(path):
-    """Verify a store; what was found, as a sentence."""
+    """Verify a store; return the result as a sentence."""
     with store.open(path) as opened:
         problems = opened.verify() + opened.lines().check()
     found = "; ".join(problems) or "verified: checksums, consistency, forward passes in sampled segments"

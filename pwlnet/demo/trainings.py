@@ -12,7 +12,7 @@ from .text import text_table, verdict
 
 TRAININGS = ("standard", "pgd", "diffai")
 TITLES = {"standard": "standard", "pgd": "against PGD", "diffai": "DiffAI (boxes)"}
-EPSILON = 0.1  # of the steps, in l_inf: the radius that two of the trainings are for
+EPSILON = 0.1  # of the steps, in l_inf: the radius that two of the trainings aim at
 SEED = 0
 N_ATTRIBUTED = 4
 HEADINGS = ("training", "accuracy", "regions per unit length, FGSM", "random signs", "FGSM / random")
@@ -28,7 +28,7 @@ def show(out, n_images):
     out : Path
         Folder for the files.
     n_images : int
-        Test images that all three networks classify rightly.
+        Test images that all three networks classify correctly.
     """
     networks = {name: load_network(datasets.digits_network_path(f"digits_conv_{name}")) for name in TRAININGS}
     images, labels = datasets.digits_images()
@@ -51,7 +51,7 @@ def show(out, n_images):
 
 
 def perturbed(network, points, labels):
-    """Images a step away: along the signs of the gradient of the class after the label (FGSM), then along random ones.
+    """Perturb images by one step: along the signs of the gradient of the class after the label (FGSM), then random signs.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def perturbed(network, points, labels):
 
 
 def _densities(density):
-    """Cells of the table: densities along FGSM and random lines float64[2, B], and their ratio, means and intervals."""
+    """Return the cells of the table: means and intervals of the densities float64[2, B], and of their ratio."""
     fgsm, random = density
     cells = []
     for values, digits in ((fgsm, 1), (random, 1), (fgsm / random, 2)):
@@ -81,7 +81,7 @@ def _densities(density):
 
 
 def _stored(path, lines, inputs, found):
-    """Write lines and attributions to one store, and verify it; what was found, as a sentence."""
+    """Write lines and attributions to one store and verify it; return the result as a sentence."""
     parameters = {"command": "demo", "epsilon": EPSILON, "seed": SEED}
     with store.create(path, lines.network, parameters=parameters, overwrite=True) as writer:
         writer.append_lines(lines)
@@ -93,7 +93,7 @@ def _stored(path, lines, inputs, found):
 
 
 def _drawn(path, points, labels, values):
-    """Draw the attributions of each training; where they went, as a sentence."""
+    """Draw the attributions of each training; return a sentence about the file."""
     n = values.shape[0]
     shape = datasets.digits_images()[0].shape[1:]
     figure = plot.attribution_figure(

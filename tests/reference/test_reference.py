@@ -8,6 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from tests.counts import few
 from tests.reference import dense_line, exact_line, features
 from tests.reference.description import SWITCHING, clip_bounds, point_states, pool_windows, shapes, values
 from tests.reference.random_cases import random_case
@@ -17,7 +18,7 @@ from tests.reference.reordering import reordered
 from tests.reference.rescaling import rescaled_by_odd_numbers, rescaled_by_powers_of_two
 from tests.reference.torch_network import to_torch
 
-SEEDS = range(60)
+SEEDS = range(few(60, quick=6))  # the oracles themselves: a handful at the quick level
 both = pytest.mark.parametrize("degenerate", [False, True])
 
 
@@ -192,7 +193,7 @@ def test_torch_agrees_with_the_exact_values(degenerate):
 
 
 def test_the_dense_oracle_agrees_with_the_exact_one_on_generic_networks():
-    for seed in range(300):
+    for seed in range(few(300, quick=10)):
         net, _, _ = draw(seed, False, generic=True, thirds=True)
         start, end = np.random.default_rng([seed, 2]).normal(0.0, 2.0, (2, int(np.prod(net[0]["shape"]))))
         t, flips = exact_line.partition(net, start, end)
@@ -242,6 +243,7 @@ def test_random_networks_hold_every_kind_and_the_allowed_kinds_only():
     assert {node["kind"] for net in nets for node in net[1:]} == {"linear", "relu"}
 
 
+@pytest.mark.slow
 def test_the_random_cases_hold_every_feature_many_times():
     """What tests of lines claim to try is there: every op in all its forms, all that can coincide."""
     networks, lines = Counter(), Counter()

@@ -51,6 +51,7 @@ def test_tables_where_all_images_were_left_out():
     assert ratios.rows[0][3:] == (0, *[None] * 7)
 
 
+@pytest.mark.slow
 def test_a_run_on_the_shipped_networks(tmp_path):
     pytest.importorskip("onnx")
     pytest.importorskip("torch")

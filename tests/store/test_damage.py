@@ -8,12 +8,14 @@ from tests.store import damage
 
 @pytest.mark.parametrize("stopped", [False, True])
 def test_a_flipped_byte_is_found_wherever_it_is(tmp_path, stopped):
-    found, results = damage.flips(few(150, 20), 3, tmp_path, stopped=stopped)  # of a stopped store, two fifths are slack
+    found, results = damage.flips(
+        few(150, 20, quick=20), 3, tmp_path, stopped=stopped
+    )  # of a stopped store, two fifths are slack
     assert set(found) <= {"found", "refused", *(["in slack space"] if stopped else [])}, results
     assert found["found"] + found["refused"] > found["in slack space"]
 
 
 def test_mutated_stores_bring_out_only_errors_of_pwlnet(tmp_path):
-    found, bad = damage.fuzz(1000.0, 1, tmp_path, at_most=few(150, 25))
+    found, bad = damage.fuzz(1000.0, 1, tmp_path, at_most=few(150, 25, quick=25))
     assert bad == []
-    assert sum(found.values()) >= few(150, 25)
+    assert sum(found.values()) >= few(150, 25, quick=25)

@@ -56,7 +56,7 @@ def test_breakpoints_flips_and_states_equal_the_exact_ones(first):
 
 def test_averages_over_thirds_do_not_split_breakpoints():
     """1/3 has several spellings in float64; ties behind an average over three entries must stay one breakpoint."""
-    for seed in range(200):
+    for seed in range(few(200, 200)):
         rng = np.random.default_rng(seed)
         description = live(random_network(rng, degenerate=seed % 2 == 1, thirds=True))
         start, end = random_line(rng, description, seed % 2 == 1)

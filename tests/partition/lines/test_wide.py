@@ -8,6 +8,7 @@ import pytest
 import pwlnet
 from pwlnet.kernels.lines import wide, workspace
 from pwlnet.partition.lines import tracing
+from tests.counts import few
 from tests.described import to_network
 from tests.reference import dense_line, exact_line
 
@@ -57,7 +58,7 @@ def test_full_layers_with_ties_equal_exact_arithmetic(switch, share):
 
 
 @pytest.mark.parametrize("switch", SWITCHES, ids=lambda switch: switch["kind"])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(few(3, 3, quick=1)))
 def test_full_layers_equal_the_dense_method(switch, seed):
     rng = np.random.default_rng(seed)
     assert_equals_dense(layers(rng, (8, 200, wide.WIDE_FROM, 150, 150), switch, draw_normal), rng)
@@ -70,7 +71,7 @@ def test_a_wide_layer_behind_narrow_ones_equals_the_dense_method(switch):
     assert_equals_dense(layers(rng, (8, narrow, narrow, wide.WIDE_FROM + 30, narrow), switch, draw_normal), rng)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(few(3, 3, quick=1)))
 def test_convolutions_and_layers_behind_them_equal_the_dense_method(seed):
     rng = np.random.default_rng(seed)
     channels = wide.WIDE_FROM_OF_MANY
