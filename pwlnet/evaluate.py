@@ -8,7 +8,6 @@ Legend: B rows, D inputs, O outputs, K neurons.
 
 import contextlib
 import functools
-import numbers
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -16,9 +15,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numba
 import numpy as np
 
-from .errors import InputError, ShapeError
 from .kernels.ir import passes
 from .kernels.ir import program as ir
+from .validation import as_points as as_rows  # noqa: F401  for callers that do not import validation yet
+from .validation import check_count
+from .validation import check_points_shape as check_shape  # noqa: F401
 
 _FEW_BYTES = 2**26  # of values that forward_few computes together
 
@@ -28,9 +29,7 @@ def n_threads(threads=None):
     if threads is None:
         available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         return max(1, min(numba.config.NUMBA_NUM_THREADS, available or 1))
-    if not isinstance(threads, numbers.Integral) or threads < 1:
-        raise InputError(f"threads is {threads!r}; a positive whole number is needed, or None for all processors")
-    return int(threads)
+    return check_count(threads, "threads", or_none="all processors")
 
 
 @functools.cache
@@ -83,44 +82,6 @@ def run_chunks(work, n_items, chunk, threads=None):
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
-
-
-def check_shape(shape, n_inputs, input_shape, name):
-    """Refuse points that are neither [B, D] nor [B, *input_shape]."""
-    wanted = {(n_inputs,), tuple(input_shape)}
-    if not shape or tuple(shape[1:]) not in wanted:
-        forms = " or ".join(str(("rows", *form)).replace("'", "") for form in sorted(wanted, key=len))
-        raise ShapeError(f"{name} has shape {tuple(shape)}, but the network takes {n_inputs} inputs; give {forms}")
-
-
-def as_rows(points, n_inputs, input_shape, name, first_row=0):
-    """Turn points [B, D], [B, *input_shape], or one point of either form, into float64[B, D].
-
-    ``first_row`` is the number of the first one in messages.
-
-    Raises
-    ------
-    InputError
-        Not real numbers, or not finite.
-    ShapeError
-        Another number of inputs.
-    """
-    try:
-        array = np.asarray(points)
-    except ValueError:
-        raise InputError(f"{name} has rows of different lengths; give an array with {n_inputs} numbers per row") from None
-    if array.dtype.kind not in "fiub":
-        raise InputError(f"{name} has dtype {array.dtype}; real numbers are needed, convert it to float64")
-    if array.shape in (tuple(input_shape), (n_inputs,)) and array.ndim:
-        array = array[None]
-    check_shape(array.shape, n_inputs, input_shape, name)
-    rows = np.ascontiguousarray(array.reshape(array.shape[0], n_inputs), np.float64)
-    bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
-    if bad.size:
-        raise InputError(
-            f"{name} has {bad.size} rows with NaN or infinite entries, the first is row {first_row + bad[0]}; remove them"
-        )
-    return rows
 
 
 def forward(code, points, *, outputs=False, preactivations=False, states=False, threads=None):

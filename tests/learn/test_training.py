@@ -185,7 +185,7 @@ WRONG = [
     ({"method": "diffai", "epsilon": 0.1, "kappa": 2}, InputError, "kappa is 2; a weight between 0 and 1 is needed"),
     ({"method": "diffai", "epsilon": 0.1, "ramp": 0.5}, InputError, "ramp is 0.5; give two shares of the training"),
     ({"method": "diffai", "epsilon": 0.1, "ramp": (0.5, 0.1)}, InputError, "ramp is (0.5, 0.1); give two shares"),
-    ({"epochs": 0}, InputError, "epochs is 0; a whole number of at least 1 is needed"),
+    ({"epochs": 0}, InputError, "epochs is 0; a positive whole number is needed"),
     ({"seed": -1}, InputError, "seed is -1; a whole number of at least 0 is needed"),
     ({"batch_size": True}, InputError, "batch_size is True; a whole number"),
     ({"learning_rate": 0}, InputError, "learning_rate is 0; a finite number above 0 is needed"),
