@@ -216,7 +216,7 @@ def format_how_to():
             named, remaining = (", ".join(map(op_name, sorted(codes))) for codes in (chain.branches, chain.remaining))
             lines.append(f"| {question} | {chain.family} | `{chain.place}` | {named} | {remaining} |")
         lines.append("")
-    return "\n".join(lines)
+    return "\n".join([*lines, ""])
 
 
 if __name__ == "__main__":
