@@ -16,7 +16,7 @@ from .kernels.ir import program as ir
 from .op_graph import make_op_graph
 from .patterns import ActivationPatterns, pattern_layout
 from .program_check import check_program
-from .validation import as_points, check_index
+from .validation import as_points, check_index, refuse_unknown_states
 
 
 class Neuron(NamedTuple):
@@ -177,7 +177,9 @@ class Network:
 
         Exact up to rounding. Parameters and errors as for ``forward``.
         """
-        return evaluate.forward(self.code, self.as_points(X), states=True, threads=threads)[2]
+        states = evaluate.forward(self.code, self.as_points(X), states=True, threads=threads)[2]
+        refuse_unknown_states(states)
+        return states
 
     def patterns(self, X, *, threads=None):
         """Evaluate the activation patterns at points: ActivationPatterns of B rows.

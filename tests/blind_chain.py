@@ -1,9 +1,9 @@
 """What analyses give when one kernel does not know an op: a report for tests/test_blind_chains.py.
 
 ``NUMBA_DISABLE_JIT=1 python -m tests.blind_chain`` runs the kernels as Python. While the chain of a row of
-``pwlnet/op_contract.py`` runs, an op has a code that nothing knows; while any other chain runs, it has its own. An analysis then
-gives what it gave before, or NaN, or an error of pwlnet, or else a result that looks right and is wrong. Prints JSON:
-chain -> op -> analysis -> "same", "refused" or what is wrong.
+``pwlnet/op_contract.py`` runs, an op has a code that nothing knows; while any other chain runs, it has its own. The result of
+an analysis is then the same as before, or NaN or an error of pwlnet ("refused"), or else it looks right and is wrong. Prints
+JSON: chain -> op -> analysis -> "same", "refused" or what is wrong.
 """
 
 import functools
@@ -55,20 +55,29 @@ OPS = {
 }
 
 
-def network_with(code):
-    """A small network with the op, in which the op's breakpoints matter for later neurons."""
+def network_with(code, layer):
+    """A small network with the op once, in which the op's breakpoints matter for later neurons.
+
+    An affine op is between the first and the second layer of neurons; a switching op is one of them, and what it reads is
+    read by others, too, so that no affine op is fused into it.
+    """
     rng = np.random.default_rng(code)
     graph = Graph(SHAPE, batched=False)
     x = graph.conv(graph.input, rng.normal(size=(2, 2, 1, 1)), rng.normal(size=2), name="first")
     if code < ir.FIRST_SWITCHING:
-        x = (graph.relu if code != ir.RELU else graph.leaky_relu)(x, name="first neurons")
-    x = OPS[code](graph, x, rng)
-    if code < ir.FIRST_SWITCHING:
-        x = graph.clip(x, -1.0, np.inf, name="neurons")
-    x = graph.linear(graph.reshape(x, (x.size,), name="flat"), rng.normal(size=(4, x.size)), rng.normal(size=4), name="last")
-    neurons = graph.clip(x, 0.0, 2.0, name="last neurons") if code == ir.RELU else graph.relu(x, name="last neurons")
-    graph.output = graph.scale_shift(neurons, 1.0, 1.0, name="out") if code != ir.SCALE else neurons
+        x = graph.clip(OPS[code](graph, graph.relu(x, name="first neurons"), rng), -1.0, np.inf, name="neurons")
+        x = _full(graph, x, rng, "last")
+    else:
+        other = graph.relu if code != ir.RELU else graph.leaky_relu
+        if layer == 2:
+            x = graph.conv(other(x, *[0.5] * (code == ir.RELU), name="one"), rng.normal(size=(2, 2, 1, 1)), name="two")
+        x = graph.add(_full(graph, OPS[code](graph, x, rng), rng, "last"), _full(graph, x, rng, "beside"), name="sum")
+    graph.output = graph.clip(x, 0.0, 2.0, name="out") if code == ir.RELU else graph.relu(x, name="out")
     return lower(graph)
+
+
+def _full(graph, x, rng, name):
+    return graph.linear(graph.reshape(x, (x.size,), name=name), rng.normal(size=(4, x.size)), rng.normal(size=4), name=name)
 
 
 def _lines(network):
@@ -90,6 +99,7 @@ ANALYSES = {  # of a network, and of its lines
     "forward": lambda network, lines: network.forward(POINTS),
     "preactivations": lambda network, lines: network.preactivations(POINTS),
     "states": lambda network, lines: network.states(POINTS),
+    "patterns": lambda network, lines: network.patterns(POINTS).unpack(),
     "jacobian": lambda network, lines: network.jacobian(POINTS),
     "affine_map": lambda network, lines: np.column_stack(network.affine_map(POINTS[0])),
     "partition_lines": lambda network, lines: _flips(_lines(network)),
@@ -196,21 +206,23 @@ def outcome(analysis, network, lines, expected):
 def main():
     """Print the report."""
     warnings.simplefilter("ignore")
+    cases = [(code, layer) for code in OPS for layer in ((1, 2) if code >= ir.FIRST_SWITCHING else (1,))]
     networks = {}
-    for code in OPS:
-        network = network_with(code)
+    for code, layer in cases:
+        network = network_with(code, layer)
         lines = _lines(network)
-        networks[code] = network, lines, {name: np.asarray(run(network, lines), np.float64) for name, run in ANALYSES.items()}
+        expected = {name: np.asarray(run(network, lines), np.float64) for name, run in ANALYSES.items()}
+        networks[code, layer] = network, lines, expected
     rows, report = watch_kernels(), {}
-    for code, (network, lines, expected) in networks.items():
+    for (code, layer), (network, lines, expected) in networks.items():
         BLINDNESS.use(network)
         for chain in rows:
             if code not in {*chain.branches, *chain.remaining}:
                 continue
             BLINDNESS.choose(chain.place, code)
-            found = {name: outcome(name, network, lines, expected[name]) for name in ANALYSES}
+            outcomes = {f"{name}, layer {layer}": outcome(name, network, lines, expected[name]) for name in ANALYSES}
             if BLINDNESS.met:
-                report.setdefault(chain.place, {})[ir.OP_NAMES[code]] = found
+                report.setdefault(chain.place, {}).setdefault(ir.OP_NAMES[code], {}).update(outcomes)
     sys.stdout.write(json.dumps(report, indent=1))
 
 

@@ -94,7 +94,9 @@ def check_points(code, starts, ends, lines, t, depth, offsets, neurons, buffer, 
             x, y = rows_of(view, operand(view, i, 0), TILE, values), rows_of(view, i, TILE, values)
             for r in range(filled):
                 _switch(view, i, x[r], y[r], states)
-                z = y[r] if view.op_table[i, ir.OP] == ir.MAX_POOL else x[r]
-                largest_out[first + r, s] = _largest(z)
+                kind = view.op_table[i, ir.OP]
+                z = y[r] if kind == ir.MAX_POOL else x[r]
+                known = kind == ir.MAX_POOL or kind == ir.RELU or kind == ir.LEAKY_RELU or kind == ir.CLIP
+                largest_out[first + r, s] = _largest(z) if known else MAGNITUDE
                 cursor[r] = _copy_chosen(view, i, z, neurons, cursor[r], offsets[first + r + 1], z_out)
             s += 1

@@ -49,6 +49,7 @@ DONE = 0
 FULL_ROWS = 1
 FULL_VALUES = 2
 FULL_IDS = 3
+UNKNOWN_OP = 5  # after trace.FULL_OUTPUT
 
 # Rows of ``times``.
 TIME = 0

@@ -9,7 +9,7 @@ import threading
 import numpy as np
 
 from ... import evaluate
-from ...errors import CapacityError
+from ...errors import CapacityError, UnsupportedOperationError
 from ...kernels.ir import passes
 from ...kernels.ir import program as ir
 from ...kernels.lines import trace as kernels
@@ -145,6 +145,10 @@ class Tracer:
 
         Each buffer has a share of its own, so whether a line is cut doesn't depend on the lines before it.
         """
+        if status == workspace.UNKNOWN_OP:
+            raise UnsupportedOperationError(
+                "the network has an op that the line kernels do not handle; every chain of ops must, see CONTRIBUTING.md"
+            )
         if 2 * self.sizes[status] * _entry_bytes(self.work, status) > SHARES[status] * self.memory:
             self.work.counts[workspace.NEXT_OP] = 0  # the window will be cut: start it anew
             return False
