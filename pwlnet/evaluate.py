@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .errors import InputError, ShapeError
 from .kernels.ir import passes
 from .kernels.ir import program as ir
 from .scheduling import n_threads, run_slots
@@ -24,44 +23,6 @@ class Values(NamedTuple):
     preactivations: np.ndarray  # float64[B, K]
     states: np.ndarray  # int32[B, K]
     packed: np.ndarray  # uint64[B, W]
-
-
-def check_shape(shape, n_inputs, input_shape, name):
-    """Refuse points that are neither [B, D] nor [B, *input_shape]."""
-    wanted = {(n_inputs,), tuple(input_shape)}
-    if not shape or tuple(shape[1:]) not in wanted:
-        forms = " or ".join(str(("rows", *form)).replace("'", "") for form in sorted(wanted, key=len))
-        raise ShapeError(f"{name} has shape {tuple(shape)}, but the network takes {n_inputs} inputs; give {forms}")
-
-
-def as_rows(points, n_inputs, input_shape, name, first_row=0):
-    """Turn points [B, D], [B, *input_shape], or one point of either form, into float64[B, D].
-
-    ``first_row`` is the number of the first one in messages.
-
-    Raises
-    ------
-    InputError
-        Not real numbers, or not finite.
-    ShapeError
-        Another number of inputs.
-    """
-    try:
-        array = np.asarray(points)
-    except ValueError:
-        raise InputError(f"{name} has rows of different lengths; give an array with {n_inputs} numbers per row") from None
-    if array.dtype.kind not in "fiub":
-        raise InputError(f"{name} has dtype {array.dtype}; real numbers are needed, convert it to float64")
-    if array.shape in (tuple(input_shape), (n_inputs,)) and array.ndim:
-        array = array[None]
-    check_shape(array.shape, n_inputs, input_shape, name)
-    rows = np.ascontiguousarray(array.reshape(array.shape[0], n_inputs), np.float64)
-    bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
-    if bad.size:
-        raise InputError(
-            f"{name} has {bad.size} rows with NaN or infinite entries, the first is row {first_row + bad[0]}; remove them"
-        )
-    return rows
 
 
 def forward(code, points, *, outputs=False, preactivations=False, states=False, layout=None, threads=None, low_memory=False):

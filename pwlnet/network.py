@@ -5,7 +5,6 @@ Legend: B rows, D inputs, O outputs, K neurons, N ops.
 
 import functools
 import hashlib
-import numbers
 from typing import NamedTuple
 
 import numpy as np
@@ -14,13 +13,15 @@ from . import evaluate
 from .errors import InputError, ShapeError
 from .kernels.ir import passes, switching
 from .kernels.ir import program as ir
+from .op_graph import make_op_graph
 from .patterns import ActivationPatterns, pattern_layout
 from .program_check import check_program
 from .scheduling import single_threaded_blas
+from .validation import as_points, check_index, refuse_unknown_states
 
 
 class Neuron(NamedTuple):
-    """Where a neuron is: op index in the program, the op's name in the source, its kind, channel, row, column."""
+    """Location of a neuron: op index in the program, the op's name in the source, its kind, channel, row, column."""
 
     op: int
     name: str
@@ -33,15 +34,15 @@ class Neuron(NamedTuple):
 class Network:
     """A piecewise-linear network as flat float64 arrays: immutable, and identified by its digest.
 
-    Made by ``pwlnet.from_torch`` or ``pwlnet.load_network``. Inputs and outputs are in the source's own order.
-    Neurons (inputs of switching ops; windows of MaxPool) are numbered over the whole network: ops in order, and inside
-    an op channel by channel, row by row, as the source would flatten it.
+    Made by ``pwlnet.from_torch`` or ``pwlnet.load_network``. Inputs and outputs are in the order of the source.
+    Neurons (inputs of switching ops; windows of MaxPool) are numbered over the whole network: ops in order, and within
+    an op channel by channel and row by row, as the source flattens it.
 
     Attributes
     ----------
     program : Program
         The arrays; read-only.
-    code : Code
+    code : PackedProgram
         The same, packed for the kernels.
     input_shape, output_shape : tuple of int
         Without a batch axis.
@@ -51,7 +52,7 @@ class Network:
     Raises
     ------
     InputError
-        The arrays do not describe a network, or hold weights that are not finite.
+        The arrays do not describe a network, hold weights that are not finite, or an op that some analysis does not handle.
     """
 
     def __init__(self, program, *, input_shape, output_shape=None, names=()):
@@ -72,10 +73,10 @@ class Network:
             )
 
     def __setattr__(self, name, value):
-        raise AttributeError(f"a Network is immutable, {name!r} can't be set; convert the changed source again")
+        raise AttributeError(f"a Network is immutable, so {name!r} cannot be set; convert the changed source again")
 
     def __delattr__(self, name):
-        raise AttributeError(f"a Network is immutable, {name!r} can't be deleted; convert the changed source again")
+        raise AttributeError(f"a Network is immutable, so {name!r} cannot be deleted; convert the changed source again")
 
     def __getstate__(self):
         return {
@@ -103,43 +104,44 @@ class Network:
         """Number of neurons, K."""
         return int(self.program.neuron_offsets[-1])
 
-    @property
+    @functools.cached_property
     def digest(self):
         """SHA-256 (hex) of the program's arrays: names, dtypes, shapes and bytes."""
-        if "_digest_value" not in self.__dict__:
-            self.__dict__["_digest_value"] = program_digest(self.program)
-        return self.__dict__["_digest_value"]
+        return program_digest(self.program)
 
-    @property
+    @functools.cached_property
     def float32_code(self):
-        """The packed program with weights in float32, too, for line kernels with rows in float32: Code.
+        """The packed program with weights also in float32, for line kernels with slope changes in float32: PackedProgram.
 
         Raises
         ------
         InputError
-            A weight is beyond float32.
+            A weight is beyond the range of float32.
         """
-        if "_float32_code_value" not in self.__dict__:
-            code = ir.with_float32_weights(self.code)
-            if not np.isfinite(code.row_weights).all():
-                largest = np.abs(self.program.weights).max()
-                raise InputError(
-                    f"the network has weights up to {largest:.3g}, but float32 rows need them below 3.4e38; use rows in float64"
-                )
-            self.__dict__["_float32_code_value"] = code
-        return self.__dict__["_float32_code_value"]
+        code = ir.with_float32_weights(self.code)
+        if not np.isfinite(code.row_weights).all():
+            largest = np.abs(self.program.weights).max()
+            raise InputError(
+                f"the network has weights up to {largest:.3g}, but float32 rows need them below 3.4e38; use rows in float64"
+            )
+        return code
 
-    @property
+    @functools.cached_property
+    def op_graph(self):
+        """Which op reads which, and which ops have neurons: OpGraph."""
+        return make_op_graph(self.program)
+
+    @functools.cached_property
     def pattern_layout(self):
         """Layout of packed activation patterns: PatternLayout."""
-        if "_layout_value" not in self.__dict__:
-            counts = [switching.n_states(self.code, i) if c >= ir.FIRST_SWITCHING else 0 for i, c in enumerate(self.program.op)]
-            self.__dict__["_layout_value"] = pattern_layout(self.program.neuron_offsets, counts)
-        return self.__dict__["_layout_value"]
+        counts = np.zeros(len(self.program.op), np.int64)
+        for i in self.op_graph.switching:
+            counts[i] = switching.n_states(self.code, i)
+        return pattern_layout(self.program.neuron_offsets, counts)
 
     def as_points(self, points, name="X"):
-        """Return points as float64[B, D]; accepts [B, D], [B, *input_shape], or a single point."""
-        return evaluate.as_rows(points, self.n_inputs, self.input_shape, name)
+        """Return points as float64[B, D]; accept [B, D], [B, *input_shape], or a single point of either form."""
+        return as_points(points, self.n_inputs, self.input_shape, name)
 
     def forward(self, X, *, threads=None):
         """Evaluate the network.
@@ -158,9 +160,9 @@ class Network:
         Raises
         ------
         ShapeError
-            X doesn't have the network's inputs.
+            X does not have the network's number of inputs.
         InputError
-            X holds NaN, infinities or something else than real numbers.
+            X holds NaN, infinities or entries that are not real numbers.
         """
         return evaluate.forward(self.code, self.as_points(X), outputs=True, threads=threads).outputs
 
@@ -176,7 +178,9 @@ class Network:
 
         Exact up to rounding. Parameters and errors as for ``forward``.
         """
-        return evaluate.forward(self.code, self.as_points(X), states=True, threads=threads).states
+        states = evaluate.forward(self.code, self.as_points(X), states=True, threads=threads).states
+        refuse_unknown_states(states)
+        return states
 
     def patterns(self, X, *, threads=None):
         """Evaluate the activation patterns at points: ActivationPatterns of B rows.
@@ -189,7 +193,7 @@ class Network:
     def jacobian(self, X, *, threads=None):
         """Evaluate the Jacobian of the affine piece at each point: float64[B, O, D].
 
-        Exact up to rounding. On a boundary between pieces, the piece of ``states`` is taken. Parameters and errors as for
+        Exact up to rounding. On a boundary between pieces, the piece is that of ``states``. Parameters and errors as for
         ``forward``.
         """
         return evaluate.jacobians(self.code, self.states(X, threads=threads), threads)
@@ -224,19 +228,19 @@ class Network:
         return evaluate.jacobians(self.code, states)[0], c
 
     def neuron(self, k):
-        """Say where neuron ``k`` is: a Neuron of op, name, kind, channel, row, column.
+        """Return the location of neuron ``k``: a Neuron with op, name, kind, channel, row and column.
 
         Raises
         ------
         InputError
             There is no such neuron.
         """
-        if not isinstance(k, numbers.Integral) or not 0 <= k < self.n_neurons:
-            neurons = f"neurons 0 to {self.n_neurons - 1}; give one of these" if self.n_neurons else "no neurons"
-            raise InputError(f"k is {k!r}, but the network has {neurons}")
-        i = int(np.searchsorted(self.program.neuron_offsets, k, side="right")) - 1
+        if not self.n_neurons:
+            raise InputError(f"k is {k!r}, but the network has no neurons")
+        k = check_index(k, "k", self.n_neurons, "neurons")
+        i = int(self.op_graph.op_of(k))
         _, height, width = (int(n) for n in self.program.shapes[i])
-        channel, position = divmod(int(k) - int(self.program.neuron_offsets[i]), height * width)
+        channel, position = divmod(k - int(self.program.neuron_offsets[i]), height * width)
         row, column = divmod(position, width)
         return Neuron(i, self.names[i], ir.OP_NAMES[self.program.op[i]], channel, row, column)
 
@@ -254,12 +258,12 @@ class Network:
         return "\n".join(lines)
 
     def save(self, path):
-        """Write the network to an HDF5 file of pwlnet's own format; ``pwlnet.load_network`` reads it back, bit for bit.
+        """Write the network to an HDF5 file in pwlnet's format; ``pwlnet.load_network`` reads it back bit for bit.
 
         Raises
         ------
         StoreError
-            The file exists or can't be written.
+            The file exists or cannot be written.
         """
         from .store.network_file import save_network
 
@@ -276,7 +280,7 @@ class Network:
 
 
 def program_digest(program):
-    """SHA-256 (hex) over the name, dtype, shape and little-endian bytes of each array of a program."""
+    """Compute the SHA-256 (hex) of the name, dtype, shape and little-endian bytes of each array of a program."""
     sha = hashlib.sha256()
     for name, array in zip(program._fields, program, strict=True):
         sha.update(f"{name}:{array.dtype.str}:{array.shape};".encode())

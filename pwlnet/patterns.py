@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .errors import CapacityError, InputError, ShapeError
+from .errors import CapacityError, InputError, ShapeError, UnsupportedOperationError
 from .kernels.ir import bits
 
 _WIDTHS = (1, 2, 4, 8, 16)
@@ -39,6 +39,8 @@ def pattern_layout(neuron_offsets, n_states):
     ------
     CapacityError
         A neuron has more states than the largest field holds.
+    UnsupportedOperationError
+        An op has neurons, but no states.
     """
     counts = np.diff(neuron_offsets)
     largest = int(np.max(n_states, initial=0))
@@ -46,6 +48,11 @@ def pattern_layout(neuron_offsets, n_states):
         raise CapacityError(
             f"a MaxPool window has {largest} taps, but patterns hold at most {2 ** _WIDTHS[-1]} states per neuron; "
             "pool in two steps"
+        )
+    stateless = np.flatnonzero((counts > 0) & (np.asarray(n_states) < 1))
+    if stateless.size:
+        raise UnsupportedOperationError(
+            f"op {stateless[0]} has neurons without states; every chain of ops must handle it, see CONTRIBUTING.md"
         )
     widths = np.array(
         [0 if c == 0 else next(w for w in _WIDTHS if 2**w >= s) for c, s in zip(counts, n_states, strict=True)],

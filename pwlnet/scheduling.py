@@ -12,7 +12,6 @@ function to chunks.
 import contextlib
 import functools
 import multiprocessing
-import numbers
 import os
 import sys
 import threading
@@ -23,8 +22,8 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from .errors import InputError
 from .kernels import _jit
+from .validation import check_count
 
 _POLL = 1.0  # seconds after which a waiting thread checks whether its consumer still exists
 
@@ -34,9 +33,7 @@ def n_threads(threads=None):
     if threads is None:
         available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         return max(1, min(numba.config.NUMBA_NUM_THREADS, available or 1))
-    if not isinstance(threads, numbers.Integral) or threads < 1:
-        raise InputError(f"threads is {threads!r}; a positive whole number is needed, or None for all processors")
-    return int(threads)
+    return check_count(threads, "threads", or_none="all processors")
 
 
 @functools.cache

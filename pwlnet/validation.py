@@ -1,33 +1,274 @@
-"""Which outputs of a network an analysis of lines is about.
+"""Validation of arguments that many functions share: integers, points, targets and outputs; each check once.
 
-Legend: L lines, C outputs of a line.
+Each function returns the argument in the form in which it is used. Messages name the caller's argument.
+
+Legend: B points, D inputs, L lines, C outputs of a line.
 """
+
+import numbers
 
 import numpy as np
 
-from .errors import InputError, ShapeError
+from .errors import InputError, ShapeError, UnsupportedOperationError
 
 
-def checked_targets(targets, n_lines, n_outputs):
-    """Outputs of each line, read-only: int64[L] or int64[L, C] from one output for all lines, one per line, or C per line.
+def check_count(value, name, *, least=1, or_none=None):
+    """Validate an integer.
+
+    Parameters
+    ----------
+    value : int or None
+    name : str
+        Of the argument, for messages.
+    least : int, optional
+    or_none : str, optional
+        What None means, such as "no limit"; None is refused by default.
+
+    Returns
+    -------
+    int or None
+
+    Raises
+    ------
+    InputError
+        It is not an integer, or too small.
+    """
+    if value is None and or_none is not None:
+        return None
+    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Integral) or value < least:
+        needed = "a positive integer" if least == 1 else f"an integer of at least {least}"
+        otherwise = f", or None for {or_none}" if or_none is not None else ""
+        raise InputError(f"{name} is {value!r}; {needed} is needed{otherwise}")
+    return int(value)
+
+
+def check_number(value, name, *, least=0.0, above=False):
+    """Validate a finite number of at least ``least``, or above it.
+
+    Parameters
+    ----------
+    value : float
+    name : str
+        Of the argument, for messages.
+    least : float, optional
+    above : bool, optional
+        Refuse ``least`` itself.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    InputError
+        It is not such a number.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        raise InputError(f"{name} is {value!r}; a number is needed")
+    if not np.isfinite(value) or value < least or (above and value == least):
+        raise InputError(f"{name} is {value!r}; a finite number {'above' if above else 'of at least'} {least:g} is needed")
+    return float(value)
+
+
+def check_choice(value, choices, name):
+    """Validate a string that must be one of ``choices``.
+
+    Raises
+    ------
+    InputError
+        It is none of them.
+    """
+    if not isinstance(value, str) or value not in choices:
+        raise InputError(f"{name} is {value!r}; the choices are {', '.join(map(repr, choices))}")
+    return value
+
+
+def check_index(value, name, n, what):
+    """Validate the number of one of ``n`` things, counted from 0.
+
+    Parameters
+    ----------
+    value : int
+    name : str
+        Of the argument, for messages.
+    n : int
+    what : str
+        Plural, for messages: "neurons", "outputs".
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    InputError
+        There is no such thing.
+    """
+    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Integral) or not 0 <= value < n:
+        raise InputError(f"{name} is {value!r}, but the network has {what} 0 to {n - 1}; give one of these")
+    return int(value)
+
+
+def check_points_shape(shape, n_inputs, input_shape, name):
+    """Validate the shape of points: [B, D] or [B, *input_shape].
+
+    Raises
+    ------
+    ShapeError
+        It is neither.
+    """
+    allowed = {(n_inputs,), tuple(input_shape)}
+    if not shape or tuple(shape[1:]) not in allowed:
+        forms = " or ".join(str(("rows", *form)).replace("'", "") for form in sorted(allowed, key=len))
+        raise ShapeError(f"{name} has shape {tuple(shape)}, but the network takes {n_inputs} inputs; give {forms}")
+
+
+def as_points(points, n_inputs, input_shape, name, first_row=0):
+    """Convert points [B, D], [B, *input_shape], or one point of either form, to float64[B, D].
+
+    Parameters
+    ----------
+    points : array_like
+    n_inputs : int
+    input_shape : tuple of int
+    name : str
+        Of the argument, for messages.
+    first_row : int, optional
+        Number of the first point in messages.
+
+    Returns
+    -------
+    float64[B, D]
+
+    Raises
+    ------
+    InputError
+        Not real numbers, or not finite.
+    ShapeError
+        Another number of inputs.
+    """
+    try:
+        array = np.asarray(points)
+    except ValueError:
+        raise InputError(f"{name} has rows of different lengths; give an array with {n_inputs} numbers per row") from None
+    if array.dtype.kind not in "fiub":
+        raise InputError(f"{name} has dtype {array.dtype}; real numbers are needed, convert it to float64")
+    if array.shape in (tuple(input_shape), (n_inputs,)) and array.ndim:
+        array = array[None]
+    check_points_shape(array.shape, n_inputs, input_shape, name)
+    rows = np.ascontiguousarray(array.reshape(array.shape[0], n_inputs), np.float64)
+    refuse_not_finite(rows, name, first_row)
+    return rows
+
+
+def refuse_not_finite(array, name, first_row=0):
+    """Refuse rows with NaN or infinite entries.
+
+    Parameters
+    ----------
+    array : float64[B, ...]
+    name : str
+        Of the argument, for messages.
+    first_row : int, optional
+        Number of the first row in messages.
+
+    Raises
+    ------
+    InputError
+        Naming the number of such rows, and the first.
+    """
+    bad = np.flatnonzero(~np.isfinite(array).all(axis=tuple(range(1, array.ndim))))
+    if bad.size:
+        raise InputError(
+            f"{name} has {bad.size} rows with NaN or infinite entries, the first is row {first_row + bad[0]}; remove them"
+        )
+
+
+def as_targets(targets, n_lines, n_outputs):
+    """Convert targets to read-only int64[L] or int64[L, C]: one output for all lines, one per line, or C per line.
+
+    Parameters
+    ----------
+    targets : int, int[L] or int[L, C]
+    n_lines, n_outputs : int
+
+    Returns
+    -------
+    int64[L] or int64[L, C]
 
     Raises
     ------
     ShapeError
         There are not as many rows as lines.
     InputError
-        An output that doesn't exist.
+        Not integers, or an output that does not exist.
     """
-    given = np.asarray(targets)
-    if given.dtype.kind not in "iu" and given.size:
-        raise InputError(f"targets has dtype {given.dtype}; whole numbers below {n_outputs} are needed, one per line")
-    if given.ndim == 0:
-        given = np.full(n_lines, given)
-    if given.ndim > 2 or len(given) != n_lines:
-        raise ShapeError(f"targets has shape {given.shape}, but there are {n_lines} lines; give one output per line, or [L, C]")
-    bad = given[(given < 0) | (given >= n_outputs)]
-    if bad.size:
-        raise InputError(f"target {bad.flat[0]} was given, but the network has {n_outputs} outputs; count from 0")
-    copy = np.array(given, np.int64, order="C")
+    array = np.asarray(targets)
+    if array.dtype.kind not in "iu" and array.size:
+        raise InputError(f"targets has dtype {array.dtype}; integers below {n_outputs} are needed, one per line")
+    if array.ndim == 0:
+        array = np.full(n_lines, array)
+    if array.ndim > 2 or len(array) != n_lines:
+        raise ShapeError(f"targets has shape {array.shape}, but there are {n_lines} lines; give one output per line, or [L, C]")
+    refuse_missing_outputs(array, n_outputs, "target")
+    copy = np.array(array, np.int64, order="C")
     copy.setflags(write=False)
     return copy
+
+
+def as_outputs(outputs, n_outputs):
+    """Convert a choice of outputs to int64[C]; None stands for all.
+
+    Parameters
+    ----------
+    outputs : int, sequence of int or None
+    n_outputs : int
+
+    Returns
+    -------
+    int64[C]
+
+    Raises
+    ------
+    InputError
+        Not integers, or an output that does not exist.
+    """
+    if outputs is None:
+        return np.arange(n_outputs)
+    array = np.atleast_1d(np.asarray(outputs))
+    if array.dtype.kind not in "iu" or array.ndim != 1:
+        raise InputError(f"outputs is {outputs!r}; integers below {n_outputs} are needed, or None for all")
+    refuse_missing_outputs(array, n_outputs, "output")
+    return array.astype(np.int64)
+
+
+def refuse_missing_outputs(array, n_outputs, what):
+    """Refuse numbers of outputs that a network does not have.
+
+    Raises
+    ------
+    InputError
+        Naming the first one.
+    """
+    missing = array[(array < 0) | (array >= n_outputs)]
+    if missing.size:
+        raise InputError(f"{what} {missing.flat[0]} was given, but the network has {n_outputs} outputs; count from 0")
+
+
+def refuse_unknown_states(states):
+    """Refuse states that kernels computed for an op that they do not know, which are -1.
+
+    Parameters
+    ----------
+    states : int32[B, K]
+
+    Raises
+    ------
+    UnsupportedOperationError
+        There are such states.
+    """
+    if (states < 0).any():
+        raise UnsupportedOperationError(
+            "the network has an op that the kernels do not handle, so its states are unknown; every chain of ops must handle "
+            "it, see CONTRIBUTING.md"
+        )

@@ -179,7 +179,7 @@ CASES = {
     "no threads": (
         forward(np.zeros((4, 2)), threads=0),
         InputError,
-        "threads is 0; a positive whole number is needed, or None for all processors",
+        "threads is 0; a positive integer is needed, or None for all processors",
     ),
     # Lines.
     "NaN in a line": (

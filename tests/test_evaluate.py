@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pwlnet
-from pwlnet import evaluate
+from pwlnet import evaluate, scheduling
 from pwlnet.errors import InputError, ShapeError
 from pwlnet.warmup import toy_network
 from tests.counts import few
@@ -156,11 +156,11 @@ def test_wide_layers_have_the_same_bits_in_every_batch():
 def test_few_rows_at_a_time_have_the_bits_of_a_batch(monkeypatch, at_once):
     for seed in range(few(20)):
         _, network, points = draw(seed, degenerate=seed % 2 == 1, n_points=37)
-        monkeypatch.setattr(evaluate, "_FEW_BYTES", 8 * at_once * int(network.program.value_offsets[-1]))
-        _, pre, sta = evaluate.forward(network.code, points, preactivations=True, states=True)
-        found = evaluate.forward_low_memory(network.code, points, preactivations=True)
-        assert np.array_equal(found[0], pre) and np.array_equal(found[1], sta), seed
-        assert evaluate.forward_low_memory(network.code, points)[0].shape == (0, network.n_neurons)
+        monkeypatch.setattr(evaluate, "_LOW_MEMORY_BYTES", 8 * at_once * int(network.program.value_offsets[-1]))
+        whole = evaluate.forward(network.code, points, preactivations=True, states=True)
+        found = evaluate.forward(network.code, points, preactivations=True, states=True, low_memory=True)
+        assert all(np.array_equal(*pair) for pair in zip(found, whole, strict=True)), seed
+        assert evaluate.forward(network.code, points, states=True, low_memory=True).preactivations.size == 0
 
 
 def test_an_empty_batch_gives_empty_results(toy):
@@ -262,12 +262,12 @@ def test_the_affine_map_takes_one_point(toy):
 def test_a_number_of_threads_that_is_none_is_refused(toy, threads):
     with pytest.raises(InputError) as caught:
         toy.forward(np.zeros((1, 72)), threads=threads)
-    assert str(caught.value) == f"threads is {threads!r}; a positive whole number is needed, or None for all processors"
+    assert str(caught.value) == f"threads is {threads!r}; a positive integer is needed, or None for all processors"
 
 
 def test_threads_are_all_processors_of_this_process_by_default():
-    assert 1 <= evaluate.n_threads() <= len(os.sched_getaffinity(0))
-    assert evaluate.n_threads(np.int64(3)) == 3
+    assert 1 <= scheduling.n_threads() <= len(os.sched_getaffinity(0))
+    assert scheduling.n_threads(np.int64(3)) == 3
 
 
 def test_an_exception_in_a_thread_is_passed_on():
@@ -276,12 +276,12 @@ def test_an_exception_in_a_thread_is_passed_on():
             raise KeyError(first)
 
     with pytest.raises(KeyError, match="4"):
-        evaluate.run_chunks(work, 10, 2, threads=2)
+        scheduling.run_chunks(work, 10, 2, threads=2)
 
 
 def test_chunks_cover_all_items_once():
     seen = []
-    evaluate.run_chunks(lambda first, last: seen.extend(range(first, last)), 11, 3, threads=2)
+    scheduling.run_chunks(lambda first, last: seen.extend(range(first, last)), 11, 3, threads=2)
     assert sorted(seen) == list(range(11))
 
 
@@ -293,7 +293,7 @@ def test_blas_has_one_thread_until_the_last_of_overlapping_calls_ends():
     """The first call to end gave the others their threads back, and the last one left BLAS on one thread for good."""
     with threadpoolctl.threadpool_limits(limits=2, user_api="blas"):
         before = blas_threads()
-        first, second = evaluate.single_threaded_blas(), evaluate.single_threaded_blas()
+        first, second = scheduling.single_threaded_blas(), scheduling.single_threaded_blas()
         first.__enter__()
         second.__enter__()
         first.__exit__(None, None, None)
@@ -313,5 +313,5 @@ def test_chunks_that_wait_are_dropped_after_an_exception():
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        evaluate.run_chunks(work, 200, 1, threads=2)
+        scheduling.run_chunks(work, 200, 1, threads=2)
     assert len(seen) < 100

@@ -133,7 +133,7 @@ def test_a_network_without_neurons_says_so():
 def test_a_network_is_immutable(toy, name):
     with pytest.raises(AttributeError) as caught:
         setattr(toy, name, None)
-    assert str(caught.value) == f"a Network is immutable, {name!r} can't be set; convert the changed source again"
+    assert str(caught.value) == f"a Network is immutable, so {name!r} cannot be set; convert the changed source again"
     with pytest.raises(AttributeError, match="immutable"):
         delattr(toy, name)
 

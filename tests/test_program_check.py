@@ -61,30 +61,30 @@ BROKEN = {
     "coefficients as a vector": ({"coefficients": TOY.program.coefficients.ravel()}, "coefficients has shape"),
     "weights as a matrix": ({"weights": TOY.program.weights[None]}, "one axis is needed"),
     "op codes as a matrix": ({"op": TOY.program.op[:, None]}, "op has shape"),
-    "operand offsets past the end": (changed("operand_offsets", -1, 99), "operand_offsets are no offsets"),
-    "weight offsets past the end": (changed("weight_offsets", -1, 10**6), "weight_offsets are no offsets"),
-    "bias offsets short of the end": (changed("bias_offsets", -1, 0), "bias_offsets are no offsets"),
-    "index offsets that do not start at 0": (changed("index_offsets", 0, 1), "index_offsets are no offsets"),
-    "value offsets that fall": (changed("value_offsets", 3, 0), "value_offsets are no offsets"),
-    "neuron offsets that are too few": ({"neuron_offsets": TOY.program.neuron_offsets[:-1]}, "neuron_offsets are no"),
+    "operand offsets past the end": (changed("operand_offsets", -1, 99), "operand_offsets are not offsets"),
+    "weight offsets past the end": (changed("weight_offsets", -1, 10**6), "weight_offsets are not offsets"),
+    "bias offsets short of the end": (changed("bias_offsets", -1, 0), "bias_offsets are not offsets"),
+    "index offsets that do not start at 0": (changed("index_offsets", 0, 1), "index_offsets are not offsets"),
+    "value offsets that fall": (changed("value_offsets", 3, 0), "value_offsets are not offsets"),
+    "neuron offsets that are too few": ({"neuron_offsets": TOY.program.neuron_offsets[:-1]}, "neuron_offsets are not"),
     "a weight that is NaN": (changed("weights", 3, np.nan), "weights holds 1 entries that are not finite"),
     "a bias that is infinite": (changed("biases", 0, np.inf), "biases holds 1 entries that are not finite"),
-    "no input first": (changed("op", 0, ir.RELU), "the program doesn't start with its input"),
+    "no input first": (changed("op", 0, ir.RELU), "the program does not start with its input"),
     "an input outside": (changed("input_index", 0, 72), "input_index points outside its op"),
-    "an input twice": (changed("input_index", 0, 1), "input_index doesn't fill each entry of the input once"),
-    "too few inputs": ({"input_index": TOY.program.input_index[:-1]}, "input_index doesn't fill each entry"),
+    "an input twice": (changed("input_index", 0, 1), "input_index does not fill each entry of the input once"),
+    "too few inputs": ({"input_index": TOY.program.input_index[:-1]}, "input_index does not fill each entry"),
     "an output outside": (changed("output_index", 0, -1), "output_index points outside its op"),
     "no outputs": ({"output_index": np.empty(0, np.int64)}, "output_index points outside its op"),
-    "an unknown op code": (changed("op", 2, 99), "(code 99) has an op code that doesn't exist"),
-    "a negative op code": (changed("op", 2, -1), "(code -1) has an op code that doesn't exist"),
-    "a second input": (changed("op", 2, ir.INPUT), "(Input) has an op code that doesn't exist or stands in the wrong"),
+    "an unknown op code": (changed("op", 2, 99), "(code 99) has an op code that does not exist"),
+    "a negative op code": (changed("op", 2, -1), "(code -1) has an op code that does not exist"),
+    "a second input": (changed("op", 2, ir.INPUT), "(Input) has an op code that does not exist or stands in the wrong"),
     "an op that reads itself": (
         changed("operands", 1, 2),
         "(LeakyRelu) reads ops [2], which is not a topological order",
     ),
     "an op that reads nothing there is": (changed("operands", 1, -1), "reads ops [-1]"),
-    "a shape of no entries": (changed("shapes", (2, 1), 0), "has shape [4, 0, 6], which doesn't fit its place"),
-    "a shape of another size": (changed("shapes", (2, 0), 5), "has shape [5, 6, 6], which doesn't fit its place"),
+    "a shape of no entries": (changed("shapes", (2, 1), 0), "has shape [4, 0, 6], which does not fit its place"),
+    "a shape of another size": (changed("shapes", (2, 0), 5), "has shape [5, 6, 6], which does not fit its place"),
     "an affine op with neurons": (changed("neuron_offsets", slice(2, None), 144), "(Conv2d) has 144 neurons"),
     "a clip that is empty": (changed("coefficients", at("Clip", 0), 2.0), "(Clip) clips to [2.0, 1.0], which is empty"),
     "a clip to NaN": (changed("coefficients", at("Clip", 1), np.nan), "(Clip) clips to [-1.0, nan], which is empty"),
@@ -128,7 +128,8 @@ def test_the_op_is_named():
     with pytest.raises(InputError) as caught:
         Network(TOY.program._replace(**changed("op", 2, 99)), input_shape=TOY.input_shape)
     assert str(caught.value) == (
-        "op 2 of the program (code 99) has an op code that doesn't exist or stands in the wrong place; convert the source again"
+        "op 2 of the program (code 99) has an op code that does not exist or stands in the wrong place; "
+        "convert the source again"
     )
 
 
@@ -138,7 +139,7 @@ def test_a_copy_of_an_entry_that_there_is_not_is_refused(entry):
     check_program(program)
     indices = program.indices.copy()
     indices[1] = entry
-    with pytest.raises(InputError, match=r"\(Gather\) copies entries that its operand doesn't have"):
+    with pytest.raises(InputError, match=r"\(Gather\) copies entries that its operand does not have"):
         check_program(program._replace(indices=indices))
 
 

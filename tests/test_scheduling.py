@@ -3,6 +3,7 @@
 The cases that could end it (a forked child, Numba's workqueue layer with two callers) run in processes of their own.
 """
 
+import itertools
 import os
 import subprocess
 import sys
@@ -74,7 +75,7 @@ def test_chunks_come_in_order_from_any_thread():
         threads.add(threading.current_thread())
         return list(range(first, last))
 
-    assert sum(scheduling.map_chunks(work, 23, 5, 3), []) == list(range(23))
+    assert list(itertools.chain.from_iterable(scheduling.map_chunks(work, 23, 5, 3))) == list(range(23))
     assert threading.current_thread() not in threads
     assert list(scheduling.map_chunks(work, 4, 5, 3)) == [[0, 1, 2, 3]]
 
@@ -148,8 +149,9 @@ def run(script, **environment):
 @pytest.mark.parametrize("layer", LAYERS)
 def test_no_threading_layer_ends_the_process(layer):
     """After a fork, from several Python threads, in dask's threads, beside a user's own parallel kernel."""
-    probe = f"import numba; numba.config.THREADING_LAYER = {layer!r}; from numba.np.ufunc import parallel; parallel._launch_threads()"
-    if subprocess.run([sys.executable, "-c", probe], capture_output=True).returncode != 0:
+    probe = "from numba.np.ufunc import parallel; parallel._launch_threads()"
+    environment = {**os.environ, "NUMBA_THREADING_LAYER": layer}
+    if subprocess.run([sys.executable, "-c", probe], capture_output=True, env=environment).returncode != 0:
         pytest.skip(f"Numba's {layer} layer is not available here")
     kind, used = run(SCRIPT + FORK + CONCURRENT + "print(*kinds, layer)", NUMBA_THREADING_LAYER=layer, NUMBA_NUM_THREADS="2")
     assert (kind, used) == (("threads" if layer == "workqueue" else "parallel"), layer)

@@ -15,6 +15,7 @@ from ..kernels.ir import program as ir
 from ..partition.lines.check import points_at
 from ..partition.lines.partitions import iter_line_partitions
 from ..tolerances import DEFAULT
+from ..validation import as_outputs
 from .line_flips import iter_line_flips
 from .quadrature import RULES, quadrature_rule
 
@@ -132,7 +133,7 @@ def integrate_gradients(
     """
     baselines, inputs = network.as_points(baselines, "baselines"), network.as_points(inputs, "inputs")
     starts, ends = _common_rows(network, baselines, inputs)
-    chosen = _chosen_outputs(network, outputs)
+    chosen = as_outputs(outputs, network.n_outputs)
     n_segments = None
     if method == "exact":
         if n_samples is not None:
@@ -160,19 +161,6 @@ def _common_rows(network, starts, ends):
         )
     n = len(ends) if len(starts) == 1 else len(starts)
     return np.broadcast_to(starts, (n, starts.shape[1])), np.broadcast_to(ends, (n, ends.shape[1]))
-
-
-def _chosen_outputs(network, outputs):
-    """Validate the outputs to attribute: int64[C]."""
-    if outputs is None:
-        return np.arange(network.n_outputs)
-    chosen = np.atleast_1d(np.asarray(outputs))
-    if chosen.dtype.kind not in "iu" or chosen.ndim != 1:
-        raise InputError(f"outputs is {outputs!r}; integers below {network.n_outputs} are needed, or None for all outputs")
-    bad = chosen[(chosen < 0) | (chosen >= network.n_outputs)]
-    if bad.size:
-        raise InputError(f"output {bad[0]} was requested, but the network has {network.n_outputs} outputs; count from 0")
-    return chosen.astype(np.int64)
 
 
 def _roles(network):

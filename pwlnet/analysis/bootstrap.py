@@ -3,12 +3,12 @@
 Legend: n values, one per image.
 """
 
-import numbers
 import warnings
 
 import numpy as np
 
 from ..errors import InputError, ShapeError
+from ..validation import check_count
 
 _AT_ONCE = 2**21  # resampled values in memory at a time
 
@@ -61,8 +61,7 @@ def bootstrap_interval(values, *, statistic=np.mean, level=0.95, n_resamples=100
     values = _finite_row(values)
     if not 0.0 < level < 1.0:
         raise InputError(f"level is {level!r}; a number between 0 and 1 is needed, such as 0.95")
-    if not isinstance(n_resamples, numbers.Integral) or n_resamples < 1:
-        raise InputError(f"n_resamples is {n_resamples!r}; a positive integer is needed")
+    check_count(n_resamples, "n_resamples")
     if len(values) == 1:
         return -np.inf, np.inf
     if (values == values[0]).all():

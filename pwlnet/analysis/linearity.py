@@ -12,7 +12,7 @@ import numpy as np
 from .. import scheduling
 from ..kernels.gradients import linearity as kernels
 from ..tolerances import GRADIENT_OFFSET
-from ..validation import checked_targets
+from ..validation import as_targets
 from .line_flips import line_flips
 
 
@@ -174,7 +174,7 @@ def measure_linearity(lines, targets, *, threads=None):
     True
     """
     network = lines.network
-    targets = checked_targets(targets, len(lines), network.n_outputs)
+    targets = as_targets(targets, len(lines), network.n_outputs)
     outputs = targets if targets.ndim == 2 else targets[:, None]
     shape = outputs.shape
     change, tangent = np.empty((*shape, 3, kernels.N_MEASURES)), np.empty((*shape, kernels.N_TANGENT))

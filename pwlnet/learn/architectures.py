@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from .. import validation
 from ..errors import InputError, StoreError
 from . import classifiers
 
@@ -79,7 +80,7 @@ def build_mlp(n_inputs, hidden, n_classes, *, seed):
 
 def _build(seed, layers):
     """Seeded weights; torch's own random state is left as it is."""
-    classifiers.check_count(seed, "seed", least=0)
+    validation.check_count(seed, "seed", least=0)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         module = layers()

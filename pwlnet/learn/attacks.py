@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from .. import validation
 from ..errors import InputError
 from . import classifiers
 
@@ -156,9 +157,9 @@ def ascend(module, attack, x, labels, box, *, start, steps, step_size, best=None
 def _prepare(model, images, labels, attack, clip):
     """Check what the attacks share; returns module, images, labels and the box as tensors on its device."""
     module = classifiers.as_module(model)
-    classifiers.check_choice(attack.norm, NORMS, "norm")
-    classifiers.check_choice(attack.loss, LOSSES, "loss")
-    classifiers.check_number(attack.epsilon, "epsilon")
+    validation.check_choice(attack.norm, NORMS, "norm")
+    validation.check_choice(attack.loss, LOSSES, "loss")
+    validation.check_number(attack.epsilon, "epsilon")
     images = classifiers.check_images(images)
     labels = classifiers.check_labels(labels, len(images))
     box = classifiers.check_clip(clip, images)
@@ -232,7 +233,7 @@ def fgsm(model, images, labels, *, epsilon, norm="linf", clip=(0.0, 1.0), target
     """
     attack = Attack(norm, epsilon, targeted=targeted)
     module, x, y, box = _prepare(model, images, labels, attack, clip)
-    size = classifiers.check_count(batch_size, "batch_size")
+    size = validation.check_count(batch_size, "batch_size")
     parts = []
     with classifiers.evaluating(module):
         for points, classes in zip(x.split(size), y.split(size)):
@@ -330,9 +331,9 @@ def pgd(
     """
     attack = Attack(norm, epsilon, loss, targeted)
     module, x, y, box = _prepare(model, images, labels, attack, clip)
-    size = classifiers.check_count(batch_size, "batch_size")
-    steps, restarts = classifiers.check_count(steps, "steps"), classifiers.check_count(restarts, "restarts")
-    step_size = 2.5 * epsilon / steps if step_size is None else classifiers.check_number(step_size, "step_size")
+    size = validation.check_count(batch_size, "batch_size")
+    steps, restarts = validation.check_count(steps, "steps"), validation.check_count(restarts, "restarts")
+    step_size = 2.5 * epsilon / steps if step_size is None else validation.check_number(step_size, "step_size")
     _check_starts(rng, random_start, restarts)
     best = [_Best(attack, classes) for classes in y.split(size)]
     with classifiers.evaluating(module), _bar(restarts * len(best), progress) as bar:

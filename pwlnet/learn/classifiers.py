@@ -10,6 +10,7 @@ import torch
 
 from ..errors import InputError, NumericalError, ShapeError
 from ..network import Network
+from ..validation import refuse_not_finite
 
 
 class NetworkFunction(torch.autograd.Function):
@@ -89,9 +90,7 @@ def check_images(images, name="images"):
     array = to_numpy(images, name).astype(np.float64)
     if array.ndim < 2 or len(array) == 0:
         raise ShapeError(f"{name} has shape {array.shape}; give one row per image, (B, ...) with B at least 1")
-    bad = np.flatnonzero(~np.isfinite(array.reshape(len(array), -1)).all(axis=1))
-    if bad.size:
-        raise InputError(f"{name} has {bad.size} rows with NaN or infinite entries, the first is row {bad[0]}; remove them")
+    refuse_not_finite(array, name)
     return array
 
 
@@ -141,26 +140,3 @@ def check_clip(clip, images, name="images"):
             f"{images[outside[0]].min():g} to {images[outside[0]].max():g}; scale the images, or give their range as clip"
         )
     return lower, upper
-
-
-def check_number(value, name, *, least=0.0, above=False):
-    """Give a finite number of at least ``least``, or above it."""
-    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
-        raise InputError(f"{name} is {value!r}; a number is needed")
-    if not np.isfinite(value) or value < least or (above and value == least):
-        raise InputError(f"{name} is {value!r}; a finite number {'above' if above else 'of at least'} {least:g} is needed")
-    return float(value)
-
-
-def check_count(value, name, *, least=1):
-    """Give a whole number of at least ``least``."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise InputError(f"{name} is {value!r}; a whole number of at least {least} is needed")
-    return int(value)
-
-
-def check_choice(value, table, name):
-    """Refuse a word that is none of a table's."""
-    if not isinstance(value, str) or value not in table:
-        raise InputError(f"{name} is {value!r}; the choices are {', '.join(map(repr, table))}")
-    return value

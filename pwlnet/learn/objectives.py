@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from .. import validation
 from ..errors import InputError
 from . import attacks, classifiers, relaxations
 
@@ -118,17 +119,17 @@ def _check_ramp(ramp, name):
 
 
 def _check_kappa(kappa, name):
-    if classifiers.check_number(kappa, name) > 1:
+    if validation.check_number(kappa, name) > 1:
         raise InputError(f"{name} is {kappa!r}; a weight between 0 and 1 is needed")
     return float(kappa)
 
 
 CHECKS = {
-    "epsilon": lambda value, name: classifiers.check_number(value, name, above=True),
-    "norm": lambda value, name: classifiers.check_choice(value, attacks.NORMS, name),
-    "steps": classifiers.check_count,
-    "step_size": lambda value, name: classifiers.check_number(value, name, above=True),
-    "sigma": lambda value, name: classifiers.check_number(value, name, above=True),
+    "epsilon": lambda value, name: validation.check_number(value, name, above=True),
+    "norm": lambda value, name: validation.check_choice(value, attacks.NORMS, name),
+    "steps": validation.check_count,
+    "step_size": lambda value, name: validation.check_number(value, name, above=True),
+    "sigma": lambda value, name: validation.check_number(value, name, above=True),
     "kappa": _check_kappa,
     "ramp": _check_ramp,
 }
@@ -136,7 +137,7 @@ CHECKS = {
 
 def make_options(method, given):
     """Check the options (those that are not None) of a method, and add its defaults."""
-    classifiers.check_choice(method, METHODS, "method")
+    validation.check_choice(method, METHODS, "method")
     required, defaults = METHODS[method].required, METHODS[method].defaults
     given = {name: value for name, value in given.items() if value is not None}
     for name in given:

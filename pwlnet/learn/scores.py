@@ -6,6 +6,7 @@ Legend: B images, S shape of an image, O classes.
 import numpy as np
 import torch
 
+from .. import validation
 from ..errors import InputError, ShapeError
 from . import classifiers, relaxations
 from .attacks import pgd
@@ -41,7 +42,7 @@ def accuracy(model, images, labels, *, batch_size=256):
     module = classifiers.as_module(model)
     images = classifiers.check_images(images)
     labels = classifiers.check_labels(labels, len(images))
-    size = classifiers.check_count(batch_size, "batch_size")
+    size = validation.check_count(batch_size, "batch_size")
     device, dtype = classifiers.placement(module)
     right = 0
     with classifiers.evaluating(module), torch.no_grad():
@@ -180,12 +181,12 @@ def bound_margins_ibp(model, images, labels, *, epsilon, clip=(0.0, 1.0), batch_
        arXiv:1810.12715, 2018, Section 3 (bounds, elision of the last layer). Rounding outward is an addition.
     """
     layers = relaxations.list_layers(relaxations.double_copy(model))
-    classifiers.check_number(epsilon, "epsilon")
+    validation.check_number(epsilon, "epsilon")
     images = classifiers.check_images(images)
     labels = classifiers.check_labels(labels, len(images))
     limits = classifiers.check_clip(clip, images)
     limits = limits and tuple(torch.from_numpy(c.copy()) for c in limits)
-    size = classifiers.check_count(batch_size, "batch_size")
+    size = validation.check_count(batch_size, "batch_size")
     found = np.empty(len(images))
     with torch.no_grad():
         for first in range(0, len(images), size):

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from .. import validation
 from ..errors import InputError, NumericalError, PwlnetWarning
 from . import checkpoints, classifiers, objectives, relaxations
 
@@ -163,7 +164,7 @@ def train(
     options = objectives.make_options(method, given)
     settings = _check_settings(method, options, epochs, seed, batch_size, learning_rate, weight_decay, schedule)
     run = _Run(model, data, method, options, clip, settings)
-    every = classifiers.check_count(checkpoint_every, "checkpoint_every")
+    every = validation.check_count(checkpoint_every, "checkpoint_every")
     _check_checkpoint(checkpoint, resume)
     with _own_randomness(run.device, settings["seed"]):
         if resume and Path(checkpoint).exists():
@@ -177,12 +178,12 @@ def _check_settings(method, options, epochs, seed, batch_size, learning_rate, we
     return {
         "method": method,
         **{name: value for name, value in options._asdict().items() if value is not None},
-        "epochs": classifiers.check_count(epochs, "epochs"),
-        "seed": classifiers.check_count(seed, "seed", least=0),
-        "batch_size": classifiers.check_count(batch_size, "batch_size"),
-        "learning_rate": classifiers.check_number(learning_rate, "learning_rate", above=True),
-        "weight_decay": classifiers.check_number(weight_decay, "weight_decay"),
-        "schedule": classifiers.check_choice(schedule, SCHEDULES, "schedule"),
+        "epochs": validation.check_count(epochs, "epochs"),
+        "seed": validation.check_count(seed, "seed", least=0),
+        "batch_size": validation.check_count(batch_size, "batch_size"),
+        "learning_rate": validation.check_number(learning_rate, "learning_rate", above=True),
+        "weight_decay": validation.check_number(weight_decay, "weight_decay"),
+        "schedule": validation.check_choice(schedule, SCHEDULES, "schedule"),
     }
 
 

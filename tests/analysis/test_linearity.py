@@ -283,7 +283,7 @@ def test_a_line_without_length_and_an_empty_batch(network, images):
     [
         (10, "InputError", "target 10 was given, but the network has 10 outputs"),
         ([0, -1], "InputError", "target -1 was given"),
-        ([0.0, 1.0], "InputError", "targets has dtype float64; whole numbers below 10"),
+        ([0.0, 1.0], "InputError", "targets has dtype float64; integers below 10"),
         ([1, 2, 3], "ShapeError", r"targets has shape \(3,\), but there are 2 lines"),
     ],
 )

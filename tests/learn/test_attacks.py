@@ -197,7 +197,7 @@ WRONG = [
     ({"epsilon": "big"}, InputError, "epsilon is 'big'; a number is needed"),
     ({"norm": "l1"}, InputError, "norm is 'l1'; the choices are 'linf', 'l2'"),
     ({"loss": "hinge"}, InputError, "loss is 'hinge'; the choices are 'cross_entropy', 'margin'"),
-    ({"steps": 0}, InputError, "steps is 0; a whole number of at least 1 is needed"),
+    ({"steps": 0}, InputError, "steps is 0; a positive integer is needed"),
     ({"restarts": 1.5}, InputError, "restarts is 1.5; a whole number"),
     ({"rng": None}, InputError, "rng is None; give a numpy.random.Generator for the random starts"),
     ({"rng": 7}, InputError, "rng is 7; give a numpy.random.Generator"),

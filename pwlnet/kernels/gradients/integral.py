@@ -45,6 +45,9 @@ def _pull(code, i, k, t, gradients, sums, y):
             at = start + r * values
             y[r] += _product(values, weights[k * values :], t, gradients[at:], sums[at:])
         return
+    if code.op_table[i, ir.OP] != ir.CONV2D:
+        y[:] = np.nan
+        return
     a, j = code.op_table[i], operand(code, i, 0)
     channels, width = code.op_table[j, ir.CHANNELS], code.op_table[j, ir.WIDTH]
     c_in, c_out = channels // a[ir.GROUPS], a[ir.CHANNELS] // a[ir.GROUPS]

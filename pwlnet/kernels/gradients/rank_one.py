@@ -79,6 +79,14 @@ def _clear(code, i, row, reached, marks):
 
 
 @inlined_kernel
+def _poison(code, i, row, reached, marks):
+    """Put NaN into the row of op i's operand: the adjoint of an op that is unknown."""
+    j = operand(code, i, 0)
+    _touch(code, reached, marks, j, 0)
+    row[code.op_table[j, ir.VALUE]] = np.nan
+
+
+@inlined_kernel
 def _only_entry(g):
     """Index of the entry of g that isn't zero where there is one at most, else ``NEVER``."""
     found = 0
@@ -140,10 +148,14 @@ def _push_taps(code, i, states, row, reached, marks):
     """Adjoint of ops whose entries read entries of the same channel: pools, scalings, sums, switching ops."""
     kind, channels = code.op_table[i, ir.OP], code.op_table[i, ir.CHANNELS]
     w, base = weights_of(code, i), code.op_table[i, ir.POINTER]
+    taps = n_taps(code, i) if kind == ir.AVG_POOL or kind == ir.ADD else np.int64(1)
+    if taps < 0 or (kind < ir.FIRST_SWITCHING and kind != ir.AVG_POOL and kind != ir.SCALE and kind != ir.ADD):
+        _poison(code, i, row, reached, marks)
+        return
     for a in range(reached[code.op_table[i + 1, ir.POINTER] - 1]):
         p = reached[base + a]
         g = row[code.op_table[i, ir.VALUE] + p * channels :][:channels]
-        for tap in range(n_taps(code, i) if kind == ir.AVG_POOL or kind == ir.ADD else 1):
+        for tap in range(taps):
             j = operand(code, i, tap if kind == ir.ADD else 0)
             q = tap_position(code, i, p, tap) if kind == ir.AVG_POOL else p
             if q < 0 or kind == ir.MAX_POOL:
@@ -176,6 +188,9 @@ def _push_taps(code, i, states, row, reached, marks):
 @kernel
 def _push_copies(code, i, row, reached, marks):
     """Adjoint of concatenations and gathers."""
+    if code.op_table[i, ir.OP] != ir.CONCAT and code.op_table[i, ir.OP] != ir.GATHER:
+        _poison(code, i, row, reached, marks)
+        return
     channels, base = code.op_table[i, ir.CHANNELS], code.op_table[i, ir.POINTER]
     for a in range(reached[code.op_table[i + 1, ir.POINTER] - 1]):
         p = reached[base + a]

@@ -180,7 +180,7 @@ def _gather_rows(code, i, x, y):
 def apply_linear(code, i, rows, filled, buffer, squared):
     """Linear part of affine op i on the first ``filled`` rows; with squared coefficients where ``squared`` (variances).
 
-    Fully connected products take all rows, so that their height is fixed.
+    Fully connected products take all rows, so that their height is fixed. Returns whether the op is known; NaN otherwise.
     """
     all_x = rows_of(code, operand(code, i, 0), rows, buffer)
     all_y = rows_of(code, i, rows, buffer)
@@ -214,6 +214,10 @@ def apply_linear(code, i, rows, filled, buffer, squared):
         _concat_rows(code, i, rows, filled, buffer, y)
     elif kind == ir.GATHER:
         _gather_rows(code, i, x, y)
+    else:
+        y[:] = np.nan
+        return False
+    return True
 
 
 @allocating_kernel
@@ -243,22 +247,26 @@ def _squared_product(x, w, y):
 
 @kernel
 def add_constant(code, i, first_rows, rows, buffer):
-    """Add op i's constant part to its first ``first_rows`` rows."""
+    """Add op i's constant part to its first ``first_rows`` rows; returns whether the op is known, NaN otherwise."""
     b = code.parameters[code.op_table[i, ir.BIAS] : code.op_table[i, ir.BIAS] + code.op_table[i, ir.N_BIASES]]
     if b.shape[0] == 0:
-        return
-    y = rows_of(code, i, rows, buffer)
-    if code.op_table[i, ir.OP] == ir.GATHER:
+        return True
+    y, kind = rows_of(code, i, rows, buffer), code.op_table[i, ir.OP]
+    if kind == ir.GATHER:
         base = code.op_table[i, ir.INDEX]
         for r in range(first_rows):
             for k in range(y.shape[1]):
                 if code.indices[base + k] < 0:
                     y[r, k] = b[k]
-        return
+        return True
+    if kind != ir.AFFINE and kind != ir.CONV2D and kind != ir.SCALE:
+        y[:] = np.nan
+        return False
     for r in range(first_rows):
         for k in range(0, y.shape[1], b.shape[0]):
             for c in range(b.shape[0]):
                 y[r, k + c] += b[c]
+    return True
 
 
 @inlined_kernel
@@ -347,6 +355,8 @@ def add_adjoint(code, i, rows, buffer):
             if source >= 0:
                 for r in range(rows):
                     gx[r, source] += gy[r, k]
+    else:
+        gx[:] = np.nan
 
 
 @kernel

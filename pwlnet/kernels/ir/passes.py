@@ -31,13 +31,14 @@ def n_values(code):
 def run_ops(code, rows, filled, buffer, states):
     """Fill the first ``filled`` rows of all ops after the input.
 
-    Out: buffer float64[T * n_values], states int32[T, K] in source order.
+    Out: buffer float64[T * n_values], states int32[T, K] in source order; all -1 if an affine op is unknown.
     """
     scratch = np.empty(n_values(code), np.int32)
+    known = True
     for i in range(1, n_ops(code)):
         if code.op_table[i, ir.OP] < ir.FIRST_SWITCHING:
-            apply_linear(code, i, rows, filled, buffer, PLAIN)
-            add_constant(code, i, filled, rows, buffer)
+            known = apply_linear(code, i, rows, filled, buffer, PLAIN) and known
+            known = add_constant(code, i, filled, rows, buffer) and known
             continue
         x = rows_of(code, operand(code, i, 0), rows, buffer)
         y = rows_of(code, i, rows, buffer)
@@ -45,6 +46,8 @@ def run_ops(code, rows, filled, buffer, states):
         for r in range(filled):
             apply_switching(code, i, x[r], y[r], scratch)
             to_source_order(code, i, scratch[: hi - lo], states[r, lo:hi])
+    if not known:
+        states[:filled] = -1
 
 
 @kernel

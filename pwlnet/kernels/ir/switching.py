@@ -7,6 +7,8 @@ winning tap in the window, the lowest one on ties. Stored order of states: like 
 Legend: P positions, C channels.
 """
 
+import numpy as np
+
 from .._jit import inlined_kernel, kernel
 from . import program as ir
 from .affine import tap_position, weights_of
@@ -14,13 +16,15 @@ from .affine import tap_position, weights_of
 
 @inlined_kernel
 def piece(code, i, k, state):
-    """Slope and intercept of neuron k (stored order) of elementwise op i in a state."""
+    """Slope and intercept of neuron k (stored order) of elementwise op i in a state; NaN for other ops."""
     kind = code.op_table[i, ir.OP]
     if kind == ir.RELU:
         return float(state), 0.0
     if kind == ir.LEAKY_RELU:
         w = weights_of(code, i)
         return (1.0 if state == 1 else w[k % w.shape[0]]), 0.0
+    if kind != ir.CLIP:
+        return np.nan, np.nan
     if state == 1:
         return 1.0, 0.0
     return 0.0, code.parameters[code.op_table[i, ir.COEFFICIENTS] + (0 if state == 0 else 1)]
@@ -28,11 +32,14 @@ def piece(code, i, k, state):
 
 @inlined_kernel
 def state_of(code, i, z):
-    """State of an elementwise neuron with pre-activation z."""
-    if code.op_table[i, ir.OP] == ir.CLIP:
+    """State of an elementwise neuron with pre-activation z; -1 for other ops."""
+    kind = code.op_table[i, ir.OP]
+    if kind == ir.CLIP:
         if z <= code.parameters[code.op_table[i, ir.COEFFICIENTS] + 0]:
             return 0
         return 2 if z >= code.parameters[code.op_table[i, ir.COEFFICIENTS] + 1] else 1
+    if kind != ir.RELU and kind != ir.LEAKY_RELU:
+        return -1
     return 1 if z > 0.0 else 0
 
 
@@ -50,7 +57,10 @@ def winner(code, i, p, c, x):
 
 @kernel
 def apply_switching(code, i, x, y, states_out):
-    """Values and states of switching op i for one row: x float64[n_in], y float64[n], states_out int32[n]."""
+    """Values and states of switching op i for one row: x float64[n_in], y float64[n], states_out int32[n].
+
+    NaN and -1 if the op is unknown.
+    """
     if code.op_table[i, ir.OP] == ir.MAX_POOL:
         channels = code.op_table[i, ir.CHANNELS]
         for p in range(code.op_table[i, ir.HEIGHT] * code.op_table[i, ir.WIDTH]):
@@ -58,6 +68,10 @@ def apply_switching(code, i, x, y, states_out):
                 tap, entry = winner(code, i, p, c, x)
                 states_out[p * channels + c] = tap
                 y[p * channels + c] = x[entry]
+        return
+    if state_of(code, i, 0.0) < 0 or np.isnan(piece(code, i, 0, 0)[0]):
+        y[:] = np.nan
+        states_out[: y.shape[0]] = -1
         return
     for k in range(y.shape[0]):
         state = state_of(code, i, x[k])
@@ -117,12 +131,20 @@ def from_source_order(code, i, numbered, out):
 @kernel
 def preactivations_of(code, i, x, y, out):
     """Pre-activations of op i for one row in source order; for MaxPool the window's maximum."""
-    to_source_order(code, i, y if code.op_table[i, ir.OP] == ir.MAX_POOL else x, out)
+    kind = code.op_table[i, ir.OP]
+    if kind == ir.RELU or kind == ir.LEAKY_RELU or kind == ir.CLIP:
+        to_source_order(code, i, x, out)
+    elif kind == ir.MAX_POOL:
+        to_source_order(code, i, y, out)
+    else:
+        out[:] = np.nan
 
 
 def n_states(code, i):
-    """Return the number of states of each neuron of op i. Python only."""
+    """Return the number of states of each neuron of op i; 0 for an op that has none. Python only."""
     kind = code.op_table[i, ir.OP]
     if kind == ir.MAX_POOL:
         return code.op_table[i, ir.KERNEL_H] * code.op_table[i, ir.KERNEL_W]
-    return 3 if kind == ir.CLIP else 2
+    if kind == ir.CLIP:
+        return 3
+    return 2 if kind == ir.RELU or kind == ir.LEAKY_RELU else 0

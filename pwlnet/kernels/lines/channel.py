@@ -19,20 +19,29 @@ from .workspace import has_float32_slopes
 
 @inlined_kernel
 def piece_range(code, i, state):
-    """Pre-activations for which a neuron of op i is in a state: (low, high)."""
-    if code.op_table[i, ir.OP] == ir.CLIP:
+    """Pre-activations for which a neuron of op i is in a state: (low, high); NaN if the op is unknown."""
+    kind = code.op_table[i, ir.OP]
+    if kind == ir.CLIP:
         low = -np.inf if state == 0 else code.parameters[code.op_table[i, ir.COEFFICIENTS] + state - 1]
         high = np.inf if state == 2 else code.parameters[code.op_table[i, ir.COEFFICIENTS] + state]
         return low, high
+    if kind != ir.RELU and kind != ir.LEAKY_RELU:
+        return np.nan, np.nan
     return (0.0, np.inf) if state == 1 else (-np.inf, 0.0)
 
 
 @inlined_kernel
 def resolve_contact(code, i, z, slope, tolerance, slope_tolerance):
-    """State just after a moment at which a neuron has pre-activation z and the given slope: (state, z, slope), snapped."""
-    n_thresholds = 2 if code.op_table[i, ir.OP] == ir.CLIP else 1
+    """State just after a moment at which a neuron has pre-activation z and the given slope: (state, z, slope), snapped.
+
+    The state is -1 if the op is unknown.
+    """
+    kind = code.op_table[i, ir.OP]
+    if kind != ir.CLIP and kind != ir.RELU and kind != ir.LEAKY_RELU:
+        return -1, z, slope
+    n_thresholds = 2 if kind == ir.CLIP else 1
     for k in range(n_thresholds):
-        threshold = code.parameters[code.op_table[i, ir.COEFFICIENTS] + k] if code.op_table[i, ir.OP] == ir.CLIP else 0.0
+        threshold = code.parameters[code.op_table[i, ir.COEFFICIENTS] + k] if kind == ir.CLIP else 0.0
         if abs(z - threshold) <= tolerance:
             if slope > slope_tolerance:
                 return k + 1, threshold, slope
@@ -60,6 +69,8 @@ def set_piece(code, work, i, p, k):
     low, high = piece_range(code, i, work.channel_labels[ws.STATE, k])
     c = work.channel_labels[ws.CHANNEL, k]
     slope, _ = piece(code, i, p * code.op_table[i, ir.CHANNELS] + c, work.channel_labels[ws.STATE, k])
+    if work.channel_labels[ws.STATE, k] < 0 or not low < high or slope != slope:
+        work.counts[ws.STATUS] = ws.UNKNOWN_OP
     work.channels[ws.GAIN, k] = slope
     if work.channels[ws.SLOPE, k] == 0.0 and (work.channels[ws.VALUE, k] == low or work.channels[ws.VALUE, k] == high):
         work.channels[ws.LOW, k], work.channels[ws.HIGH, k] = -np.inf, np.inf

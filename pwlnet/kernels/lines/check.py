@@ -102,8 +102,10 @@ def _check_tile(code, slot, first, cursor):
         x, y = rows_of(code, operand(code, i, 0), TILE, values), rows_of(code, i, TILE, values)
         for r in range(filled):
             _switch(code, i, x[r], y[r], slot.states)
-            z = y[r] if code.op_table[i, ir.OP] == ir.MAX_POOL else x[r]
-            slot.largest[first + r, s] = _largest(z)
+            kind = code.op_table[i, ir.OP]
+            z = y[r] if kind == ir.MAX_POOL else x[r]
+            known = kind == ir.MAX_POOL or kind == ir.RELU or kind == ir.LEAKY_RELU or kind == ir.CLIP
+            slot.largest[first + r, s] = _largest(z) if known else MAGNITUDE
             cursor[r] = _copy_chosen(code, i, z, slot.neurons, cursor[r], slot.offsets[first + r + 1], slot.z)
         s += 1
 

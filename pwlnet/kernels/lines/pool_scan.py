@@ -202,6 +202,9 @@ def _apply_slope_changes(code, work, i, p, event, value, slope, inside, keep):
 def scan_pool(code, work, i, p, t0, t1, rounding):
     """Scan position p of MaxPool op i over the window [t0, t1]."""
     channels, taps = code.op_table[i, ir.CHANNELS], n_taps(code, i)
+    if taps < 0:
+        work.counts[ws.STATUS] = ws.UNKNOWN_OP
+        return
     value = work.taps[0, : taps * channels].reshape(taps, channels)
     slope = work.taps[1, : taps * channels].reshape(taps, channels)
     fill_rows(value, 0.0)

@@ -73,7 +73,7 @@ def drop_empty_row(work):
 
 @inlined_kernel
 def n_taps(code, f):
-    """Number of taps of one position of op f; a switching op stands for a copy of its operand."""
+    """Number of taps of one position of op f, -1 if unknown; a switching op stands for a copy of its operand."""
     kind = code.op_table[f, ir.OP]
     if kind == ir.AFFINE:
         j = operand(code, f, 0)
@@ -84,12 +84,14 @@ def n_taps(code, f):
         return n_operands(code, f)
     if kind == ir.GATHER:
         return code.op_table[f, ir.CHANNELS]
-    return np.int64(1)
+    if kind == ir.SCALE or kind == ir.RELU or kind == ir.LEAKY_RELU or kind == ir.CLIP:
+        return np.int64(1)
+    return np.int64(-1)
 
 
 @inlined_kernel
 def tap_source(code, f, p, tap):
-    """Operand and input position of a tap: (op, position); position -1 in the padding."""
+    """Operand and input position of a tap: (op, position); position -1 in the padding, both -1 if the op is unknown."""
     kind = code.op_table[f, ir.OP]
     if kind == ir.AFFINE:
         return operand(code, f, 0), tap
@@ -101,7 +103,9 @@ def tap_source(code, f, p, tap):
     if kind == ir.GATHER:
         source = code.indices[code.op_table[f, ir.INDEX] + p * code.op_table[f, ir.CHANNELS] + tap]
         return j, (source // code.op_table[j, ir.CHANNELS] if source >= 0 else np.int64(-1))
-    return j, p
+    if kind == ir.SCALE or kind == ir.RELU or kind == ir.LEAKY_RELU or kind == ir.CLIP:
+        return j, p
+    return np.int64(-1), np.int64(-1)
 
 
 @inlined_kernel
@@ -118,12 +122,16 @@ def collect(code, work, f, p):
     Also sets work.row_of for them, and work.cursors to each tap's first row.
     """
     taps = n_taps(code, f)
+    if taps < 0:
+        work.counts[ws.STATUS] = ws.UNKNOWN_OP
     touched = 0
     lowest, highest = work.counts[ws.N_IDS], np.int64(-1)
     for tap in range(taps):
         j, q = tap_source(code, f, p, tap)
         work.small[ws.CURSOR, tap] = -1
         if q < 0:
+            if j < 0:
+                work.counts[ws.STATUS] = ws.UNKNOWN_OP
             continue
         first, last = row_range(code, work, j, q)
         work.small[ws.CURSOR, tap] = first
@@ -276,6 +284,9 @@ def _add_simple(code, work, f, p, tap, start, stop, first, out):
     elif kind == ir.CONCAT:
         for k in range(tap):
             offset += code.op_table[operand(code, f, k), ir.CHANNELS]
+    elif kind != ir.SCALE and kind != ir.GATHER and kind != ir.RELU and kind != ir.LEAKY_RELU and kind != ir.CLIP:
+        work.counts[ws.STATUS] = ws.UNKNOWN_OP
+        return
     w = row_weights_of(code, f)
     source = np.int64(-1)
     if kind == ir.GATHER:  # tap = output channel

@@ -27,10 +27,6 @@ from .slope_changes import accumulate, add_entry, collect, drop_empty_row, gathe
 from .wide import can_be_wide, is_wide, scan_wide
 from .workspace import Work, has_float32_slopes
 
-DONE = ws.DONE  # values of a status: those of ws.STATUS, and
-FULL_OUTPUT = 4
-STOPPED = 5
-
 _call_wide, _call_pool = by_address(scan_wide), by_address(scan_pool)
 
 # Columns of ``Windows.found``.
@@ -184,7 +180,7 @@ def trace_window(code, work, start, end, t0, t1, bounds, stop):
         pointer = code.op_table[i, ir.POINTER]
         for p in range(code.op_table[i, ir.HEIGHT] * code.op_table[i, ir.WIDTH]):
             if stop[0] != 0:
-                return np.int64(STOPPED)
+                return np.int64(ws.STOPPED)
             first_row = counts[ws.TOP_ROW]
             if role == ir.STORED:
                 _store_position(code, work, i, p)
@@ -203,7 +199,7 @@ def trace_window(code, work, start, end, t0, t1, bounds, stop):
         work.bases[ws.END_COLUMN, i] = counts[ws.TOP_COLUMN]
         compact(code, work, i)
     counts[ws.NEXT_OP] = 0
-    return np.int64(DONE)
+    return np.int64(ws.DONE)
 
 
 @inline_source
@@ -213,7 +209,7 @@ def _store_window(work, found, windows, state, q):
     if a + n > found.t.shape[0] or b + n > found.neuron.shape[0] or n > found.keep.shape[0]:
         work.counts[ws.NEXT_OP], work.counts[ws.SAVED_FLIPS] = work.bases.shape[1], n  # only the copy is left to do
         work.counts[ws.SAVED_AMBIGUOUS] = work.counts[ws.AMBIGUOUS]
-        return np.int64(FULL_OUTPUT)
+        return np.int64(ws.FULL_OUTPUT)
     points, flips, windows.float32_error[q] = net_flips(
         work,
         found.keep,
@@ -232,7 +228,7 @@ def _store_window(work, found, windows, state, q):
     if windows.start_states.shape[0] > 0:
         copy_into(work.states[ws.WINDOW_START], windows.start_states[q])
         copy_into(work.states[ws.WINDOW_END], windows.end_states[q])
-    return np.int64(DONE)
+    return np.int64(ws.DONE)
 
 
 @allocating_kernel
@@ -245,13 +241,13 @@ def _trace_windows(code, work, found, windows, state):
         state[WINDOW] = q
         line, t0, t1 = windows.lines[q], windows.t0[q], windows.t1[q]
         status = trace_window(code, work, windows.starts[line], windows.ends[line], t0, t1, windows.bounds, windows.stop)
-        if status == DONE:
+        if status == ws.DONE:
             status = _store_window(work, found, windows, state, q)
-        if status != DONE:
+        if status != ws.DONE:
             state[STATUS] = status
             return
         q = take_next(windows.next_window)
-    state[STATUS], state[WINDOW] = DONE, -1
+    state[STATUS], state[WINDOW] = ws.DONE, -1
 
 
 @slot_kernel

@@ -49,6 +49,9 @@ DONE = 0
 FULL_ROWS = 1
 FULL_VALUES = 2
 FULL_IDS = 3
+FULL_OUTPUT = 4
+UNKNOWN_OP = 5
+STOPPED = 6
 
 # Rows of ``times``.
 TIME = 0

@@ -17,10 +17,11 @@ import numpy as np
 from ...errors import CapacityError, DigestMismatchError, ShapeError
 from ...scheduling import look_ahead, n_threads, single_threaded_blas
 from ...tolerances import DEFAULT
+from ...validation import check_count
 from . import check, windows
 from .chunk_buffer import LINE_START, BreakpointIndex, ChunkBuffer, ResumePoint, end_point
 from .partitions import waiting_bytes
-from .rounds import Progress, Settings, check_limits, check_points, trace_in_rounds
+from .rounds import Progress, Settings, check_limits, trace_in_rounds
 from .tracing import borrowed_tracer
 from .windows import Joiner, TraceResult, largest_error, retrace_close_boundaries
 
@@ -82,7 +83,7 @@ def iter_line_chunks(
     >>> len(chunks[0].t), chunks[0].t[0], chunks[-1].t[-1]
     (100, np.float64(0.0), np.float64(1.0))
     """
-    check_points(max_points)
+    check_count(max_points, "max_points")
     settings = Settings(network, tolerances, memory, n_checked, max_segments)
     stream = LineStream(settings, start, end, threads=threads, progress=progress)
     return _with_residual(stream, stream.chunks(max_points))

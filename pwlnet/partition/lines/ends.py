@@ -5,8 +5,8 @@ Legend: L lines, D inputs.
 
 import numpy as np
 
-from ... import evaluate
 from ...errors import ShapeError
+from ...validation import as_points, check_points_shape
 
 
 class RowRange:
@@ -99,10 +99,10 @@ class LineEnds:
         network, shape = self._network, tuple(getattr(points, "shape", ()))
         if len(shape) < 2 or shape == network.input_shape:
             return network.as_points(points, name)
-        evaluate.check_shape(shape, network.n_inputs, network.input_shape, name)
+        check_points_shape(shape, network.n_inputs, network.input_shape, name)
         return points
 
     def _read(self, name, first, last):
         """Rows of one source, checked, in an array of their own."""
         network = self._network
-        return np.array(evaluate.as_rows(self._sources[name][first:last], network.n_inputs, network.input_shape, name, first))
+        return np.array(as_points(self._sources[name][first:last], network.n_inputs, network.input_shape, name, first))

@@ -14,11 +14,12 @@ import numpy as np
 from ...patterns import ActivationPatterns
 from ...scheduling import look_ahead, n_threads, single_threaded_blas
 from ...tolerances import DEFAULT, Tolerances
+from ...validation import check_count
 from . import check as line_check
 from . import tracing, windows
 from .batching import assemble, batches
 from .ends import LineEnds
-from .rounds import Progress, Settings, check_limits, check_points, trace_blocks
+from .rounds import Progress, Settings, check_limits, trace_blocks
 
 _MEMORY = 2**30
 _MAX_POINTS = 2**20
@@ -374,7 +375,7 @@ def iter_line_partitions(
     100
     """
     check_limits(max_segments, memory, n_checked)
-    check_points(max_points)
+    check_count(max_points, "max_points")
     lines = LineEnds(network, starts, ends)
     settings = Settings(network, tolerances, memory, n_checked, max_segments)
     return _partitions(settings, lines, max_points, progress, n_threads(threads))

@@ -6,14 +6,14 @@ Legend: L lines, D inputs.
 """
 
 import itertools
-import numbers
 import threading
 import time
 from typing import NamedTuple
 
 import numpy as np
 
-from ...errors import CapacityError, InputError
+from ...errors import CapacityError
+from ...validation import check_count
 from . import check, windows
 from .tracing import Stopped, borrowed_tracer
 from .windows import TraceResult, concatenate, join_windows, retrace_close_boundaries
@@ -55,20 +55,11 @@ class Block(NamedTuple):
         return Block(self.starts[first:last], self.ends[first:last], self.traced.lines(first, last), self.residual[first:last])
 
 
-def check_points(max_points):
-    """Refuse a number of breakpoints that is not a positive whole number."""
-    if not isinstance(max_points, numbers.Integral) or max_points < 1:
-        raise InputError(f"max_points is {max_points!r}; a positive whole number is needed")
-
-
 def check_limits(max_segments, memory, n_checked):
-    """Refuse limits below the least possible ones."""
-    if max_segments is not None and max_segments < 1:
-        raise InputError(f"max_segments is {max_segments}; at least 1 is needed, or None for no limit")
-    if memory < 2**20:
-        raise InputError(f"memory is {memory} bytes; at least {2**20} are needed")
-    if n_checked < 0:
-        raise InputError(f"n_checked is {n_checked}; 0 or more breakpoints are needed")
+    """Validate the limits of a computation."""
+    check_count(max_segments, "max_segments", or_none="no limit")
+    check_count(memory, "memory", least=2**20)
+    check_count(n_checked, "n_checked", least=0)
 
 
 class Pace:

@@ -8,7 +8,7 @@ import threading
 
 import numpy as np
 
-from ...errors import CapacityError
+from ...errors import CapacityError, UnsupportedOperationError
 from ...kernels.ir import passes
 from ...kernels.ir import program as ir
 from ...kernels.lines import trace as kernels
@@ -75,7 +75,7 @@ class SlotBuffers:
 
     def begin(self, number):
         """Prepare for a list of windows, as slot ``number``."""
-        self.state[:] = kernels.DONE, -1, 0, 0, number
+        self.state[:] = workspace.DONE, -1, 0, 0, number
         self.work.counts[workspace.NEXT_OP] = 0
 
     def drop_window(self):
@@ -91,7 +91,11 @@ class SlotBuffers:
         Each buffer has a share of its own, so whether a line is cut does not depend on the lines before it.
         """
         status = self.status
-        if status == kernels.FULL_OUTPUT:
+        if status == workspace.UNKNOWN_OP:
+            raise UnsupportedOperationError(
+                "the network has an op that the line kernels do not handle; every chain of ops must, see CONTRIBUTING.md"
+            )
+        if status == workspace.FULL_OUTPUT:
             size = 2 * len(self.found.t) + self.sizes[workspace.FULL_IDS]
             self.found = kernels.Found(*(_enlarged(array, size) for array in self.found))
             return True
@@ -228,7 +232,7 @@ class Tracer:
             run_slots(kernels.trace_slot, [kernels.LineSlot(b.code, b.work, b.found, windows, b.state) for b in waiting])
             if self.stop[0]:
                 raise Stopped
-            waiting = [buffers for buffers in waiting if buffers.status != kernels.DONE]
+            waiting = [buffers for buffers in waiting if buffers.status != workspace.DONE]
             too_large += [buffers.drop_window() for buffers in waiting if not buffers.grow()]
         return sorted(too_large)
 

@@ -236,9 +236,9 @@ def test_too_many_segments_are_noticed_on_the_way(digits, little_memory):
         ({"start": np.zeros(63)}, ShapeError, r"start has shape \(63,\), but the network takes 64 inputs"),
         ({"end": np.zeros((2, 64))}, ShapeError, "end holds 2 points of the network; one line has one"),
         ({"end": np.full(64, np.nan)}, InputError, "end has 1 rows with NaN or infinite entries"),
-        ({"max_points": 0}, InputError, "max_points is 0; a positive whole number is needed"),
+        ({"max_points": 0}, InputError, "max_points is 0; a positive integer is needed"),
         ({"memory": 1}, InputError, "memory is 1 bytes; at least"),
-        ({"threads": 0}, InputError, "threads is 0; a positive whole number"),
+        ({"threads": 0}, InputError, "threads is 0; a positive integer"),
     ],
 )
 def test_bad_arguments_are_refused_before_the_first_part(digits, change, error, message):

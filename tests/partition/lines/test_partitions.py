@@ -313,7 +313,7 @@ def test_residual_sees_displaced_breakpoints():
         ({"max_segments": 5}, pwlnet.errors.CapacityError, r"line 0 has \d+ segments, more than max_segments=5"),
         ({"max_segments": 0}, pwlnet.errors.InputError, "max_segments is 0; at least 1 is needed"),
         ({"memory": 10}, pwlnet.errors.InputError, "memory is 10 bytes; at least 1048576 are needed"),
-        ({"threads": 0}, pwlnet.errors.InputError, "threads is 0; a positive whole number is needed"),
+        ({"threads": 0}, pwlnet.errors.InputError, "threads is 0; a positive integer is needed"),
         ({"ends": np.zeros((2, 64), complex)}, pwlnet.errors.InputError, "ends has dtype complex128; real numbers"),
     ],
 )

@@ -168,10 +168,10 @@ def test_a_bad_row_is_reported_in_its_turn_and_by_its_number(network, threads, m
             r"starts has shape \(2, 63\), but the network takes 64 inputs",
         ),
         ({"ends": np.zeros((3, 64))}, pwlnet.errors.ShapeError, "starts has 2 rows, but ends has 3"),
-        ({"max_points": 0}, pwlnet.errors.InputError, "max_points is 0; a positive whole number is needed"),
-        ({"max_points": 2.5}, pwlnet.errors.InputError, "max_points is 2.5; a positive whole number is needed"),
+        ({"max_points": 0}, pwlnet.errors.InputError, "max_points is 0; a positive integer is needed"),
+        ({"max_points": 2.5}, pwlnet.errors.InputError, "max_points is 2.5; a positive integer is needed"),
         ({"n_checked": -1}, pwlnet.errors.InputError, "n_checked is -1; 0 or more breakpoints are needed"),
-        ({"threads": 0}, pwlnet.errors.InputError, "threads is 0; a positive whole number"),
+        ({"threads": 0}, pwlnet.errors.InputError, "threads is 0; a positive integer"),
     ],
 )
 def test_bad_arguments_are_refused_before_the_first_batch(network, change, error, message):

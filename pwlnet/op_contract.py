@@ -1,0 +1,224 @@
+"""Which code answers which question for which op: one table, from which validation refuses what any of it does not know.
+
+A *chain* is a function (or a class, or a module) that distinguishes op codes. Each chain has a row here that lists the op
+codes it handles; a program with an op that a chain of its family does not list is refused when its `Network` is made, so an
+op that was forgotten somewhere is an error and never passes for the identity. ``tests/test_op_contract.py`` compares the
+rows with the source: the codes that a chain names, and that every function that names codes has a row.
+
+`format_how_to` makes the section "How to add an op" of CONTRIBUTING.md: ``python -m pwlnet.op_contract``.
+"""
+
+import sys
+from typing import NamedTuple
+
+from .errors import InputError
+from .kernels.ir import program as ir
+from .kernels.ir.program import (
+    ADD,
+    AFFINE,
+    AVG_POOL,
+    CLIP,
+    CONCAT,
+    CONV2D,
+    GATHER,
+    LEAKY_RELU,
+    MAX_POOL,
+    RELU,
+    SCALE,
+)
+
+AFFINE_FAMILY, SWITCHING_FAMILY, ALL_OPS = "affine", "switching", "all"
+_SIMPLE = (AVG_POOL, SCALE, ADD, CONCAT, GATHER)  # affine ops without a weight matrix
+_ELEMENTWISE = (RELU, LEAKY_RELU, CLIP)
+
+
+class Chain(NamedTuple):
+    """Code that distinguishes op codes.
+
+    Attributes
+    ----------
+    question : str
+        What it computes for each op.
+    place : str
+        Module and function, relative to the package.
+    family : str
+        The ops that it is asked about: "affine", "switching" or "all".
+    branches : tuple of int
+        Op codes that it names.
+    remaining : tuple of int
+        Op codes that its last branch handles, without naming them.
+    elsewhere : tuple of int
+        Op codes of the family that never reach it, because its callers handle them.
+    is_shortcut : bool
+        It treats the ops it names specially, and leaves any other op, known or not, to a general path.
+    """
+
+    question: str
+    place: str
+    family: str
+    branches: tuple
+    remaining: tuple = ()
+    elsewhere: tuple = ()
+    is_shortcut: bool = False
+
+    @property
+    def handled(self):
+        """Op codes that the chain declares."""
+        return {*self.branches, *self.remaining, *self.elsewhere}
+
+
+_ROWS = {
+    "conversion and validation": [
+        Chain("lower a layer of the source to the op", "convert/lower.py:_Lowering", ALL_OPS,
+              (AFFINE, CONV2D, *_SIMPLE, *_ELEMENTWISE, MAX_POOL)),
+        Chain("validate operands, shapes, sizes and coefficients", "program_check.py:_RULES", ALL_OPS,
+              (AFFINE, CONV2D, *_SIMPLE, *_ELEMENTWISE, MAX_POOL)),
+        Chain("choose the role in the line kernels", "kernels/ir/program.py:_plan", ALL_OPS,
+              (MAX_POOL,), (AFFINE, CONV2D, *_SIMPLE, *_ELEMENTWISE)),
+        Chain("fold a Scale into the op before it", "convert/assemble.py:fold_scales", AFFINE_FAMILY,
+              (AFFINE, CONV2D, SCALE), is_shortcut=True),
+        Chain("fold a Scale into the op before it", "convert/assemble.py:_merged", AFFINE_FAMILY,
+              (AFFINE, CONV2D), is_shortcut=True),
+    ],
+    "values and Jacobians": [
+        Chain("apply the linear part, y = W x, or with squared coefficients", "kernels/ir/affine.py:apply_linear",
+              AFFINE_FAMILY, (AFFINE, CONV2D, *_SIMPLE)),
+        Chain("add the constant part, y += b", "kernels/ir/affine.py:add_constant", AFFINE_FAMILY,
+              (AFFINE, CONV2D, SCALE, GATHER), (AVG_POOL, ADD, CONCAT)),
+        Chain("add the adjoint, x += W^T y", "kernels/ir/affine.py:add_adjoint", AFFINE_FAMILY, (AFFINE, CONV2D, *_SIMPLE)),
+        Chain("give slope and intercept in a state", "kernels/ir/switching.py:piece", SWITCHING_FAMILY,
+              _ELEMENTWISE, elsewhere=(MAX_POOL,)),
+        Chain("give the state at a pre-activation", "kernels/ir/switching.py:state_of", SWITCHING_FAMILY,
+              _ELEMENTWISE, elsewhere=(MAX_POOL,)),
+        Chain("give the number of states", "kernels/ir/switching.py:n_states", SWITCHING_FAMILY,
+              (*_ELEMENTWISE, MAX_POOL)),
+        Chain("evaluate values and states", "kernels/ir/switching.py:apply_switching", SWITCHING_FAMILY,
+              (MAX_POOL,), _ELEMENTWISE),
+        Chain("evaluate values under given states", "kernels/ir/switching.py:select", SWITCHING_FAMILY,
+              (MAX_POOL,), _ELEMENTWISE),
+        Chain("add the adjoint under given states", "kernels/ir/switching.py:add_select_adjoint", SWITCHING_FAMILY,
+              (MAX_POOL,), _ELEMENTWISE),
+        Chain("define the pre-activation", "kernels/ir/switching.py:preactivations_of", SWITCHING_FAMILY,
+              (*_ELEMENTWISE, MAX_POOL)),
+    ],
+    "lines": [
+        Chain("propagate values, slopes and rounding errors at the start", "kernels/lines/rounding.py:push_start",
+              AFFINE_FAMILY, (AFFINE, GATHER), is_shortcut=True),
+        Chain("count the taps of a position", "kernels/lines/slope_changes.py:n_taps", ALL_OPS,
+              (AFFINE, CONV2D, *_SIMPLE, *_ELEMENTWISE, MAX_POOL)),
+        Chain("find the input position of a tap", "kernels/lines/slope_changes.py:tap_source", ALL_OPS,
+              (AFFINE, CONV2D, *_SIMPLE, *_ELEMENTWISE, MAX_POOL)),
+        Chain("sum the slope changes of a position", "kernels/lines/slope_changes.py:accumulate", ALL_OPS,
+              (AFFINE, CONV2D), (*_SIMPLE, *_ELEMENTWISE), (MAX_POOL,)),
+        Chain("add the slope changes of a tap without a weight matrix", "kernels/lines/slope_changes.py:_add_simple", ALL_OPS,
+              (*_SIMPLE, *_ELEMENTWISE), elsewhere=(AFFINE, CONV2D, MAX_POOL)),
+        Chain("give the interval of pre-activations of a state", "kernels/lines/channel.py:piece_range", SWITCHING_FAMILY,
+              _ELEMENTWISE, elsewhere=(MAX_POOL,)),
+        Chain("decide the state at a threshold", "kernels/lines/channel.py:resolve_contact", SWITCHING_FAMILY,
+              _ELEMENTWISE, elsewhere=(MAX_POOL,)),
+        Chain("scan wide positions", "kernels/lines/wide.py:is_wide", AFFINE_FAMILY, (AFFINE, CONV2D), is_shortcut=True),
+        Chain("size the buffers of wide positions", "kernels/lines/workspace.py:make_work", AFFINE_FAMILY,
+              (AFFINE, CONV2D), is_shortcut=True),
+        Chain("evaluate values at points of lines", "kernels/lines/check.py:_switch", SWITCHING_FAMILY,
+              (RELU,), is_shortcut=True),
+        Chain("measure the size of the pre-activations", "kernels/lines/check.py:check_points", SWITCHING_FAMILY,
+              (*_ELEMENTWISE, MAX_POOL)),
+        Chain("measure the distance from the nearest threshold", "partition/lines/check.py:_distances", SWITCHING_FAMILY,
+              (CLIP, MAX_POOL), (RELU, LEAKY_RELU)),
+    ],
+    "gradients along lines": [
+        Chain("choose the role in integrals of the Jacobian", "analysis/attribution.py:_roles", AFFINE_FAMILY,
+              (AFFINE, CONV2D), is_shortcut=True),
+        Chain("start a rank-one change at a flip", "kernels/gradients/rank_one.py:begin_flip", SWITCHING_FAMILY,
+              (MAX_POOL,), _ELEMENTWISE),
+        Chain("push a rank-one change down", "kernels/gradients/rank_one.py:push_flip", ALL_OPS,
+              (AFFINE, CONV2D, CONCAT, GATHER), (AVG_POOL, SCALE, ADD, *_ELEMENTWISE, MAX_POOL)),
+        Chain("push a rank-one change channel by channel", "kernels/gradients/rank_one.py:_push_taps", ALL_OPS,
+              (AVG_POOL, SCALE, ADD, MAX_POOL), _ELEMENTWISE, (AFFINE, CONV2D, CONCAT, GATHER)),
+        Chain("push a rank-one change through copies", "kernels/gradients/rank_one.py:_push_copies", AFFINE_FAMILY,
+              (CONCAT, GATHER), elsewhere=(AFFINE, CONV2D, AVG_POOL, SCALE, ADD)),
+        Chain("take a column of W^T", "kernels/gradients/integral.py:_pull", AFFINE_FAMILY,
+              (AFFINE, CONV2D), elsewhere=_SIMPLE),
+        Chain("integrate over a flip of the first layer", "kernels/gradients/integral.py:_flip_first", SWITCHING_FAMILY,
+              (MAX_POOL,), _ELEMENTWISE),
+        Chain("integrate over a flip above a kept op", "kernels/gradients/integral.py:integrate_jacobian", SWITCHING_FAMILY,
+              (MAX_POOL,), _ELEMENTWISE),
+    ],
+}  # fmt: skip
+CHAINS = tuple(chain for chains in _ROWS.values() for chain in chains)
+
+
+def op_name(code):
+    """Return the name of an op code."""
+    return ir.OP_NAMES[code] if 0 <= code < len(ir.OP_NAMES) else f"code {code}"
+
+
+def ops_of_family(family):
+    """Return the op codes of a family, without the input: a range."""
+    first = ir.FIRST_SWITCHING if family == SWITCHING_FAMILY else ir.INPUT + 1
+    return range(first, ir.FIRST_SWITCHING if family == AFFINE_FAMILY else len(ir.OP_NAMES))
+
+
+def chains_without(code):
+    """Return the chains that are asked about an op but do not declare it: list of Chain."""
+    return [c for c in CHAINS if not c.is_shortcut and code in ops_of_family(c.family) and code not in c.handled]
+
+
+def check_op(code, index):
+    """Refuse an op that some chain does not know.
+
+    Parameters
+    ----------
+    code : int
+    index : int
+        The op's index in its program, for the message.
+
+    Raises
+    ------
+    InputError
+        Naming the op and the chains.
+    """
+    missing = chains_without(code)
+    if missing:
+        places = ", ".join(chain.place for chain in missing)
+        raise InputError(
+            f"op {index} of the program ({op_name(code)}) is not handled by {places}; every chain of ops must handle it, "
+            "add it there and in pwlnet/op_contract.py"
+        )
+
+
+_HOW_TO = """\
+## How to add an op
+
+An op is *affine* or *switching* (piecewise linear, with states). Op codes below `FIRST_SWITCHING` are affine.
+
+1. Add the op code and its name to `pwlnet/kernels/ir/program.py`, with its attributes and weights in the comment beside it.
+2. Answer every question of its family in the tables below, and add the code to the chain's row in `pwlnet/op_contract.py`:
+   to `branches` where the chain names it, to `remaining` where its last branch handles it, to `elsewhere` where its callers
+   do. A network with an op that a row lacks is refused; `tests/test_op_contract.py` compares the rows with the source.
+   Shortcuts (in parentheses) treat the ops they name specially, and leave all others to the general path.
+3. Add a row to each reader in `pwlnet/convert/` that can meet it.
+4. Add its naive twin to `tests/reference/`, and a place in the random networks there.
+5. Extend the list of layers in `README.md`, and `CHANGELOG.md`.
+
+An op that can be written with existing ones (ReLU6 as Clip) needs step 3 only.
+"""
+
+
+def format_how_to():
+    """Return the section "How to add an op" of CONTRIBUTING.md as text."""
+    lines = [_HOW_TO]
+    for title, chains in _ROWS.items():
+        lines.append(
+            f"Chains: {title}.\n\n| question | ops | chain in `pwlnet/` | named | last branch |\n|---|---|---|---|---|"
+        )
+        for chain in chains:
+            question = f"({chain.question})" if chain.is_shortcut else chain.question
+            named, remaining = (", ".join(map(op_name, sorted(codes))) for codes in (chain.branches, chain.remaining))
+            lines.append(f"| {question} | {chain.family} | `{chain.place}` | {named} | {remaining} |")
+        lines.append("")
+    return "\n".join([*lines, ""])
+
+
+if __name__ == "__main__":
+    sys.stdout.write(format_how_to())

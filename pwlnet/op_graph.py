@@ -1,0 +1,53 @@
+"""Which op reads which, and which ops have neurons: derived once from the arrays of a program.
+
+Legend: N ops, S switching ops, K neurons.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .kernels.ir import program as ir
+
+
+class OpGraph(NamedTuple):
+    """The ops of a program as a graph; available as ``Network.op_graph``."""
+
+    operands: tuple  # of int64[*], length N: the ops that each op reads
+    readers: tuple  # of int64[*], length N: the ops that read each op, increasing
+    is_switching: np.ndarray  # bool[N]
+    switching: np.ndarray  # int64[S] the switching ops, increasing
+    neuron_starts: np.ndarray  # int64[S+1] first neuron of each switching op, then K
+    neuron_counts: np.ndarray  # int64[S] neurons of each switching op
+
+    def switching_index(self, neurons):
+        """Return the position in ``switching`` of the op that each neuron belongs to: int64, shape of ``neurons``."""
+        return np.searchsorted(self.neuron_starts, neurons, side="right") - 1
+
+    def op_of(self, neurons):
+        """Return the op that each neuron belongs to: int64, shape of ``neurons``."""
+        return self.switching[self.switching_index(neurons)]
+
+
+def make_op_graph(program):
+    """Derive the graph of the ops of a program.
+
+    Parameters
+    ----------
+    program : Program
+
+    Returns
+    -------
+    OpGraph
+        Its arrays are read-only.
+    """
+    n = len(program.op)
+    operands = tuple(program.operands[program.operand_offsets[i] : program.operand_offsets[i + 1]] for i in range(n))
+    readers = tuple(np.array([j for j in range(i + 1, n) if i in operands[j]], np.int64) for i in range(n))
+    is_switching = program.op >= ir.FIRST_SWITCHING
+    switching = np.flatnonzero(is_switching)
+    starts = np.append(program.neuron_offsets[switching], program.neuron_offsets[-1])
+    arrays = is_switching, switching, starts, np.diff(starts)
+    for array in (*operands, *readers, *arrays):
+        array.setflags(write=False)
+    return OpGraph(operands, readers, *arrays)
