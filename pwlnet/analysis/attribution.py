@@ -215,7 +215,8 @@ def _integrate_lines(lines, roles, outputs, integrals_out, first, last):
     for out, (t, states, flips) in zip(integrals_out[first:last], iter_line_flips(lines, first, last), strict=True):
         for c in range(0, len(outputs), at_once):
             part = slice(c, c + at_once)
-            integral.integrate_jacobian(code, roles, states, t, flips, outputs[part], out[part])
+            sweep = rank_one.make_sweep(code, len(outputs[part]))
+            integral.integrate_jacobian(code, roles, states, t, flips, outputs[part], sweep, out[part])
 
 
 def _sampled_integrals(network, starts, ends, outputs, nodes, weights, threads):

@@ -10,7 +10,7 @@ Legend: T rows, P positions, C channels, N ops.
 import numpy as np
 
 from .._jit import allocating_kernel, inline_view, inlined_kernel, kernel
-from ..arrays import fill, fill_rows
+from ..arrays import add_scaled, fill, fill_rows, square_into
 from . import program as ir
 
 PLAIN, SQUARED = np.bool_(False), np.bool_(True)
@@ -116,14 +116,14 @@ def _conv_rows(code, i, x, y, squared):
     groups, taps, c_in, c_out = w.shape
     positions = code.op_table[i, ir.HEIGHT] * code.op_table[i, ir.WIDTH]
     columns = np.empty((positions, taps * c_in))
-    out = np.empty((positions, c_out))
+    out, squares = np.empty((positions, c_out)), np.empty((taps * c_in if squared else 0, c_out))
     for group in range(groups):
         matrix = w[group].reshape(taps * c_in, c_out)
         if squared:
-            matrix = matrix * matrix
+            square_into(matrix, squares)
         for r in range(x.shape[0]):
             _gather_columns(code, i, group, x[r], columns)
-            np.dot(columns, matrix, out)
+            np.dot(columns, squares if squared else matrix, out)
             for p in range(positions):
                 base = p * groups * c_out + group * c_out
                 for k in range(c_out):
@@ -287,9 +287,11 @@ def _conv_adjoint(code, i, gy, gx):
     groups, taps, c_in, c_out = w.shape
     positions = code.op_table[i, ir.HEIGHT] * code.op_table[i, ir.WIDTH]
     part = np.empty((positions, c_out))
-    columns = np.empty((positions, taps * c_in))
+    columns, matrix = np.empty((positions, taps * c_in)), np.empty((c_out, taps * c_in))
     for group in range(groups):
-        matrix = np.ascontiguousarray(w[group].reshape(taps * c_in, c_out).T)
+        for k in range(taps * c_in):
+            for c in range(c_out):
+                matrix[c, k] = w[group, k // c_in, k % c_in, c]
         for r in range(gy.shape[0]):
             for p in range(positions):
                 base = p * groups * c_out + group * c_out
@@ -322,8 +324,7 @@ def add_adjoint(code, i, rows, buffer):
     gx = rows_of(code, operand(code, i, 0), rows, buffer)
     kind = code.op_table[i, ir.OP]
     if kind == ir.AFFINE:
-        w = weights_of(code, i).reshape(gx.shape[1], gy.shape[1])
-        gx += np.dot(gy, w.T)
+        add_scaled(1.0, np.dot(gy, weights_of(code, i).reshape(gx.shape[1], gy.shape[1]).T), gx)
     elif kind == ir.CONV2D:
         _conv_adjoint(code, i, gy, gx)
     elif kind == ir.AVG_POOL:
@@ -335,9 +336,8 @@ def add_adjoint(code, i, rows, buffer):
                 for c in range(w.shape[0]):
                     gx[r, k + c] += w[c] * gy[r, k + c]
     elif kind == ir.ADD:
-        gx += code.parameters[code.op_table[i, ir.COEFFICIENTS] + 0] * gy
-        second = rows_of(code, operand(code, i, 1), rows, buffer)
-        second += code.parameters[code.op_table[i, ir.COEFFICIENTS] + 1] * gy
+        add_scaled(code.parameters[code.op_table[i, ir.COEFFICIENTS] + 0], gy, gx)
+        add_scaled(code.parameters[code.op_table[i, ir.COEFFICIENTS] + 1], gy, rows_of(code, operand(code, i, 1), rows, buffer))
     elif kind == ir.CONCAT:
         _concat_adjoint(code, i, rows, buffer, gy)
     elif kind == ir.GATHER:
