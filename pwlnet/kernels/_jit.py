@@ -180,11 +180,6 @@ def inline_view(function):
     return _compiled(function, EntryCompiler if MODE == LINKED else None, inline="always")
 
 
-def inline_source(function):
-    """Compile a kernel with one caller, which becomes part of its caller's source."""
-    return _compiled(function, EntryCompiler if MODE == LINKED else None, inline="always")
-
-
 def compile_seconds():
     """Return how many seconds this process has spent in compiling kernels."""
     return _CLOCK.seconds

@@ -38,6 +38,14 @@ def _renumber(work, n, n_ids, known, first_flip):
             work.labels[ws.FLIP_ID, k] = work.labels[ws.CROSSING_ID, work.labels[ws.FLIP_ID, k] - known]
 
 
+@inlined_kernel
+def _distance(work, breakpoint_id, t, error):
+    """Return the distance of a crossing from a breakpoint, and the bound within which they are one; infinite for none (-1)."""
+    if breakpoint_id < 0:
+        return np.inf, 0.0
+    return abs(work.times[ws.TIME, breakpoint_id] - t), error + work.times[ws.TIME_ERROR, breakpoint_id]
+
+
 @allocating_kernel
 def merge_crossings(work, first_flip, ambiguous):
     """Give each crossing of the current op its final id, and refresh ``order`` and ``rank``.
@@ -62,12 +70,9 @@ def merge_crossings(work, first_flip, ambiguous):
             next_known += 1
             joined_next = False
         reach = work.times[ws.CROSSING_FLOAT32_ERROR, b] if has_float32_slopes(work) else 0.0
-        before = t - work.times[ws.TIME, last] if last >= 0 else np.inf
-        bound_before = error + work.times[ws.TIME_ERROR, last] if last >= 0 else 0.0
-        after, bound_after, upcoming = np.inf, 0.0, np.int64(-1)
-        if next_known < known:
-            upcoming = work.labels[ws.ORDER, next_known]
-            after, bound_after = work.times[ws.TIME, upcoming] - t, error + work.times[ws.TIME_ERROR, upcoming]
+        upcoming = work.labels[ws.ORDER, next_known] if next_known < known else np.int64(-1)
+        before, bound_before = _distance(work, last, t, error)
+        after, bound_after = _distance(work, upcoming, t, error)
         unsure = before <= ambiguous * bound_before or after <= ambiguous * bound_after
         if has_float32_slopes(work):
             unsure |= last >= 0 and before <= reach + work.times[ws.FLOAT32_ERROR, last]

@@ -7,7 +7,7 @@ Legend: C channels, S sources, H breakpoints of a tile, M slots that need produc
 
 import numpy as np
 
-from .._jit import allocating_kernel, inline_source, inline_view, kernel
+from .._jit import allocating_kernel, inline_view, kernel
 from ..arrays import fill_rows
 from ..ir import program as ir
 from ..ir.affine import row_weights_of, weights_of
@@ -264,7 +264,7 @@ def _multiply_matrix(work, matrix, height, n_sources, width, n_needed):
     np.dot(_packed(work, matrix, height, n_sources), _weights(work, n_sources, width), _block(work, height, width, n_needed))
 
 
-@inline_source
+@kernel
 def multiply(code, work, f, p, first, last, n_sources, n_needed, matrix):
     """Arriving rows of the tile for the slots that need them: work.tiles[GATHERED], float64[H, M]."""
     block = max(1, work.tiles.shape[1] // max(1, n_sources))
@@ -283,7 +283,7 @@ def multiply(code, work, f, p, first, last, n_sources, n_needed, matrix):
                 work.tiles[ws.GATHERED, a * n_needed + z0 + z] = work.tiles[ws.PRODUCT, a * width + z]
 
 
-@inline_source
+@kernel
 def open_tile(code, work, f, p, first, last, t, t_end, block):
     """Measure the tile's sources, and what they do to all channels; returns (sources, where the rows are a matrix)."""
     if block:

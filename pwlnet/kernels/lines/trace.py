@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .._jit import address_of, by_address, entry_kernel, inline_source, kernel
+from .._jit import address_of, by_address, entry_kernel, inlined_kernel, kernel
 from ..arrays import copy_into, fill
 from ..ir import program as ir
 from ..ir.affine import n_ops, rows_of
@@ -66,7 +66,7 @@ def _start_window(code, work, start, end, t0, length):
     work.starts[0] = 0
 
 
-@inline_source
+@kernel
 def _store_position(code, work, i, p):
     """Keep the rows of position p of an affine op that several ops read."""
     channels = code.op_table[i, ir.CHANNELS]
@@ -85,7 +85,7 @@ def _store_position(code, work, i, p):
             drop_empty_row(work)
 
 
-@inline_source
+@kernel
 def _scan_position(code, work, i, p, t0, t1, rounding):
     """Scan position p of elementwise op i over the window: rows, births and flips are appended to the work buffers."""
     f = code.op_table[i, ir.PRODUCER]
@@ -97,27 +97,54 @@ def _scan_position(code, work, i, p, t0, t1, rounding):
         scan_rows(code, work, i, p, n, n_pinned, t0, t1)
 
 
-@inline_source
-def trace_window(code, work, start, end, t0, t1, rounding, ambiguous):
-    """Find breakpoints and flips of one window; returns the status. Results stay in the work buffers.
+@inlined_kernel
+def _save_counts(counts, i):
+    """Note how full the buffers are before op i."""
+    counts[ws.NEXT_OP], counts[ws.SAVED_FLIPS], counts[ws.SAVED_AMBIGUOUS] = i, counts[ws.N_FLIPS], counts[ws.AMBIGUOUS]
+    counts[ws.SAVED_ROW], counts[ws.SAVED_VALUE] = counts[ws.TOP_ROW], counts[ws.TOP_VALUE]
+    counts[ws.SAVED_COLUMN] = counts[ws.TOP_COLUMN]
 
-    Called again after a buffer was full and has been enlarged, it goes on with the op at hand.
+
+@inlined_kernel
+def _restore_counts(counts):
+    """Take back what an unfinished op has added to the buffers."""
+    counts[ws.N_FLIPS], counts[ws.AMBIGUOUS] = counts[ws.SAVED_FLIPS], counts[ws.SAVED_AMBIGUOUS]
+    counts[ws.TOP_ROW], counts[ws.TOP_VALUE] = counts[ws.SAVED_ROW], counts[ws.SAVED_VALUE]
+    counts[ws.TOP_COLUMN], counts[ws.STATUS] = counts[ws.SAVED_COLUMN], ws.DONE
+
+
+@kernel
+def _trace_op(code, work, i, role, t0, t1, rounding):
+    """Append the slope changes, crossings and flips of all positions of op i to the work buffers; return the status."""
+    counts, pointer = work.counts, code.op_table[i, ir.POINTER]
+    for p in range(code.op_table[i, ir.HEIGHT] * code.op_table[i, ir.WIDTH]):
+        first_row = counts[ws.TOP_ROW]
+        if role == ir.STORED:
+            _store_position(code, work, i, p)
+        elif role == ir.ELEMENTWISE:
+            _scan_position(code, work, i, p, t0, t1, rounding)
+        else:
+            _call_pool(work.addresses[ws.POOLS], (code, work, i, p, t0, t1, rounding))
+        work.pointers[pointer + p + 1] = counts[ws.TOP_ROW] - work.bases[ws.FIRST_ROW, i]
+        if counts[ws.STATUS] != ws.DONE:
+            break
+        if has_float32_slopes(work) and role != ir.ELEMENTWISE:
+            add_float32_errors(code, work, i, p, first_row, t1 - t0)
+    return counts[ws.STATUS]
+
+
+@kernel
+def trace_window(code, work, start, end, t0, t1, rounding, ambiguous):
+    """Find the breakpoints and flips of one window; return the status. Results stay in the work buffers.
+
+    Called again after a buffer was full and has been enlarged, it continues with the unfinished op.
     """
     counts = work.counts
     if counts[ws.NEXT_OP] == 0:
         _start_window(code, work, start, end, t0, t1 - t0)
         counts[ws.NEXT_OP] = 1
     else:
-        counts[ws.TOP_ROW], counts[ws.TOP_VALUE], counts[ws.TOP_COLUMN] = (
-            counts[ws.SAVED_ROW],
-            counts[ws.SAVED_VALUE],
-            counts[ws.SAVED_COLUMN],
-        )
-        counts[ws.N_FLIPS], counts[ws.AMBIGUOUS], counts[ws.STATUS] = (
-            counts[ws.SAVED_FLIPS],
-            counts[ws.SAVED_AMBIGUOUS],
-            ws.DONE,
-        )
+        _restore_counts(counts)
     for i in range(counts[ws.NEXT_OP], n_ops(code)):
         role = code.op_table[i, ir.ROLE]
         if role == ir.SKIPPED:
@@ -131,26 +158,9 @@ def trace_window(code, work, start, end, t0, t1, rounding, ambiguous):
         work.bases[ws.FIRST_ROW, i], work.bases[ws.FIRST_COLUMN, i] = counts[ws.TOP_ROW], counts[ws.TOP_COLUMN]
         counts[ws.N_CROSSINGS] = 0
         known, first_flip = counts[ws.N_IDS], counts[ws.N_FLIPS]
-        counts[ws.NEXT_OP], counts[ws.SAVED_FLIPS], counts[ws.SAVED_AMBIGUOUS] = i, first_flip, counts[ws.AMBIGUOUS]
-        counts[ws.SAVED_ROW], counts[ws.SAVED_VALUE], counts[ws.SAVED_COLUMN] = (
-            counts[ws.TOP_ROW],
-            counts[ws.TOP_VALUE],
-            counts[ws.TOP_COLUMN],
-        )
-        pointer = code.op_table[i, ir.POINTER]
-        for p in range(code.op_table[i, ir.HEIGHT] * code.op_table[i, ir.WIDTH]):
-            first_row = counts[ws.TOP_ROW]
-            if role == ir.STORED:
-                _store_position(code, work, i, p)
-            elif role == ir.ELEMENTWISE:
-                _scan_position(code, work, i, p, t0, t1, rounding)
-            else:
-                _call_pool(work.addresses[ws.POOLS], (code, work, i, p, t0, t1, rounding))
-            work.pointers[pointer + p + 1] = counts[ws.TOP_ROW] - work.bases[ws.FIRST_ROW, i]
-            if counts[ws.STATUS] != ws.DONE:
-                return counts[ws.STATUS]
-            if has_float32_slopes(work) and role != ir.ELEMENTWISE:
-                add_float32_errors(code, work, i, p, first_row, t1 - t0)
+        _save_counts(counts, i)
+        if _trace_op(code, work, i, role, t0, t1, rounding) != ws.DONE:
+            return counts[ws.STATUS]
         if counts[ws.N_CROSSINGS] > 0:
             merge_crossings(work, first_flip, ambiguous)
             relabel_rows(work, i, known)
