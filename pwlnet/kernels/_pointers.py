@@ -48,7 +48,7 @@ def without_owner(array):
 
 def pointed_type(named):
     """Return the type of a pointer to a NamedTuple, or None where that does not have C-contiguous arrays only."""
-    if not isinstance(named, types.NamedTuple):
+    if not isinstance(named, types.NamedTuple | types.NamedUniTuple):
         return None
     if not all(isinstance(x, types.Array) and x.layout == "C" for x in named.types):
         return None

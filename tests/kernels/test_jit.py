@@ -79,7 +79,8 @@ def test_no_kernel_runs_old_machine_code_after_a_callee_in_a_subfolder_was_edite
     (tmp_path / "kernels" / "inner").mkdir()
     (tmp_path / "kernels" / "inner" / "__init__.py").write_text("")
     (tmp_path / "kernels" / "outer.py").write_text(
-        "from ._jit import entry_kernel\nfrom .inner.callee import callee\n\n\n@entry_kernel\ndef outer(x):\n    return callee(x) + 1\n"
+        "from ._jit import entry_kernel\nfrom .inner.callee import callee\n\n\n"
+        "@entry_kernel\ndef outer(x):\n    return callee(x) + 1\n"
     )
     answers = []
     for factor in (2, 3):
