@@ -20,7 +20,7 @@ from .errors import InputError, ShapeError
 from .kernels.ir import passes
 from .kernels.ir import program as ir
 
-_FEW_BYTES = 2**26  # of values that forward_few computes together
+_FEW_BYTES = 2**26  # of values that forward_low_memory computes together
 
 
 def n_threads(threads=None):

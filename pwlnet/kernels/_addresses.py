@@ -1,4 +1,4 @@
-"""Call a kernel by its address: compiled on its own, when a network needs it, and linked with none of its callers."""
+"""Call a kernel by its address: compiled separately, when a network needs it, and linked with none of its callers."""
 
 import numba
 from numba.core import cgutils, types

@@ -14,7 +14,7 @@ from .affine import tap_position, weights_of
 
 @inlined_kernel
 def piece(code, i, k, state):
-    """Slope and intercept of neuron k (stored order) of elementwise op i in a state."""
+    """Return the slope and intercept of neuron k (stored order) of elementwise op i in a state."""
     kind = code.op_table[i, ir.OP]
     if kind == ir.RELU:
         return float(state), 0.0
@@ -28,7 +28,7 @@ def piece(code, i, k, state):
 
 @inlined_kernel
 def state_of(code, i, z):
-    """State of an elementwise neuron with pre-activation z."""
+    """Return the state of an elementwise neuron with pre-activation z."""
     if code.op_table[i, ir.OP] == ir.CLIP:
         if z <= code.parameters[code.op_table[i, ir.COEFFICIENTS] + 0]:
             return 0
@@ -38,7 +38,7 @@ def state_of(code, i, z):
 
 @kernel
 def winner(code, i, p, c, x):
-    """Winning tap of MaxPool op i at position p, channel c, for input values x: (tap, input entry)."""
+    """Return the winning tap of MaxPool op i at position p, channel c, for input values x: (tap, input entry)."""
     channels = code.op_table[i, ir.CHANNELS]
     best, entry = -1, -1
     for tap in range(code.op_table[i, ir.KERNEL_H] * code.op_table[i, ir.KERNEL_W]):
@@ -50,7 +50,7 @@ def winner(code, i, p, c, x):
 
 @kernel
 def apply_switching(code, i, x, y, states_out):
-    """Values and states of switching op i for one row: x float64[n_in], y float64[n], states_out int32[n]."""
+    """Compute values and states of switching op i for one row: x float64[n_in], y float64[n], states_out int32[n]."""
     if code.op_table[i, ir.OP] == ir.MAX_POOL:
         channels = code.op_table[i, ir.CHANNELS]
         for p in range(code.op_table[i, ir.HEIGHT] * code.op_table[i, ir.WIDTH]):
@@ -68,7 +68,7 @@ def apply_switching(code, i, x, y, states_out):
 
 @kernel
 def select(code, i, states, x, y, linear):
-    """Values of switching op i under given states for one row; the linear part alone where ``linear``."""
+    """Compute the values of switching op i under given states for one row; only the linear part where ``linear``."""
     channels = code.op_table[i, ir.CHANNELS]
     if code.op_table[i, ir.OP] == ir.MAX_POOL:
         for k in range(y.shape[0]):
@@ -106,7 +106,7 @@ def to_source_order(code, i, stored, out):
 
 @kernel
 def from_source_order(code, i, numbered, out):
-    """The inverse of ``to_source_order``."""
+    """Reorder one op's entries from the source's channel-major numbering to position-major."""
     channels = code.op_table[i, ir.CHANNELS]
     positions = code.op_table[i, ir.HEIGHT] * code.op_table[i, ir.WIDTH]
     for p in range(positions):
@@ -116,7 +116,7 @@ def from_source_order(code, i, numbered, out):
 
 @kernel
 def preactivations_of(code, i, x, y, out):
-    """Pre-activations of op i for one row in source order; for MaxPool the window's maximum."""
+    """Copy the pre-activations of op i for one row in source order; for MaxPool the maximum of the window."""
     to_source_order(code, i, y if code.op_table[i, ir.OP] == ir.MAX_POOL else x, out)
 
 

@@ -1,7 +1,7 @@
-"""Order breakpoints: merge the crossings of one op into the known ones, and join those that are one breakpoint.
+"""Order breakpoints: merge the crossings of one op into the known ones, and unite those that are one breakpoint.
 
 Two crossings whose times agree within their rounding bounds are one breakpoint with several flips. A crossing is compared with
-one representative, never through a chain of others, so distinct breakpoints can't be glued together by a third.
+one representative, never through a chain of others, so a third crossing cannot merge distinct breakpoints.
 
 Legend: M breakpoints.
 """
@@ -14,12 +14,12 @@ from ..ir import program as ir
 from . import workspace as ws
 from .workspace import has_float32_slopes
 
-FEW_FLIPS = 32  # at one breakpoint; more of them are sorted by mergesort
+FEW_FLIPS = 32  # at one breakpoint; more of them are sorted by merge sort
 
 
 @inlined_kernel
 def _increasing(times):
-    """Whether no time is below the one before."""
+    """Return whether no time is smaller than the one before it."""
     k = 1
     while k < times.shape[0] and times[k] >= times[k - 1]:
         k += 1
@@ -28,7 +28,7 @@ def _increasing(times):
 
 @inlined_kernel
 def _renumber(work, n, n_ids, known, first_flip):
-    """Take over the n breakpoints in work.labels[MERGED] as the order, and relabel flips."""
+    """Make the n breakpoints in work.labels[MERGED] the order, and relabel flips."""
     for k in range(n):
         work.labels[ws.ORDER, k] = work.labels[ws.MERGED, k]
         work.labels[ws.RANK, work.labels[ws.MERGED, k]] = k
@@ -50,8 +50,8 @@ def _distance(work, breakpoint_id, t, error):
 def merge_crossings(work, first_flip, ambiguous):
     """Give each crossing of the current op its final id, and refresh ``order`` and ``rank``.
 
-    Decisions within ``ambiguous`` times the joint bound are counted in counts[AMBIGUOUS]. Flips from ``first_flip`` on are
-    relabelled.
+    Decisions within ``ambiguous`` times the sum of the bounds are counted in counts[AMBIGUOUS]. Flips from ``first_flip`` on
+    are relabelled.
     """
     known, crossings = work.counts[ws.N_IDS], work.counts[ws.N_CROSSINGS]
     if crossings == 0:
@@ -83,7 +83,7 @@ def merge_crossings(work, first_flip, ambiguous):
             joined_next = True
         elif near_before:
             work.labels[ws.CROSSING_ID, b] = last
-            if last >= known and error < work.times[ws.TIME_ERROR, last]:  # the more accurate spelling of a new breakpoint
+            if last >= known and error < work.times[ws.TIME_ERROR, last]:  # the more accurate duplicate of a new breakpoint
                 work.times[ws.TIME, last], work.times[ws.TIME_ERROR, last] = t, error
         else:
             work.labels[ws.CROSSING_ID, b] = n_ids
@@ -104,7 +104,7 @@ def merge_crossings(work, first_flip, ambiguous):
 
 @kernel
 def relabel_rows(work, i, known):
-    """Replace provisional ids in op i's rows."""
+    """Replace the provisional breakpoint ids in op i's rows of slope changes."""
     for row in range(work.bases[ws.FIRST_ROW, i], work.counts[ws.TOP_ROW]):
         if work.ids[row] >= known:
             work.ids[row] = work.labels[ws.CROSSING_ID, work.ids[row] - known]
@@ -112,7 +112,7 @@ def relabel_rows(work, i, known):
 
 @kernel
 def compact(code, work, i):
-    """Move op i's rows down over those that no later op reads, once half of a buffer is in use."""
+    """Move op i's rows of slope changes over those that no later op reads, once half of a buffer is in use."""
     if 2 * work.counts[ws.TOP_ROW] < work.ids.shape[0] and 2 * work.counts[ws.TOP_VALUE] < work.values.shape[0]:
         return
     top, top_column = np.int64(0), np.int64(0)
@@ -152,7 +152,7 @@ def compact(code, work, i):
 
 @allocating_kernel
 def _sorted_flips(work, keep):
-    """Indices of the flips by rank of their breakpoint, then by neuron, then as they were; ``keep`` int64[flips] gets keys."""
+    """Sort the flips by rank of their breakpoint, then by neuron, then stably; ``keep`` int64[flips] receives the keys."""
     n, n_neurons, most = work.counts[ws.N_FLIPS], np.int64(work.states.shape[1]), np.int64(0)
     place, sequence = np.zeros(work.counts[ws.N_IDS] + 1, np.int64), np.empty(n, np.int64)
     for k in range(n):
@@ -182,7 +182,7 @@ def net_flips(work, keep, out_t, out_error, out_counts, out_neuron, out_old, out
     """Sort flips by breakpoint and neuron, cancel those that undo each other, and drop breakpoints without any.
 
     ``keep`` int64[flips] is scratch. Out: one entry per breakpoint (t, error, number of flips) and per flip (neuron, old and
-    new state). Returns (breakpoints, flips, what the rounding of float32 rows adds to the errors at most).
+    new state). Return (breakpoints, flips, largest error that float32 slope changes add).
     """
     row_error = 0.0
     n, sequence = work.counts[ws.N_FLIPS], _sorted_flips(work, keep)

@@ -43,14 +43,14 @@ class Found(NamedTuple):
     window_points: np.ndarray  # int64[Q]
     window_flips: np.ndarray  # int64[Q]
     ambiguous: np.ndarray  # int64[Q]
-    row_error: np.ndarray  # float64[Q] what the rounding of float32 rows adds to error at most
+    row_error: np.ndarray  # float64[Q] largest error that float32 slope changes add
     start_states: np.ndarray  # int32[Q or 0, K]
     end_states: np.ndarray  # int32[Q or 0, K]
 
 
 @kernel
 def _start_window(code, work, start, end, t0, length):
-    """Point and direction at the window's start into op 0, and their rounding errors; no rows yet."""
+    """Load point and direction at the window's start, and their rounding errors, into op 0; reset the work buffers."""
     x = rows_of(code, 0, 2, work.at_start[ws.VALUE_AND_SLOPE])
     for d in range(start.shape[0]):
         k = code.indices[code.op_table[-1, ir.INPUTS] + d]
@@ -68,7 +68,7 @@ def _start_window(code, work, start, end, t0, length):
 
 @kernel
 def _store_position(code, work, i, p):
-    """Keep the rows of position p of an affine op that several ops read."""
+    """Store the slope changes of position p of an affine op that several ops read."""
     channels = code.op_table[i, ir.CHANNELS]
     n = collect(code, work, i, p)
     height = tile_height(channels)
@@ -87,7 +87,7 @@ def _store_position(code, work, i, p):
 
 @kernel
 def _scan_position(code, work, i, p, t0, t1, rounding):
-    """Scan position p of elementwise op i over the window: rows, births and flips are appended to the work buffers."""
+    """Scan position p of elementwise op i over the window: append rows, crossings and flips to the work buffers."""
     f = code.op_table[i, ir.PRODUCER]
     n = collect(code, work, f, p)
     n_pinned = begin(code, work, i, p, n, t1 - t0, rounding)
@@ -99,7 +99,7 @@ def _scan_position(code, work, i, p, t0, t1, rounding):
 
 @inlined_kernel
 def _save_counts(counts, i):
-    """Note how full the buffers are before op i."""
+    """Save how full the buffers are before op i."""
     counts[ws.NEXT_OP], counts[ws.SAVED_FLIPS], counts[ws.SAVED_AMBIGUOUS] = i, counts[ws.N_FLIPS], counts[ws.AMBIGUOUS]
     counts[ws.SAVED_ROW], counts[ws.SAVED_VALUE] = counts[ws.TOP_ROW], counts[ws.TOP_VALUE]
     counts[ws.SAVED_COLUMN] = counts[ws.TOP_COLUMN]
@@ -107,7 +107,7 @@ def _save_counts(counts, i):
 
 @inlined_kernel
 def _restore_counts(counts):
-    """Take back what an unfinished op has added to the buffers."""
+    """Discard what an unfinished op has added to the buffers."""
     counts[ws.N_FLIPS], counts[ws.AMBIGUOUS] = counts[ws.SAVED_FLIPS], counts[ws.SAVED_AMBIGUOUS]
     counts[ws.TOP_ROW], counts[ws.TOP_VALUE] = counts[ws.SAVED_ROW], counts[ws.SAVED_VALUE]
     counts[ws.TOP_COLUMN], counts[ws.STATUS] = counts[ws.SAVED_COLUMN], ws.DONE
@@ -174,8 +174,8 @@ def trace_window(code, work, start, end, t0, t1, rounding, ambiguous):
 def trace_windows(code, work, starts, ends, lines, t0, t1, first, top, rounding, ambiguous, found):
     """Trace windows ``first``, ``first + 1``, ... and append their results to ``found``.
 
-    starts, ends float64[L, D]; lines int64[Q], t0, t1 float64[Q] say which part of which line each window is. ``top`` int64[2]:
-    breakpoints and flips in use, updated. Returns (next window, status): DONE after the last one; otherwise a buffer was too
+    starts, ends float64[L, D]; lines int64[Q], t0, t1 float64[Q] are the line and the range of each window. ``top`` int64[2]:
+    breakpoints and flips in use, updated. Return (next window, status): DONE after the last one; otherwise a buffer was too
     small for window ``next``, which the caller repeats with larger ones.
     """
     for q in range(first, lines.shape[0]):
@@ -186,7 +186,7 @@ def trace_windows(code, work, starts, ends, lines, t0, t1, first, top, rounding,
         n = work.counts[ws.N_FLIPS]
         a, b = top[0], top[1]
         if a + n > found.t.shape[0] or b + n > found.neuron.shape[0] or n > found.keep.shape[0]:
-            work.counts[ws.NEXT_OP], work.counts[ws.SAVED_FLIPS] = n_ops(code), n  # nothing is left to do but to copy
+            work.counts[ws.NEXT_OP], work.counts[ws.SAVED_FLIPS] = n_ops(code), n  # only the copy remains to be done
             work.counts[ws.SAVED_AMBIGUOUS] = work.counts[ws.AMBIGUOUS]
             return q, np.int64(FULL_OUTPUT)
         points, flips, row_error = net_flips(
