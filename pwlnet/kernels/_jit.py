@@ -1,9 +1,9 @@
 """The decorators of all kernels; the only file that names Numba's options.
 
 Python calls *entry* kernels, and these call *inner* ones. An entry is compiled in one piece with all kernels below it, and kept
-on disk; there is no separate machine code of an inner kernel (``_linking.py``). An entry passes each NamedTuple of arrays on as one
-pointer, and arrays without their reference counts (``_pointers.py``). What only some networks need is compiled separately and
-called by its address (``_addresses.py``). A literal as an argument compiles a kernel once more, for that value, so constants
+on disk; there is no separate machine code of an inner kernel (``_linking.py``). An entry passes each NamedTuple of arrays on as
+one pointer, and arrays without their reference counts (``_pointers.py``). What only some networks need is compiled separately
+and called by its address (``_addresses.py``). A literal as an argument compiles a kernel once more, for that value, so constants
 that kernels pass on are NumPy scalars. An array assigned to a slice (``x[:] = y``), an array expression (``x += w * y``)
 and ``np.argsort`` take Numba seconds: ``arrays.py`` has short kernels in their place.
 

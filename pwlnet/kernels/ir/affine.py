@@ -178,7 +178,7 @@ def _gather_rows(code, i, x, y):
 
 @kernel
 def apply_linear(code, i, rows, filled, buffer, squared):
-    """Apply the linear part of affine op i to the first ``filled`` rows; for variances, with squared coefficients (``squared``).
+    """Apply the linear part of affine op i to the first ``filled`` rows; with squared coefficients for variances (``squared``).
 
     Fully connected products use all rows, so that their height is fixed.
     """
