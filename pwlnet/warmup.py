@@ -24,11 +24,12 @@ from .analysis.sampling_error import compare_rules
 from .convert.graph import Graph
 from .convert.lower import lower
 from .kernels import _jit
-from .partition.lines.batching import Lines, assemble
+from .partition.lines.batching import assemble
 from .partition.lines.check import residuals
-from .partition.lines.joining import Traced
 from .partition.lines.partitions import LinePartitions, partition_lines
-from .partition.lines.tracing import Tracer
+from .partition.lines.rounds import Block
+from .partition.lines.tracing import borrowed_tracer
+from .partition.lines.windows import TraceResult
 from .tolerances import DEFAULT, SINGLE_ROWS
 
 _MEMORY = 2**26  # bytes of a tracer's buffers, more than enough for the toy network
@@ -68,21 +69,22 @@ class _Toy:
     def no_breakpoints(self):
         """Result of a trace that found nothing: what follows a trace can be compiled without compiling the trace."""
         none, zeros = np.empty(0, np.int64), np.zeros(2, np.int64)
-        return Traced(zeros, zeros, zeros, np.zeros(2), np.empty(0), none, none, np.empty(0, np.int32))
+        return TraceResult(zeros, zeros, zeros, np.zeros(2), np.empty(0), none, none, np.empty(0, np.int32))
 
     def unsplit_lines(self):
         """Lines without breakpoints: LinePartitions."""
-        lines = Lines(self.starts, self.ends, self.no_breakpoints(), np.zeros(2))
-        return LinePartitions(self.network, *assemble([lines], self.network.n_inputs), DEFAULT)
+        block = Block(self.starts, self.ends, self.no_breakpoints(), np.zeros(2))
+        return LinePartitions(self.network, *assemble([block], self.network.n_inputs), DEFAULT)
 
 
 def _trace(toy, tolerances=DEFAULT):
-    Tracer(toy.network, tolerances, _MEMORY).trace_lines(toy.starts, toy.ends)
+    with borrowed_tracer(toy.network, tolerances, _MEMORY) as tracer:
+        tracer.trace_lines(toy.starts, toy.ends)
 
 
 def _check(toy):
-    buffer = Tracer(toy.network, DEFAULT, _MEMORY).forward_buffer
-    residuals(toy.network, toy.starts, toy.ends, toy.no_breakpoints(), 1, buffer)
+    with borrowed_tracer(toy.network, DEFAULT, _MEMORY) as tracer:
+        residuals(toy.network, toy.starts, toy.ends, toy.no_breakpoints(), 1, tracer.forward_buffers)
 
 
 def _patterns(toy):
@@ -95,7 +97,7 @@ STEPS = {  # name: what compiles the kernels
     "forward": lambda toy: toy.network.forward(toy.points),
     "check": _check,
     "trace": _trace,
-    "partition_lines": lambda toy: partition_lines(toy.network, toy.starts, toy.ends),
+    "partition_lines": lambda toy: partition_lines(toy.network, toy.starts, toy.ends, threads=2),
     "preactivations": lambda toy: toy.network.preactivations(toy.points),
     "patterns": _patterns,
     "jacobian": lambda toy: toy.network.jacobian(toy.points),

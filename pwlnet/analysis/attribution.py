@@ -201,7 +201,8 @@ def _integrate_lines(lines, roles, outputs, integrals_out, first, last):
     for out, (t, states, flips) in zip(integrals_out[first:last], iter_line_flips(lines, first, last), strict=True):
         for c in range(0, len(outputs), at_once):
             chunk = slice(c, c + at_once)
-            integral.integrate_jacobian(code, roles, states, t, flips, outputs[chunk], out[chunk])
+            sweep = rank_one.make_sweep(code, len(outputs[chunk]))
+            integral.integrate_jacobian(code, roles, states, t, flips, outputs[chunk], sweep, out[chunk])
 
 
 def _sampled_integrals(network, starts, ends, outputs, nodes, weights, threads):

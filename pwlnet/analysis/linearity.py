@@ -11,6 +11,7 @@ import numpy as np
 
 from .. import scheduling
 from ..kernels.gradients import linearity as kernels
+from ..kernels.gradients import rank_one
 from ..tolerances import GRADIENT_OFFSET
 from ..validation import as_targets
 from .line_flips import line_flips
@@ -201,9 +202,11 @@ def _measure_lines(lines, static, outputs, change_out, tangent_out, residual_out
     for i in range(first, last):
         t, states, flips = line_flips(lines, i)
         direction = lines.ends[i] - lines.starts[i]
+        code = lines.network.code
+        sweep, fresh = (rank_one.make_sweep(code, outputs.shape[1]) for _ in range(2))
         residual_out[i] = kernels.sweep_linearity(
-            lines.network.code, static, states, t, flips, outputs[i], direction, noise, GRADIENT_OFFSET,
-            change_out[i], tangent_out[i],
+            code, static, states, t, flips, outputs[i], direction, noise, GRADIENT_OFFSET,
+            sweep, fresh, change_out[i], tangent_out[i],
         )  # fmt: skip
 
 

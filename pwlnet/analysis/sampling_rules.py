@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..kernels.gradients import samples
+from ..kernels.gradients import rank_one, samples
 from ..tolerances import ATTRIBUTION_OFFSET
 from .line_flips import LineFlips, line_flips
 from .quadrature import RULES, quadrature_rule
@@ -72,7 +72,7 @@ def attributions_by_rules(line, rules):
     static = np.arange(len(line.network.program.op)) == 0
     samples.integrate_by_rules(
         line.network.code, static, line.flips.states, t, line.flips.flips, line.outputs, changing,
-        offsets, nodes, weights, held, integrals,
+        offsets, nodes, weights, held, rank_one.make_sweep(line.network.code, len(line.outputs)), integrals,
     )  # fmt: skip
     return integrals.reshape(len(table), len(line.outputs), len(changing)) * (line.end - line.start)[changing]
 

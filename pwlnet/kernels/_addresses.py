@@ -1,4 +1,4 @@
-"""Call a kernel by its address: compiled on its own, when a network needs it, and linked with none of its callers."""
+"""Call a kernel by its address: compiled separately, when a network needs it, and linked with none of its callers."""
 
 import numba
 from numba.core import cgutils, types
@@ -33,6 +33,8 @@ def call_address(typing_context, address, arguments):
         convention = context.call_conv
         kind = convention.get_function_type(types.none, kinds)
         result, failure = (cgutils.alloca_once_value(builder, cgutils.get_null_value(x.pointee)) for x in kind.args[:2])
+        with cgutils.if_unlikely(builder, builder.icmp_unsigned("==", values[0], values[0].type(0))):
+            convention.return_user_exc(builder, RuntimeError, ("the kernel at this address has not been loaded",))
         packed = context.get_arg_packer(kinds).as_arguments(builder, cgutils.unpack_tuple(builder, values[1], len(kinds)))
         code = builder.call(builder.inttoptr(values[0], kind.as_pointer()), [result, failure, *packed])
         status = convention._get_return_status(builder, code, builder.load(failure))

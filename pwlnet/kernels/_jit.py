@@ -1,11 +1,12 @@
 """The decorators of all kernels; the only file that names Numba's options.
 
 Python calls *entry* kernels, and these call *inner* ones. An entry is compiled in one piece with all kernels below it, and kept
-on disk; an inner kernel has no machine code of its own (``_linking.py``). An entry passes each NamedTuple of arrays on as one
-pointer, and arrays without their reference counts (``_pointers.py``). What only some networks need is compiled on its own and
-called by its address (``_addresses.py``). A literal as an argument compiles a kernel once more, for that value, so constants
-that kernels pass on are NumPy scalars. An array assigned to a slice (``x[:] = y``), ``np.argsort``, and views made by slicing
-and reshaping cost seconds: there are ``fill``, ``copy_into``, ``sorted_order`` and ``matrix_view``.
+on disk; there is no separate machine code of an inner kernel (``_linking.py``). An entry passes each NamedTuple of arrays on as
+one pointer, and arrays without their reference counts (``_pointers.py``). What only some networks need is compiled separately
+and called by its address (``_addresses.py``). *Slot* kernels run on several threads side by side (``_slots.py``). A literal as
+an argument compiles a kernel once more, for that value, so constants that kernels pass on are NumPy scalars. An array assigned
+to a slice (``x[:] = y``), an array expression (``x += w * y``)
+and ``np.argsort`` take Numba seconds: ``arrays.py`` has short kernels in their place.
 
 ``nogil`` lets callers run kernels on many lines from plain threads: no threading layer, dynamic scheduling, Ctrl-C works,
 and it is safe inside dask's worker threads (Numba's workqueue layer is not). ``error_model="numpy"`` gives inf for 1/0
@@ -188,11 +189,6 @@ def address_of(kernel, *examples):
 
 def inline_view(function):
     """Compile a short kernel that returns a view of one of its arguments; it becomes part of its callers' source."""
-    return _compiled(function, EntryCompiler if MODE == LINKED else None, inline="always")
-
-
-def inline_source(function):
-    """Compile a kernel with one caller, which becomes part of its caller's source."""
     return _compiled(function, EntryCompiler if MODE == LINKED else None, inline="always")
 
 

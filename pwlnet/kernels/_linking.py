@@ -1,6 +1,6 @@
 """Compile a kernel together with all kernels below it, in one piece.
 
-Numba compiles each function on its own: it links a function with its callees, optimizes the result, generates machine code and
+Numba compiles each function separately: it links a function with its callees, optimizes the result, generates machine code and
 writes it to the cache, although pwlnet's callers use a dozen functions only. Here *inner* kernels are lowered to LLVM IR and no
 further. An *entry* links the IR of all kernels below it, optimizes it once, and is cached as usual. That takes a third of the
 time.
@@ -104,7 +104,7 @@ class _KernelLowering(typed_passes.BaseNativeLowering):
 
 
 class _KernelCompiler(compiler.CompilerBase):
-    """Numba's pipeline with a code library and a lowering pass of our own."""
+    """Numba's pipeline with another code library and lowering pass."""
 
     library_class = None
 
@@ -137,16 +137,13 @@ class InnerDispatcher(CPUDispatcher):
 
     def __call__(self, *arguments, **keywords):
         raise TypeError(
-            f"{self.__name__} is an inner kernel, which has no machine code of its own; "
+            f"{self.__name__} is an inner kernel, which only kernels can call; "
             f"call an entry kernel, or make one: entry_kernel({self.__name__}.py_func)"
         )
 
 
 def find_problem():
-    """Say what this version of Numba lacks, or return None.
-
-    A test compares it with what the classes above use.
-    """
+    """Return what this version of Numba lacks of what the classes above use, as text, or None."""
     methods = {
         JITCodeLibrary: (
             "add_linking_library", "finalize", "_finalize_dynamic_globals", "_finalize_final_module",

@@ -13,6 +13,7 @@ from numba.core.datamodel import models
 from numba.core.typing.templates import AttributeTemplate
 from numba.extending import infer_getattr, intrinsic, lower_getattr_generic, register_model
 
+_NAMED = types.NamedTuple | types.NamedUniTuple
 _WORD, _POINTER = ir.IntType(64), ir.IntType(8).as_pointer()
 
 
@@ -33,12 +34,12 @@ class Pointed(types.Type):
         """Return the type of a field, and the index of its first word."""
         k = self.named.fields.index(name)
         kind = self.named.types[k]
-        return Pointed(kind) if isinstance(kind, types.NamedTuple) else kind, sum(map(_n_words, self.named.types[:k]))
+        return Pointed(kind) if isinstance(kind, _NAMED) else kind, sum(map(_n_words, self.named.types[:k]))
 
 
 def _n_words(kind):
     """Number of words of an array or of a NamedTuple of arrays."""
-    return sum(map(_n_words, kind.types)) if isinstance(kind, types.NamedTuple) else 1 + kind.ndim
+    return sum(map(_n_words, kind.types)) if isinstance(kind, _NAMED) else 1 + kind.ndim
 
 
 @register_model(Pointed)
@@ -54,7 +55,7 @@ def without_owner(array):
 
 def pointed_type(named):
     """Return the type of a pointer to a NamedTuple, or None where that does not have C-contiguous arrays only."""
-    kind = _named_type(named) if isinstance(named, types.NamedTuple) else None
+    kind = _named_type(named) if isinstance(named, _NAMED) else None
     return Pointed(kind) if kind is not None else None
 
 
@@ -62,7 +63,7 @@ def _named_type(kind):
     """Return the type of a NamedTuple of borrowed arrays, and of such NamedTuples; None where it has anything else."""
     if isinstance(kind, types.Array):
         return without_owner(kind) if kind.layout == "C" else None
-    fields = [_named_type(x) for x in kind.types] if isinstance(kind, types.NamedTuple) else [None]
+    fields = [_named_type(x) for x in kind.types] if isinstance(kind, _NAMED) else [None]
     return None if None in fields else types.NamedTuple(fields, kind.instance_class)
 
 
@@ -97,7 +98,7 @@ def _write_words(context, builder, signature, arguments):
 
 def _words(context, builder, kind, value):
     """List the addresses and shapes of an array or of a NamedTuple of arrays."""
-    if isinstance(kind, types.NamedTuple):
+    if isinstance(kind, _NAMED):
         fields = zip(kind.types, cgutils.unpack_tuple(builder, value, len(kind.types)), strict=True)
         return [word for field in fields for word in _words(context, builder, *field)]
     array = context.make_array(kind)(context, builder, value)

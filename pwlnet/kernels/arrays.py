@@ -27,6 +27,22 @@ def copy_into(x, out):
         out[k] = x[k]
 
 
+@inlined_kernel
+def add_scaled(factor, x, out):
+    """Add a multiple of a matrix to ``out``."""
+    for r in range(x.shape[0]):
+        for k in range(x.shape[1]):
+            out[r, k] += factor * x[r, k]
+
+
+@inlined_kernel
+def square_into(x, out):
+    """Put the squares of the entries of a matrix into ``out``."""
+    for r in range(x.shape[0]):
+        for k in range(x.shape[1]):
+            out[r, k] = x[r, k] * x[r, k]
+
+
 @allocating_kernel
 def sorted_order(keys):
     """Return the indices that sort a vector, equal keys in the order they have (merge sort)."""

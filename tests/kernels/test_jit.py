@@ -79,7 +79,8 @@ def test_no_kernel_runs_old_machine_code_after_a_callee_in_a_subfolder_was_edite
     (tmp_path / "kernels" / "inner").mkdir()
     (tmp_path / "kernels" / "inner" / "__init__.py").write_text("")
     (tmp_path / "kernels" / "outer.py").write_text(
-        "from ._jit import kernel\nfrom .inner.callee import callee\n\n\n@kernel\ndef outer(x):\n    return callee(x) + 1\n"
+        "from ._jit import entry_kernel\nfrom .inner.callee import callee\n\n\n"
+        "@entry_kernel\ndef outer(x):\n    return callee(x) + 1\n"
     )
     answers = []
     for factor in (2, 3):
@@ -97,7 +98,7 @@ def test_no_kernel_runs_old_machine_code_after_a_callee_in_a_subfolder_was_edite
 def test_decorating_a_kernel_leaves_numbas_settings_as_they_are(monkeypatch, tmp_path, folder):
     monkeypatch.setattr(_jit, "CACHE_FOLDER", folder and str(tmp_path / folder))
     before = numba.config.CACHE_DIR
-    kernel = _jit.kernel(_double)
+    kernel = _jit.entry_kernel(_double)
     assert before == numba.config.CACHE_DIR
     assert kernel(2) == 4
 

@@ -1,9 +1,9 @@
 """Integrals of the Jacobian along a line.
 
-The integral over t from 0 to 1 is  J(0) + sum_k (1 - t_k) u_k w_k^T  (``rank_one.py``). Three kinds of ops need no rows
-pushed that far, and most flips and most of the network's width are theirs:
+The integral over t from 0 to 1 is  J(0) + sum_k (1 - t_k) u_k w_k^T  (``rank_one.py``). For three kinds of ops w need not be
+pushed down to the input, and they have most flips and most of the network's width:
 
-*Static* ops, that no switching op comes before: gradients with respect to them only add up, and go to the input at the end.
+*Static* ops, which no switching op comes before: gradients with respect to them only add up, and go to the input at the end.
 
 *First* ops: switching ops that read a static op, and are read by convolutions and fully connected ops only, the *kept* ones.
 With H(t) the integral from 0 to t of the gradients with respect to a kept op, and W its matrix, a first neuron's share is
@@ -11,14 +11,15 @@ With H(t) the integral from 0 to t of the gradients with respect to a kept op, a
     s(1) (W^T H(1))_k - sum over its flips at t_j of  (s after - s before) (W^T H(t_j))_k ,
 
 s being its slope. So a flip of a first neuron costs one column of W. Kept ops hold their gradients G and B = H - t G: where
-G changes by d, B changes by -t d. Rows of later neurons end at kept ops.
+G changes by d, B changes by -t d. The cotangents of later neurons end at kept ops.
 
-Legend: C outputs asked for, D inputs, K neurons, n breakpoints with 0 and 1, F flips.
+Legend: C outputs of interest, D inputs, K neurons, n breakpoints including 0 and 1, F flips.
 """
 
 import numpy as np
 
-from .._jit import allocating_kernel, kernel, summing_kernel
+from .._jit import entry_kernel, kernel, summing_kernel
+from ..arrays import fill
 from ..ir import program as ir
 from ..ir.affine import n_ops, operand, rows_of, tap_position, weights_of
 from ..ir.passes import n_values
@@ -28,7 +29,7 @@ from .rank_one import EAGER, FIRST, KEPT, begin_flip, begin_sweep, push_flip, pu
 
 @summing_kernel
 def _product(n, w, t, g, b):
-    """Scalar product of n weights with b + t g."""
+    """Return the scalar product of n weights with b + t g."""
     total = 0.0
     for k in range(n):
         total += w[k] * (b[k] + t * g[k])
@@ -46,7 +47,7 @@ def _pull(code, i, k, t, gradients, sums, y):
             y[r] += _product(values, weights[k * values :], t, gradients[at:], sums[at:])
         return
     if code.op_table[i, ir.OP] != ir.CONV2D:
-        y[:] = np.nan
+        fill(y, np.nan)
         return
     a, j = code.op_table[i], operand(code, i, 0)
     channels, width = code.op_table[j, ir.CHANNELS], code.op_table[j, ir.WIDTH]
@@ -69,9 +70,9 @@ def _pull(code, i, k, t, gradients, sums, y):
 
 @kernel
 def _flip_first(code, roles, i, k, t, old, new, sweep, sums):
-    """Take a flip of neuron k of first op i into the integrals at the static op below."""
+    """Add the effect of a flip of neuron k of first op i to the integrals at the static op below."""
     u, rows = sweep.u, sweep.u.shape[0]
-    u[:] = 0.0
+    fill(u, 0.0)
     for j in range(i + 1, n_ops(code)):
         if roles[j] == KEPT and operand(code, j, 0) == i:
             _pull(code, j, k, t, sweep.gradients, sums, u)
@@ -91,7 +92,7 @@ def _flip_first(code, roles, i, k, t, old, new, sweep, sums):
 
 @kernel
 def _flip_above_kept(code, i, k, t, old, new, sweep, sums):
-    """What ``begin_flip`` and ``push_flip`` do for neuron k of an elementwise op that reads a kept one."""
+    """Do as ``begin_flip`` and ``push_flip`` do, for neuron k of an elementwise op that reads a kept one."""
     rows, below = sweep.u.shape[0], operand(code, i, 0)
     h, g = rows_of(code, i, rows, sweep.gradients), rows_of(code, below, rows, sweep.gradients)
     b = rows_of(code, below, rows, sums)
@@ -104,7 +105,7 @@ def _flip_above_kept(code, i, k, t, old, new, sweep, sums):
 
 @kernel
 def _finish(code, roles, rows, sweep, sums):
-    """Integrals from 0 to 1 at kept ops, and from there and the static ops down to the input."""
+    """Compute the integrals from 0 to 1 at kept ops, and from them and the static ops down to the input."""
     for i in range(n_ops(code) - 1, 0, -1):
         if roles[i] == KEPT:
             g, b = rows_of(code, i, rows, sweep.gradients), rows_of(code, i, rows, sums)
@@ -115,15 +116,16 @@ def _finish(code, roles, rows, sweep, sums):
             push_rows(code, i, rows, sweep)
 
 
-@allocating_kernel
-def integrate_jacobian(code, roles, start_states, t, flips, outputs, jacobian_out):
-    """Integral of the Jacobian over t from 0 to 1.
+@entry_kernel
+def integrate_jacobian(code, roles, start_states, t, flips, outputs, sweep, jacobian_out):
+    """Integrate the Jacobian over t from 0 to 1.
 
-    roles int64[ops]; start_states int32[K] on the first segment (source order); t float64[n]; flips Flips; outputs int64[C].
-    Out: jacobian_out float64[C, D].
+    roles int64[ops]; start_states int32[K] on the first segment (source order); t float64[n]; flips Flips; outputs int64[C];
+    sweep Sweep is scratch. Out: jacobian_out float64[C, D].
     """
     rows = outputs.shape[0]
-    sweep, sums = begin_sweep(code, roles, outputs, start_states), np.zeros(rows * n_values(code))
+    sums = np.zeros(rows * n_values(code))
+    begin_sweep(code, roles, outputs, start_states, sweep)
     for n in range(t.shape[0]):
         for f in range(flips.offsets[n] - flips.offsets[0], flips.offsets[n + 1] - flips.offsets[0]):
             i, new = flips.ops[f], flips.states[f]

@@ -1,8 +1,8 @@
 """Affine ops on rows of values: linear part, constant part, adjoint, and squared weights for rounding bounds.
 
 A buffer holds the values of all ops for T rows: op ``i`` occupies ``buffer[T * value_offsets[i] : T * value_offsets[i + 1]]``
-as a matrix [T, n_i], each row position-major (``p * C + c``). Convolutions make one matrix product per row, so a row's bits
-don't depend on the other rows; fully connected ops make one product of all T rows, so callers keep T fixed.
+as a matrix [T, n_i], each row position-major (``p * C + c``). Convolutions compute one matrix product per row, so a row's bits
+do not depend on the other rows; fully connected ops compute one product of all T rows, so callers keep T fixed.
 
 Legend: T rows, P positions, C channels, N ops.
 """
@@ -10,7 +10,7 @@ Legend: T rows, P positions, C channels, N ops.
 import numpy as np
 
 from .._jit import allocating_kernel, inline_view, inlined_kernel, kernel
-from ..arrays import fill, fill_rows
+from ..arrays import add_scaled, fill, fill_rows, square_into
 from . import program as ir
 
 PLAIN, SQUARED = np.bool_(False), np.bool_(True)
@@ -20,44 +20,44 @@ WIDE = 128
 
 @inlined_kernel
 def n_ops(code):
-    """Number of ops."""
+    """Return the number of ops."""
     return code.op_table.shape[0] - 1
 
 
 @inline_view
 def rows_of(code, i, rows, buffer):
-    """View of op i's values: float64[T, n_i]."""
+    """View the values of op i: float64[T, n_i]."""
     lo, hi = rows * code.op_table[i, ir.VALUE], rows * code.op_table[i + 1, ir.VALUE]
     return buffer[lo:hi].reshape(rows, code.op_table[i + 1, ir.VALUE] - code.op_table[i, ir.VALUE])
 
 
 @inlined_kernel
 def operand(code, i, k):
-    """Index of op i's k-th operand."""
+    """Return the index of op i's k-th operand."""
     return code.indices[code.op_table[i, ir.OPERANDS] + k]
 
 
 @inlined_kernel
 def n_operands(code, i):
-    """Number of op i's operands."""
+    """Return the number of op i's operands."""
     return code.op_table[i, ir.N_OPERANDS]
 
 
 @inline_view
 def weights_of(code, i):
-    """Op i's weights: float64[*]."""
+    """View op i's weights: float64[*]."""
     return code.parameters[code.op_table[i, ir.WEIGHT] : code.op_table[i, ir.WEIGHT] + code.op_table[i, ir.N_WEIGHTS]]
 
 
 @inline_view
 def row_weights_of(code, i):
-    """Op i's weights in the precision of rows: float64[*] or float32[*]."""
+    """View op i's weights in the precision of the slope changes: float64[*] or float32[*]."""
     return code.row_weights[code.op_table[i, ir.WEIGHT] : code.op_table[i, ir.WEIGHT] + code.op_table[i, ir.N_WEIGHTS]]
 
 
 @inline_view
 def conv_weights(code, i):
-    """Weights of a convolution: float64[groups, taps, C_in / groups, C_out / groups]."""
+    """View the weights of a convolution: float64[groups, taps, C_in / groups, C_out / groups]."""
     groups = code.op_table[i, ir.GROUPS]
     taps = code.op_table[i, ir.KERNEL_H] * code.op_table[i, ir.KERNEL_W]
     c_in = code.op_table[operand(code, i, 0), ir.CHANNELS] // groups
@@ -67,14 +67,14 @@ def conv_weights(code, i):
 
 @inlined_kernel
 def tap_position(code, i, p, tap):
-    """Input position that tap ``tap`` of output position ``p`` reads, -1 in the padding."""
+    """Return the input position that tap ``tap`` of output position ``p`` reads, -1 in the padding."""
     taps = code.op_table[i, ir.KERNEL_H] * code.op_table[i, ir.KERNEL_W]
     return code.indices[code.op_table[i, ir.TAPS] + p * taps + tap]
 
 
 @kernel
 def pool_divisor(code, i, p):
-    """Divisor of an average-pooling window at output position ``p``."""
+    """Return the divisor of an average-pooling window at output position ``p``."""
     a = code.op_table[i]
     if a[ir.DIVISOR] > 0:
         return float(a[ir.DIVISOR])
@@ -94,7 +94,7 @@ def pool_divisor(code, i, p):
 
 @kernel
 def _gather_columns(code, i, group, x, columns_out):
-    """Window entries of one row, one output position per row of ``columns_out`` [P, taps * C_in / groups]."""
+    """Gather the window entries of one row (im2col). Out: columns_out float64[P, taps * C_in / groups]."""
     c_all = code.op_table[operand(code, i, 0), ir.CHANNELS]
     c = c_all // code.op_table[i, ir.GROUPS]
     taps = code.op_table[i, ir.KERNEL_H] * code.op_table[i, ir.KERNEL_W]
@@ -111,19 +111,19 @@ def _gather_columns(code, i, group, x, columns_out):
 
 @allocating_kernel
 def _conv_rows(code, i, x, y, squared):
-    """y = W x (or W**2 x) for a convolution, row by row."""
+    """Compute y = W x (or W**2 x) for a convolution, row by row."""
     w = conv_weights(code, i)
     groups, taps, c_in, c_out = w.shape
     positions = code.op_table[i, ir.HEIGHT] * code.op_table[i, ir.WIDTH]
     columns = np.empty((positions, taps * c_in))
-    out = np.empty((positions, c_out))
+    out, squares = np.empty((positions, c_out)), np.empty((taps * c_in if squared else 0, c_out))
     for group in range(groups):
         matrix = w[group].reshape(taps * c_in, c_out)
         if squared:
-            matrix = matrix * matrix
+            square_into(matrix, squares)
         for r in range(x.shape[0]):
             _gather_columns(code, i, group, x[r], columns)
-            np.dot(columns, matrix, out)
+            np.dot(columns, squares if squared else matrix, out)
             for p in range(positions):
                 base = p * groups * c_out + group * c_out
                 for k in range(c_out):
@@ -132,7 +132,7 @@ def _conv_rows(code, i, x, y, squared):
 
 @kernel
 def _pool_rows(code, i, x, y, squared):
-    """y = average of windows (with squared coefficients where ``squared``)."""
+    """Compute y = average of windows (with squared coefficients where ``squared``)."""
     channels = code.op_table[i, ir.CHANNELS]
     taps = code.op_table[i, ir.KERNEL_H] * code.op_table[i, ir.KERNEL_W]
     fill_rows(y, 0.0)
@@ -152,7 +152,7 @@ def _pool_rows(code, i, x, y, squared):
 
 @kernel
 def _concat_rows(code, i, rows, filled, buffer, y):
-    """Channels of all operands side by side."""
+    """Concatenate the channels of all operands."""
     channels = code.op_table[i, ir.CHANNELS]
     start = 0
     for k in range(n_operands(code, i)):
@@ -168,7 +168,7 @@ def _concat_rows(code, i, rows, filled, buffer, y):
 
 @kernel
 def _gather_rows(code, i, x, y):
-    """Copies of entries; constants (index -1) are 0 in the linear part."""
+    """Copy entries; constants (index -1) are 0 in the linear part."""
     base = code.op_table[i, ir.INDEX]
     for k in range(y.shape[1]):
         source = code.indices[base + k]
@@ -178,9 +178,9 @@ def _gather_rows(code, i, x, y):
 
 @kernel
 def apply_linear(code, i, rows, filled, buffer, squared):
-    """Linear part of affine op i on the first ``filled`` rows; with squared coefficients where ``squared`` (variances).
+    """Apply the linear part of affine op i to the first ``filled`` rows; with squared coefficients for variances (``squared``).
 
-    Fully connected products take all rows, so that their height is fixed. Returns whether the op is known; NaN otherwise.
+    Fully connected products use all rows, so that their height is fixed. Return whether the op is known; NaN otherwise.
     """
     all_x = rows_of(code, operand(code, i, 0), rows, buffer)
     all_y = rows_of(code, i, rows, buffer)
@@ -215,17 +215,17 @@ def apply_linear(code, i, rows, filled, buffer, squared):
     elif kind == ir.GATHER:
         _gather_rows(code, i, x, y)
     else:
-        y[:] = np.nan
+        fill_rows(y, np.nan)
         return False
     return True
 
 
 @allocating_kernel
 def _product(x, w, y):
-    """y = x @ w, such that a row's bits don't depend on its place in a tile.
+    """Compute y = x @ w, such that a row's bits do not depend on its place in a tile.
 
     OpenBLAS (SkylakeX kernels) cuts a product of more than 192 columns, not a multiple of 8, differently for the first 24
-    rows of a tile and for the last 8. Eight rows at a time are all treated alike.
+    rows of a tile and for the last 8. Products of eight rows treat all rows alike.
     """
     rows, columns = y.shape
     height = ROWS_ALIKE if columns > WIDE and columns % ROWS_ALIKE != 0 and rows % ROWS_ALIKE == 0 else rows
@@ -235,7 +235,7 @@ def _product(x, w, y):
 
 @kernel
 def _squared_product(x, w, y):
-    """y = x @ w**2 without a copy of the squares."""
+    """Compute y = x @ w**2 without a copy of the squares."""
     fill_rows(y, 0.0)
     for r in range(x.shape[0]):
         for k in range(x.shape[1]):
@@ -247,7 +247,7 @@ def _squared_product(x, w, y):
 
 @kernel
 def add_constant(code, i, first_rows, rows, buffer):
-    """Add op i's constant part to its first ``first_rows`` rows; returns whether the op is known, NaN otherwise."""
+    """Add op i's constant part to its first ``first_rows`` rows; return whether the op is known, NaN otherwise."""
     b = code.parameters[code.op_table[i, ir.BIAS] : code.op_table[i, ir.BIAS] + code.op_table[i, ir.N_BIASES]]
     if b.shape[0] == 0:
         return True
@@ -260,7 +260,7 @@ def add_constant(code, i, first_rows, rows, buffer):
                     y[r, k] = b[k]
         return True
     if kind != ir.AFFINE and kind != ir.CONV2D and kind != ir.SCALE:
-        y[:] = np.nan
+        fill_rows(y, np.nan)
         return False
     for r in range(first_rows):
         for k in range(0, y.shape[1], b.shape[0]):
@@ -274,13 +274,13 @@ def add_window(code, i, group, p, columns, x):
     """Add the gradient float64[taps * C_in / groups] of the window of position p to the values x that it reads."""
     c_all, groups = code.op_table[operand(code, i, 0), ir.CHANNELS], code.op_table[i, ir.GROUPS]
     c, width = c_all // groups, code.op_table[i, ir.KERNEL_W]
-    alike = groups == 1 and code.op_table[i, ir.DILATION_W] == 1  # a row of the window lies side by side
+    contiguous = groups == 1 and code.op_table[i, ir.DILATION_W] == 1  # the entries of a row of the window are adjacent
     for first in range(0, code.op_table[i, ir.KERNEL_H] * width, width):
         a = first
         while a < first + width:
             q, b = tap_position(code, i, p, a), a + 1
             if q >= 0:
-                while alike and b < first + width and tap_position(code, i, p, b) >= 0:
+                while contiguous and b < first + width and tap_position(code, i, p, b) >= 0:
                     b += 1
                 base = q * c_all + group * c
                 for k in range((b - a) * c):
@@ -290,14 +290,16 @@ def add_window(code, i, group, p, columns, x):
 
 @allocating_kernel
 def _conv_adjoint(code, i, gy, gx):
-    """gx += W^T gy for a convolution."""
+    """Add W^T gy to gx for a convolution."""
     w = conv_weights(code, i)
     groups, taps, c_in, c_out = w.shape
     positions = code.op_table[i, ir.HEIGHT] * code.op_table[i, ir.WIDTH]
     part = np.empty((positions, c_out))
-    columns = np.empty((positions, taps * c_in))
+    columns, matrix = np.empty((positions, taps * c_in)), np.empty((c_out, taps * c_in))
     for group in range(groups):
-        matrix = np.ascontiguousarray(w[group].reshape(taps * c_in, c_out).T)
+        for k in range(taps * c_in):
+            for c in range(c_out):
+                matrix[c, k] = w[group, k // c_in, k % c_in, c]
         for r in range(gy.shape[0]):
             for p in range(positions):
                 base = p * groups * c_out + group * c_out
@@ -310,7 +312,7 @@ def _conv_adjoint(code, i, gy, gx):
 
 @kernel
 def _pool_adjoint(code, i, gy, gx):
-    """gx += (average of windows)^T gy."""
+    """Add the adjoint of average pooling, applied to gy, to gx."""
     channels = code.op_table[i, ir.CHANNELS]
     taps = code.op_table[i, ir.KERNEL_H] * code.op_table[i, ir.KERNEL_W]
     for p in range(code.op_table[i, ir.HEIGHT] * code.op_table[i, ir.WIDTH]):
@@ -330,8 +332,7 @@ def add_adjoint(code, i, rows, buffer):
     gx = rows_of(code, operand(code, i, 0), rows, buffer)
     kind = code.op_table[i, ir.OP]
     if kind == ir.AFFINE:
-        w = weights_of(code, i).reshape(gx.shape[1], gy.shape[1])
-        gx += np.dot(gy, w.T)
+        add_scaled(1.0, np.dot(gy, weights_of(code, i).reshape(gx.shape[1], gy.shape[1]).T), gx)
     elif kind == ir.CONV2D:
         _conv_adjoint(code, i, gy, gx)
     elif kind == ir.AVG_POOL:
@@ -343,9 +344,8 @@ def add_adjoint(code, i, rows, buffer):
                 for c in range(w.shape[0]):
                     gx[r, k + c] += w[c] * gy[r, k + c]
     elif kind == ir.ADD:
-        gx += code.parameters[code.op_table[i, ir.COEFFICIENTS] + 0] * gy
-        second = rows_of(code, operand(code, i, 1), rows, buffer)
-        second += code.parameters[code.op_table[i, ir.COEFFICIENTS] + 1] * gy
+        add_scaled(code.parameters[code.op_table[i, ir.COEFFICIENTS] + 0], gy, gx)
+        add_scaled(code.parameters[code.op_table[i, ir.COEFFICIENTS] + 1], gy, rows_of(code, operand(code, i, 1), rows, buffer))
     elif kind == ir.CONCAT:
         _concat_adjoint(code, i, rows, buffer, gy)
     elif kind == ir.GATHER:
@@ -356,12 +356,12 @@ def add_adjoint(code, i, rows, buffer):
                 for r in range(rows):
                     gx[r, source] += gy[r, k]
     else:
-        gx[:] = np.nan
+        fill_rows(gx, np.nan)
 
 
 @kernel
 def _concat_adjoint(code, i, rows, buffer, gy):
-    """Hand each operand its channels of the gradient."""
+    """Add each operand's channels of the gradient to the operand's gradient."""
     channels = code.op_table[i, ir.CHANNELS]
     start = 0
     for k in range(n_operands(code, i)):

@@ -1,7 +1,7 @@
 """Packed activation patterns: fields of 1, 2, 4, 8 or 16 bits in words of 64, unpacking, Hamming distance.
 
 Each op starts on a new word. A neuron of an op with S states has a field of the smallest width in (1, 2, 4, 8, 16) that
-holds S states; neuron j of the op lies in word ``j // (64 // width)``, at bit ``(j % (64 // width)) * width``.
+holds S states; neuron j of the op is stored in word ``j // (64 // width)``, at bit ``(j % (64 // width)) * width``.
 
 Legend: B rows, K neurons, W words.
 """
@@ -18,7 +18,7 @@ _BYTES = np.uint64(0x0101010101010101)
 
 @kernel
 def popcount(word):
-    """Number of set bits of a uint64 (SWAR)."""
+    """Return the number of set bits of a uint64 (SWAR)."""
     word = word - ((word >> np.uint64(1)) & _ONES)
     word = (word & _PAIRS) + ((word >> np.uint64(2)) & _PAIRS)
     word = (word + (word >> np.uint64(4))) & _NIBBLES
@@ -44,7 +44,7 @@ def pack(states, neuron_offsets, word_offsets, widths, packed_out):
 
 @entry_kernel
 def unpack(packed, neuron_offsets, word_offsets, widths, states_out):
-    """The inverse of ``pack``."""
+    """Unpack what ``pack`` has packed. Out: states_out int32[B, K]."""
     for b in range(packed.shape[0]):
         for i in range(widths.shape[0]):
             width = widths[i]
@@ -59,7 +59,7 @@ def unpack(packed, neuron_offsets, word_offsets, widths, states_out):
 
 @entry_kernel
 def hamming(first, second, word_widths, distances_out):
-    """Number of neurons with different states, row by row: first, second uint64[B, W]; word_widths int64[W]."""
+    """Count the neurons with different states, row by row: first, second uint64[B, W]; word_widths int64[W]."""
     for b in range(first.shape[0]):
         total = np.int64(0)
         for w in range(first.shape[1]):

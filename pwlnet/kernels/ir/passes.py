@@ -1,7 +1,7 @@
-"""Passes over a whole code: values, states, gradients, and the affine piece at a point.
+"""Passes over a whole program: values, states, gradients, and the affine piece at a point.
 
-Rows are processed in tiles of exactly TILE rows, padded with zeros, so a row's bits depend neither on the batch it came in nor
-on how the batch was cut for threads (fully connected products of one fixed height; convolutions are row by row anyway).
+Rows are processed in tiles of exactly TILE rows, padded with zeros, so a row's bits depend neither on its batch nor on how the
+batch was split for threads (fully connected products have one fixed height; convolutions are computed row by row anyway).
 
 Legend: B rows, D inputs, O outputs, K neurons, T tile rows.
 """
@@ -23,13 +23,13 @@ TILE = np.int64(32)
 
 @inlined_kernel
 def n_values(code):
-    """Number of values of all ops together."""
+    """Return the number of values of all ops together."""
     return code.op_table[-1, ir.VALUE]
 
 
 @allocating_kernel
 def run_ops(code, rows, filled, buffer, states):
-    """Fill the first ``filled`` rows of all ops after the input.
+    """Compute the first ``filled`` rows of all ops after the input.
 
     Out: buffer float64[T * n_values], states int32[T, K] in source order; all -1 if an affine op is unknown.
     """
@@ -47,12 +47,12 @@ def run_ops(code, rows, filled, buffer, states):
             apply_switching(code, i, x[r], y[r], scratch)
             to_source_order(code, i, scratch[: hi - lo], states[r, lo:hi])
     if not known:
-        states[:filled] = -1
+        fill_rows(states, -1)
 
 
 @kernel
 def load_inputs(code, points, first, rows, buffer):
-    """Put ``points[first : first + rows]`` (source order) into op 0, zeros past the end; returns the rows filled."""
+    """Load ``points[first : first + rows]`` (source order) into op 0, zeros past the end; return the number of rows filled."""
     x = rows_of(code, 0, rows, buffer)
     fill_rows(x, 0.0)
     filled = min(rows, points.shape[0] - first)
@@ -112,7 +112,7 @@ def forward_slot(slot):
 
 @kernel
 def copy_preactivations(code, r, buffer, out):
-    """Pre-activations of tile row r in source order."""
+    """Copy the pre-activations of tile row r in source order."""
     for i in range(1, n_ops(code)):
         if code.op_table[i, ir.OP] >= ir.FIRST_SWITCHING:
             x = rows_of(code, operand(code, i, 0), TILE, buffer)
@@ -122,7 +122,7 @@ def copy_preactivations(code, r, buffer, out):
 
 @allocating_kernel
 def jacobian_of_states(code, states, jacobian_out):
-    """Jacobian of the affine piece with the given states: states int32[K] (source order), out float64[O, D]."""
+    """Compute the Jacobian of the affine piece with the given states: states int32[K] (source order), out float64[O, D]."""
     last = n_ops(code) - 1
     rows = code.op_table[-1, ir.N_OUTPUTS]
     buffer = np.zeros(rows * n_values(code))
@@ -166,7 +166,10 @@ def jacobian_slot(slot):
 
 @entry_kernel
 def values_of_states(code, states, point, outputs_out):
-    """Outputs of the affine piece with the given states at a point: states int32[K], point float64[D], out float64[O]."""
+    """Compute the outputs of the affine piece with the given states at a point.
+
+    states int32[K] (source order), point float64[D]. Out: outputs_out float64[O].
+    """
     last = n_ops(code) - 1
     buffer = np.empty(n_values(code))
     scratch = np.empty(n_values(code), np.int32)

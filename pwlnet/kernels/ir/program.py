@@ -7,6 +7,7 @@ Ragged arrays are CSR: ``x[x_offsets[i] : x_offsets[i + 1]]`` belongs to op ``i`
 Legend: N ops, K neurons, J neurons of one op.
 """
 
+import enum
 from typing import NamedTuple
 
 import numpy as np
@@ -18,7 +19,7 @@ CONV2D = 2  # weights [groups, taps, C_in / groups, C_out / groups], biases [C_o
 AVG_POOL = 3  # no weights; divisor rule in attributes
 SCALE = 4  # y = w * x + b, element by element; weights and biases [C] or [P * C]
 ADD = 5  # y = coefficients[0] * x1 + coefficients[1] * x2
-CONCAT = 6  # channels of all operands, one after the other; same height and width
+CONCAT = 6  # channels of all operands in order; same height and width
 GATHER = 7  # y[k] = x[indices[k]], or biases[k] where indices[k] = -1
 # Switching family.
 RELU = 8  # states 0: z < 0, 1: z > 0
@@ -95,10 +96,10 @@ N_WEIGHTS = 23
 BIAS = 24  # offset into parameters
 N_BIASES = 25
 COEFFICIENTS = 26  # offset into parameters
-ROLE = 27  # how the line kernels treat the op
+ROLE = 27  # a LineRole
 PRODUCER = 28  # op whose receptive field feeds a position: itself, or the affine op fused into it
-LAST_USE = 29  # last op that reads the rows
-POINTER = 30  # offset of the op's row pointers; height * width + 1 of them
+LAST_USE = 29  # last op that reads its slope changes
+POINTER = 30  # offset of the op's height * width + 1 pointers to rows of slope changes
 TAPS = 31  # offset into indices: input position of each tap of each output position (sliding windows), -1 in the padding
 N_COLUMNS = 32
 # Columns of the last row of ``PackedProgram.op_table``, which belongs to no op.
@@ -107,24 +108,30 @@ N_INPUTS = 1
 OUTPUTS = 2  # offset into indices
 N_OUTPUTS = 3
 
-# Roles.
-SKIPPED = 0  # nothing after it switches: its rows are never needed
-STORED = 1  # an affine op whose rows are kept
-FUSED = 2  # an affine op whose rows go straight into the one switching op that reads it
-ELEMENTWISE = 3
-POOL = 4
+
+class LineRole(enum.IntEnum):
+    """How the line kernels treat an op."""
+
+    SKIPPED = 0  # no switching op comes after it: its slope changes are not needed
+    STORED = 1  # an affine op whose slope changes are stored
+    FUSED = 2  # an affine op whose slope changes are computed where the only switching op that reads it needs them
+    ELEMENTWISE = 3  # an elementwise switching op
+    POOL = 4  # MaxPool
+
+
+SKIPPED, STORED, FUSED, ELEMENTWISE, POOL = map(int, LineRole)  # for kernels, where plain integers compile faster
 
 
 class PackedProgram(NamedTuple):
     """A program as kernels read it, in few arrays, since each array of an argument costs compile time in every kernel.
 
-    The type of ``row_weights`` is the type of the line kernels' rows.
+    The dtype of ``row_weights`` is that of the line kernels' slope changes.
     """
 
     op_table: np.ndarray  # int64[N + 1, N_COLUMNS]
     indices: np.ndarray  # int64[*] operands, indices, input_index, output_index, tap positions
     parameters: np.ndarray  # float64[*] weights, biases, coefficients
-    row_weights: np.ndarray  # float64[*] or float32[*] the weights once more, for products with rows of slope changes
+    row_weights: np.ndarray  # float64[*] or float32[*] the weights again, for products with slope changes
 
 
 def pack_program(program):
@@ -166,7 +173,7 @@ def pack_program(program):
 
 
 def with_float32_weights(code):
-    """Make the line kernels keep rows of slope changes in float32.
+    """Make the line kernels store slope changes in float32.
 
     Parameters
     ----------
@@ -183,7 +190,7 @@ def with_float32_weights(code):
 
 
 def _tap_positions(program, i):
-    """Input position that each tap of each output position of a sliding window reads, -1 in the padding: int64[P * taps]."""
+    """Return the input position that each tap of each output position reads, -1 in the padding: int64[P * taps]."""
     a, (_, height, width) = program.attributes[i], program.shapes[program.operands[program.operand_offsets[i]]]
 
     def places(out, kernel, stride, pad, dilation, n):

@@ -10,13 +10,14 @@ Legend: P positions, C channels.
 import numpy as np
 
 from .._jit import inlined_kernel, kernel
+from ..arrays import fill
 from . import program as ir
 from .affine import tap_position, weights_of
 
 
 @inlined_kernel
 def piece(code, i, k, state):
-    """Slope and intercept of neuron k (stored order) of elementwise op i in a state; NaN for other ops."""
+    """Return the slope and intercept of neuron k (stored order) of elementwise op i in a state; NaN for other ops."""
     kind = code.op_table[i, ir.OP]
     if kind == ir.RELU:
         return float(state), 0.0
@@ -32,7 +33,7 @@ def piece(code, i, k, state):
 
 @inlined_kernel
 def state_of(code, i, z):
-    """State of an elementwise neuron with pre-activation z; -1 for other ops."""
+    """Return the state of an elementwise neuron with pre-activation z; -1 for other ops."""
     kind = code.op_table[i, ir.OP]
     if kind == ir.CLIP:
         if z <= code.parameters[code.op_table[i, ir.COEFFICIENTS] + 0]:
@@ -45,7 +46,7 @@ def state_of(code, i, z):
 
 @kernel
 def winner(code, i, p, c, x):
-    """Winning tap of MaxPool op i at position p, channel c, for input values x: (tap, input entry)."""
+    """Return the winning tap of MaxPool op i at position p, channel c, for input values x: (tap, input entry)."""
     channels = code.op_table[i, ir.CHANNELS]
     best, entry = -1, -1
     for tap in range(code.op_table[i, ir.KERNEL_H] * code.op_table[i, ir.KERNEL_W]):
@@ -57,7 +58,7 @@ def winner(code, i, p, c, x):
 
 @kernel
 def apply_switching(code, i, x, y, states_out):
-    """Values and states of switching op i for one row: x float64[n_in], y float64[n], states_out int32[n].
+    """Compute values and states of switching op i for one row: x float64[n_in], y float64[n], states_out int32[n].
 
     NaN and -1 if the op is unknown.
     """
@@ -70,8 +71,8 @@ def apply_switching(code, i, x, y, states_out):
                 y[p * channels + c] = x[entry]
         return
     if state_of(code, i, 0.0) < 0 or np.isnan(piece(code, i, 0, 0)[0]):
-        y[:] = np.nan
-        states_out[: y.shape[0]] = -1
+        fill(y, np.nan)
+        fill(states_out[: y.shape[0]], -1)
         return
     for k in range(y.shape[0]):
         state = state_of(code, i, x[k])
@@ -82,7 +83,7 @@ def apply_switching(code, i, x, y, states_out):
 
 @kernel
 def select(code, i, states, x, y, linear):
-    """Values of switching op i under given states for one row; the linear part alone where ``linear``."""
+    """Compute the values of switching op i under given states for one row; only the linear part where ``linear``."""
     channels = code.op_table[i, ir.CHANNELS]
     if code.op_table[i, ir.OP] == ir.MAX_POOL:
         for k in range(y.shape[0]):
@@ -120,7 +121,7 @@ def to_source_order(code, i, stored, out):
 
 @kernel
 def from_source_order(code, i, numbered, out):
-    """The inverse of ``to_source_order``."""
+    """Reorder one op's entries from the source's channel-major numbering to position-major."""
     channels = code.op_table[i, ir.CHANNELS]
     positions = code.op_table[i, ir.HEIGHT] * code.op_table[i, ir.WIDTH]
     for p in range(positions):
@@ -130,14 +131,14 @@ def from_source_order(code, i, numbered, out):
 
 @kernel
 def preactivations_of(code, i, x, y, out):
-    """Pre-activations of op i for one row in source order; for MaxPool the window's maximum."""
+    """Copy the pre-activations of op i for one row in source order; for MaxPool the maximum of the window."""
     kind = code.op_table[i, ir.OP]
     if kind == ir.RELU or kind == ir.LEAKY_RELU or kind == ir.CLIP:
         to_source_order(code, i, x, out)
     elif kind == ir.MAX_POOL:
         to_source_order(code, i, y, out)
     else:
-        out[:] = np.nan
+        fill(out, np.nan)
 
 
 def n_states(code, i):

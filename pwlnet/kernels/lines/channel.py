@@ -1,7 +1,7 @@
 """The channels of one position during its scan: pieces, rounding bounds, states at the window's ends.
 
-Each channel has a *slot*: an entry of the rows of work.channels and work.channel_labels. A neuron that stays exactly on a
-threshold is on the outer piece (ReLU: inactive), and is parked until its slope changes.
+Each channel has a *slot*: an entry of the rows of work.channels and work.channel_labels. A neuron that stays exactly at a
+threshold is on the outer piece (ReLU: inactive), and is *pinned* there until its slope changes.
 
 Legend: C channels, n breakpoints of the position.
 """
@@ -19,7 +19,7 @@ from .workspace import has_float32_slopes
 
 @inlined_kernel
 def piece_range(code, i, state):
-    """Pre-activations for which a neuron of op i is in a state: (low, high); NaN if the op is unknown."""
+    """Return the range of pre-activations for which a neuron of op i is in a state: (low, high); NaN if the op is unknown."""
     kind = code.op_table[i, ir.OP]
     if kind == ir.CLIP:
         low = -np.inf if state == 0 else code.parameters[code.op_table[i, ir.COEFFICIENTS] + state - 1]
@@ -32,7 +32,7 @@ def piece_range(code, i, state):
 
 @inlined_kernel
 def resolve_contact(code, i, z, slope, tolerance, slope_tolerance):
-    """State just after a moment at which a neuron has pre-activation z and the given slope: (state, z, slope), snapped.
+    """Decide the state just after a moment with pre-activation z and a slope: (state, z, slope), set to the threshold or 0.
 
     The state is -1 if the op is unknown.
     """
@@ -47,25 +47,25 @@ def resolve_contact(code, i, z, slope, tolerance, slope_tolerance):
                 return k + 1, threshold, slope
             if slope < -slope_tolerance:
                 return k, threshold, slope
-            return 2 * k, threshold, 0.0  # stands on the threshold: the outer piece
+            return 2 * k, threshold, 0.0  # stays at the threshold: the outer piece
     return state_of(code, i, z), z, slope
 
 
 @inlined_kernel
 def float32_tolerance(code, work, j, k, rounding):
-    """Bound of the error of entry k of op j from float32 rows; 0 in float64."""
+    """Return the bound of the error of entry k of op j from float32 slope changes; 0 in float64."""
     return rounding * np.sqrt(float32_variance(code, work, j)[k]) if has_float32_slopes(work) else 0.0
 
 
 @inlined_kernel
 def neuron_number(code, i, p, c):
-    """Number of a neuron over the network: channel by channel inside an op."""
+    """Return the number of a neuron in the network: channel by channel inside an op."""
     return code.op_table[i, ir.NEURON] + c * code.op_table[i, ir.HEIGHT] * code.op_table[i, ir.WIDTH] + p
 
 
 @inlined_kernel
 def set_piece(code, work, i, p, k):
-    """Set gain and range of slot k for its state; returns whether the slot is parked."""
+    """Set gain and range of slot k for its state; return whether the slot is pinned at a threshold."""
     low, high = piece_range(code, i, work.channel_labels[ws.STATE, k])
     c = work.channel_labels[ws.CHANNEL, k]
     slope, _ = piece(code, i, p * code.op_table[i, ir.CHANNELS] + c, work.channel_labels[ws.STATE, k])
@@ -82,7 +82,7 @@ def set_piece(code, work, i, p, k):
 
 @kernel
 def begin(code, work, i, p, n, length, rounding):
-    """Fill the slots of position p at the window's start, in the channels' order; returns the number of parked ones."""
+    """Fill the slots of position p at the window's start, in the order of channels; return the number of pinned ones."""
     channels = code.op_table[i, ir.CHANNELS]
     z = rows_of(code, operand(code, i, 0), 2, work.at_start[ws.VALUE_AND_SLOPE])
     variance = rows_of(code, operand(code, i, 0), 2, work.at_start[ws.VARIANCE])
@@ -111,7 +111,7 @@ def begin(code, work, i, p, n, length, rounding):
 
 @kernel
 def finish(code, work, i, p, t1):
-    """Record end states, and the rounding error of what the op gives.
+    """Record the states at the window's end, and the rounding errors of the op's values and slopes.
 
     A kink at t, rounded to u t, displaces the value by the slope times that.
     """
@@ -123,11 +123,13 @@ def finish(code, work, i, p, t1):
         k = p * channels + c
         work.states[ws.WINDOW_END, neuron_number(code, i, p, c)] = work.channel_labels[ws.STATE, slot]
         largest, steepest = work.channels[ws.LARGEST, slot], work.channels[ws.STEEPEST, slot]
-        unit = 2.0 * UNIT_ROUNDOFF if not has_float32_slopes(work) else 4.0 * SINGLE_ROUNDOFF**2  # of entries with their rests
+        unit = (
+            2.0 * UNIT_ROUNDOFF if not has_float32_slopes(work) else 4.0 * SINGLE_ROUNDOFF**2
+        )  # of entries with their remainders
         used = largest > 0.0 or steepest > 0.0
         if has_float32_slopes(work) and used:
             float32_variance(code, work, i)[k] += float32_variance(code, work, operand(code, i, 0))[k]
             float32_variance(code, work, i)[k] += work.counts[ws.N_IDS] * SINGLE_TINY**2
         for r in range(2):
-            own = unit * (largest + t1 * steepest if r == 0 else steepest)
-            after[r, k] = (before[r, k] if used else 0.0) + own * own
+            error = unit * (largest + t1 * steepest if r == 0 else steepest)
+            after[r, k] = (before[r, k] if used else 0.0) + error * error

@@ -1,6 +1,6 @@
-"""Forward passes for the check of lines: no outputs, but the size of the pre-activations, and those of chosen neurons.
+"""Forward passes for the check of lines: the size of the pre-activations, and those of chosen neurons, without outputs.
 
-The same tiles as in passes.py, so the same bits. Reading all pre-activations back costs more than computing them.
+Tiles are as in passes.py, so the bits are the same. Reading all pre-activations back costs more than computing them.
 
 Legend: L lines, D inputs, B rows, S switching ops, T tile rows.
 """
@@ -16,12 +16,12 @@ from ..ir.affine import PLAIN, add_constant, apply_linear, operand, rows_of
 from ..ir.passes import TILE
 from ..ir.switching import apply_switching
 
-MAGNITUDE = 2**63 - 1  # the bits of a float64 without its sign: as whole numbers in the order of the magnitudes, NaN last
+MAGNITUDE = 2**63 - 1  # the bits of a float64 without its sign: as integers they are ordered as the magnitudes, NaN last
 
 
 @kernel
 def _load_points(code, starts, ends, lines, t, first, buffer):
-    """Put points of lines into op 0, counted from the nearer end; returns the rows filled."""
+    """Load points of lines into op 0, counted from the nearer end; return the number of rows filled."""
     x = rows_of(code, 0, TILE, buffer)
     filled = min(TILE, lines.shape[0] - first)
     for r in range(filled):
@@ -35,7 +35,7 @@ def _load_points(code, starts, ends, lines, t, first, buffer):
 
 @kernel
 def _largest(x):
-    """Largest magnitude in x float64[n] as bits; not finite numbers are larger than all others."""
+    """Return the largest magnitude in x float64[n] as bits; infinities and NaN are larger than all others."""
     bits = x.view(np.int64)
     largest = np.int64(0)
     for k in range(bits.shape[0]):
@@ -45,7 +45,7 @@ def _largest(x):
 
 @kernel
 def _switch(code, i, x, y, states):
-    """Values of switching op i for one row; most ops are ReLU, which needs no states."""
+    """Compute the values of switching op i for one row; most ops are ReLU, which needs no states."""
     if code.op_table[i, ir.OP] == ir.RELU:
         for k in range(y.shape[0]):
             y[k] = max(x[k], 0.0)
@@ -55,7 +55,7 @@ def _switch(code, i, x, y, states):
 
 @kernel
 def _copy_chosen(code, i, z, neurons, first, last, z_out):
-    """Copy the pre-activations of those neurons first, ... that belong to op i; returns the first one that doesn't."""
+    """Copy the pre-activations of neurons first, first + 1, ... while they belong to op i; return the first that does not."""
     channels = code.op_table[i, ir.CHANNELS]
     positions = code.op_table[i, ir.HEIGHT] * code.op_table[i, ir.WIDTH]
     while first < last and neurons[first] < code.op_table[i + 1, ir.NEURON]:

@@ -1,7 +1,7 @@
-"""Order breakpoints: merge the crossings of one op into the known ones, and join those that are one breakpoint.
+"""Order breakpoints: merge the crossings of one op into the known ones, and unite those that are one breakpoint.
 
 Two crossings whose times agree within their rounding bounds are one breakpoint with several flips. A crossing is compared with
-one representative, never through a chain of others, so distinct breakpoints can't be glued together by a third.
+one representative, never through a chain of others, so a third crossing cannot merge distinct breakpoints.
 
 Legend: M breakpoints.
 """
@@ -14,12 +14,12 @@ from ..ir import program as ir
 from . import workspace as ws
 from .workspace import has_float32_slopes
 
-FEW_FLIPS = 32  # at one breakpoint; more of them are sorted by mergesort
+FEW_FLIPS = 32  # at one breakpoint; more of them are sorted by merge sort
 
 
 @inlined_kernel
 def _increasing(times):
-    """Whether no time is below the one before."""
+    """Return whether no time is smaller than the one before it."""
     k = 1
     while k < times.shape[0] and times[k] >= times[k - 1]:
         k += 1
@@ -28,7 +28,7 @@ def _increasing(times):
 
 @inlined_kernel
 def _renumber(work, n, n_ids, known, first_flip):
-    """Take over the n breakpoints in work.labels[MERGED] as the order, and relabel flips."""
+    """Make the n breakpoints in work.labels[MERGED] the order, and relabel flips."""
     for k in range(n):
         work.labels[ws.ORDER, k] = work.labels[ws.MERGED, k]
         work.labels[ws.RANK, work.labels[ws.MERGED, k]] = k
@@ -38,12 +38,20 @@ def _renumber(work, n, n_ids, known, first_flip):
             work.labels[ws.FLIP_ID, k] = work.labels[ws.CROSSING_ID, work.labels[ws.FLIP_ID, k] - known]
 
 
+@inlined_kernel
+def _distance(work, breakpoint_id, t, error):
+    """Return the distance of a crossing from a breakpoint, and the bound within which they are one; infinite for none (-1)."""
+    if breakpoint_id < 0:
+        return np.inf, 0.0
+    return abs(work.times[ws.TIME, breakpoint_id] - t), error + work.times[ws.TIME_ERROR, breakpoint_id]
+
+
 @allocating_kernel
 def merge_crossings(work, first_flip, ambiguous):
     """Give each crossing of the current op its final id, and refresh ``order`` and ``rank``.
 
-    Decisions within ``ambiguous`` times the joint bound are counted in counts[AMBIGUOUS]. Flips from ``first_flip`` on are
-    relabelled.
+    Decisions within ``ambiguous`` times the sum of the bounds are counted in counts[AMBIGUOUS]. Flips from ``first_flip`` on
+    are relabelled.
     """
     known, crossings = work.counts[ws.N_IDS], work.counts[ws.N_CROSSINGS]
     if crossings == 0:
@@ -62,12 +70,9 @@ def merge_crossings(work, first_flip, ambiguous):
             next_known += 1
             joined_next = False
         reach = work.times[ws.CROSSING_FLOAT32_ERROR, b] if has_float32_slopes(work) else 0.0
-        before = t - work.times[ws.TIME, last] if last >= 0 else np.inf
-        bound_before = error + work.times[ws.TIME_ERROR, last] if last >= 0 else 0.0
-        after, bound_after, upcoming = np.inf, 0.0, np.int64(-1)
-        if next_known < known:
-            upcoming = work.labels[ws.ORDER, next_known]
-            after, bound_after = work.times[ws.TIME, upcoming] - t, error + work.times[ws.TIME_ERROR, upcoming]
+        upcoming = work.labels[ws.ORDER, next_known] if next_known < known else np.int64(-1)
+        before, bound_before = _distance(work, last, t, error)
+        after, bound_after = _distance(work, upcoming, t, error)
         unsure = before <= ambiguous * bound_before or after <= ambiguous * bound_after
         if has_float32_slopes(work):
             unsure |= last >= 0 and before <= reach + work.times[ws.FLOAT32_ERROR, last]
@@ -78,7 +83,7 @@ def merge_crossings(work, first_flip, ambiguous):
             joined_next = True
         elif near_before:
             work.labels[ws.CROSSING_ID, b] = last
-            if last >= known and error < work.times[ws.TIME_ERROR, last]:  # the more accurate spelling of a new breakpoint
+            if last >= known and error < work.times[ws.TIME_ERROR, last]:  # the more accurate duplicate of a new breakpoint
                 work.times[ws.TIME, last], work.times[ws.TIME_ERROR, last] = t, error
         else:
             work.labels[ws.CROSSING_ID, b] = n_ids
@@ -99,7 +104,7 @@ def merge_crossings(work, first_flip, ambiguous):
 
 @kernel
 def relabel_rows(work, i, known):
-    """Replace provisional ids in op i's rows."""
+    """Replace the provisional breakpoint ids in op i's rows of slope changes."""
     for row in range(work.bases[ws.FIRST_ROW, i], work.counts[ws.TOP_ROW]):
         if work.ids[row] >= known:
             work.ids[row] = work.labels[ws.CROSSING_ID, work.ids[row] - known]
@@ -107,7 +112,7 @@ def relabel_rows(work, i, known):
 
 @kernel
 def compact(code, work, i):
-    """Move op i's rows down over those that no later op reads, once half of a buffer is in use."""
+    """Move op i's rows of slope changes over those that no later op reads, once half of a buffer is in use."""
     if 2 * work.counts[ws.TOP_ROW] < work.ids.shape[0] and 2 * work.counts[ws.TOP_VALUE] < work.values.shape[0]:
         return
     top, top_column = np.int64(0), np.int64(0)
@@ -147,7 +152,7 @@ def compact(code, work, i):
 
 @allocating_kernel
 def _sorted_flips(work, keep):
-    """Indices of the flips by rank of their breakpoint, then by neuron, then as they were; ``keep`` int64[flips] gets keys."""
+    """Sort the flips by rank of their breakpoint, then by neuron, then stably; ``keep`` int64[flips] receives the keys."""
     n, n_neurons, most = work.counts[ws.N_FLIPS], np.int64(work.states.shape[1]), np.int64(0)
     place, sequence = np.zeros(work.counts[ws.N_IDS] + 1, np.int64), np.empty(n, np.int64)
     for k in range(n):
@@ -177,7 +182,7 @@ def net_flips(work, keep, out_t, out_error, out_counts, out_neuron, out_old, out
     """Sort flips by breakpoint and neuron, cancel those that undo each other, and drop breakpoints without any.
 
     ``keep`` int64[flips] is scratch. Out: one entry per breakpoint (t, error, number of flips) and per flip (neuron, old and
-    new state). Returns (breakpoints, flips, what the rounding of float32 rows adds to the errors at most).
+    new state). Return (breakpoints, flips, largest error that float32 slope changes add).
     """
     row_error = 0.0
     n, sequence = work.counts[ws.N_FLIPS], _sorted_flips(work, keep)

@@ -22,7 +22,7 @@ from .workspace import has_float32_slopes
 
 @kernel
 def _load_taps(code, work, i, p, n, length, rounding, value, slope):
-    """Start values and slopes of all taps, and per channel the bounds of their rounding errors."""
+    """Load start values and slopes of all taps, and per channel the bounds of their rounding errors."""
     channels = code.op_table[i, ir.CHANNELS]
     for c in range(channels):
         work.channels[ws.TOLERANCE, c] = work.channels[ws.SLOPE_TOLERANCE, c] = work.channels[ws.FLOAT32_TOLERANCE, c] = 0.0
@@ -40,14 +40,14 @@ def _load_taps(code, work, i, p, n, length, rounding, value, slope):
             work.channels[ws.SLOPE_TOLERANCE, c] = max(work.channels[ws.SLOPE_TOLERANCE, c], 2.0 * slope_error)
             row_error = float32_tolerance(code, work, j, k, rounding)
             work.channels[ws.FLOAT32_TOLERANCE, c] = max(work.channels[ws.FLOAT32_TOLERANCE, c], 2.0 * row_error)
-    for c in range(channels):  # taps that are off are equal: in float32 that is so within the rows' error only
+    for c in range(channels):  # inactive taps are equal: in float32 only within the error of the slope changes
         work.channels[ws.TOLERANCE, c] += work.channels[ws.FLOAT32_TOLERANCE, c]
         work.channels[ws.SLOPE_TOLERANCE, c] += work.channels[ws.FLOAT32_TOLERANCE, c] / length
 
 
 @kernel
 def _best_after(value, slope, c, taps, inside, tolerance, slope_tolerance):
-    """Tap that is largest just after a moment: value first, then slope, then the lowest index."""
+    """Return the tap that is largest just after a moment: by value, then slope, then the lowest index."""
     top = -np.inf
     for tap in range(taps):
         if inside[tap] >= 0:
@@ -64,7 +64,7 @@ def _best_after(value, slope, c, taps, inside, tolerance, slope_tolerance):
 
 @kernel
 def _begin(code, work, i, p, value, slope, inside):
-    """Initial winners, and the op's start values."""
+    """Set the initial winners, and the op's values at the window's start."""
     channels, taps = code.op_table[i, ir.CHANNELS], value.shape[0]
     a = rows_of(code, i, 2, work.at_start[ws.VALUE_AND_SLOPE])
     for c in range(channels):
@@ -77,7 +77,7 @@ def _begin(code, work, i, p, value, slope, inside):
 
 @kernel
 def _challenger(work, c, length, value, slope, inside):
-    """The next tap to overtake the winner of channel c within ``length``: (time from now, tap), or (inf, -1).
+    """Find the next tap to overtake the winner of channel c within ``length``: (time from now, tap), or (inf, -1).
 
     Of taps that have caught up by then, the steepest one; of equally steep ones, the one with the lowest index.
     """
@@ -108,9 +108,9 @@ def _challenger(work, c, length, value, slope, inside):
 
 @kernel
 def _envelope(work, channels, t0, t1, value, slope, inside):
-    """The next change of the winner of each channel inside an open interval, sorted by time; returns how many.
+    """Find the next change of the winner of each channel inside an open interval, sorted by time; return their number.
 
-    The new winner of each change is put into work.channel_labels[SPECIAL]. The caller takes the first and asks again.
+    The new winner of each change is put into work.channel_labels[AT_THRESHOLD]. The caller applies the first and calls again.
     """
     n = 0
     for c in range(channels):
@@ -132,7 +132,7 @@ def _envelope(work, channels, t0, t1, value, slope, inside):
 
 @kernel
 def _cross(code, work, i, p, t0, t1, value, slope, inside, keep):
-    """Emit all changes of winners inside (t0, t1), then move every tap to t1."""
+    """Record all changes of winners inside (t0, t1), then move every tap to t1."""
     channels, taps = code.op_table[i, ir.CHANNELS], value.shape[0]
     t = t0
     while True:
@@ -143,7 +143,7 @@ def _cross(code, work, i, p, t0, t1, value, slope, inside, keep):
             work.channel_labels[ws.PENDING_SLOT, 0],
             work.channel_labels[ws.AT_THRESHOLD, 0],
             work.channels[ws.PENDING_TIME, 0],
-        )  # the earliest, then look again
+        )  # apply the earliest, then search again
         old = work.channel_labels[ws.STATE, c]
         change = slope[new, c] - slope[old, c]
         error = (work.channels[ws.TOLERANCE, c] - work.channels[ws.FLOAT32_TOLERANCE, c]) / change + 4.0 * UNIT_ROUNDOFF * abs(
@@ -171,7 +171,7 @@ def _cross(code, work, i, p, t0, t1, value, slope, inside, keep):
 
 @kernel
 def _apply_slope_changes(code, work, i, p, event, value, slope, inside, keep):
-    """Apply the rows of all taps at an event, and fill the op's row."""
+    """Apply the slope changes of all taps at an event, and add those of the op to its last row."""
     channels, taps, row = code.op_table[i, ir.CHANNELS], value.shape[0], work.channels[ws.EVENT_ROW]
     for c in range(channels):
         row[c] = -slope[work.channel_labels[ws.STATE, c], c]
@@ -232,7 +232,7 @@ def scan_pool(code, work, i, p, t0, t1, rounding):
 
 @kernel
 def _finish(code, work, i, p, t1, rounding):
-    """Record end states and the rounding errors of what the op gives."""
+    """Record the states at the window's end, and the rounding errors of the op's values and slopes."""
     channels = code.op_table[i, ir.CHANNELS]
     after = rows_of(code, i, 2, work.at_start[ws.VARIANCE])
     for c in range(channels):
@@ -242,14 +242,13 @@ def _finish(code, work, i, p, t1, rounding):
             size = (
                 work.channels[ws.LARGEST, c] + t1 * work.channels[ws.STEEPEST, c] if r == 0 else work.channels[ws.STEEPEST, c]
             )
-            own = 2.0 * UNIT_ROUNDOFF * size
-            after[r, k] = own * own
+            error = 2.0 * UNIT_ROUNDOFF * size
+            after[r, k] = error * error
         for tap in range(n_taps(code, i)):
             j, q = tap_source(code, i, p, tap)
             if q >= 0:
                 before = rows_of(code, j, 2, work.at_start[ws.VARIANCE])
-                own = max(after[0, k], before[0, q * channels + c])
-                after[0, k] = own
+                after[0, k] = max(after[0, k], before[0, q * channels + c])
                 after[1, k] = max(after[1, k], before[1, q * channels + c])
         if has_float32_slopes(work):
             half = 0.5 * work.channels[ws.FLOAT32_TOLERANCE, c] / rounding

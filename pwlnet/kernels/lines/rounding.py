@@ -1,16 +1,16 @@
 """Rounding errors of values and slopes along a line, as variances.
 
-Each pre-activation z = sum_i w_i a_i + b carries the errors of its inputs and of its own sum. Treated as independent, their
+Each pre-activation z = sum_i w_i a_i + b carries the errors of its inputs and of the sum. Treated as independent, their
 squares add up:  E_z^2 = sum_i w_i^2 (E_i^2 + (2 u max|a_i|)^2) + (u b)^2, with u the unit roundoff and the maximum over the
 window; slopes likewise. That is one more pass with squared weights per window. It is equivariant to rescaling neurons, and it
-doesn't grow with depth as the worst-case bound sum |w_i| E_i does (which is useless beyond a few layers). A decision uses
+does not grow with depth as the worst-case bound sum |w_i| E_i does (which is useless beyond a few layers). A decision uses
 ``Tolerances.rounding`` times this error.
 
 A float64 array [2, n] of an op: row 0 squared error of values, row 1 squared error of slopes.
 
-Rows of slope changes in float32 are another source of errors. Pools apart, they take no part in decisions, which are those of
-float64 with the slope changes as they are, but are told: how far they may have moved a breakpoint, and how many decisions are
-within their reach. A slope change d_k, rounded by u_s |d_k| with the product that made it (u_s the unit roundoff of float32),
+Slope changes in float32 are another source of errors. Except in pools they do not affect decisions, which are those of float64
+with the slope changes as they are, but they are reported: how far they may have moved a breakpoint, and how many decisions are
+within their bound. A slope change d_k, rounded by u_s |d_k| with the product that made it (u_s the unit roundoff of float32),
 moves values by up to that times the window's length. The squares of these add up in ``at_start[FLOAT32_VARIANCE]``,
 row 0 [n] of an op, and are pushed with squared weights.
 """
@@ -23,12 +23,12 @@ from ..ir.affine import PLAIN, SQUARED, add_constant, apply_linear, operand, row
 from . import workspace as ws
 
 UNIT_ROUNDOFF = 2.0**-53
-SINGLE_ROUNDOFF, SINGLE_TINY = 2.0**-24, 2.0**-145  # tiny: of entries that vanish in float32
+SINGLE_ROUNDOFF, SINGLE_TINY = 2.0**-24, 2.0**-145  # tiny: of entries that underflow in float32
 
 
 @kernel
 def input_errors(code, start, length, variance):
-    """Errors of the input along the window: start + t * slope is rounded as its terms are, also where they cancel."""
+    """Compute the errors of the input along the window: start + t * slope is rounded like its terms, even where they cancel."""
     x = rows_of(code, 0, 2, start)
     e = rows_of(code, 0, 2, variance)
     for k in range(x.shape[1]):
@@ -39,7 +39,7 @@ def input_errors(code, start, length, variance):
 
 @kernel
 def push_start(code, i, start, variance):
-    """Values, slopes and their errors behind affine op i at the window's start."""
+    """Compute values, slopes and their errors after affine op i at the window's start."""
     if code.op_table[i, ir.OP] == ir.AFFINE:
         _push_matrix(code, i, start, variance)
     else:
@@ -57,7 +57,7 @@ def push_start(code, i, start, variance):
 
 @inlined_kernel
 def _next_used(x, e, k):
-    """First input from k on that isn't zero with certainty, else their number."""
+    """Return the first input from k on that is not certainly zero, or the number of inputs."""
     while k < x.shape[1] and x[0, k] == 0.0 and x[1, k] == 0.0 and e[0, k] == 0.0 and e[1, k] == 0.0:
         k += 1
     return min(k, x.shape[1])
@@ -65,7 +65,7 @@ def _next_used(x, e, k):
 
 @kernel
 def _push_matrix(code, i, start, variance):
-    """A fully connected op reads its weights once for values, slopes and both errors, and skips inputs that are zero."""
+    """Apply a fully connected op to values, slopes and both errors, reading its weights once and skipping zero inputs."""
     x, e = rows_of(code, operand(code, i, 0), 2, start), rows_of(code, operand(code, i, 0), 2, variance)
     y, f = rows_of(code, i, 2, start), rows_of(code, i, 2, variance)
     w, last = weights_of(code, i).reshape(x.shape[1], y.shape[1]), x.shape[1]
@@ -99,19 +99,19 @@ def _push_matrix(code, i, start, variance):
 
 @kernel
 def push_float32_errors(code, work, i):
-    """Errors from float32 rows behind affine op i."""
+    """Compute the errors from float32 slope changes after affine op i."""
     apply_linear(code, i, TWO, ONE, work.at_start[ws.FLOAT32_VARIANCE], SQUARED)
 
 
 @inline_view
 def float32_variance(code, work, j):
-    """Squared errors of op j's values at the window's end from float32 rows: float64[n]."""
+    """View the squared errors of op j's values at the window's end from float32 slope changes: float64[n]."""
     return rows_of(code, j, 2, work.at_start[ws.FLOAT32_VARIANCE])[0]
 
 
 @kernel
 def add_float32_errors(code, work, i, p, first, length):
-    """Add the errors of the float32 rows from ``first`` on, which position p of op i keeps."""
+    """Add the errors of the float32 slope changes from row ``first`` on, which position p of op i stores."""
     errors, u = float32_variance(code, work, i)[p * code.op_table[i, ir.CHANNELS] :], length * SINGLE_ROUNDOFF
     for row in range(first, work.counts[ws.TOP_ROW]):
         for e in range(work.starts[row], work.starts[row + 1]):
@@ -121,7 +121,7 @@ def add_float32_errors(code, work, i, p, first, length):
 
 @kernel
 def add_squares(code, work, i, p, slots, length):
-    """Add the errors of the float32 rows that left the slots of position p of op i, and forget them."""
+    """Add the errors of the float32 slope changes that left the slots of position p of op i, and reset their sums."""
     errors, u = float32_variance(code, work, i)[p * code.op_table[i, ir.CHANNELS] :], length * SINGLE_ROUNDOFF
     for z in range(slots):
         errors[work.channel_labels[ws.CHANNEL, z]] += u * u * work.channels[ws.SQUARES, z]
@@ -130,9 +130,9 @@ def add_squares(code, work, i, p, slots, length):
 
 @inlined_kernel
 def decision_bounds(variance, k, value, slope, n, length, rounding):
-    """Bounds within which entry k's value and slope count as zero along a window: (value, slope).
+    """Return the bounds within which entry k's value and slope count as zero along a window: (value, slope).
 
-    To the error at the start come that of the slope over the window, and one rounding for each of its n events.
+    The error at the start, that of the slope over the window, and one rounding for each of its n events add up.
     """
     step = UNIT_ROUNDOFF * max(abs(value), abs(value + slope * length))
     drift = variance[1, k] + n * (UNIT_ROUNDOFF * slope) ** 2

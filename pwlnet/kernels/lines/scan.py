@@ -1,11 +1,11 @@
-"""Scan one position of an elementwise switching op in time order: find crossings, filter rows, give birth to rows.
+"""Scan one position of an elementwise switching op in time order: find crossings, filter the slope changes, add new ones.
 
-Between two arriving rows every channel is affine, so its crossings of thresholds are found exactly. At an arriving row the
-channels' slopes change; the row leaves filtered by the pieces that the channels are on. A crossing is a newborn row with one
-entry. Rows that no later op reads are not kept.
+Between two arriving rows of slope changes every channel is affine, so its crossings of thresholds are found exactly. At an
+arriving row the slopes of the channels change; the row that leaves the op has these changes times the slopes of the pieces that
+the channels are on. A crossing adds a row with one entry. Rows that no later op reads are not stored.
 
-Ties are decided by a rounding bound (rounding.py), not by luck: a value within its bound of a threshold at an event *is* on the
-threshold, and its next piece is read off its next slope; a slope within its bound of zero *is* zero.
+Ties are decided by a rounding bound (rounding.py), not by chance: a value within its bound of a threshold at an event *is* at
+the threshold, and its next piece follows from its next slope; a slope within its bound of zero *is* zero.
 
 Legend: C channels, n breakpoints of the position.
 """
@@ -22,7 +22,7 @@ from .slope_changes import accumulate, add_whole_entry, close_row, drop_empty_ro
 from .workspace import has_float32_slopes
 
 OWN_COLUMN = np.int64(-1)
-MANY_EVENTS = 16  # from so many events on, extremes are recorded at every so-many-th
+MANY_EVENTS = 16  # where a position has more events, extremes are recorded at every 16th only
 
 
 @inlined_kernel
@@ -39,7 +39,7 @@ def record_flip(work, breakpoint_id, neuron, old, new):
 
 @inlined_kernel
 def add_crossing(work, t, error, row_error):
-    """Append a crossing of the current op; returns its provisional id, or -1 where a buffer is full."""
+    """Append a crossing of the current op; return its provisional id, or -1 where a buffer is full."""
     k = work.counts[ws.N_CROSSINGS]
     breakpoint_id = work.counts[ws.N_IDS] + k
     if breakpoint_id >= work.times.shape[1]:
@@ -55,9 +55,9 @@ def add_crossing(work, t, error, row_error):
 
 @inlined_kernel
 def find_crossings(code, work, i, slots, t0, t1):
-    """Crossings inside the open interval, sorted by time, and the slots on a threshold at its end.
+    """Find the crossings inside the open interval, sorted by time, and the slots at a threshold at its end.
 
-    Returns (crossings, specials).
+    Return (number of crossings, number of slots at a threshold).
     """
     n, n_at_threshold = 0, 0
     for slot in range(slots):
@@ -93,10 +93,10 @@ def find_crossings(code, work, i, slots, t0, t1):
 
 @inlined_kernel
 def emit_crossings(code, work, i, p, n, keep, room, columns):
-    """Append births, flips and newborn rows for the crossings of one interval.
+    """Append crossings, flips and rows of slope changes for the crossings of one interval.
 
-    The rows have one entry each; where ``columns`` >= 0 they have ``room`` entries instead, one for each slot from 0 on, with
-    the columns from there on.
+    The rows have one entry each; where ``columns`` >= 0 they have ``room`` entries instead, one for each slot from 0 on, whose
+    columns begin there.
     """
     single = TWO if has_float32_slopes(work) else ONE
     for k in range(n):
@@ -132,7 +132,7 @@ def emit_crossings(code, work, i, p, n, keep, room, columns):
 
 @inlined_kernel
 def advance(work, slots, dt):
-    """Move all slots forward by dt; returns a number that is zero only where no channel may have left its piece."""
+    """Move all slots forward by dt; return a number that is zero only where no channel may have left its piece."""
     value, slope, next_value = work.channels[ws.VALUE], work.channels[ws.SLOPE], work.channels[ws.NEXT_VALUE]
     low, high = work.channels[ws.LOW], work.channels[ws.HIGH]
     hits = np.int64(0)
@@ -145,7 +145,7 @@ def advance(work, slots, dt):
 
 @inlined_kernel
 def apply_slope_changes(work, slots, arriving):
-    """Apply an arriving row to the slots' slopes, and move them to their next values; the row leaves in work.channels[ROW]."""
+    """Apply arriving slope changes to the slots, and move them to their next values; set work.channels[EVENT_ROW]."""
     value, slope, next_value = work.channels[ws.VALUE], work.channels[ws.SLOPE], work.channels[ws.NEXT_VALUE]
     gain, row = work.channels[ws.GAIN], work.channels[ws.EVENT_ROW]
     for k in range(slots):
@@ -156,7 +156,7 @@ def apply_slope_changes(work, slots, arriving):
 
 @inlined_kernel
 def keep_row(work, slots):
-    """Append the non-zero entries of work.channels[ROW] to the last row, for which there is room."""
+    """Append the non-zero entries of work.channels[EVENT_ROW] to the last row, which has room for them."""
     row, channel = work.channels[ws.EVENT_ROW], work.channel_labels[ws.CHANNEL]
     top, shift = work.counts[ws.TOP_VALUE], work.counts[ws.TOP_COLUMN] - work.counts[ws.TOP_VALUE]
     for k in range(slots):
@@ -168,7 +168,7 @@ def keep_row(work, slots):
 
 @inlined_kernel
 def record_extremes(work, slots):
-    """Keep the largest post-activation and the steepest slope seen, for the rounding errors behind this op."""
+    """Update the largest post-activation and the steepest slope, for the rounding errors after this op."""
     value, slope, gain = work.channels[ws.VALUE], work.channels[ws.SLOPE], work.channels[ws.GAIN]
     largest, steepest = work.channels[ws.LARGEST], work.channels[ws.STEEPEST]
     for k in range(slots):
@@ -189,8 +189,8 @@ def add_squared(squares, row, n):
 
 @kernel
 def resolve_contacts(code, work, i, p, breakpoint_id, n_at_threshold, n_pinned, arriving):
-    """Slots that stand on a threshold at an event: choose their next piece; returns the number of parked ones."""
-    for k in range(n_pinned):  # parked channels move only when their slope changes
+    """Choose the next piece of the slots that are at a threshold at an event; return the number of pinned ones."""
+    for k in range(n_pinned):  # pinned channels move only when their slope changes
         work.channel_labels[ws.AT_THRESHOLD, n_at_threshold + k] = work.channel_labels[ws.PINNED, k]
     still = 0
     for k in range(n_at_threshold + n_pinned):
@@ -222,10 +222,10 @@ def resolve_contacts(code, work, i, p, breakpoint_id, n_at_threshold, n_pinned, 
 
 @inlined_kernel
 def process_event(code, work, i, p, slots, t, event, arriving, n_pinned, keep, room, columns):
-    """Move the slots from t to an event and apply its row; where ``keep``, begin a row with ``room`` entries.
+    """Move the slots from t to an event and apply its slope changes; where ``keep``, begin a row with ``room`` entries.
 
-    The row is in work.channels[ROW]; ``columns`` as for ``emit_crossings``. Returns the number of parked slots;
-    counts[STATUS] tells where a buffer was full.
+    The row is in work.channels[EVENT_ROW]; ``columns`` as for ``emit_crossings``. Return the number of pinned slots;
+    counts[STATUS] says whether a buffer was full.
     """
     t_event, n_at_threshold = work.times[ws.TIME, event], 0
     if advance(work, slots, t_event - t) > 0:

@@ -1,8 +1,8 @@
 """Push rows of slope changes through affine ops, one output position at a time.
 
-``collect`` finds the breakpoints that reach a position (all taps of its receptive field) in time order; ``accumulate``
-adds up their rows, in tiles of consecutive breakpoints that stay in cache. A row's cost is its non-zero entries times the
-channels that each of them reaches. Convolutions, pools, sums, ... differ in their taps only.
+``collect`` finds the breakpoints that affect a position (all taps of its receptive field) in time order; ``accumulate``
+adds up their rows, in tiles of consecutive breakpoints that stay in cache. The cost of a row is the number of its non-zero
+entries times the channels that each of them affects. Convolutions, pools, sums, ... differ only in their taps.
 
 Legend: C channels, n breakpoints of a position.
 """
@@ -20,7 +20,7 @@ from .workspace import has_float32_slopes
 
 @inlined_kernel
 def new_row(work, n_entries, breakpoint_id):
-    """Append a row without entries, with room for ``n_entries``; returns whether the buffers hold it."""
+    """Append a row without entries, with room for ``n_entries``; return whether the buffers hold it."""
     row, top = work.counts[ws.TOP_ROW], work.counts[ws.TOP_VALUE]
     if row >= work.ids.shape[0]:
         work.counts[ws.STATUS] = ws.FULL_ROWS
@@ -46,8 +46,7 @@ def add_entry(work, column, value):
 
 @inlined_kernel
 def add_whole_entry(work, column, value):
-    """Append an entry that must cancel what came before: in float32, what it leaves over is another entry, for which there is
-    room."""
+    """Append an entry that must cancel earlier ones: in float32, its rounding error becomes a second entry (room is there)."""
     add_entry(work, column, value)
     if has_float32_slopes(work):
         rest = value - np.float64(work.values[work.counts[ws.TOP_VALUE] - 1])
@@ -57,7 +56,7 @@ def add_whole_entry(work, column, value):
 
 @inlined_kernel
 def close_row(work, width, columns):
-    """End the last row, whose ``width`` values are in place, with the columns from ``columns`` on, which others may share."""
+    """End the last row, whose ``width`` values are set, with the columns from ``columns`` on, which rows may share."""
     row, top = work.counts[ws.TOP_ROW], work.counts[ws.TOP_VALUE]
     work.starts[row] = work.counts[ws.TOP_VALUE] = top + width
     work.shifts[row - 1] = columns - top
@@ -65,7 +64,7 @@ def close_row(work, width, columns):
 
 @inlined_kernel
 def drop_empty_row(work):
-    """Take back the last row where it has no entries."""
+    """Remove the last row where it has no entries."""
     row = work.counts[ws.TOP_ROW]
     if work.starts[row - 1] == work.starts[row]:
         work.counts[ws.TOP_ROW] = row - 1
@@ -73,7 +72,7 @@ def drop_empty_row(work):
 
 @inlined_kernel
 def n_taps(code, f):
-    """Number of taps of one position of op f, -1 if unknown; a switching op stands for a copy of its operand."""
+    """Return the number of taps of one position of op f, -1 if unknown; a switching op counts as a copy of its operand."""
     kind = code.op_table[f, ir.OP]
     if kind == ir.AFFINE:
         j = operand(code, f, 0)
@@ -91,7 +90,7 @@ def n_taps(code, f):
 
 @inlined_kernel
 def tap_source(code, f, p, tap):
-    """Operand and input position of a tap: (op, position); position -1 in the padding, both -1 if the op is unknown."""
+    """Return the operand and the input position of a tap: (op, position); position -1 in the padding, both for unknown ops."""
     kind = code.op_table[f, ir.OP]
     if kind == ir.AFFINE:
         return operand(code, f, 0), tap
@@ -110,16 +109,16 @@ def tap_source(code, f, p, tap):
 
 @inlined_kernel
 def row_range(code, work, j, q):
-    """First and past-the-last row of position q of op j."""
+    """Return the range of rows of position q of op j: (first, past-the-last)."""
     base = code.op_table[j, ir.POINTER] + q
     return work.bases[ws.FIRST_ROW, j] + work.pointers[base], work.bases[ws.FIRST_ROW, j] + work.pointers[base + 1]
 
 
 @kernel
 def collect(code, work, f, p):
-    """Find the breakpoints in position p's receptive field, in time order: work.sorted_ids; returns how many.
+    """Find the breakpoints in position p's receptive field, in time order; return their number.
 
-    Also sets work.row_of for them, and work.cursors to each tap's first row.
+    Sets work.labels[SORTED_IDS] and [ROW_OF], and work.small[CURSOR] to the first row of each tap.
     """
     taps = n_taps(code, f)
     if taps < 0:
@@ -165,13 +164,13 @@ def collect(code, work, f, p):
 
 @inlined_kernel
 def tile_height(channels):
-    """Rows of one tile of gathered rows."""
+    """Return the number of rows of one tile of gathered rows."""
     return max(ws.TILE_ROWS, ws.TILE_DOUBLES // channels)
 
 
 @inlined_kernel
 def rows_before(work, start, end, last):
-    """Past-the-last of a tap's rows from ``start`` on whose breakpoint has a place before ``last`` in work.sorted_ids."""
+    """Return the end of a tap's rows from ``start`` on whose breakpoint comes before index ``last`` in labels[SORTED_IDS]."""
     stop = start
     while stop < end and work.labels[ws.ROW_OF, work.ids[stop]] < last:
         stop += 1
@@ -180,13 +179,13 @@ def rows_before(work, start, end, last):
 
 @inline_view
 def gathered_rows(work, height, channels):
-    """Where ``accumulate`` puts its sums: float64[height, C]."""
+    """View where ``accumulate`` puts its sums: float64[height, C]."""
     return work.tiles[ws.GATHERED, : height * channels].reshape(height, channels)
 
 
 @kernel
 def accumulate(code, work, f, p, first, last):
-    """Sum the rows of breakpoints ``first`` .. ``last`` (places in work.sorted_ids): ``gathered_rows`` [last - first, C]."""
+    """Sum the rows of breakpoints ``first`` to ``last`` of labels[SORTED_IDS]: ``gathered_rows`` [last - first, C]."""
     channels = code.op_table[f, ir.CHANNELS]
     out = gathered_rows(work, last - first, channels)
     fill_rows(out, 0.0)
@@ -212,7 +211,7 @@ def accumulate(code, work, f, p, first, last):
 
 @inlined_kernel
 def add_row(work, e, n, w, out, a):
-    """Add entries e .. e + n times the rows work.small[PLACE, :n] of ``w`` to row a of ``out``, eight at a time."""
+    """Add entries e .. e + n times the rows work.small[WEIGHT_ROW, :n] of ``w`` to row a of ``out``, eight at a time."""
     width, j = out.shape[1], np.int64(0)
     place, x, zero = work.small[ws.WEIGHT_ROW], work.values, work.values.dtype.type(0.0)
     while n - j > 4:
@@ -258,7 +257,7 @@ def _add_products(work, w, k0, start, stop, first, out):
 
 @kernel
 def _add_grouped(code, work, f, tap, start, stop, first, out):
-    """A grouped convolution's tap, group by group."""
+    """Add the products of one tap of a grouped convolution, group by group."""
     groups, taps = code.op_table[f, ir.GROUPS], code.op_table[f, ir.KERNEL_H] * code.op_table[f, ir.KERNEL_W]
     c_in, c_out = code.op_table[operand(code, f, 0), ir.CHANNELS] // groups, out.shape[1] // groups
     w = row_weights_of(code, f).reshape(-1, c_out)
@@ -274,7 +273,7 @@ def _add_grouped(code, work, f, tap, start, stop, first, out):
 
 @kernel
 def _add_simple(code, work, f, p, tap, start, stop, first, out):
-    """Taps without a matrix: pools, scalings, sums, concatenations, copies."""
+    """Add the rows of one tap of an op without a matrix: pools, scalings, sums, concatenations, copies."""
     kind, channels = code.op_table[f, ir.OP], out.shape[1]
     factor, divisor, offset = 1.0, 1.0, np.int64(0)
     if kind == ir.AVG_POOL:

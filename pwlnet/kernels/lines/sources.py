@@ -1,4 +1,4 @@
-"""The rows that arrive at a position in a tile of breakpoints: what they do to all channels, and to chosen ones.
+"""The slope changes that arrive at a position in a tile of breakpoints: their effect on all channels, and on chosen ones.
 
 A *source* is an entry of the receptive field (tap, channel) that some row of the tile changes.
 
@@ -7,23 +7,23 @@ Legend: C channels, S sources, H breakpoints of a tile, M slots that need produc
 
 import numpy as np
 
-from .._jit import allocating_kernel, inline_source, inline_view, kernel
+from .._jit import allocating_kernel, inline_view, kernel
 from ..arrays import fill_rows
 from ..ir import program as ir
 from ..ir.affine import row_weights_of, weights_of
 from . import workspace as ws
 from .slope_changes import add_row, n_taps, row_range, rows_before, tap_source
 
-DENSE_FROM = 0.3  # share of entries among sources times rows from which a matrix product is cheaper
+DENSE_FROM = 0.3  # share of non-zero entries in the matrix of sources and rows from which a matrix product is cheaper
 
-# Where a tile's rows are a matrix: from this place on in the values of rows, or ...
-COPIED = -1  # in work.tiles[PACKED], or ...
-NO_MATRIX = -2
+# Where a tile's rows are a matrix: from an index of the values of rows on, or
+COPIED = -1  # in work.tiles[PACKED], or
+NO_MATRIX = -2  # nowhere
 
 
 @kernel
 def block_height(code, work, f, p, first):
-    """Number of next rows that are a matrix as they lie there: one per breakpoint from ``first`` on, with the same columns."""
+    """Return the number of next rows that form a matrix in place: one per breakpoint from ``first`` on, with equal columns."""
     if n_taps(code, f) > 1:
         return np.int64(0)
     start, (j, q) = work.small[ws.CURSOR, 0], tap_source(code, f, p, 0)
@@ -39,7 +39,7 @@ def block_height(code, work, f, p, first):
 
 @kernel
 def _open_block(work, first, last):
-    """List the sources of a block; returns (sources, place in the values of rows)."""
+    """List the sources of a block; return (number of sources, first index in the values of rows)."""
     start = work.small[ws.CURSOR, 0]
     work.small[ws.STOP, 0] = start + last - first
     n_sources, columns = work.starts[start + 1] - work.starts[start], work.starts[start] + work.shifts[start]
@@ -50,7 +50,7 @@ def _open_block(work, first, last):
 
 @kernel
 def _find_sources(code, work, f, p, last):
-    """List the sources of a tile, and find where each tap's rows stop; returns (sources, entries)."""
+    """List the sources of a tile, and find where each tap's rows end; return (number of sources, number of entries)."""
     n_sources, n_entries = np.int64(0), np.int64(0)
     for tap in range(n_taps(code, f)):
         start = work.small[ws.CURSOR, tap]
@@ -78,20 +78,20 @@ def _find_sources(code, work, f, p, last):
 
 @inline_view
 def _packed(work, matrix, height, n_sources):
-    """The tile's rows as a matrix over the sources: float64[H, S]; their own block of values, or a copy."""
+    """View the tile's rows as a matrix over the sources: float64[H, S]; in place in the values, or a copy."""
     cells = work.values[matrix:] if matrix >= 0 else work.tiles[ws.PACKED]
     return cells[: height * n_sources].reshape(height, n_sources)
 
 
 @inline_view
 def _weights(work, n_sources, width):
-    """Weights of the sources for some slots: float64[S, width]."""
+    """View the weights of the sources for some slots: float64[S, width]."""
     return work.tiles[ws.WEIGHTS, : n_sources * width].reshape(n_sources, width)
 
 
 @inline_view
 def _block(work, height, width, n_needed):
-    """Where products for some slots are put: float64[H, width]; those for all slots at once into their final place."""
+    """View where the products for some slots are put: float64[H, width]; those for all slots at once in their final place."""
     return work.tiles[ws.GATHERED if width == n_needed else ws.PRODUCT, : height * width].reshape(height, width)
 
 
@@ -113,7 +113,7 @@ def _pack_rows(code, work, f, p, first, last, n_sources):
 
 @kernel
 def _measure_packed(work, matrix, first, last, n_sources, t_start, t_end):
-    """TURN, TOTAL and LARGEST_DEVIATION of all sources from the rows as a matrix."""
+    """Compute the statistics of all sources from the rows as a matrix."""
     packed, source_stats = _packed(work, matrix, last - first, n_sources), work.source_stats
     slope_change, total, arrived = (
         source_stats[ws.SOURCE_SLOPE_CHANGE],
@@ -139,7 +139,7 @@ def _measure_packed(work, matrix, first, last, n_sources, t_start, t_end):
     before = t_start
     for a in range(0, n, 4):
         a1, a2, a3 = min(a + 1, n - 1), min(a + 2, n - 1), min(a + 3, n - 1)
-        t0, t1, t2, t3 = times[ids[a]], times[ids[a1]], times[ids[a2]], times[ids[a3]]  # behind the end: no time passes
+        t0, t1, t2, t3 = times[ids[a]], times[ids[a1]], times[ids[a2]], times[ids[a3]]  # after the end: no time passes
         dt0, dt1, dt2, dt3 = t0 - before, t1 - t0, t2 - t1, t3 - t2
         row0, row1, row2, row3 = packed[a], packed[a1], packed[a2], packed[a3]
         for s in range(n_sources):
@@ -158,7 +158,7 @@ def _measure_packed(work, matrix, first, last, n_sources, t_start, t_end):
 
 @kernel
 def _measure_rows(code, work, f, p, n_sources, t_start, t_end):
-    """TURN, TOTAL and LARGEST_DEVIATION of all sources from the rows."""
+    """Compute the statistics of all sources from the rows."""
     source_stats = work.source_stats
     for s in range(n_sources):
         source_stats[ws.SOURCE_SLOPE_CHANGE, s] = source_stats[ws.SOURCE_VALUE_CHANGE, s] = source_stats[
@@ -193,7 +193,7 @@ def _measure_rows(code, work, f, p, n_sources, t_start, t_end):
 
 @kernel
 def _push_ends(code, work, f, n_sources):
-    """Change of each channel's value and slope over the tile, and the reach around its chord; indexed by channel."""
+    """Compute the change of each channel's value and slope over the tile, and the bound of the deviation from its chord."""
     channels = code.op_table[f, ir.CHANNELS]
     w = weights_of(code, f).reshape(-1, channels)
     change, slope_change, reach = (
@@ -209,7 +209,7 @@ def _push_ends(code, work, f, n_sources):
         source_stats[ws.SOURCE_SLOPE_CHANGE],
         source_stats[ws.SOURCE_LARGEST_DEVIATION],
     )
-    for s in range(n_sources, n_sources + -n_sources % 8):  # round off: sources without any effect
+    for s in range(n_sources, n_sources + -n_sources % 8):  # round up with sources that have no effect
         source[s] = 0
         value_changes[s] = slope_changes[s] = largest[s] = 0.0
     for s in range(0, n_sources, 8):
@@ -243,7 +243,7 @@ def _gather_weights(code, work, f, n_sources, z0, z1):
 
 @kernel
 def _multiply_rows(code, work, f, p, first, last, n_sources, width, n_needed):
-    """Products of the rows, entry by entry, for ``width`` slots: ``_block``."""
+    """Compute the products of the rows, entry by entry, for ``width`` slots: ``_block``."""
     w, out = _weights(work, n_sources, width), _block(work, last - first, width, n_needed)
     fill_rows(out, 0.0)
     for tap in range(n_taps(code, f)):
@@ -260,13 +260,13 @@ def _multiply_rows(code, work, f, p, first, last, n_sources, width, n_needed):
 
 @allocating_kernel
 def _multiply_matrix(work, matrix, height, n_sources, width, n_needed):
-    """Product of the rows as a matrix for ``width`` slots: ``_block``."""
+    """Compute the product of the rows as a matrix for ``width`` slots: ``_block``."""
     np.dot(_packed(work, matrix, height, n_sources), _weights(work, n_sources, width), _block(work, height, width, n_needed))
 
 
-@inline_source
+@kernel
 def multiply(code, work, f, p, first, last, n_sources, n_needed, matrix):
-    """Arriving rows of the tile for the slots that need them: work.tiles[GATHERED], float64[H, M]."""
+    """Compute the arriving rows of the tile for the slots that need them: work.tiles[GATHERED], float64[H, M]."""
     block = max(1, work.tiles.shape[1] // max(1, n_sources))
     for z0 in range(0, n_needed, block):
         z1 = min(n_needed, z0 + block)
@@ -283,9 +283,9 @@ def multiply(code, work, f, p, first, last, n_sources, n_needed, matrix):
                 work.tiles[ws.GATHERED, a * n_needed + z0 + z] = work.tiles[ws.PRODUCT, a * width + z]
 
 
-@inline_source
+@kernel
 def open_tile(code, work, f, p, first, last, t, t_end, block):
-    """Measure the tile's sources, and what they do to all channels; returns (sources, where the rows are a matrix)."""
+    """Compute the statistics of the tile's sources and their effect on all channels; return (sources, place of the matrix)."""
     if block:
         n_sources, matrix = _open_block(work, first, last)
     else:
@@ -305,7 +305,7 @@ def open_tile(code, work, f, p, first, last, t, t_end, block):
 
 @kernel
 def close_tile(code, work, f, n_sources):
-    """Forget the tile's sources, and go on behind its rows."""
+    """Reset the tile's sources, and move the cursors past its rows."""
     for s in range(n_sources):
         work.small[ws.SOURCE_AT, work.small[ws.SOURCE, s]] = -1
     for tap in range(n_taps(code, f)):

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .._atomic import take_next
-from .._jit import address_of, allocating_kernel, by_address, inline_source, kernel, slot_kernel
+from .._jit import address_of, allocating_kernel, by_address, inlined_kernel, kernel, slot_kernel
 from ..arrays import copy_into, fill
 from ..ir import program as ir
 from ..ir.affine import n_ops, rows_of
@@ -88,7 +88,7 @@ class LineSlot(NamedTuple):
 
 @kernel
 def _start_window(code, work, start, end, t0, length):
-    """Point and direction at the window's start into op 0, and their rounding errors; no rows yet."""
+    """Load point and direction at the window's start, and their rounding errors, into op 0; reset the work buffers."""
     x = rows_of(code, 0, 2, work.at_start[ws.VALUE_AND_SLOPE])
     for d in range(start.shape[0]):
         k = code.indices[code.op_table[-1, ir.INPUTS] + d]
@@ -104,9 +104,9 @@ def _start_window(code, work, start, end, t0, length):
     work.starts[0] = 0
 
 
-@inline_source
+@kernel
 def _store_position(code, work, i, p):
-    """Keep the rows of position p of an affine op that several ops read."""
+    """Store the slope changes of position p of an affine op that several ops read."""
     channels = code.op_table[i, ir.CHANNELS]
     n = collect(code, work, i, p)
     height = tile_height(channels)
@@ -123,9 +123,9 @@ def _store_position(code, work, i, p):
             drop_empty_row(work)
 
 
-@inline_source
+@kernel
 def _scan_position(code, work, i, p, t0, t1, rounding):
-    """Scan position p of elementwise op i over the window: rows, births and flips are appended to the work buffers."""
+    """Scan position p of elementwise op i over the window: append rows, crossings and flips to the work buffers."""
     f = code.op_table[i, ir.PRODUCER]
     n = collect(code, work, f, p)
     n_pinned = begin(code, work, i, p, n, t1 - t0, rounding)
@@ -135,29 +135,57 @@ def _scan_position(code, work, i, p, t0, t1, rounding):
         scan_rows(code, work, i, p, n, n_pinned, t0, t1)
 
 
-@inline_source
-def trace_window(code, work, start, end, t0, t1, bounds, stop):
-    """Find breakpoints and flips of one window; returns the status. Results stay in the work buffers.
+@inlined_kernel
+def _save_counts(counts, i):
+    """Save how full the buffers are before op i."""
+    counts[ws.NEXT_OP], counts[ws.SAVED_FLIPS], counts[ws.SAVED_AMBIGUOUS] = i, counts[ws.N_FLIPS], counts[ws.AMBIGUOUS]
+    counts[ws.SAVED_ROW], counts[ws.SAVED_VALUE] = counts[ws.TOP_ROW], counts[ws.TOP_VALUE]
+    counts[ws.SAVED_COLUMN] = counts[ws.TOP_COLUMN]
 
-    Called again after a buffer was full and has been enlarged, it goes on with the op at hand. Where ``stop[0]`` is not zero
-    it leaves before the next position.
+
+@inlined_kernel
+def _restore_counts(counts):
+    """Discard what an unfinished op has added to the buffers."""
+    counts[ws.N_FLIPS], counts[ws.AMBIGUOUS] = counts[ws.SAVED_FLIPS], counts[ws.SAVED_AMBIGUOUS]
+    counts[ws.TOP_ROW], counts[ws.TOP_VALUE] = counts[ws.SAVED_ROW], counts[ws.SAVED_VALUE]
+    counts[ws.TOP_COLUMN], counts[ws.STATUS] = counts[ws.SAVED_COLUMN], ws.DONE
+
+
+@kernel
+def _trace_op(code, work, i, role, t0, t1, rounding, stop):
+    """Append the slope changes, crossings and flips of all positions of op i to the work buffers; return the status."""
+    counts, pointer = work.counts, code.op_table[i, ir.POINTER]
+    for p in range(code.op_table[i, ir.HEIGHT] * code.op_table[i, ir.WIDTH]):
+        if stop[0] != 0:
+            return np.int64(ws.STOPPED)
+        first_row = counts[ws.TOP_ROW]
+        if role == ir.STORED:
+            _store_position(code, work, i, p)
+        elif role == ir.ELEMENTWISE:
+            _scan_position(code, work, i, p, t0, t1, rounding)
+        else:
+            _call_pool(work.addresses[ws.POOLS], (code, work, i, p, t0, t1, rounding))
+        work.pointers[pointer + p + 1] = counts[ws.TOP_ROW] - work.bases[ws.FIRST_ROW, i]
+        if counts[ws.STATUS] != ws.DONE:
+            break
+        if has_float32_slopes(work) and role != ir.ELEMENTWISE:
+            add_float32_errors(code, work, i, p, first_row, t1 - t0)
+    return counts[ws.STATUS]
+
+
+@kernel
+def trace_window(code, work, start, end, t0, t1, bounds, stop):
+    """Find the breakpoints and flips of one window; return the status. Results stay in the work buffers.
+
+    Called again after a buffer was full and has been enlarged, it continues with the unfinished op. Where ``stop[0]`` is not
+    zero it returns before the next position.
     """
-    rounding, ambiguous = bounds[0], bounds[1]
-    counts = work.counts
+    counts, rounding, ambiguous = work.counts, bounds[0], bounds[1]
     if counts[ws.NEXT_OP] == 0:
         _start_window(code, work, start, end, t0, t1 - t0)
         counts[ws.NEXT_OP] = 1
     else:
-        counts[ws.TOP_ROW], counts[ws.TOP_VALUE], counts[ws.TOP_COLUMN] = (
-            counts[ws.SAVED_ROW],
-            counts[ws.SAVED_VALUE],
-            counts[ws.SAVED_COLUMN],
-        )
-        counts[ws.N_FLIPS], counts[ws.AMBIGUOUS], counts[ws.STATUS] = (
-            counts[ws.SAVED_FLIPS],
-            counts[ws.SAVED_AMBIGUOUS],
-            ws.DONE,
-        )
+        _restore_counts(counts)
     for i in range(counts[ws.NEXT_OP], n_ops(code)):
         role = code.op_table[i, ir.ROLE]
         if role == ir.SKIPPED:
@@ -171,28 +199,10 @@ def trace_window(code, work, start, end, t0, t1, bounds, stop):
         work.bases[ws.FIRST_ROW, i], work.bases[ws.FIRST_COLUMN, i] = counts[ws.TOP_ROW], counts[ws.TOP_COLUMN]
         counts[ws.N_CROSSINGS] = 0
         known, first_flip = counts[ws.N_IDS], counts[ws.N_FLIPS]
-        counts[ws.NEXT_OP], counts[ws.SAVED_FLIPS], counts[ws.SAVED_AMBIGUOUS] = i, first_flip, counts[ws.AMBIGUOUS]
-        counts[ws.SAVED_ROW], counts[ws.SAVED_VALUE], counts[ws.SAVED_COLUMN] = (
-            counts[ws.TOP_ROW],
-            counts[ws.TOP_VALUE],
-            counts[ws.TOP_COLUMN],
-        )
-        pointer = code.op_table[i, ir.POINTER]
-        for p in range(code.op_table[i, ir.HEIGHT] * code.op_table[i, ir.WIDTH]):
-            if stop[0] != 0:
-                return np.int64(ws.STOPPED)
-            first_row = counts[ws.TOP_ROW]
-            if role == ir.STORED:
-                _store_position(code, work, i, p)
-            elif role == ir.ELEMENTWISE:
-                _scan_position(code, work, i, p, t0, t1, rounding)
-            else:
-                _call_pool(work.addresses[ws.POOLS], (code, work, i, p, t0, t1, rounding))
-            work.pointers[pointer + p + 1] = counts[ws.TOP_ROW] - work.bases[ws.FIRST_ROW, i]
-            if counts[ws.STATUS] != ws.DONE:
-                return counts[ws.STATUS]
-            if has_float32_slopes(work) and role != ir.ELEMENTWISE:
-                add_float32_errors(code, work, i, p, first_row, t1 - t0)
+        _save_counts(counts, i)
+        status = _trace_op(code, work, i, role, t0, t1, rounding, stop)
+        if status != ws.DONE:
+            return status
         if counts[ws.N_CROSSINGS] > 0:
             merge_crossings(work, first_flip, ambiguous)
             relabel_rows(work, i, known)
@@ -202,7 +212,7 @@ def trace_window(code, work, start, end, t0, t1, bounds, stop):
     return np.int64(ws.DONE)
 
 
-@inline_source
+@allocating_kernel
 def _store_window(work, found, windows, state, q):
     """Append the results of window q to the slot's; returns DONE, or FULL_OUTPUT where they don't fit."""
     n, a, b = work.counts[ws.N_FLIPS], state[TOP_POINT], state[TOP_FLIP]

@@ -1,10 +1,9 @@
-"""Scan one position with many channels: only those that may cross a threshold, tile by tile of arriving rows.
+"""Scan one position with many channels: only those that may cross a threshold, in tiles of arriving slope changes.
 
 At the end of a tile the values and slopes of all channels follow from two sums of its rows, pushed through the weights once.
 In between, a channel stays within sum_k |w_k| D_k of the chord of its values at the tile's ends, where D_k is the largest
-deviation of source k (sources.py) from its own chord. A channel whose chord keeps that far from its thresholds is *idle*:
-nothing can happen to it. Idle channels that are off need no products at all, and those that are on leave with the rows unseen
-by the scan.
+deviation of source k (sources.py) from its chord. A channel whose chord stays farther from its thresholds is *inactive*: it
+cannot cross. Inactive channels whose piece has slope 0 need no products at all, and those of the others are not scanned.
 
 Legend: C channels, n breakpoints of the position, H breakpoints of a tile, M slots that need products.
 """
@@ -22,19 +21,19 @@ from .sources import block_height, close_tile, multiply, open_tile
 from .workspace import has_float32_slopes
 
 WIDE_FROM = 128  # channels, with one tap
-WIDE_FROM_OF_MANY = 256  # with many taps: a row's share of the sources is small
+WIDE_FROM_OF_MANY = 256  # with many taps, where a row has few of the sources
 LONG_FROM = 24  # breakpoints
-FIRST_HEIGHT = 64  # of a tile, with one tap; twice as high after few open slots, half as high after many
+FIRST_HEIGHT = 64  # of a tile, with one tap; doubled after few active slots, halved after many
 FIRST_HEIGHT_OF_MANY = 256  # with many taps, which have more sources
 LEAST_HEIGHT = 16
 FEW_ACTIVE = 0.05  # of the channels
 MANY_ACTIVE = 0.3
-FEW_ROWS = 8  # a block of fewer than one in so many of a tile's rows isn't worth a tile of its own
+FEW_ROWS = 8  # a block of less than 1/8 of a tile's rows does not get a tile of its own
 
 
 @inlined_kernel
 def is_wide(code, i, f, n):
-    """Whether position scans of op i fed by op f pay off here for n breakpoints."""
+    """Return whether scanning op i, fed by op f, in tiles is worth it at a position with n breakpoints."""
     kind = code.op_table[f, ir.OP]
     matrix = kind == ir.AFFINE or (kind == ir.CONV2D and code.op_table[f, ir.GROUPS] == 1)
     least = WIDE_FROM if n_taps(code, f) == 1 else WIDE_FROM_OF_MANY
@@ -42,7 +41,7 @@ def is_wide(code, i, f, n):
 
 
 def can_be_wide(code):
-    """Say for each op whether ``is_wide`` may hold at a position of it: bool[N]. Python only."""
+    """Return for each op whether ``is_wide`` may hold at one of its positions: bool[N]. Python only."""
     table = code.op_table[:-1]
     matrices = np.isin(table[table[:, ir.PRODUCER], ir.OP], (ir.AFFINE, ir.CONV2D))
     return (table[:, ir.ROLE] == ir.ELEMENTWISE) & (table[:, ir.CHANNELS] >= min(WIDE_FROM, WIDE_FROM_OF_MANY)) & matrices
@@ -50,7 +49,7 @@ def can_be_wide(code):
 
 @kernel
 def _stash_channels(work, channels):
-    """Move all slots to where channels rest: channel c in slot C + c."""
+    """Move all slots to where inactive channels are stored: channel c in slot C + c."""
     for r in range(ws.N_SLOT_NUMBERS):
         numbers = work.channels[r]
         for c in range(channels):
@@ -61,7 +60,7 @@ def _stash_channels(work, channels):
 
 @kernel
 def _restore_channels(work, channels):
-    """Move all channels from where they rest to the slots of their own number."""
+    """Move all channels from where inactive ones are stored to the slots of their own number."""
     for r in range(ws.N_SLOT_NUMBERS):
         numbers = work.channels[r]
         for c in range(channels):
@@ -80,9 +79,9 @@ def _move_slot(work, a, b):
 
 @kernel
 def _activate_slots(work, channels, length, keep):
-    """Give slots to channels that may cross, then to idle ones whose rows are kept.
+    """Give slots to channels that may cross, then to inactive ones whose slope changes are stored.
 
-    Returns (slots that may cross, slots that need products, parked slots).
+    Return the numbers of slots that may cross, that need products, and that are pinned.
     """
     n_active, n_pinned = np.int64(0), np.int64(0)
     for c in range(channels):
@@ -108,13 +107,13 @@ def _activate_slots(work, channels, length, keep):
             continue
         gain = work.channels[ws.GAIN, channels + c]
         work.channel_labels[ws.CHANNEL, n_needed], work.channels[ws.GAIN, n_needed] = c, gain
-        n_needed += np.int64(gain != 0.0)  # no branch, which would be foretold wrongly every other time
+        n_needed += np.int64(gain != 0.0)  # no branch, which would be mispredicted every other time
     return n_active, n_needed, n_pinned
 
 
 @kernel
-def _advance_idle(work, channels, length):
-    """Move resting channels to the end of the tile; what this does to open ones doesn't matter."""
+def _advance_inactive(work, channels, length):
+    """Move inactive channels to the end of the tile; the effect on active ones does not matter."""
     change, slope_change, reach = (
         work.channels[ws.VALUE_CHANGE],
         work.channels[ws.SLOPE_CHANGE],
@@ -133,14 +132,14 @@ def _advance_idle(work, channels, length):
 
 @kernel
 def _deactivate_slots(work, channels, n_active):
-    """Let channels that had a slot rest again."""
+    """Store the channels that had a slot as inactive ones again."""
     for z in range(n_active):
         _move_slot(work, z, channels + work.channel_labels[ws.CHANNEL, z])
 
 
 @kernel
 def _list_columns(work, n_needed):
-    """Append the channels of the slots that need products as columns that the tile's rows share; returns where."""
+    """Append the channels of the slots that need products as columns that the tile's rows share; return their index."""
     top = work.counts[ws.TOP_COLUMN]
     if top + n_needed > work.columns.shape[0]:
         work.counts[ws.STATUS] = ws.FULL_VALUES
@@ -153,9 +152,9 @@ def _list_columns(work, n_needed):
 
 @inlined_kernel
 def _keep_row(work, arriving, n_active, n_needed, columns):
-    """Fill the last row: what left the open slots, and what arrived at the idle ones."""
+    """Fill the last row: the changes that leave active slots, and those that pass through inactive ones."""
     values, row, gain = work.values[work.counts[ws.TOP_VALUE] :][:n_needed], work.channels[ws.EVENT_ROW], work.channels[ws.GAIN]
-    for z in range(n_needed):  # open ones, too: a loop from n_open on would use no vectors
+    for z in range(n_needed):  # active ones too: a loop from n_active on would not be vectorized
         values[z] = arriving[z] * gain[z]
     for z in range(n_active):
         values[z] = row[z]
@@ -166,7 +165,7 @@ def _keep_row(work, arriving, n_active, n_needed, columns):
 
 @kernel
 def _scan_tile(code, work, i, p, first, last, t, n_active, n_needed, n_pinned, keep, columns, crossings):
-    """Scan the open slots over the tile's breakpoints; returns the last one's time."""
+    """Scan the active slots over the tile's breakpoints; return the time of the last one."""
     keep = keep and n_needed > 0
     for a in range(last - first):
         if work.counts[ws.STATUS] != ws.DONE:
@@ -186,7 +185,7 @@ def _scan_tile(code, work, i, p, first, last, t, n_active, n_needed, n_pinned, k
 
 @inlined_kernel
 def _tile_end(code, work, f, p, first, n, height):
-    """Past-the-last breakpoint of the next tile, and whether its rows are a block."""
+    """Return the past-the-last breakpoint of the next tile, and whether its rows are a block."""
     block = block_height(code, work, f, p, first)
     if first + block < n and block < height // FEW_ROWS:
         return min(n, first + height), False
@@ -198,8 +197,8 @@ def _tile_end(code, work, f, p, first, n, height):
 def scan_wide(code, work, i, p, n, t0, t1):
     """Scan position p of op i over the window [t0, t1]; ``collect`` and ``begin`` have been called.
 
-    An op with one position gives its newborn rows all columns of the tile: the rows of a tile are a matrix then, a *block*,
-    that the next op multiplies as it is.
+    An op with one position gives the rows of its crossings all columns of the tile: the rows of a tile then form a matrix, a
+    *block*, which the next op multiplies in place.
     """
     channels, f = code.op_table[i, ir.CHANNELS], code.op_table[i, ir.PRODUCER]
     keep, single = code.op_table[i, ir.LAST_USE] > i, code.op_table[i, ir.HEIGHT] * code.op_table[i, ir.WIDTH] == 1
@@ -212,7 +211,7 @@ def scan_wide(code, work, i, p, n, t0, t1):
         n_sources, matrix = open_tile(code, work, f, p, first, last, t, t_end, block)
         n_active, n_needed, n_pinned = _activate_slots(work, channels, t_end - t, keep)
         multiply(code, work, f, p, first, last, n_sources, n_needed, matrix)
-        _advance_idle(work, channels, t_end - t)
+        _advance_inactive(work, channels, t_end - t)
         columns = _list_columns(work, n_needed) if keep else np.int64(-1)
         crossings = columns if single else np.int64(-1)
         t = _scan_tile(code, work, i, p, first, last, t, n_active, n_needed, n_pinned, keep, columns, crossings)

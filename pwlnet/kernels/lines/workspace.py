@@ -1,4 +1,4 @@
-"""Buffers of the line kernels: rows of slope changes, breakpoints, flips, and scratch for one position's scan.
+"""Buffers of the line kernels: rows of slope changes, breakpoints, flips, and scratch for the scan of one position.
 
 Along a line x(t) = start + t (end - start) every scalar signal is  f(t) = v0 + s0 t + sum_k d_k max(t - t_k, 0).
 A *row* holds the slope changes d_k of the channels of one position at one breakpoint k: row r owns the entries ``starts[r]``
@@ -7,12 +7,12 @@ columns. The rows of op i are a list per position, sorted by t; several may have
 owns rows ``pointers[k + p]`` to ``pointers[k + p + 1]``, k = op_table[i, POINTER], counted from ``bases[FIRST_ROW, i]``.
 Breakpoints are labels (*ids*) into ``t`` that never change meaning; ``ORDER`` sorts them by t and ``RANK`` is its inverse.
 
-The scan of a position keeps its channels in *slots* (rows of ``channels`` and ``channel_labels``), in any order.
+The scan of a position stores its channels in *slots* (rows of ``channels`` and ``channel_labels``), in any order.
 
-Nothing grows inside a kernel: a full buffer sets ``counts[STATUS]``, and the caller makes a larger one and calls again,
-which goes on with the op at hand. Buffers are kept from line to line.
+Nothing grows inside a kernel: a full buffer sets ``counts[STATUS]``, and the caller allocates a larger one and calls again,
+which continues with the unfinished op. Buffers are kept from line to line.
 
-Rows and their products with weights are float64 or float32, as ``PackedProgram.row_weights`` is; all else is float64.
+Slope changes and their products with weights are float64 or float32, as ``PackedProgram.row_weights`` is; all else is float64.
 
 Legend: N ops, K neurons, C channels, P positions, M breakpoints.
 """
@@ -34,8 +34,8 @@ N_IDS = 2  # breakpoints known
 N_CROSSINGS = 3  # crossings found in the current op
 N_FLIPS = 4  # flips recorded
 STATUS = 5
-AMBIGUOUS = 6  # decisions that came near their rounding bound
-NEXT_OP = 7  # op to go on with in a window that was left because a buffer was full; 0 to start a window
+AMBIGUOUS = 6  # decisions close to their rounding bound
+NEXT_OP = 7  # op to continue with in a window that was left because a buffer was full; 0 to start a window
 SAVED_ROW = 8  # TOP_ROW, TOP_VALUE, N_FLIPS, TOP_COLUMN and AMBIGUOUS before that op
 SAVED_VALUE = 9
 SAVED_FLIPS = 10
@@ -58,7 +58,7 @@ TIME = 0
 TIME_ERROR = 1  # bound of t's rounding error
 CROSSING_TIME = 2
 CROSSING_ERROR = 3
-FLOAT32_ERROR = 4  # with float32 rows only: what their rounding adds to ERROR and to BIRTH_ERROR
+FLOAT32_ERROR = 4  # with float32 slope changes only: what they add to TIME_ERROR and to CROSSING_ERROR
 CROSSING_FLOAT32_ERROR = 5
 
 # Rows of ``labels``.
@@ -97,21 +97,21 @@ TOLERANCE = 6  # bound of the value's rounding error
 SLOPE_TOLERANCE = 7
 LARGEST = 8  # largest absolute post-activation seen
 STEEPEST = 9  # largest absolute slope seen
-FLOAT32_TOLERANCE = 10  # bound of the value's error from float32 rows; 0 in float64
-N_SLOT_NUMBERS = 11  # those before are a slot's own; the rest is scratch
+FLOAT32_TOLERANCE = 10  # bound of the value's error from float32 slope changes; 0 in float64
+N_SLOT_NUMBERS = 11  # those before belong to a slot; the rest is scratch
 EVENT_ROW = 11  # scratch: the row of an event
 VALUE_CHANGE = 12  # scratch, by channel: change of the value over a tile ...
 SLOPE_CHANGE = 13  # ... of the slope ...
 DEVIATION_BOUND = 14  # ... and how far the value may get from its chord
 PENDING_TIME = 15  # scratch: crossing times inside one interval
-SQUARES = 16  # sum of squares of what leaves the slot, with float32 rows only; zero between uses
+SQUARES = 16  # sum of squares of what leaves the slot, with float32 slope changes only; zero between uses
 N_CHANNEL_NUMBERS = 17
 
-# Rows of ``flows``: sources of a tile (wide.py).
+# Rows of ``source_stats``: sources of a tile (wide.py).
 SOURCE_VALUE_CHANGE = 0  # change of the value over the tile, beyond the slope at its start
 SOURCE_SLOPE_CHANGE = 1  # change of the slope
 SOURCE_RELATIVE_SLOPE = 2  # slope relative to the chord
-SOURCE_DEVIATION = 3  # from the chord, at LAST_TIME
+SOURCE_DEVIATION = 3  # from the chord, at SOURCE_LAST_TIME
 SOURCE_LAST_TIME = 4
 SOURCE_LARGEST_DEVIATION = 5
 N_SOURCE_STATS = 6
@@ -123,14 +123,14 @@ WIDE, POOLS = 0, 1
 CHANNEL = 0  # of each slot
 STATE = 1
 PENDING_SLOT = 2  # scratch
-AT_THRESHOLD = 3  # scratch: slots that need care at an event
-PINNED = 4  # slots that stand still exactly at a threshold
+AT_THRESHOLD = 3  # scratch: slots at a threshold at an event
+PINNED = 4  # slots that stay exactly at a threshold
 N_CHANNEL_LABELS = 5
 
 
 @inlined_kernel
 def has_float32_slopes(work):
-    """Whether rows are float32; known when a kernel is compiled."""
+    """Return whether slope changes are float32; known when a kernel is compiled."""
     return work.values.itemsize == 4
 
 
@@ -150,7 +150,7 @@ class Work(NamedTuple):
     marks: np.ndarray  # uint64[*] one bit per rank, zero between uses
     tiles: np.ndarray  # as values: [4, *] rows of one position, a product and its factors
     small: np.ndarray  # int64[N_SMALL, *] by tap, row of weights, source
-    source_stats: np.ndarray  # float64[N_FLOWS, *] by source
+    source_stats: np.ndarray  # float64[N_SOURCE_STATS, *] by source
     at_start: np.ndarray  # float64[2 or 3, 2 * n_values] value and slope of everything at the window's start; squared errors
     states: np.ndarray  # int32[2, K] at the window's start and end
     taps: np.ndarray  # float64[2, *] MaxPool: value and slope of each tap
@@ -195,7 +195,7 @@ def make_work(code, n_ids, n_rows, n_entries):
 
 
 def enlarged(work, n_ids, n_rows, n_entries):
-    """The same buffers with room for more, contents kept."""
+    """Return the same buffers with room for more, contents kept."""
     times, labels = np.empty((len(work.times), n_ids)), np.empty((N_LABELS, n_ids), np.int64)
     times[:, : work.times.shape[1]], labels[:, : work.labels.shape[1]] = work.times, work.labels
     larger = {"times": times, "labels": labels, "marks": np.zeros(n_ids // 64 + 2, np.uint64)}

@@ -5,9 +5,12 @@ import pytest
 
 from pwlnet.convert.graph import Graph
 from pwlnet.convert.lower import lower
-from pwlnet.kernels.ir import affine
+from pwlnet.kernels.ir import affine as affine_kernels
 from pwlnet.kernels.ir import program as ir
 from tests.counts import few
+from tests.kernels.entries import Entries
+
+affine = Entries(affine_kernels)
 
 RNG_SHAPE = (4, 5, 6)
 

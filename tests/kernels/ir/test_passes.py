@@ -8,6 +8,7 @@ from pwlnet.kernels.ir import program as ir
 from pwlnet.warmup import toy_network
 from tests.counts import few
 from tests.drawn import draw
+from tests.kernels.entries import entry
 
 
 @pytest.fixture(scope="module")
@@ -15,12 +16,13 @@ def network():
     return toy_network()
 
 
-def run(network, points, *, outputs=True, preactivations=True, states=True):
+def run(network, points, *, outputs=True, preactivations=True, states=True, height=passes.TILE):
     n = len(points)
     out = np.full((n * outputs, network.n_outputs), np.nan)
     pre = np.full((n * preactivations, network.n_neurons), np.nan)
     found = np.full((n * states, network.n_neurons), -1, np.int32)
-    passes.forward(network.code, points, out, pre, found)
+    scratch = np.zeros(passes.TILE * network.code.op_table[-1, ir.VALUE]), np.empty((passes.TILE, network.n_neurons), np.int32)
+    passes.forward(network.code, points, np.int64(height), *scratch, out, pre, found)
     return out, pre, found
 
 
@@ -36,6 +38,13 @@ def test_rows_of_any_number_have_the_bits_of_single_rows(network, n):
         for batch, single in zip(found, run(network, points[k : k + 1]), strict=True):
             assert np.array_equal(batch[k : k + 1], single)
     assert not any(np.isnan(part).any() for part in found[:2])
+
+
+@pytest.mark.parametrize("height", [1, 5, 31])
+def test_rows_taken_fewer_at_a_time_have_the_same_bits(network, height):
+    points = np.random.default_rng(0).standard_normal((33, 72))
+    for whole, part in zip(run(network, points), run(network, points, height=height), strict=True):
+        assert np.array_equal(whole, part)
 
 
 @pytest.mark.parametrize("left_out", ["outputs", "preactivations", "states"])
@@ -74,8 +83,8 @@ def test_the_jacobian_of_states_is_the_slope_of_their_piece():
 
 def test_inputs_are_loaded_in_the_order_of_the_code_with_zeros_past_the_end(network):
     points = np.random.default_rng(0).standard_normal((5, 72))
-    buffer = np.full(passes.TILE * passes.n_values(network.code), np.nan)
-    assert passes.load_inputs(network.code, points, 3, passes.TILE, buffer) == 2
+    buffer = np.full(passes.TILE * network.code.op_table[-1, ir.VALUE], np.nan)
+    assert entry(passes.load_inputs)(network.code, points, 3, passes.TILE, buffer) == 2
     x = buffer[: passes.TILE * 72].reshape(passes.TILE, 72)
     assert np.array_equal(x[:2, network.program.input_index], points[3:])
     assert not x[2:].any()

@@ -5,8 +5,12 @@ import pytest
 
 from pwlnet.convert.graph import Graph
 from pwlnet.convert.lower import lower
-from pwlnet.kernels.ir import affine, switching
+from pwlnet.kernels.ir import affine as affine_kernels
 from pwlnet.kernels.ir import program as ir
+from pwlnet.kernels.ir import switching as switching_kernels
+from tests.kernels.entries import Entries
+
+affine, switching = Entries(affine_kernels), Entries(switching_kernels)
 
 SLOPES = np.array([0.5, -1.0, 0.0]).reshape(3, 1, 1)
 OPS = {
