@@ -188,7 +188,7 @@ def watch_kernels():
 
 def outcome(analysis, network, lines, expected):
     """What an analysis gives: same, refused, or what is wrong."""
-    for key in ("_idle_tracers", "pattern_layout", "float32_code"):
+    for key in ("_idle_buffers", "pattern_layout", "float32_code"):
         network.__dict__.pop(key, None)
     try:
         actual = np.asarray(ANALYSES[analysis](network, lines), np.float64)

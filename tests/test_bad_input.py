@@ -210,7 +210,7 @@ CASES = {
     "max_segments=0": (
         lines([0.0, 0.0], [1.0, 1.0], max_segments=0),
         InputError,
-        "max_segments is 0; at least 1 is needed, or None for no limit",
+        "max_segments is 0; a positive integer is needed, or None for no limit",
     ),
     # Files to write, and to read back.
     "folder that is a file": (

@@ -7,6 +7,14 @@ import numpy as np
 
 from .windows import TraceResult
 
+_BYTES_PER_POINT = 64  # of a batch: what a breakpoint with its flips takes, and more where inputs are many
+_LEAST_BYTES = 2**26  # finished lines that may wait, and the starts of a batch, in any case
+
+
+def waiting_bytes(max_points):
+    """Return the size of finished results above which no further ones are computed."""
+    return max(_LEAST_BYTES, _BYTES_PER_POINT * max_points)
+
 
 def batches(blocks, max_points, max_bytes):
     """Split and collect blocks to batches, in order.

@@ -17,14 +17,12 @@ from ...tolerances import DEFAULT, Tolerances
 from ...validation import check_count
 from . import check as line_check
 from . import tracing, windows
-from .batching import assemble, batches
+from .batching import assemble, batches, waiting_bytes
 from .ends import LineEnds
 from .rounds import Progress, Settings, check_limits, trace_blocks
 
 _MEMORY = 2**30
 _MAX_POINTS = 2**20
-_BYTES_PER_POINT = 64  # of a batch: what a breakpoint with its flips takes, and more where inputs are many
-_LEAST_BYTES = 2**26  # finished lines that may wait, and the starts of a batch, in any case
 _SEGMENTS_AT_ONCE = 256
 
 
@@ -394,8 +392,3 @@ def _partitions(settings, lines, max_points, progress, threads):
         stack.enter_context(contextlib.closing(blocks))
         for batch in batches(blocks, max_points, max_bytes):
             yield LinePartitions(settings.network, *assemble(batch, settings.network.n_inputs), settings.tolerances)
-
-
-def waiting_bytes(max_points):
-    """Size of finished results that may wait."""
-    return max(_LEAST_BYTES, _BYTES_PER_POINT * max_points)

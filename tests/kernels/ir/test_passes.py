@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from pwlnet import scheduling
 from pwlnet.kernels.ir import passes
 from pwlnet.kernels.ir import program as ir
 from pwlnet.warmup import toy_network
@@ -16,14 +17,17 @@ def network():
     return toy_network()
 
 
-def run(network, points, *, outputs=True, preactivations=True, states=True, height=passes.TILE):
-    n = len(points)
+def run(network, points, *, outputs=True, preactivations=True, states=True, patterns=True, height=passes.TILE):
+    n, layout = len(points), network.pattern_layout
     out = np.full((n * outputs, network.n_outputs), np.nan)
     pre = np.full((n * preactivations, network.n_neurons), np.nan)
-    found = np.full((n * states, network.n_neurons), -1, np.int32)
+    sta = np.full((n * states, network.n_neurons), -1, np.int32)
+    packed = np.full((n * patterns, layout.word_offsets[-1]), 1, np.uint64)
     scratch = np.zeros(passes.TILE * network.code.op_table[-1, ir.VALUE]), np.empty((passes.TILE, network.n_neurons), np.int32)
-    passes.forward(network.code, points, np.int64(height), *scratch, out, pre, found)
-    return out, pre, found
+    bounds, counter = (layout.neuron_offsets, layout.word_offsets, layout.widths), np.zeros(1, np.int64)
+    slot = passes.ForwardSlot(network.code, points, out, pre, sta, packed, *bounds, counter, np.array([height]), *scratch)
+    scheduling.run_slots(passes.forward_slot, [slot])
+    return out, pre, sta, packed
 
 
 def test_every_op_code_but_gather_and_full_scale_is_in_the_network_of_these_tests(network):
@@ -47,7 +51,7 @@ def test_rows_taken_fewer_at_a_time_have_the_same_bits(network, height):
         assert np.array_equal(whole, part)
 
 
-@pytest.mark.parametrize("left_out", ["outputs", "preactivations", "states"])
+@pytest.mark.parametrize("left_out", ["outputs", "preactivations", "states", "patterns"])
 def test_what_is_not_asked_for_does_not_change_the_rest(network, left_out):
     points = np.random.default_rng(0).standard_normal((3, 72))
     whole, part = run(network, points), run(network, points, **{left_out: False})
@@ -73,7 +77,8 @@ def test_the_jacobian_of_states_is_the_slope_of_their_piece():
         _, network, points = draw(seed, generic=True)
         x, states = points[0], network.states(points[:1])
         jacobian = np.empty((1, network.n_outputs, network.n_inputs))
-        passes.jacobians(network.code, states, jacobian)
+        slot = passes.JacobianSlot(network.code, states, np.zeros(1, np.int64), jacobian)
+        scheduling.run_slots(passes.jacobian_slot, [slot])
         values = np.empty((2, network.n_outputs))
         passes.values_of_states(network.code, states[0], x, values[0])
         passes.values_of_states(network.code, states[0], np.zeros_like(x), values[1])

@@ -3,13 +3,19 @@
 import numpy as np
 import pytest
 
-from pwlnet import evaluate
+from pwlnet import evaluate, scheduling
 from pwlnet.kernels.ir import program as ir
 from pwlnet.kernels.ir.passes import TILE
 from pwlnet.kernels.lines import check
 from tests.counts import few
 from tests.described import to_network
 from tests.drawn import draw
+
+
+def run_check(code, starts, ends, lines, t, depth, offsets, neurons, sizes, z, scratch):
+    counter, stop = np.zeros(1, np.int64), np.zeros(1, np.int64)
+    points = starts, ends, lines, t, depth, offsets, neurons
+    scheduling.run_slots(check.check_slot, [check.CheckSlot(code, *points, counter, stop, sizes, z, *scratch)])
 
 
 def check_rows(code, points, offsets, neurons, depth=None):
@@ -19,8 +25,7 @@ def check_rows(code, points, offsets, neurons, depth=None):
     depth = np.full(len(points), len(code.op_table) - 2) if depth is None else depth
     lines, t = np.arange(len(points)), np.zeros(len(points))
     scratch = np.zeros(TILE * n_values), np.empty(n_values, np.int32)
-    with evaluate.single_threaded_blas():
-        check.check_points(code, points, points + 1.0, lines, t, depth, offsets, neurons, *scratch, sizes, z)
+    run_check(code, points, points + 1.0, lines, t, depth, offsets, neurons, sizes, z, scratch)
     return sizes.view(np.float64), z
 
 
@@ -62,7 +67,7 @@ def test_points_of_lines_are_counted_from_the_nearer_end():
     )
     sizes, z = np.zeros((5, len(np.unique(network.program.neuron_offsets)) - 1), np.int64), np.zeros(5)
     ends = np.ascontiguousarray(points[::-1]), points
-    check.check_points(network.code, *ends, lines, t, depth, offsets, np.zeros(5, np.int64), *scratch, sizes, z)
+    run_check(network.code, *ends, lines, t, depth, offsets, np.zeros(5, np.int64), sizes, z, scratch)
     assert np.array_equal(z, network.preactivations(wanted)[:, 0])
 
 

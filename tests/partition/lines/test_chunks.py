@@ -173,8 +173,8 @@ def test_a_line_is_taken_up_at_a_border(digits, little_memory, max_points):
 
 
 @pytest.mark.parametrize(("resume_point", "after", "message"), [
-    (ResumePoint(0.3, 0, 0.0), 0.4, "t = 0.3 is no border of a window of this line"),
-    (ResumePoint(0.0, 0, 0.0), 0.4, "t = 0.4 is no breakpoint of this line; give the line that was begun, and the same memory"),
+    (ResumePoint(0.3, 0, 0.0), 0.4, "t = 0.3 is not a window boundary of this line"),
+    (ResumePoint(0.0, 0, 0.0), 0.4, "t = 0.4 is not a breakpoint of this line; resume with the same line and the same memory"),
 ])  # fmt: skip
 def test_another_line_is_not_taken_up(digits, resume_point, after, message):
     stream = LineStream(Settings(digits, DEFAULT, 2**30, 3, None), *line_of(digits, 0))
@@ -234,10 +234,10 @@ def test_too_many_segments_are_noticed_on_the_way(digits, little_memory):
     ("change", "error", "message"),
     [
         ({"start": np.zeros(63)}, ShapeError, r"start has shape \(63,\), but the network takes 64 inputs"),
-        ({"end": np.zeros((2, 64))}, ShapeError, "end holds 2 points of the network; one line has one"),
+        ({"end": np.zeros((2, 64))}, ShapeError, "end holds 2 points, but iter_line_chunks takes one line"),
         ({"end": np.full(64, np.nan)}, InputError, "end has 1 rows with NaN or infinite entries"),
         ({"max_points": 0}, InputError, "max_points is 0; a positive integer is needed"),
-        ({"memory": 1}, InputError, "memory is 1 bytes; at least"),
+        ({"memory": 1}, InputError, "memory is 1; an integer of at least 1048576"),
         ({"threads": 0}, InputError, "threads is 0; a positive integer"),
     ],
 )

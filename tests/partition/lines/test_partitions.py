@@ -288,7 +288,7 @@ def test_residual_sees_displaced_breakpoints():
     with borrowed_tracer(network, pwlnet.tolerances.DEFAULT, 2**30) as tracer:
         traced = tracer.trace_lines(starts, ends)
         pair = traced, traced._replace(t=traced.t + 1e-6)
-        right, displaced = (residuals(network, starts, ends, x, 3, tracer.forward_buffer)[0] for x in pair)
+        right, displaced = (residuals(network, starts, ends, x, 3, tracer.forward_buffers)[0] for x in pair)
     assert right < 1e-14 < 1e-8 < displaced
 
 
@@ -311,8 +311,8 @@ def test_residual_sees_displaced_breakpoints():
             "starts has 2 rows, but ends has 3; give one end for each",
         ),
         ({"max_segments": 5}, pwlnet.errors.CapacityError, r"line 0 has \d+ segments, more than max_segments=5"),
-        ({"max_segments": 0}, pwlnet.errors.InputError, "max_segments is 0; at least 1 is needed"),
-        ({"memory": 10}, pwlnet.errors.InputError, "memory is 10 bytes; at least 1048576 are needed"),
+        ({"max_segments": 0}, pwlnet.errors.InputError, "max_segments is 0; a positive integer is needed"),
+        ({"memory": 10}, pwlnet.errors.InputError, "memory is 10; an integer of at least 1048576 is needed"),
         ({"threads": 0}, pwlnet.errors.InputError, "threads is 0; a positive integer is needed"),
         ({"ends": np.zeros((2, 64), complex)}, pwlnet.errors.InputError, "ends has dtype complex128; real numbers"),
     ],

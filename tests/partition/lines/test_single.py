@@ -186,7 +186,7 @@ def test_a_neuron_that_nearly_touches_its_threshold_is_a_near_tie(gap, n_near, m
     assert double.t.tolist() == single.t.tolist() == [0.0, 0.125, 0.75, 0.875, 1.0]
     assert (double.ambiguous[0], single.ambiguous[0]) == (0, n_near)
     for small in (("FIRST_IDS", 2), ("FIRST_FOUND", 1)):
-        network.__dict__.pop("_idle_tracers")
+        network.__dict__.pop("_idle_buffers")
         with monkeypatch.context() as patch:
             patch.setattr(tracing, *small)
             little = pwlnet.partition_lines(network, np.zeros(1), np.ones(1), tolerances=SINGLE_ROWS)
@@ -217,7 +217,7 @@ def test_buffers_that_fill_up_count_no_near_tie_twice(monkeypatch):
     assert (plenty.ambiguous > 0).sum() >= 5
     for name, size in (("FIRST_IDS", 2), ("FIRST_VALUES", 1), ("FIRST_FOUND", 1)):
         monkeypatch.setattr(tracing, name, size)
-    network.__dict__.pop("_idle_tracers")
+    network.__dict__.pop("_idle_buffers")
     little = [pwlnet.partition_lines(network, starts[k], ends[k], tolerances=SINGLE_ROWS, threads=1) for k in range(20)]
     assert [lines.ambiguous[0] for lines in little] == plenty.ambiguous.tolist()
     assert [lines.t_error[0] for lines in little] == plenty.t_error.tolist()
@@ -272,7 +272,7 @@ def test_little_memory_cuts_the_line_and_keeps_its_flips(monkeypatch):
     assert not windows
     monkeypatch.setattr(tracing, "FIRST_IDS", 256)
     monkeypatch.setitem(tracing.SHARES, workspace.FULL_IDS, 0.0)
-    network.__dict__.pop("_idle_tracers")
+    network.__dict__.pop("_idle_buffers")
     cut = pwlnet.partition_lines(network, starts, ends, tolerances=SINGLE_ROWS)
     assert len(windows) > 2
     exact = pwlnet.partition_lines(network, starts, ends)

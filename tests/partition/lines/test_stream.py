@@ -93,9 +93,9 @@ def test_no_lines_give_no_batches(network):
 
 
 def test_inputs_of_a_batch_are_bounded_too(network, monkeypatch):
-    from pwlnet.partition.lines import partitions
+    from pwlnet.partition.lines import batching
 
-    monkeypatch.setattr(partitions, "_LEAST_BYTES", 5 * 64 * 8)
+    monkeypatch.setattr(batching, "_LEAST_BYTES", 5 * 64 * 8)
     lengths = [len(lines) for lines in pwlnet.iter_line_partitions(network, np.zeros(64), np.zeros((12, 64)), max_points=40)]
     assert lengths == [5, 5, 2]
 
@@ -170,7 +170,7 @@ def test_a_bad_row_is_reported_in_its_turn_and_by_its_number(network, threads, m
         ({"ends": np.zeros((3, 64))}, pwlnet.errors.ShapeError, "starts has 2 rows, but ends has 3"),
         ({"max_points": 0}, pwlnet.errors.InputError, "max_points is 0; a positive integer is needed"),
         ({"max_points": 2.5}, pwlnet.errors.InputError, "max_points is 2.5; a positive integer is needed"),
-        ({"n_checked": -1}, pwlnet.errors.InputError, "n_checked is -1; 0 or more breakpoints are needed"),
+        ({"n_checked": -1}, pwlnet.errors.InputError, "n_checked is -1; an integer of at least 0 is needed"),
         ({"threads": 0}, pwlnet.errors.InputError, "threads is 0; a positive integer"),
     ],
 )
@@ -301,12 +301,12 @@ def test_ctrl_c_ends_a_line_that_takes_long_at_once(monkeypatch):
     """The kernels leave between two positions of a layer, also in the middle of a window."""
     rng = np.random.default_rng(0)
     graph = Graph((1, 3, 32, 32), batched=True)
-    x = graph.relu(graph.conv(graph.input, rng.normal(size=(32, 3, 3, 3)), padding=(1, 1, 1, 1)))
-    x = graph.relu(graph.conv(x, rng.normal(size=(32, 32, 3, 3)), padding=(1, 1, 1, 1)))
-    graph.output = graph.linear(graph.reshape(x, (1, -1)), rng.normal(size=(2, 32768)))
-    network, ends = lower(graph), rng.normal(size=(2, 3072))
-    monkeypatch.setattr(windows, "MOST_WINDOWS", 2)  # each takes seconds
-    pwlnet.partition_lines(network, ends[0], ends[0])
+    x = graph.relu(graph.conv(graph.input, rng.normal(size=(32, 3, 3, 3)), padding=(1, 1, 1, 1), name="conv1"), name="relu1")
+    x = graph.relu(graph.conv(x, rng.normal(size=(32, 32, 3, 3)), padding=(1, 1, 1, 1), name="conv2"), name="relu2")
+    graph.output = graph.linear(graph.reshape(x, (1, -1), name="flatten"), rng.normal(size=(2, 32768)), name="full")
+    network, ends = lower(graph), 3.0 * rng.normal(size=(2, 100, 3072))  # a hundred lines, half a second each
+    monkeypatch.setattr(windows, "MOST_WINDOWS", 2)
+    pwlnet.partition_lines(network, ends[0, 0], ends[0, 0])
     interrupted = []
 
     def interrupt():
