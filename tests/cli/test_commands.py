@@ -16,7 +16,7 @@ from pwlnet import shipped, store
 from pwlnet.cli import arguments
 from pwlnet.store import schema
 from pwlnet.tolerances import DEFAULT, SINGLE_ROWS
-from tests.sealing import changing
+from tests.checksums import changing
 
 
 @pytest.fixture

@@ -27,8 +27,8 @@ import pwlnet
 from pwlnet import store
 from pwlnet.errors import PwlnetError
 from pwlnet.store import schema
-from pwlnet.store.container import seal
-from tests.sealing import changing
+from pwlnet.store.container import layout
+from tests.checksums import changing
 from tests.store.conftest import make_partitions, small_network
 
 PER_CHILD = 25
@@ -152,9 +152,9 @@ def flips(count, seed, folder, *, stopped=False):
 
 def slack_of(content):
     """Bytes on which nothing depends: between the HDF5 part and the trailer, behind it, and where patches take their place."""
-    slots, _ = seal.decode_head(content[: seal.HEAD])
+    slots, _ = layout.decode_header(content[: layout.HEADER_SIZE])
     slot = max(slots)
-    _, patches = seal.decode_trailer(content[slot.trailer_at : slot.trailer_end])
+    _, patches = layout.decode_trailer(content[slot.trailer_at : slot.trailer_end])
     patched = (range(patch.offset, patch.offset + len(patch.content)) for patch in patches)
     return set().union(range(slot.hdf5_end, slot.trailer_at), range(slot.trailer_end, len(content)), *patched)
 
@@ -185,34 +185,34 @@ def move(draw, content, path):
 
 def replace_head(draw, content, path):
     """Slots say something else, with the right checksum."""
-    slots, _ = seal.decode_head(content[: seal.HEAD])
+    slots, _ = layout.decode_header(content[: layout.HEADER_SIZE])
     fields = list(max(slots))
     fields[draw.randrange(5)] = draw.choice(
         [0, 1, 4095, len(content), 2**31, 2**32 - 1, 2**63, 2**64 - 1, draw.randrange(2**17)]
     )
     fields[4] %= 2**32
-    slot = seal.Slot(*fields)
-    path.write_bytes(seal.encode_head((slot, slot if draw.random() < 0.5 else slots[0])) + content[seal.HEAD :])
+    slot = layout.Superblock(*fields)
+    path.write_bytes(layout.encode_header((slot, slot if draw.random() < 0.5 else slots[0])) + content[layout.HEADER_SIZE :])
 
 
 def replace_trailer(draw, content, path):
     """A trailer of nonsense, with the right checksum."""
     import zlib
 
-    slots, _ = seal.decode_head(content[: seal.HEAD])
+    slots, _ = layout.decode_header(content[: layout.HEADER_SIZE])
     slot = max(slots)
     trailer = bytearray(content[slot.trailer_at : slot.trailer_end])
     for _ in range(draw.choice([1, 2, 5])):
         trailer[draw.randrange(min(len(trailer), draw.choice([24, 10**6])))] = draw.randrange(256)
     slot = slot._replace(trailer_crc=zlib.crc32(trailer))
-    path.write_bytes(seal.encode_head((slot, slot)) + content[seal.HEAD : slot.trailer_at] + trailer)
+    path.write_bytes(layout.encode_header((slot, slot)) + content[layout.HEADER_SIZE : slot.trailer_at] + trailer)
 
 
 def resealed(draw, content, path):
     """The HDF5 part is changed, and all checksums of the seal are right: HDF5 meets the damage."""
-    slots, _ = seal.decode_head(content[: seal.HEAD])
-    overwrite(draw, content[: max(slots).hdf5_end], path, low=seal.HEAD)
-    path.write_bytes(seal.sealed(path.read_bytes()))
+    slots, _ = layout.decode_header(content[: layout.HEADER_SIZE])
+    overwrite(draw, content[: max(slots).hdf5_end], path, low=layout.HEADER_SIZE)
+    path.write_bytes(layout.add_container(path.read_bytes()))
 
 
 def rewritten(draw, content, path):

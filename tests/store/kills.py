@@ -70,7 +70,7 @@ def check_what_is_left(path, batches, said):
         assert said == 0
         return 0, 0
     with store.open(path) as opened:
-        problems, n_lines, slack = opened.verify(), opened.n_lines, opened._file.disk.slack()
+        problems, n_lines, slack = opened.verify(), opened.n_lines, opened._file.container.unused_bytes()
         assert problems == [], problems
         ends = np.cumsum([0, *(len(batch) for batch in batches)]).tolist()
         assert n_lines >= said, f"{said} lines were told, {n_lines} are there"
@@ -106,14 +106,14 @@ def run(n_kills, seed, folder):
             found["slack"] += slack > 0
             if path.exists():
                 with store.open(path) as opened:
-                    found["unsettled"] += not opened._file.disk.is_closed
-                    found["patches pending"] += any(opened._file.disk._patches.values())
+                    found["unsettled"] += not opened._file.container.is_closed
+                    found["patches pending"] += any(opened._file.container._patches.values())
         write_rest(path, network, batches)
         with store.open(path) as opened:
             assert opened.verify() == []
             assert opened.digest() == wanted
-            assert opened._file.disk.is_closed
-            assert opened._file.disk.slack() == 0
+            assert opened._file.container.is_closed
+            assert opened._file.container.unused_bytes() == 0
         path.unlink()
         found["stores"] += 1
     return found

@@ -20,7 +20,7 @@ def append_parts(writer, lines, cuts):
         offsets = lines.flip_offsets[first : last + 1]
         flips = slice(offsets[0], offsets[-1])
         part = lines.t[first:last], offsets - offsets[0], lines.flip_neurons[flips], lines.flip_states[flips]
-        writer.append_part(*part)
+        writer.append_line_chunk(*part)
 
 
 def finish(writer, lines):
@@ -80,7 +80,7 @@ def test_parts_that_do_not_fit_are_refused(path, network, part, problem):
     dtypes = (np.float64, np.int64, np.int64, np.int32)
     with store.create(path, network) as writer:
         with pytest.raises(InputError, match=f"the part can't be appended: {problem}"):
-            writer.append_part(*(np.array(array, dtype) for array, dtype in zip(part, dtypes)))
+            writer.append_line_chunk(*(np.array(array, dtype) for array, dtype in zip(part, dtypes)))
         with pytest.raises(InputError, match="the parts end at t = None; append parts up to t = 1 before"):
             writer.finish_line(np.zeros(5), np.ones(5), residual=0.0, ambiguous=0, t_error=0.0)
 

@@ -111,11 +111,11 @@ def test_a_reader_that_never_gets_between_two_commits_says_so(path, network, mak
             def read_late(*rows):
                 for _ in range(4):
                     writer.append_lines(make_lines(100, seed=next(seeds)))
-                opened._file.disk._cache.clear()
+                opened._file.container._cache.clear()
                 return once(*rows)
 
             monkeypatch.setattr(opened, "_read_once", read_late)
-            monkeypatch.setattr("pwlnet.store.live_read.TRIES", 3)
+            monkeypatch.setattr("pwlnet.store.live_read.MAX_RETRIES", 3)
             with pytest.raises(StoreError, match="has grown while it was read; open it again"):
                 opened.digest()
 

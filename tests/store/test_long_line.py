@@ -61,7 +61,7 @@ def test_the_store_is_that_of_one_write(path, digits, short_windows, threads, ma
     with store.create(path, digits) as writer:
         for line in lines:
             writer.append_long_line(*line, max_points=max_points, threads=threads)
-        assert (writer.unfinished_t, writer.unfinished_memo) == (None, None)
+        assert (writer.unfinished_t, writer.resume_state) == (None, None)
     assert digest(path) == digest_of_one_write(path, digits, *lines)
 
 
@@ -86,9 +86,9 @@ class Stop(Exception):
 
 def stop_after(monkeypatch, n_parts):
     """Let a writer fail behind so many parts, or between the last one and the line (None)."""
-    append, finish, left = store.StoreWriter.append_part, store.StoreWriter.finish_line, [n_parts]
+    append, finish, left = store.StoreWriter.append_line_chunk, store.StoreWriter.finish_line, [n_parts]
 
-    def append_part(writer, *part, **options):
+    def append_line_chunk(writer, *part, **options):
         if left[0] == 0:
             raise Stop
         left[0] = left[0] and left[0] - 1
@@ -97,7 +97,7 @@ def stop_after(monkeypatch, n_parts):
     def finish_line(writer, *line, **options):
         raise Stop
 
-    monkeypatch.setattr(store.StoreWriter, "append_part", append_part)
+    monkeypatch.setattr(store.StoreWriter, "append_line_chunk", append_line_chunk)
     monkeypatch.setattr(store.StoreWriter, "finish_line", finish_line if n_parts is None else finish)
 
 
@@ -130,7 +130,7 @@ def test_windows_that_are_stored_are_not_traced_again(path, digits, short_window
 
     monkeypatch.setattr(tracing.Tracer, "iter_window", iter_window)
     with store.resume(path) as writer:
-        memo, stored = writer.unfinished_memo, writer.unfinished_t
+        memo, stored = writer.resume_state, writer.unfinished_t
     assert 0.0 < memo["border"] <= stored
     store.save_long_line(path, digits, *line, resume=True, threads=1)
     assert min(traced) == memo["border"]
@@ -143,7 +143,7 @@ def test_a_line_without_a_plan_is_computed_again_and_stored_once(path, digits, m
         with pytest.raises(Stop):
             store.save_long_line(path, digits, *line, max_points=40)
     with store.resume(path) as writer:
-        assert (writer.unfinished_memo["border"], writer.n_rows("lines")) == (0.0, 0)
+        assert (writer.resume_state["border"], writer.n_rows("lines")) == (0.0, 0)
         n_before = int(writer._ends["lines"][1])
         writer.append_long_line(*line)
     assert n_before == 160
@@ -157,8 +157,8 @@ def test_parts_without_a_memo_are_gone_on_with_too(path, digits):
         path.unlink(missing_ok=True)
         with store.create(path, digits) as writer:
             flips = slice(whole.flip_offsets[n])
-            writer.append_part(whole.t[:n], whole.flip_offsets[: n + 1], whole.flip_neurons[flips], whole.flip_states[flips])
-            assert writer.unfinished_memo is None
+            writer.append_line_chunk(whole.t[:n], whole.flip_offsets[: n + 1], whole.flip_neurons[flips], whole.flip_states[flips])
+            assert writer.resume_state is None
             writer.append_long_line(*line)
         assert digest(path) == digest_of_one_write(path, digits, line)
 
@@ -365,16 +365,16 @@ def test_short_lines_between_long_ones_are_stored_in_batches(folder, digits, sho
 @pytest.mark.parametrize("again", [("--in-parts",), ()])
 def test_resume_goes_on_inside_a_line(folder, short_windows, monkeypatch, capsys, again):
     command = ("lines", "net.h5", "--random", 3, "--seed", 5, "--batch", 50, "--out", "out.h5")
-    append, left = store.StoreWriter.append_part, [12]
+    append, left = store.StoreWriter.append_line_chunk, [12]
 
-    def append_part(writer, *part, **options):
+    def append_line_chunk(writer, *part, **options):
         if not left[0]:
             raise KeyboardInterrupt
         left[0] -= 1
         append(writer, *part, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(store.StoreWriter, "append_part", append_part)
+        patch.setattr(store.StoreWriter, "append_line_chunk", append_line_chunk)
         assert run(*command, "--in-parts") == 130
     said = capsys.readouterr().err
     assert re.fullmatch(

@@ -17,7 +17,7 @@ from pwlnet.convert.graph import Graph
 from pwlnet.convert.lower import lower
 from pwlnet.errors import ChecksumError, DigestMismatchError, FormatVersionError, StoreError
 from pwlnet.store import schema
-from tests.sealing import changing
+from tests.checksums import changing
 
 
 def change(path, name, value):

@@ -14,7 +14,7 @@ from pwlnet.errors import ChecksumError, DigestMismatchError, InputError, StoreE
 from pwlnet.partition.lines.summary import LineSummary
 from pwlnet.store import schema
 from pwlnet.tolerances import DEFAULT
-from tests.sealing import changing
+from tests.checksums import changing
 
 
 @pytest.fixture

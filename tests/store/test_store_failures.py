@@ -20,7 +20,7 @@ from pwlnet.errors import ChecksumError, DigestMismatchError, InputError, StoreE
 from pwlnet.store import schema
 from pwlnet.store.container.transaction import TransactionFile
 from pwlnet.tolerances import DEFAULT
-from tests.sealing import changing
+from tests.checksums import changing
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import h5py
 
-from pwlnet.store.container import seal
+from pwlnet.store.container import layout
 
 
 @contextlib.contextmanager
@@ -13,4 +13,4 @@ def changing(path):
     """The h5py.File of a store, which gets a right seal after the block."""
     with h5py.File(path, "r+", libver=("v110", "v110")) as file:
         yield file
-    Path(path).write_bytes(seal.sealed(Path(path).read_bytes()))
+    Path(path).write_bytes(layout.add_container(Path(path).read_bytes()))
