@@ -1,4 +1,4 @@
-"""Changing a store behind pwlnet's back: as an expert with HDF5's own tools, who computes the file's checksums again."""
+"""Change the HDF5 content of a store as an expert with HDF5's own tools would who computes the checksums again."""
 
 import contextlib
 from pathlib import Path
@@ -10,7 +10,13 @@ from pwlnet.store.container import layout
 
 @contextlib.contextmanager
 def changing(path):
-    """The h5py.File of a store, which gets a right seal after the block."""
+    """Provide the h5py.File of a store, whose container is written again after the block."""
     with h5py.File(path, "r+", libver=("v110", "v110")) as file:
         yield file
-    Path(path).write_bytes(layout.add_container(Path(path).read_bytes()))
+    write_container(path)
+
+
+def write_container(path):
+    """Write the container of an HDF5 file with its user block."""
+    with Path(path).open("r+b") as file:
+        layout.write_container(file)

@@ -86,8 +86,8 @@ program does not know the container and removes its checksums, so they are added
 - No valid container, but the file ends exactly where its HDF5 content ends: `open` issues `UnverifiedStoreWarning`. The network
   is compared with its digest, and every batch with its SHA-256 before any of its rows is returned. `resume` refuses the file.
   `repair` checks all batches, copies the file with its annotations, and adds the checksums.
-- Anything else is damaged or cut off: `ChecksumError` or `StoreError`, on opening or when damaged pages are read. `repair` writes
-  the batches before the first damaged one to a new store, without annotations.
+- Anything else is damaged or cut off: `ChecksumError` or `StoreError`, on opening or when damaged pages are read. `repair`
+  writes the batches before the first damaged one to a new store, without annotations.
 
 Plain HDF5 ends a file exactly at the end of its content when it closes it, and so removes the trailer; a store has its trailer
 after that end at any time. A changed byte does not change the size of a file, so damage is never taken for an edit. Without a

@@ -316,7 +316,7 @@ class RegionStore(LiveReadMixin, ExportMixin):
 
     def _kind_name(self, name):
         if name not in schema.KINDS:
-            raise InputError(f"{name!r} is no kind of result; give one of {', '.join(schema.KINDS)}")
+            raise InputError(f"{name!r} is not a kind of result; give one of {', '.join(schema.KINDS)}")
         return name
 
     def _checked_range(self, name, first, last):

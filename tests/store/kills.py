@@ -65,12 +65,12 @@ def kill_a_writer(path, network, batches, seconds):
 
 
 def check_what_is_left(path, batches, said):
-    """A killed writer leaves a sound store of whole batches, at least those it spoke of: lines in it, bytes of slack."""
+    """A killed writer leaves a sound store of whole batches, at least those it spoke of: lines in it, unused bytes."""
     if not path.exists():
         assert said == 0
         return 0, 0
     with store.open(path) as opened:
-        problems, n_lines, slack = opened.verify(), opened.n_lines, opened._file.container.unused_bytes()
+        problems, n_lines, unused = opened.verify(), opened.n_lines, opened.file.container.unused_bytes()
         assert problems == [], problems
         ends = np.cumsum([0, *(len(batch) for batch in batches)]).tolist()
         assert n_lines >= said, f"{said} lines were told, {n_lines} are there"
@@ -80,13 +80,21 @@ def check_what_is_left(path, batches, said):
                 back = opened.lines(first, last)
                 for dataset in schema.LINES.datasets:
                     assert np.array_equal(getattr(back, dataset.field), getattr(batch, dataset.field)), dataset.path
-    return n_lines, slack
+    return n_lines, unused
 
 
 def run(n_kills, seed, folder):
     """Kill writers until ``n_kills`` died, and let each store be finished: dict of what was seen."""
     draw, network = random.Random(seed), small_network(0)
-    found = {"kills": 0, "stores": 0, "before create": 0, "patches pending": 0, "slack": 0, "unsettled": 0, "batches kept": []}
+    found = {
+        "kills": 0,
+        "stores": 0,
+        "before create": 0,
+        "patches pending": 0,
+        "unused bytes": 0,
+        "not finalized": 0,
+        "batches kept": [],
+    }
     while found["kills"] < n_kills:
         schema.CHUNK_BYTES = draw.choice([2**9, 2**12, 2**18])
         batches = batches_to_write(network, draw.randrange(2**20))
@@ -99,21 +107,21 @@ def run(n_kills, seed, folder):
             wanted = opened.digest()
         for _ in range(draw.choice([1, 1, 2, 5])):
             said, killed = kill_a_writer(path, network, batches, draw.uniform(0.0, seconds))
-            n_lines, slack = check_what_is_left(path, batches, said)
+            n_lines, unused = check_what_is_left(path, batches, said)
             found["kills"] += killed
             found["before create"] += not path.exists()
             found["batches kept"].append(n_lines)
-            found["slack"] += slack > 0
+            found["unused bytes"] += unused > 0
             if path.exists():
                 with store.open(path) as opened:
-                    found["unsettled"] += not opened._file.container.is_closed
-                    found["patches pending"] += any(opened._file.container._patches.values())
+                    found["not finalized"] += not opened.file.container.is_closed
+                    found["patches pending"] += any(opened.file.container._patches.values())
         write_rest(path, network, batches)
         with store.open(path) as opened:
             assert opened.verify() == []
             assert opened.digest() == wanted
-            assert opened._file.container.is_closed
-            assert opened._file.container.unused_bytes() == 0
+            assert opened.file.container.is_closed
+            assert opened.file.container.unused_bytes() == 0
         path.unlink()
         found["stores"] += 1
     return found

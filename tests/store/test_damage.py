@@ -8,9 +8,9 @@ from tests.store import damage
 
 @pytest.mark.parametrize("stopped", [False, True])
 def test_a_flipped_byte_is_found_wherever_it_is(tmp_path, stopped):
-    found, results = damage.flips(few(150, 20), 3, tmp_path, stopped=stopped)  # of a stopped store, two fifths are slack
-    assert set(found) <= {"found", "refused", *(["in slack space"] if stopped else [])}, results
-    assert found["found"] + found["refused"] > found["in slack space"]
+    found, results = damage.flips(few(150, 20), 3, tmp_path, stopped=stopped)  # of a stopped store, two fifths are unused
+    assert set(found) <= {"found", "refused", *(["in unused bytes"] if stopped else [])}, results
+    assert found["found"] + found["refused"] > found["in unused bytes"]
 
 
 def test_mutated_stores_bring_out_only_errors_of_pwlnet(tmp_path):

@@ -111,7 +111,7 @@ def test_a_reader_that_never_gets_between_two_commits_says_so(path, network, mak
             def read_late(*rows):
                 for _ in range(4):
                     writer.append_lines(make_lines(100, seed=next(seeds)))
-                opened._file.container._cache.clear()
+                opened.file.container._cache.clear()
                 return once(*rows)
 
             monkeypatch.setattr(opened, "_read_once", read_late)

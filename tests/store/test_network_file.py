@@ -185,7 +185,9 @@ def test_a_provenance_of_another_form_is_refused(saved, provenance, problem):
 def test_hdf5_of_something_else_is_refused(tmp_path):
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["x"] = 1.0
-    with pytest.raises(StoreError, match=r"other.h5 is HDF5, but has no head of pwlnet's; give a file that pwlnet wrote"):
+    with pytest.raises(
+        StoreError, match=r"other.h5 is HDF5, but has no attribute pwlnet-format; give a file that pwlnet wrote"
+    ):
         pwlnet.load_network(tmp_path / "other.h5")
 
 

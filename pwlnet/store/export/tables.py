@@ -229,7 +229,7 @@ def _add_patterns(line, chosen, layout, locations, packed_out):
 
     ``packed_out``: uint64[n, W], zeros. A word is the exclusive or of all its changes so far, so no state is unpacked.
     """
-    from ..partition.lines.tracing import initial_states
+    from ...partition.lines.tracing import initial_states
 
     states = initial_states(line.network, line.starts[0], line.ends[0], line.t, line.tolerances)
     points = np.repeat(np.arange(len(line.t)), np.diff(line.flip_offsets))
