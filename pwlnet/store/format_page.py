@@ -35,10 +35,10 @@ Row i of a ragged array is `x[offsets[i] : offsets[i + 1]]`; offsets start with 
 """
 
 _ATTRIBUTES = """\
-## Header
+## Root attributes
 
-Attributes of the root group, and the same again at `/network`: h5copy leaves out those of the root. A reader uses the latter if
-the root has no `pwlnet-format`.
+These are attributes of the root group and, again, of `/network`, since h5copy leaves out those of the root. A reader uses the
+latter if the root has no `pwlnet-format`.
 
 | name | meaning | since |
 |---|---|---|
@@ -50,7 +50,7 @@ _CONTAINER = """\
 | section | bytes | content |
 |---|---|---|
 | header | 0 to {last} | `89 50 57 4c 0d 0a 1a 0a`, one line of text, superblocks at {offsets[0]} and {offsets[1]}, else zeros |
-| HDF5 | {header} to `hdf5_end` | an HDF5 file: superblock of version 2, checksums in all messages and indexes |
+| HDF5 | {header} to `hdf5_end` | HDF5: superblock of version 2, checksums in all messages and indexes but those of annotations |
 | trailer | `trailer_at`, `trailer_size` bytes | checksums and patches; directly after the HDF5 content in a closed file |
 
 The header is the user block of HDF5. A superblock of the container: `sequence`, `hdf5_end`, `trailer_at`, `trailer_size`
@@ -91,7 +91,7 @@ program does not know the container and removes its checksums, so they are added
 
 Plain HDF5 ends a file exactly at the end of its content when it closes it, and so removes the trailer; a store has its trailer
 after that end at any time. A changed byte does not change the size of a file, so damage is never taken for an edit. Without a
-container, no digest covers header and annotations: only HDF5's own checksums protect them.
+container, no digest covers root attributes and annotations: only HDF5's own checksums protect them.
 
 After h5copy of the whole root group, the store is in the only group that holds `network`. If the HDF5 content is not as pwlnet
 writes it (h5copy, h5repack), `repair` copies the objects, but no object references; if h5repack removed the chunks, it writes
