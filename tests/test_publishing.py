@@ -25,19 +25,26 @@ def test_an_existing_file_is_replaced_only_on_demand(tmp_path):
 
 
 def test_a_file_that_appears_in_the_meantime_is_not_replaced(tmp_path):
-    with pytest.raises(StoreError, match="file exists"), new_file(tmp_path / "file") as temporary:
-        temporary.write_bytes(b"mine")
-        (tmp_path / "file").write_bytes(b"theirs")
+    def publish_late():
+        with new_file(tmp_path / "file") as temporary:
+            temporary.write_bytes(b"mine")
+            (tmp_path / "file").write_bytes(b"theirs")
+
+    with pytest.raises(StoreError, match="file exists"):
+        publish_late()
     assert (tmp_path / "file").read_bytes() == b"theirs"
     assert os.listdir(tmp_path) == ["file"]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), ValueError("x"), OSError(28, "full")])
 def test_a_block_that_fails_leaves_nothing(tmp_path, error):
-    expected = StoreError if isinstance(error, OSError) else type(error)
-    with pytest.raises(expected), new_file(tmp_path / "file") as temporary:
-        temporary.write_bytes(b"half")
-        raise error
+    def fail():
+        with new_file(tmp_path / "file") as temporary:
+            temporary.write_bytes(b"half")
+            raise error
+
+    with pytest.raises(StoreError if isinstance(error, OSError) else type(error)):
+        fail()
     assert os.listdir(tmp_path) == []
 
 

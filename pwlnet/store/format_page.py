@@ -50,7 +50,7 @@ _CONTAINER = """\
 | section | bytes | content |
 |---|---|---|
 | header | 0 to {last} | `89 50 57 4c 0d 0a 1a 0a`, one line of text, superblocks at {offsets[0]} and {offsets[1]}, else zeros |
-| HDF5 | {header} to `hdf5_end` | HDF5: superblock of version 2, checksums in all messages and indexes but those of annotations |
+| HDF5 | {header} to `hdf5_end` | superblock of version 2, checksums in all messages and indexes but those of annotations |
 | trailer | `trailer_at`, `trailer_size` bytes | checksums and patches; directly after the HDF5 content in a closed file |
 
 The header is the user block of HDF5. A superblock of the container: `sequence`, `hdf5_end`, `trailer_at`, `trailer_size`

@@ -3,8 +3,8 @@
     python -m tests.store.damage flips --count 1000
     python -m tests.store.damage fuzz --seconds 600
 
-print what was found; ``test_damage.py`` runs a few. Every damaged store is read in a process of its own kind of trouble: a
-forked child that reads some of them, and is noticed when it crashes or hangs.
+print the outcomes; ``test_damage.py`` runs a few. Damaged stores are read in forked children, some in each, so that a crash or
+a hang is noticed.
 """
 
 import argparse
@@ -138,7 +138,7 @@ def make_store(path, *, stopped=False):
 
 
 def flips(count, seed, folder, *, stopped=False):
-    """Flip single bytes anywhere: Counter of outcomes, and the places that nobody found."""
+    """Flip single bytes anywhere: Counter of outcomes, and the outcome of each flip."""
     draw, path = random.Random(seed), folder / "flipped.h5"
     make_store(path, stopped=stopped)
     good = path.read_bytes()
@@ -332,10 +332,10 @@ def fuzz(seconds, seed, folder, *, at_most=10**9):
         stores.append((path.read_bytes(), read_all(path)[0]))
 
     def attempt(number):
-        own = random.Random(number)
-        content, wanted = own.choice(stores)
-        mutation = own.choice(MUTATIONS)
-        if not _made(mutation, own, content, path):
+        generator = random.Random(number)
+        content, wanted = generator.choice(stores)
+        mutation = generator.choice(MUTATIONS)
+        if not _made(mutation, generator, content, path):
             return f"{mutation.__name__}: not made", ""
         kind, text = outcome(path, wanted)
         return f"{mutation.__name__}: {kind}", text
@@ -354,7 +354,7 @@ def fuzz(seconds, seed, folder, *, at_most=10**9):
 
 
 def _made(mutation, draw, content, path):
-    """Make a mutated store in a process of its own: an HDF5 that failed to write something is not fit to read."""
+    """Make a mutated store in a child process: after a failed write, HDF5 is not in a state to read."""
     process = os.fork()
     if process == 0:
         try:

@@ -1,4 +1,4 @@
-"""Programs that write a store and are killed at random instants, each followed by one that goes on.
+"""Programs that write a store and are killed at random instants, each followed by one that resumes.
 
     python -m tests.store.kills --kills 200
 
@@ -29,16 +29,16 @@ def batches_to_write(network, seed):
     return [make_partitions(network, int(n), seed=1000 * seed + k) for k, n in enumerate(sizes)]
 
 
-def write_rest(path, network, batches, told=None):
-    """Create a store or go on with it, and append the batches that are not there; tell a pipe how many lines there are."""
+def write_rest(path, network, batches, report=None):
+    """Create a store or resume it, append the missing batches, and report the number of lines to a pipe."""
     writer = store.resume(path, network) if path.exists() else store.create(path, network)
     with writer:
         ends = np.cumsum([len(batch) for batch in batches])
         for batch, end in zip(batches, ends, strict=True):
             if end > writer.n_lines:
                 writer.append_lines(batch)
-                if told is not None:
-                    os.write(told, int(writer.n_lines).to_bytes(8, "little"))
+                if report is not None:
+                    os.write(report, int(writer.n_lines).to_bytes(8, "little"))
 
 
 def kill_a_writer(path, network, batches, seconds):
@@ -73,7 +73,7 @@ def check_what_is_left(path, batches, said):
         problems, n_lines, unused = opened.verify(), opened.n_lines, opened.file.container.unused_bytes()
         assert problems == [], problems
         ends = np.cumsum([0, *(len(batch) for batch in batches)]).tolist()
-        assert n_lines >= said, f"{said} lines were told, {n_lines} are there"
+        assert n_lines >= said, f"{said} lines were reported, {n_lines} are there"
         assert n_lines in ends
         for batch, first, last in zip(batches, ends, ends[1:]):
             if last <= n_lines:
@@ -141,7 +141,7 @@ def main():
     print(", ".join(f"{name} {n}" for name, n in found.items()))
     print(f"lines kept by a killed writer: {min(kept)} to {max(kept)}, median {sorted(kept)[len(kept) // 2]}; "
           f"temporary files of killed creators: {len(left)}")  # fmt: skip
-    print(f"all stores sound, nothing told was lost, all {found['stores']} final digests equal those of uninterrupted runs "
+    print(f"all stores intact, nothing reported was lost, all {found['stores']} final digests equal those of uninterrupted runs "
           f"({time.perf_counter() - began:.0f} s)")  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Damage anywhere in a file is found and named; no damaged file brings out other errors than pwlnet's own."""
+"""Damage anywhere in a file is found and named; a damaged file raises errors of pwlnet only."""
 
 import pytest
 

@@ -85,7 +85,7 @@ class Stop(Exception):
 
 
 def stop_after(monkeypatch, n_parts):
-    """Let a writer fail behind so many parts, or between the last one and the line (None)."""
+    """Make a writer fail after so many chunks, or between the last one and the line (None)."""
     append, finish, left = store.StoreWriter.append_line_chunk, store.StoreWriter.finish_line, [n_parts]
 
     def append_line_chunk(writer, *part, **options):
@@ -297,7 +297,7 @@ def send_until_it_ends(process, number):
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_a_program_that_is_stopped_leaves_parts_that_can_be_gone_on_with(path, digits, short_windows, number):
-    """Stopped at random instants; the program that goes on ends in the store of one write."""
+    """Stopped at random instants; the program that resumes ends in the store of one write."""
     draw, kept = np.random.default_rng(number), 0
     line = line_of(digits, 1)
     wanted = digest_of_one_write(path, digits, line)

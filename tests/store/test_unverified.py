@@ -198,7 +198,7 @@ def test_repair_checks_it_and_adds_the_checksums(path, make_lines, network, chan
 
 @pytest.mark.parametrize("change", PRESERVING)
 def test_annotations_are_kept_by_repair_and_by_resuming(path, make_lines, change):
-    """Of what h5copy is told to copy it keeps them, too, but for attributes of the root."""
+    """h5copy keeps annotations of the objects that it copies, but no attributes of the root."""
     with h5py.File(path, "r+") as file:
         file.attrs["title"] = "Bilder 0 bis 99 数字"
         file.attrs["numbers"] = np.arange(3)
