@@ -151,14 +151,19 @@ class LiveReadMixin:
 
     def _open_again(self):
         """Open the newest state of the same store."""
-        before, n_batches = (self.created, self.network_digest, self.provenance), self.n_batches
+        before, n_batches = self._identity(), self.n_batches
         commits = self.commits.tobytes()
         self.close()
         self._open_newest()
-        same = (self.created, self.network_digest, self.provenance) == before
-        if not same or self.commits[:n_batches].tobytes() != commits:
+        if self._identity() != before or self.commits[:n_batches].tobytes() != commits:
             self.close()
-            raise StoreError(f"{self.path} is another store than the one that was opened; open it again")
+            raise StoreError(
+                f"{self.path} is another store than the one that was opened, or another program changed it; open it again"
+            )
+
+    def _identity(self):
+        """Return what does not change while a store grows."""
+        return self.created, self.network_digest, self.provenance, self.is_verified
 
 
 def _header(path):

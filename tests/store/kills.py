@@ -141,7 +141,7 @@ def main():
     print(", ".join(f"{name} {n}" for name, n in found.items()))
     print(f"lines kept by a killed writer: {min(kept)} to {max(kept)}, median {sorted(kept)[len(kept) // 2]}; "
           f"temporary files of killed creators: {len(left)}")  # fmt: skip
-    print(f"all stores intact, nothing reported was lost, all {found['stores']} final digests equal those of uninterrupted runs "
+    print(f"all stores intact, no reported batch lost, all {found['stores']} final digests equal those of uninterrupted runs "
           f"({time.perf_counter() - began:.0f} s)")  # fmt: skip
 
 

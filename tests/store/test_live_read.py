@@ -94,7 +94,7 @@ def test_another_store_at_the_same_path_is_not_mistaken_for_the_one_that_was_ope
     with store.open(path) as opened:
         store.save_lines(path, make_lines(6, seed=1), overwrite=True)
         assert same(opened.lines(), make_lines(5))
-        with pytest.raises(StoreError, match=r"is another store than the one that was opened; open it again"):
+        with pytest.raises(StoreError, match=r"is another store than the one that was opened, or another program changed it"):
             opened.refresh()
         with pytest.raises(StoreError, match="is closed; open it again"):
             opened.lines()

@@ -237,6 +237,34 @@ def test_a_network_file_is_forgiven_too(tmp_path, network):
         path.unlink()
 
 
+@pytest.mark.parametrize("change", [attribute_added, objects_copied])
+def test_a_line_that_is_not_finished_can_be_resumed_after_repair(path, change):
+    empty = np.zeros(0, np.int64), np.zeros(0, np.int32)
+    with store.resume(path) as writer:
+        writer.append_line_chunk(np.array([0.0, 0.25]), np.zeros(3, np.int64), *empty, resume_state={"seed": 3})
+    change(path)
+    with open_unverified(path) as opened:
+        assert (opened.n_lines, len(opened.lines())) == (15, 15)
+    store.repair(path, in_place=True)
+    with store.resume(path) as writer:
+        assert (writer.n_lines, writer.unfinished_t, writer.resume_state) == (15, 0.25, {"seed": 3})
+
+
+def test_stores_without_checksums_are_merged_with_a_warning_each(path, batches):
+    attribute_added(path)
+    with pytest.warns(UnverifiedStoreWarning) as caught:
+        store.merge([path], path.with_name("merged.h5"))
+    assert len(caught) == 1
+    assert digest(path.with_name("merged.h5"))
+
+
+def test_a_reader_notices_that_another_program_changes_its_store(path):
+    with store.open(path) as opened:
+        attribute_added(path)
+        with pytest.raises(StoreError, match="or another program changed it; open it again"):
+            opened.refresh()
+
+
 # Damage.
 
 
