@@ -283,8 +283,9 @@ def describe(store):
     for name, kind in schema.KINDS.items():
         for dataset in kind.stored if store.n_rows(name) else ():
             stored = store.open_dataset(dataset)
-            raw = stored.size * stored.dtype.itemsize
-            datasets[dataset.path] = {"rows": len(stored), "bytes": stored.id.get_storage_size(), "raw_bytes": raw}
+            with reading(store.path, dataset.path):
+                raw, kept = stored.size * stored.dtype.itemsize, stored.id.get_storage_size()
+            datasets[dataset.path] = {"rows": len(stored), "bytes": kept, "raw_bytes": raw}
     kept = sum(entry["bytes"] for entry in datasets.values())
     raw = sum(entry["raw_bytes"] for entry in datasets.values())
     return {

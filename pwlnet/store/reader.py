@@ -209,7 +209,9 @@ class RegionStore(LiveReadMixin, ExportMixin):
         """
         kind = schema.KINDS[self._kind_name(name)]
         first, last = self._checked_range(name, first, last)
-        if not self.file.has(kind.datasets[0].path):
+        with reading(self.path, kind.datasets[0].path):
+            is_there = self.file.has(kind.datasets[0].path)
+        if not is_there:
             raise StoreError(f"{self.path} holds no {name}; append some first")
         arrays = self._read_rows(kind, first, last, kind.derived if derived else kind.datasets)
         for array in arrays.values():

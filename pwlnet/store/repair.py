@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import InputError, PwlnetError, StoreError
-from ..publishing import new_file
+from ..publishing import new_file, reason
 from . import checks
 from .access import refuse_locked, unverified_problem
 from .image import copy_into_container
@@ -102,7 +102,10 @@ def _n_intact_batches(store):
 def _write_container(store, target, *, overwrite):
     """Publish a copy of an intact store that is not verified, with its annotations and with checksums."""
     with new_file(target, overwrite=overwrite) as temporary:
-        copy_into_container(store.file, temporary)
+        try:
+            copy_into_container(store.file, temporary)
+        except (RuntimeError, KeyError, ValueError, TypeError) as error:  # of h5py: an annotation that can't be read
+            raise StoreError(f"{store.path} can't be copied ({reason(error)}); remove the object, or restore a copy") from error
         with RegionStore(temporary) as copy:
             problems = copy.verify()
         if problems:
