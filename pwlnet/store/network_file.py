@@ -75,7 +75,7 @@ def read_stored_network(file, path):
     """Read /network of an open store and compare it with the digest in the header; errors as ``read_network_file``."""
     with reading(path, "/network"):
         group, expected = file.member("/network"), read_text(file.header, "network-digest")
-    network = read_network_group(group)
+    network = read_network_group(group, path)
     if network.digest != expected:
         raise DigestMismatchError(
             f"{path} was made for the network {expected[:12]}, but holds the network {network.digest[:12]}; "
@@ -95,12 +95,14 @@ def write_network_group(group, network):
     write_text(group.attrs, "labels-sha256", digest_arrays(labels.items()))
 
 
-def read_network_group(group):
+def read_network_group(group, path):
     """Read a network from an HDF5 group.
 
     Parameters
     ----------
     group : h5py.Group
+    path : str or path
+        Of the file, for messages.
 
     Returns
     -------
@@ -113,10 +115,9 @@ def read_network_group(group):
     StoreError
         Arrays are missing or can't be read.
     """
-    path = group.file.filename
     with reading(path, "/network"):
-        program = Program(**{d.field: _read_whole(group, d) for d in schema.NETWORK})
-        labels = {d.field: _read_whole(group, d) for d in schema.NETWORK_LABELS}
+        program = Program(**{d.field: _read_whole(group, d, path) for d in schema.NETWORK})
+        labels = {d.field: _read_whole(group, d, path) for d in schema.NETWORK_LABELS}
         expected = read_text(group.attrs, "digest"), read_text(group.attrs, "labels-sha256")
         actual = program_digest(program), digest_arrays(labels.items())
     if actual != expected:
@@ -145,13 +146,13 @@ def _create_whole(group, dataset, array):
     group.create_dataset(name, data=array.astype(dtype), chunks=(rows, *array.shape[1:]), **schema.CREATION)
 
 
-def _read_whole(group, dataset):
+def _read_whole(group, dataset, path):
     array = group[dataset.path.rpartition("/")[2]][()]
     if dataset.dtype == "text":
         return np.array([bytes(name) for name in array], np.bytes_)
     if array.dtype != np.dtype(dataset.dtype):
         raise StoreError(
-            f"{dataset.path} of {group.file.filename} has dtype {array.dtype}; {np.dtype(dataset.dtype)} is needed, "
+            f"{dataset.path} of {path} has dtype {array.dtype}; {np.dtype(dataset.dtype)} is needed, "
             "restore a copy of the file"
         )
     return np.ascontiguousarray(array, array.dtype.newbyteorder("="))
