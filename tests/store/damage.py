@@ -134,7 +134,7 @@ def repaired_is_intact(path):
     except PwlnetError:
         return not out.exists()
     with store.open(out) as opened:
-        return (opened.verify(), opened.n_batches) == ([], repaired.n_batches)
+        return (opened.verify(), opened.n_lines) == ([], repaired.n_lines)
 
 
 def make_store(path, *, stopped=False):
