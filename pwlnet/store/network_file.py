@@ -152,7 +152,6 @@ def _read_whole(group, dataset, path):
         return np.array([bytes(name) for name in array], np.bytes_)
     if array.dtype != np.dtype(dataset.dtype):
         raise StoreError(
-            f"{dataset.path} of {path} has dtype {array.dtype}; {np.dtype(dataset.dtype)} is needed, "
-            "restore a copy of the file"
+            f"{dataset.path} of {path} has dtype {array.dtype}; {np.dtype(dataset.dtype)} is needed, restore a copy of the file"
         )
     return np.ascontiguousarray(array, array.dtype.newbyteorder("="))
