@@ -59,3 +59,7 @@ class MissingDataError(PwlnetError, FileNotFoundError):
 
 class PwlnetWarning(UserWarning):
     """A result is right, but perhaps not what was wanted."""
+
+
+class UnverifiedStoreWarning(PwlnetWarning):
+    """A store was changed or copied by another program, so its checksums are missing; ``pwlnet repair`` adds them again."""

@@ -11,7 +11,17 @@ import pwlnet
 PACKAGE = Path(__file__).resolve().parent.parent / "pwlnet"
 LAYERS = {
     0: ["kernels"],
-    1: ["network", "op_contract", "op_graph", "program_check", "patterns", "evaluate", "validation", "scheduling"],
+    1: [
+        "network",
+        "op_contract",
+        "op_graph",
+        "program_check",
+        "patterns",
+        "evaluate",
+        "validation",
+        "scheduling",
+        "publishing",
+    ],
     2: ["partition", "convert"],
     3: ["analysis"],
     4: ["learn", "smoothing", "store", "datasets", "shipped"],

@@ -93,7 +93,7 @@ from pwlnet import warmup
 from pwlnet.kernels.gradients import linearity, samples
 from pwlnet.kernels.lines import check, trace
 
-kernels = check.check_points, trace.trace_windows, samples.integrate_by_rules, linearity.sweep_linearity
+kernels = check.check_slot, trace.trace_slot, samples.integrate_by_rules, linearity.sweep_linearity
 list(warmup.run_steps(["check", "trace", "measure_linearity", "compare_rules"]))
 before = [len(kernel.signatures) for kernel in kernels]
 toy = warmup._Toy()

@@ -8,7 +8,8 @@ import numpy as np
 
 import pwlnet
 from pwlnet import store
-from pwlnet.store import schema, tables
+from pwlnet.store import schema
+from pwlnet.store.export import tables
 
 from .networks import build_network, draw_lines, with_slow
 from .networks import setup_cache as setup_cache  # for asv

@@ -1,4 +1,6 @@
-"""Subcommands about stores: verify, repair, merge, export. (info: networks.py)"""
+"""Subcommands for stores: verify, repair, merge, export. (info: networks.py)"""
+
+import warnings
 
 from .arguments import positive, row_range
 from .output import show
@@ -6,23 +8,24 @@ from .output import show
 
 def add_commands(commands, common):
     """Add the parsers of this module's subcommands."""
-    verify = commands.add_parser("verify", parents=[common], help="check a store against checksums and its network")
+    verify = commands.add_parser("verify", parents=[common], help="compare a store with its checksums and its network")
     verify.add_argument("store", metavar="STORE.h5")
     verify.add_argument("--samples", type=int, default=16, metavar="N",
-                        help="segments per line to check against the network (default: 16; 0: none)")  # fmt: skip
+                        help="segments per line to compare with the network (default: 16; 0: none)")  # fmt: skip
     verify.set_defaults(run=run_verify)
     repair = commands.add_parser(
         "repair",
         parents=[common],
-        help="keep the batches of a damaged store before the first damaged one",
-        description="Keep the batches of a damaged store before the first damaged one. Without --out and --yes nothing is "
-        "written: it says what could be kept.",
+        help="keep the intact batches of a damaged store, or add missing checksums",
+        description="Keep the batches of a damaged store before the first damaged one. If another program changed or copied an "
+        "intact store, check it and add its checksums again; annotations are kept. Without --out and --yes nothing is written: "
+        "the command reports what could be kept.",
     )
     repair.add_argument("store", metavar="STORE.h5")
     where = repair.add_mutually_exclusive_group()
     where.add_argument("--out", metavar="NEW.h5", help="write them to a new store")
-    where.add_argument("--yes", action="store_true", help="replace the store by what can be kept")
-    repair.add_argument("--network", metavar="NET", help="where the store's own copy of its network is damaged")
+    where.add_argument("--yes", action="store_true", help="replace the store by the repaired one")
+    repair.add_argument("--network", metavar="NET", help="use this network where the stored copy is damaged")
     repair.add_argument("--threads", type=positive, metavar="N", help="default: all processors")
     repair.set_defaults(run=run_repair)
     merge = commands.add_parser("merge", parents=[common], help="join stores of the same network and parameters")
@@ -31,7 +34,7 @@ def add_commands(commands, common):
     merge.add_argument("--overwrite", action="store_true", help="replace an existing store")
     merge.add_argument("--threads", type=positive, metavar="N", help="default: all processors")
     merge.set_defaults(run=run_merge)
-    export = commands.add_parser("export", parents=[common], help="write a store's results for other programs")
+    export = commands.add_parser("export", parents=[common], help="write results of a store for other programs")
     export.add_argument("store", metavar="STORE.h5")
     export.add_argument("out", metavar="OUT", help=".parquet, .arrow, .csv, or .nc (netCDF-4; needs memory for all rows)")
     export.add_argument("--table", metavar="NAME",
@@ -44,11 +47,14 @@ def add_commands(commands, common):
 
 
 def run_verify(options):
-    """Check a store."""
+    """Verify a store."""
     from .. import store
-    from ..errors import ChecksumError
+    from ..errors import ChecksumError, UnverifiedStoreWarning
 
-    with store.open(options.store) as opened:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UnverifiedStoreWarning)  # verify reports it
+        opened = store.open(options.store)
+    with opened:
         problems = opened.verify(n_samples=options.samples)
         counts = {"lines": opened.n_lines, "breakpoints": opened.n_breakpoints, "batches": opened.n_batches}
         counts |= {name: n for name, n in opened.info()["rows"].items() if name != "lines"}
@@ -57,27 +63,27 @@ def run_verify(options):
     if problems:
         more = f" (and {len(problems) - 1} more problems)" if len(problems) > 1 else ""
         raise ChecksumError(problems[0] + more)
-    text = f"{options.store} is sound: " + ", ".join(f"{n} {name}" for name, n in counts.items())
+    text = f"{options.store} is intact: " + ", ".join(f"{n} {name}" for name, n in counts.items())
     show(options, {"store": options.store, **counts, "problems": []}, text)
 
 
 def run_repair(options):
-    """Keep what is sound."""
+    """Repair a store."""
     from .. import store
     from ..loading import load_network
 
     network = load_network(options.network) if options.network else None
-    found = store.repair(options.store, options.out, in_place=options.yes, network=network, threads=options.threads)
-    kept = f"{found.n_batches} batches with {found.n_lines} lines"
-    if not found.problems:
-        text = f"{options.store} is sound: {kept}"
+    repaired = store.repair(options.store, options.out, in_place=options.yes, network=network, threads=options.threads)
+    kept = f"{repaired.n_batches} batches with {repaired.n_lines} lines"
+    if not repaired.problems:
+        text = f"{options.store} is intact: {kept}"
     else:
-        text = f"{found.problems[0]}\n{kept} are sound, {found.n_batches_lost} batches are lost"
-    if found.path is None:
-        text += "" if not found.problems else "; --out NEW.h5 writes a new store, --yes replaces this one"
+        text = f"{repaired.problems[0]}\n{kept} are intact, {repaired.n_batches_lost} batches are lost"
+    if repaired.path is None:
+        text += "" if not repaired.problems else "; --out NEW.h5 writes a new store, --yes replaces this one"
     else:
-        text += f"; {found.path} holds them"
-    show(options, {**found._asdict(), "path": found.path and str(found.path)}, text)
+        text += f"; {repaired.path} holds them"
+    show(options, {**repaired._asdict(), "path": repaired.path and str(repaired.path)}, text)
 
 
 def run_merge(options):

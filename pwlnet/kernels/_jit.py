@@ -194,7 +194,8 @@ def inline_view(function):
 
 def address_and_words(kernel, slots):
     """Return the address of a slot kernel's machine code, and what it reads of each slot: int64[T, words]."""
-    return _slots.slot_address(kernel, slots[0]), np.array([_slots.slot_words(slot) for slot in slots], np.int64)
+    words = np.array([_slots.slot_words(slot) for slot in slots], np.int64)
+    return _slots.slot_address(kernel, slots[0]), words
 
 
 if MODE == LINKED:

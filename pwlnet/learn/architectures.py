@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from .. import validation
-from ..errors import InputError, StoreError
+from ..errors import InputError
+from ..publishing import new_file
 from . import classifiers
 
 OPSET = 17
@@ -110,8 +111,6 @@ def export_onnx(model, input_shape, path, *, overwrite=False):
         The file exists or can't be written; then nothing of it is left.
     """
     path = Path(path)
-    if path.exists() and not overwrite:
-        raise StoreError(f"{path} exists; give another path, or remove it first")
     device, dtype = classifiers.placement(model)
     example = torch.zeros(1, *input_shape, device=device, dtype=dtype)
     names = {
@@ -119,13 +118,6 @@ def export_onnx(model, input_shape, path, *, overwrite=False):
         "output_names": ["logits"],
         "dynamic_axes": {"image": {0: "batch"}, "logits": {0: "batch"}},
     }
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        with classifiers.evaluating(model), warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # the exporter that needs no other library
-            torch.onnx.export(model, (example,), str(temporary), dynamo=False, opset_version=OPSET, **names)
-        temporary.replace(path)
-    except OSError as error:
-        raise StoreError(f"{path} can't be written ({error.strerror}); check the folder") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    with new_file(path, overwrite=overwrite) as temporary, classifiers.evaluating(model), warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # the exporter that needs no other library
+        torch.onnx.export(model, (example,), str(temporary), dynamo=False, opset_version=OPSET, **names)

@@ -3,15 +3,14 @@
 A file is one line, ``pwlnet checkpoint 1 SHA-256``, and what torch.save wrote; it is read without running code from it.
 """
 
-import contextlib
 import hashlib
 import io
-import os
 from pathlib import Path
 
 import torch
 
 from ..errors import ChecksumError, DigestMismatchError, FormatVersionError, StoreError
+from ..publishing import publish
 
 MAGIC = b"pwlnet checkpoint "
 VERSION = b"1"
@@ -30,23 +29,7 @@ def save(path, state):
     torch.save(state, buffer)
     content = buffer.getvalue()
     head = MAGIC + VERSION + b" " + hashlib.sha256(content).hexdigest().encode() + b"\n"
-    temporary = path.with_name(f".{path.name}.part")  # one name: what a killed program leaves is replaced by the next write
-    try:
-        with temporary.open("wb") as stream:
-            stream.write(head + content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except OSError as error:
-        raise StoreError(f"checkpoint {path} can't be written ({error.strerror}); make room or choose another place") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+    publish(path, head + content, overwrite=True, temporary_name=f".{path.name}.part")
 
 
 def load(path):

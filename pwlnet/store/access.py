@@ -1,52 +1,77 @@
-"""Opening and publishing files; h5py's and the system's errors as one sentence each."""
+"""Open stores and other HDF5 files of pwlnet for reading, and report errors of h5py and of the system in one sentence each."""
 
 import contextlib
 import fcntl
-import io
 import os
-import secrets
+import warnings
 from pathlib import Path
 
 import h5py
 
-from ..errors import ChecksumError, PwlnetError, StoreError
-from .container.seal import HEAD, sealed
-from .container.sealed_file import PageError, SealedFile
+from ..errors import ChecksumError, PwlnetError, StoreError, UnverifiedStoreWarning
+from ..publishing import reason
+from .container.checksummed_file import ChecksummedFile, PageError
 
 _H5PY_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, IndexError, OverflowError, MemoryError)
 _INDEX_BYTES = 8  # at least, of a chunk in the index
-LIBVER = ("v110", "v110")  # of what lies in a file: everything has a checksum; read by every HDF5 since 1.10
 
 
 class ReadFile(h5py.File):
-    """An HDF5 file that is open for reading; ``disk`` is the SealedFile below it."""
+    """An HDF5 file that is open for reading; its store is in the root group.
 
-    def __init__(self, disk):
-        self.disk = disk
-        super().__init__(disk, "r")
+    In a file without a valid container, which another program made, the store may be in another group: h5copy can't copy a
+    root group to a root group. Nor does it copy the root's attributes; those of /network are the same.
+
+    Attributes
+    ----------
+    container : ChecksummedFile
+        The file below it.
+    """
+
+    def __init__(self, container):
+        self.container = container
+        super().__init__(container, "r")
+        self._prefix = "" if container.is_verified else _group_with_network(self)
+
+    @property
+    def header(self):
+        """The attributes that describe the store: h5py.AttributeManager."""
+        root = self[self._prefix or "/"]
+        if "pwlnet-format" not in root.attrs and isinstance(root.get("network"), h5py.Group):
+            return root["network"].attrs
+        return root.attrs
+
+    def member(self, path):
+        """Return an object of the store by its path in the schema."""
+        return self[self._prefix + path]
+
+    def has(self, path):
+        """Return whether the store has an object, by its path in the schema."""
+        return self._prefix + path in self
 
     def close(self):
         """Close both."""
         super().close()
-        self.disk.close()
+        self.container.close()
 
 
-def reason(error):
-    """The shortest text that says why: the system's words for a number, else the first line of the message."""
-    if isinstance(error, OSError) and error.strerror and error.errno:
-        return os.strerror(error.errno)
-    return (str(error).splitlines() or [type(error).__name__])[0].strip("'\"")
+def _group_with_network(file):
+    """Return the path of the only group that holds a network; "" for the root, or if it is not the only one."""
+    if "network" in file:
+        return ""
+    found = [f"/{name}" for name, group in file.items() if isinstance(group, h5py.Group) and "network" in group]
+    return found[0] if len(found) == 1 else ""
 
 
 @contextlib.contextmanager
 def reading(path, what):
-    """Turn h5py's errors while reading ``what`` into StoreError, or ChecksumError where a checksum is wrong."""
+    """Raise h5py's errors while reading ``what`` as StoreError, or as ChecksumError if a checksum is wrong."""
     try:
         yield
     except PageError as error:
         raise ChecksumError(
-            f"{what} of {path} does not match its checksum ({error.place}); the file is damaged, restore a copy, "
-            "or keep its sound batches with pwlnet repair"
+            f"{what} of {path} does not match its checksum ({error.location}); the file is damaged, restore a copy, "
+            "or keep its intact batches with pwlnet repair"
         ) from error
     except PwlnetError:
         raise
@@ -62,7 +87,7 @@ def reading(path, what):
 
 
 def refuse_locked(path):
-    """Refuse a file that is being written.
+    """Raise an error if a file is being written.
 
     Parameters
     ----------
@@ -71,7 +96,7 @@ def refuse_locked(path):
     Raises
     ------
     StoreError
-        Another program writes to it. A file that can't be opened is left to who opens it.
+        Another program writes to it. A file that can't be opened is no error here.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY)
@@ -88,7 +113,7 @@ def refuse_locked(path):
 
 
 def _lock_holder(path):
-    """Who has locked a file, as far as the system tells: "process 123", or "another program"."""
+    """Name the holder of a file's lock, as far as the system reports it: "process 123", or "another program"."""
     with contextlib.suppress(OSError, ValueError, IndexError):
         inode = str(os.stat(path).st_ino)
         for lock in Path("/proc/locks").read_text().splitlines():
@@ -99,7 +124,7 @@ def _lock_holder(path):
 
 
 def check_rows(stored, last):
-    """Refuse to read rows that no chunk holds: a damaged shape must not fill the memory with zeros.
+    """Raise an error for rows that no chunk holds: a damaged shape must not fill the memory with zeros.
 
     Parameters
     ----------
@@ -114,7 +139,7 @@ def check_rows(stored, last):
     """
     held = len(stored)
     if stored.chunks and stored.size:
-        if held // stored.chunks[0] > stored.file.id.get_filesize() // _INDEX_BYTES:  # HDF5 would look at each of them
+        if held // stored.chunks[0] > stored.file.id.get_filesize() // _INDEX_BYTES:  # HDF5 would visit each of them
             raise ValueError(f"it says that it has {held} rows, more than the file has room for")
         held = min(held, stored.id.get_num_chunks() * stored.chunks[0])
     if last > held:
@@ -128,7 +153,7 @@ def open_for_reading(path, *, checked=True):
     ----------
     path : str or path
     checked : bool, optional
-        As for SealedFile.
+        As for ChecksummedFile.
 
     Returns
     -------
@@ -141,94 +166,27 @@ def open_for_reading(path, *, checked=True):
     """
     path = Path(path)
     try:
-        disk = SealedFile(path, checked=checked)
+        container = ChecksummedFile(path, checked=checked)
     except PwlnetError:
         raise
     except OSError as error:
         raise StoreError(f"{path} can't be read ({reason(error)}); give the path of a store") from error
     try:
-        with reading(path, "its HDF5 part"):
-            return ReadFile(disk)
+        with reading(path, "the HDF5 content"):
+            return ReadFile(container)
     except BaseException:
-        disk.close()
+        container.close()
         raise
 
 
-def new_image(write):
-    """Make an HDF5 file in memory.
-
-    Parameters
-    ----------
-    write : callable
-        Called with the h5py.File, empty.
-
-    Returns
-    -------
-    bytes
-        Of the whole file, sealed.
-    """
-    image = _Image()
-    with h5py.File(image, "w", libver=("v108", "v108"), userblock_size=HEAD):  # v110 would mark a file that is open
-        pass
-    with h5py.File(image, "r+", libver=LIBVER) as file:
-        write(file)
-    return sealed(image.getvalue())
+def unverified_problem(path):
+    """Describe a file without a valid container: the text of the warning, and what ``verify`` reports."""
+    return (
+        f"{path} is not verified, since another program changed or copied it and its checksums are missing; batches are "
+        "compared with their digests as they are read, pwlnet repair checks everything and adds the checksums"
+    )
 
 
-class _Image(io.BytesIO):
-    """Memory that can be made longer, as a file can."""
-
-    def truncate(self, size=None):
-        if size is not None and size > len(self.getbuffer()):
-            self.seek(0, os.SEEK_END)
-            self.write(bytes(size - self.tell()))
-        return super().truncate(size)
-
-
-def replace_durably(temporary, path):
-    """Move a file to its place, and the folder's entry to the disk; OSError where that fails."""
-    os.replace(temporary, path)
-    with contextlib.suppress(OSError):  # not every file system can
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-
-def publish(path, content, *, overwrite=False):
-    """Write a whole file beside its place and move it there, so that it is there in full or not at all.
-
-    Parameters
-    ----------
-    path : str or path
-    content : bytes
-    overwrite : bool, optional
-        Replace an existing file.
-
-    Raises
-    ------
-    StoreError
-        The file exists, or can't be written.
-    """
-    path = Path(path)
-    exists = StoreError(f"{path} exists; give another path, or remove it first")
-    if path.exists() and not overwrite:
-        raise exists
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        try:
-            with temporary.open("xb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            if not overwrite and path.exists():
-                raise exists
-            replace_durably(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except StoreError:
-        raise
-    except OSError as error:
-        advice = "make the folder first" if not path.parent.exists() else "free space or choose another folder"
-        raise StoreError(f"{path} can't be written ({reason(error)}); nothing was left there, {advice}") from error
+def warn_unverified(path, *, stacklevel):
+    """Issue the warning for a file without a valid container."""
+    warnings.warn(unverified_problem(path), UnverifiedStoreWarning, stacklevel=stacklevel + 1)

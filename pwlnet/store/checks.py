@@ -1,4 +1,4 @@
-"""What ``RegionStore.verify`` checks, and what ``info`` tells."""
+"""Checks of a store's content (``RegionStore.verify``), and its description (``info``)."""
 
 import contextlib
 import hashlib
@@ -6,15 +6,15 @@ import itertools
 
 import numpy as np
 
-from ..errors import PwlnetError
+from ..errors import ChecksumError, PwlnetError, StoreError
 from . import long_line, schema
-from .access import reading
+from .access import reading, unverified_problem
 from .consistency import batch_problem
 from .digest import add_bytes, start_array
 from .results import axis_sizes
 
 _LINES_AT_ONCE = 64
-_PROBLEMS = 100  # more are not told
+_PROBLEMS = 100  # at most, are reported
 _ROWS_AT_ONCE = 2**21
 
 
@@ -31,18 +31,22 @@ def find_problems(store, n_samples):
     -------
     list of str
     """
-    disk = store._open_file().disk
-    problems = [_with_datasets(store, error) for error in itertools.islice(disk.damaged(), _PROBLEMS)]
+    damage = itertools.islice(store.file.container.iter_damage(), _PROBLEMS)
+    problems = [_with_datasets(store, error) for error in damage]
     try:
         sizes = axis_sizes(store.network)
     except PwlnetError as error:
-        return [*problems, str(error)]
+        return [*_container_problems(store), *problems, str(error)]
     problems += _format_problems(store, sizes)
-    found = itertools.chain.from_iterable(batch_problems(store))
-    problems += itertools.islice(found, _PROBLEMS)
+    of_batches = itertools.chain.from_iterable(batch_problems(store))
+    problems += itertools.islice(of_batches, _PROBLEMS)
     if not problems and n_samples > 0:
         problems += _network_problems(store, n_samples)
-    return problems
+    return [*_container_problems(store), *problems]
+
+
+def _container_problems(store):
+    return [] if store.is_verified else [unverified_problem(store.path)]
 
 
 def batch_problems(store):
@@ -58,14 +62,26 @@ def batch_problems(store):
         For each batch, until one does not start where the one before it ends.
     """
     sizes = axis_sizes(store.network)
-    ends = {name: np.zeros(schema.COMMIT_AXES, np.int64) for name in schema.KINDS}
-    for number, commit in enumerate(store._commits):
-        name = commit["kind"].decode()
-        if (commit["first"] != ends[name]).any() or (commit["last"] < commit["first"]).any():
-            yield [f"{_batch_name(store, number)} does not start where the one before it ends; restore a copy of the file"]
-            return
+    gap = _first_gap(store.commits)
+    for number in range(store.n_batches if gap is None else gap):
         yield problems_of_batch(store, number, sizes)
-        ends[name] = commit["last"]
+    if gap is not None:
+        yield [_gap_problem(store, gap)]
+
+
+def _first_gap(commits):
+    """Find the first batch that does not start where the one before it of its kind ends: its number, or None."""
+    gaps = []
+    for name in schema.KINDS:
+        numbers = np.flatnonzero(commits["kind"] == name.encode())
+        first, last = (commits[end][numbers] for end in ("first", "last"))
+        expected = np.concatenate([np.zeros_like(last[:1]), last[:-1]])
+        gaps += numbers[((first != expected) | (last < first)).any(axis=1)][:1].tolist()
+    return min(gaps, default=None)
+
+
+def _gap_problem(store, number):
+    return f"{_batch_name(store, number)} does not start where the one before it ends; restore a copy of the file"
 
 
 def problems_of_batch(store, number, sizes=None):
@@ -82,12 +98,13 @@ def problems_of_batch(store, number, sizes=None):
     -------
     list of str
     """
-    commit, rows = store._commits[number], _batch_name(store, number)
+    commit, rows = store.commits[number], _batch_name(store, number)
     name = commit["kind"].decode()
     try:
-        if _stored_digest(store, commit).encode() != commit["sha256"]:
+        if not _matches_digest(store, commit):
             return [f"{rows} does not match its checksum; the file is damaged, restore a copy or compute it again"]
-        for first, last in parts_of_batch(store, commit):
+        store.checked_batches.add(number)
+        for first, last in batch_ranges(store, commit):
             if is_long_line(commit, first, last):
                 problem = long_line.stored_problem(store, first, store.network.n_neurons)
             else:
@@ -99,8 +116,8 @@ def problems_of_batch(store, number, sizes=None):
     return []
 
 
-def parts_of_batch(store, commit):
-    """Cut a batch so that its parts fit into memory.
+def batch_ranges(store, commit):
+    """Split a batch into ranges that fit into memory.
 
     Parameters
     ----------
@@ -114,79 +131,136 @@ def parts_of_batch(store, commit):
     """
     first, last = int(commit["first"][0]), int(commit["last"][0])
     n_rows = max(int(high) - int(low) for low, high in zip(commit["first"], commit["last"]))
-    n_parts = min(-(-n_rows // _ROWS_AT_ONCE), last - first)
-    cuts = [first + (last - first) * k // n_parts for k in range(n_parts + 1)] if n_parts > 0 else []
+    n_ranges = min(-(-n_rows // _ROWS_AT_ONCE), last - first)
+    cuts = [first + (last - first) * k // n_ranges for k in range(n_ranges + 1)] if n_ranges > 0 else []
     return list(itertools.pairwise(cuts))
 
 
 def is_long_line(commit, first, last):
-    """Whether rows ``first`` to ``last`` of a batch are one line that was appended in parts, or a batch of its own."""
+    """Return whether rows ``first`` to ``last`` of a batch are one line that was appended in chunks, or as a single batch."""
     return commit["kind"] == b"lines" and last - first == 1 == int(commit["last"][0] - commit["first"][0])
 
 
 def _batch_name(store, number):
-    commit = store._commits[number]
+    commit = store.commits[number]
     name, first, last = commit["kind"].decode(), int(commit["first"][0]), int(commit["last"][0])
     return f"batch {number} ({name} {first}..{last - 1}) of {store.path}"
 
 
-def _stored_digest(store, commit):
-    """SHA-256 of a batch's rows as they are in the file, read piece by piece."""
+def _matches_digest(store, commit):
+    """Return whether the rows of a batch in the file, and the 0 before the first offsets, are those that were committed."""
     kind, sha = schema.KINDS[commit["kind"].decode()], hashlib.sha256()
     for dataset in kind.stored:
         axis = kind.axes.index(dataset.axis)
         first, last = (int(commit[end][axis]) + dataset.lead for end in ("first", "last"))
-        stored = store._dataset(dataset)
-        start_array(sha, dataset.path, stored.dtype, (last - first, *stored.shape[1:]))
-        step = max(1, _ROWS_AT_ONCE // stored.chunks[0]) * stored.chunks[0]
-        for low in range(first, last, step):
-            add_bytes(sha, store._read(dataset, low, min(low + step, last)))
+        if first == dataset.lead and store.read_rows(dataset, 0, dataset.lead, checked=False).any():
+            return False
+        _add_rows(sha, store, dataset, first, last, checked=False)
+    return sha.hexdigest().encode() == commit["sha256"]
+
+
+def _add_rows(sha, store, dataset, first, last, *, checked=True):
+    """Feed rows of a dataset to a hash, some at a time."""
+    stored = store.open_dataset(dataset)
+    start_array(sha, dataset.path, stored.dtype, (last - first, *stored.shape[1:]))
+    rows_per_chunk = stored.chunks[0] if stored.chunks else 1
+    step = max(1, _ROWS_AT_ONCE // rows_per_chunk) * rows_per_chunk
+    for low in range(first, last, step):
+        add_bytes(sha, store.read_rows(dataset, low, min(low + step, last), checked=checked))
+
+
+def content_digest(store):
+    """Compute the SHA-256 (hex) of all results of a store, however they were split into batches."""
+    sha = hashlib.sha256()
+    for name, kind in schema.KINDS.items() if store.has_lines else ():
+        if name == "lines" or store.n_rows(name):
+            ends = store.axis_ranges(kind, 0, store.n_rows(name))
+            for dataset in kind.stored:
+                _add_rows(sha, store, dataset, 0, ends[dataset.axis][1] + dataset.lead)
     return sha.hexdigest()
 
 
+def check_order(store):
+    """Validate that each batch starts where the one before it ends; StoreError otherwise."""
+    gap = _first_gap(store.commits)
+    if gap is not None:
+        raise StoreError(_gap_problem(store, gap))
+
+
+def check_batches(store, dataset, first, last):
+    """Compare the batches that hold rows ``first`` to ``last`` (not included) of a dataset with their digests, each once.
+
+    Parameters
+    ----------
+    store : RegionStore
+    dataset : schema.Dataset
+    first, last : int
+
+    Raises
+    ------
+    ChecksumError
+        A batch does not have the content that was committed.
+    """
+    name, kind = next((name, kind) for name, kind in schema.KINDS.items() if dataset in kind.stored)
+    axis = kind.axes.index(dataset.axis)
+    numbers = np.flatnonzero(store.commits["kind"] == name.encode())
+    starts, ends = (store.commits[end][numbers, axis] for end in ("first", "last"))
+    needed = (starts < last - dataset.lead) & (ends > first - dataset.lead)
+    needed[:1] |= first < dataset.lead  # the 0 before the first offsets belongs to the first batch
+    for number in numbers[needed].tolist():
+        if number not in store.checked_batches:
+            if not _matches_digest(store, store.commits[number]):
+                batch = _batch_name(store, number)
+                raise ChecksumError(f"{batch} does not match its checksum; restore a copy of the file, or repair it")
+            store.checked_batches.add(number)
+
+
 def _format_problems(store, sizes):
-    """Result datasets that are not as the schema has them."""
+    """Return the problems of result datasets whose form differs from the schema."""
     problems = []
     for name, kind in schema.KINDS.items() if store.has_lines else ():
         for dataset in kind.stored if store.n_rows(name) or name == "lines" else ():
             try:
-                row = store._dataset(dataset).shape[1:]
+                stored = store.open_dataset(dataset)
             except PwlnetError as error:
                 problems.append(str(error))
                 continue
-            wanted = [sizes.get(dim, n) for dim, n in zip(dataset.dims[1:], row)]
-            if list(row) != wanted:
-                problems.append(f"{dataset.path} of {store.path} has rows of shape {row}, not {tuple(wanted)}; restore a copy")
+            row = stored.shape[1:]
+            if not stored.chunks:
+                problems.append(f"{dataset.path} of {store.path} has no chunks; repair the store")
+            expected = tuple(sizes.get(dim, n) for dim, n in zip(dataset.dims[1:], row))
+            if row != expected:
+                problems.append(f"{dataset.path} of {store.path} has rows of shape {row}, not {expected}; restore a copy")
     return problems
 
 
 def _network_problems(store, n_samples):
-    """Problems that evaluating the network at sampled segments shows, for a block of lines at a time."""
+    """Compare sampled segments with forward passes of the network, a block of lines at a time: list of problems."""
     problems = []
     for first in range(0, store.n_lines, _LINES_AT_ONCE):
         last = min(first + _LINES_AT_ONCE, store.n_lines)
-        where = f"counted from line {first} of {store.path}"
-        problems += [f"{problem} ({where})" for problem in store.lines(first, last).check(n_samples=n_samples)]
+        origin = f"counted from line {first} of {store.path}"
+        problems += [f"{problem} ({origin})" for problem in store.lines(first, last).check(n_samples=n_samples)]
     return problems
 
 
 def _with_datasets(store, error):
-    """Say which datasets have chunks in a damaged page."""
+    """Add to the text of an error which datasets have chunks in the damaged page."""
     names = sorted({path for path, low, high in _chunks(store) if low <= error.last and error.first < high})
-    return f"{error} (there lie parts of {', '.join(names)})" if names else str(error)
+    return f"{error} (it holds parts of {', '.join(names)})" if names else str(error)
 
 
 def _chunks(store):
-    """Where the chunks of all datasets lie: (path, first byte, last byte + 1); as far as that can be read."""
+    """Yield where the chunks of all datasets are, as far as that can be read: (path, first byte, last byte + 1)."""
     for dataset in itertools.chain(schema.NETWORK, *(kind.stored for kind in schema.KINDS.values())):
-        found = []
+        chunks = []
         with contextlib.suppress(PwlnetError), reading(store.path, dataset.path):
-            store._open_file()[dataset.path].id.chunk_iter(found.append)
-        yield from ((dataset.path, chunk.byte_offset, chunk.byte_offset + chunk.size) for chunk in found)
+            store.file.member(dataset.path).id.chunk_iter(chunks.append)
+        yield from ((dataset.path, chunk.byte_offset, chunk.byte_offset + chunk.size) for chunk in chunks)
 
 
 def first_difference(stored, given, name=""):
-    """Say where two JSON values differ first: "seed is 1 there, 2 here"; None where they are equal."""
+    """Describe the first difference of two JSON values: "seed is 1 there, 2 here"; None if they are equal."""
     if isinstance(stored, dict) and isinstance(given, dict):
         for key in sorted({*stored, *given}, key=str):
             place = f"{name}.{key}" if name else str(key)
@@ -202,20 +276,21 @@ def first_difference(stored, given, name=""):
 
 
 def describe(store):
-    """What a store holds: dict."""
-    network, file = store.network, store._open_file()
+    """Describe a store: dict of JSON values."""
+    network, container = store.network, store.file.container
     sizes = {"inputs": network.n_inputs, "outputs": network.n_outputs, "neurons": network.n_neurons}
     datasets = {}
     for name, kind in schema.KINDS.items():
         for dataset in kind.stored if store.n_rows(name) else ():
-            stored = store._dataset(dataset)
-            raw = stored.size * stored.dtype.itemsize
-            datasets[dataset.path] = {"rows": len(stored), "bytes": stored.id.get_storage_size(), "raw_bytes": raw}
+            stored = store.open_dataset(dataset)
+            with reading(store.path, dataset.path):
+                raw, kept = stored.size * stored.dtype.itemsize, stored.id.get_storage_size()
+            datasets[dataset.path] = {"rows": len(stored), "bytes": kept, "raw_bytes": raw}
     kept = sum(entry["bytes"] for entry in datasets.values())
     raw = sum(entry["raw_bytes"] for entry in datasets.values())
     return {
         "path": str(store.path),
-        "bytes": file.disk.disk_size,
+        "bytes": container.disk_size,
         "format_version": store.format_version,
         "created": store.created,
         "network": {"digest": network.digest, **sizes},
@@ -224,8 +299,9 @@ def describe(store):
         "n_flips": store.n_flips,
         "rows": {name: store.n_rows(name) for name in schema.KINDS if store.n_rows(name)},
         "n_batches": store.n_batches,
-        "last_batch": store._commits["time"][-1].decode() if store.n_batches else None,
-        "closed": file.disk.is_closed,
+        "last_batch": store.commits["time"][-1].decode() if store.n_batches else None,
+        "closed": container.is_closed,
+        "verified": store.is_verified,
         "compression": {"name": store.compression, "bytes": kept, "raw_bytes": raw, "ratio": raw / max(1, kept)},
         "datasets": datasets,
         **store.provenance,

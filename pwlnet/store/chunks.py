@@ -1,8 +1,8 @@
-"""Appending rows to datasets: their chunks are encoded here, on threads, and handed to HDF5 as they lie in the file.
+"""Append rows to datasets: their chunks are encoded here, on threads, and HDF5 writes them as they are.
 
-HDF5 encodes one chunk after the other, and its gzip looks for repetitions everywhere: on line parameters, whose mantissas
-have none, that takes most of the time of a batch and gains nothing. A chunk here is read by HDF5's own filters (shuffle,
-gzip, fletcher32) all the same: gzip's format allows parts that are stored as they are.
+HDF5 encodes one chunk after the other, and its gzip searches repetitions everywhere: for line parameters, whose mantissas
+have none, that takes most of the time of a batch and gains nothing. HDF5's filters (shuffle, gzip, fletcher32) read these
+chunks nevertheless: the format of gzip allows uncompressed blocks.
 """
 
 import functools
@@ -11,36 +11,40 @@ import zlib
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+from h5py import h5z
 
 from .schema import CREATION
 
-_SAMPLE = 2**11  # bytes of a plane that tell whether gzip would shrink it ...
-_SHRINKS = 0.9  # ... to less than this share: nine tenths cost five times the time of storing it
+_SAMPLE = 2**11  # bytes of a plane from which it is estimated whether gzip would shrink it ...
+_SHRINKS = 0.9  # ... to less than this share: above, it costs five times the time of storing it and gains little
+_FILTERS = (h5z.FILTER_SHUFFLE, h5z.FILTER_DEFLATE, h5z.FILTER_FLETCHER32)  # of CREATION, in the order of writing
 _ZLIB_HEADER = b"\x78\x01"  # deflate, window of 32 KiB
-_LAST_BLOCK = b"\x03\x00"  # an empty one
+_LAST_BLOCK = b"\x03\x00"  # an empty block
 _BLOCK = 2**17  # words whose weighted sum float64 holds exactly: at most 2^16 * 2^17 * 2^17
 _MODULUS = 2**16 - 1
 
 
-class GrowingDataset:
-    """The end of a dataset, at which rows are appended.
+class ChunkAppender:
+    """Append rows to a dataset.
 
     Parameters
     ----------
     stored : h5py.Dataset
-        Chunked along its first axis only. Nobody else writes to it. Chunks are encoded here where it was made with
-        ``schema.CREATION``; others by HDF5.
+        Nothing else writes to it. Its chunks are encoded here if it has the filters of ``schema.CREATION`` and is chunked
+        along its first axis only, and by HDF5 otherwise.
     """
 
     def __init__(self, stored):
         self._stored = stored
-        self._encodes = bool(stored.shuffle and stored.compression == "gzip" and stored.fletcher32)
+        creation = stored.id.get_create_plist()
+        filters = tuple(creation.get_filter(k)[0] for k in range(creation.get_nfilters()))
+        self._encodes = filters == _FILTERS and stored.chunks[1:] == stored.shape[1:]
         self._rows_per_chunk = stored.chunks[0]
         if self._encodes:
-            self._tail = stored[len(stored) - len(stored) % self._rows_per_chunk :]  # the rows of a chunk that is not full
+            self._tail = stored[len(stored) - len(stored) % self._rows_per_chunk :]  # rows of a last chunk that is not full
 
     def append(self, rows, threads):
-        """Write rows behind those that are there.
+        """Append rows.
 
         Parameters
         ----------
@@ -75,14 +79,14 @@ def _encoded(chunks, size, threads):
 
 
 def encode_chunk(rows, n_rows):
-    """Turn the rows of a chunk into the bytes that HDF5 reads: shuffle, gzip, fletcher32.
+    """Encode the rows of a chunk as HDF5 does: shuffle, gzip, fletcher32.
 
     Parameters
     ----------
     rows : ndarray
         C-contiguous, at least one.
     n_rows : int
-        Of the whole chunk; those that are missing are zeros.
+        Of the whole chunk; missing ones are zeros.
 
     Returns
     -------
@@ -95,7 +99,7 @@ def encode_chunk(rows, n_rows):
 
 
 def _zlib_stream(planes, n_given, sample):
-    """Compress what shrinks, neighbours together, and store the rest as it is; all from ``n_given`` on is zeros."""
+    """Compress planes that shrink, adjacent ones together, and store the others; all from ``n_given`` on are zeros."""
     level = CREATION["compression_opts"]
     pieces = []
     for plane in planes:
@@ -103,12 +107,12 @@ def _zlib_stream(planes, n_given, sample):
         pieces.append((_shrinks(given[:sample], level), given))
         if len(missing):
             pieces.append((True, missing))
-    parts = [_ZLIB_HEADER]
+    blocks = [_ZLIB_HEADER]
     for shrinks, run in itertools.groupby(pieces, lambda piece: piece[0]):
         deflate = zlib.compressobj(level if shrinks else 0, wbits=-zlib.MAX_WBITS)
-        parts += [deflate.compress(piece) for _, piece in run]
-        parts.append(deflate.flush(zlib.Z_SYNC_FLUSH))
-    return b"".join([*parts, _LAST_BLOCK, zlib.adler32(planes.reshape(-1)).to_bytes(4, "big")])
+        blocks += [deflate.compress(piece) for _, piece in run]
+        blocks.append(deflate.flush(zlib.Z_SYNC_FLUSH))
+    return b"".join([*blocks, _LAST_BLOCK, zlib.adler32(planes.reshape(-1)).to_bytes(4, "big")])
 
 
 def _shrinks(sample, level):
@@ -145,5 +149,5 @@ def _folded(total):
 
 @functools.cache
 def _weights():
-    """How many of a block's sums hold each word: n, ..., 2, 1."""
+    """Return the number of a block's sums that hold each word: n, ..., 2, 1."""
     return np.arange(float(_BLOCK), 0.0, -1.0)

@@ -1,4 +1,4 @@
-"""Whether the arrays of a batch fit one another: asked before they are written, and again by ``verify``."""
+"""Check that the arrays of a batch are consistent, before they are written and again in ``verify``."""
 
 import numpy as np
 
@@ -7,14 +7,14 @@ from .results import free_lengths, row_shape
 
 
 def batch_problem(name, arrays, sizes):
-    """Say what is wrong with a batch, or None.
+    """Describe what is inconsistent in a batch, or return None.
 
     Parameters
     ----------
     name : str
         Its kind.
     arrays : dict of str to ndarray
-        By field, offsets from 0. Derived datasets are not asked for.
+        By field, offsets from 0; without derived datasets.
     sizes : dict of str to int
         Lengths of the network's axes, ``results.axis_sizes``.
 
@@ -32,9 +32,9 @@ def batch_problem(name, arrays, sizes):
 
 def _dtype_problem(kind, arrays):
     for dataset in kind.datasets:
-        found, wanted = arrays[dataset.field].dtype, np.dtype(dataset.dtype)
-        if found.newbyteorder("<") != wanted:
-            return f"{dataset.field} has dtype {found}, not {wanted.name}"
+        actual, expected = arrays[dataset.field].dtype, np.dtype(dataset.dtype)
+        if actual.newbyteorder("<") != expected:
+            return f"{dataset.field} has dtype {actual}, not {expected.name}"
     return None
 
 
@@ -44,9 +44,9 @@ def _shape_problem(kind, arrays, sizes):
         shape = arrays[dataset.field].shape
         if len(shape) != len(dataset.dims):
             return f"{dataset.field} has shape {shape}, not {' x '.join(dataset.dims)}"
-        wanted = (rows[dataset.axis] + dataset.lead, *row_shape(dataset, sizes, free_lengths(dataset, shape)))
-        if shape != wanted:
-            return f"{dataset.field} has shape {shape}, not {wanted}"
+        expected = (rows[dataset.axis] + dataset.lead, *row_shape(dataset, sizes, free_lengths(dataset, shape)))
+        if shape != expected:
+            return f"{dataset.field} has shape {shape}, not {expected}"
     return None
 
 
@@ -56,14 +56,14 @@ def _offsets_problem(kind, arrays):
         if dataset.lead:
             offsets, length = arrays[dataset.field], lengths[kind.counts[dataset.path]]
             if offsets[0] != 0 or offsets[-1] != length or (np.diff(offsets) < 0).any():
-                return f"{dataset.field} do not cut the {length} rows into ranges that follow one another"
+                return f"{dataset.field} do not split the {length} rows into consecutive ranges"
     return None
 
 
 def _lines_problem(arrays, n_neurons):
     offsets, neurons, t = arrays["offsets"], arrays["flip_neurons"], arrays["t"]
     if (np.diff(offsets) < 2).any():
-        return f"offsets do not cut the {len(t)} breakpoints into lines of two and more"
+        return f"offsets do not split the {len(t)} breakpoints into lines of at least two"
     firsts, lasts = offsets[:-1], offsets[1:] - 1
     bad = np.flatnonzero((t[firsts] != 0.0) | (t[lasts] != 1.0))
     if bad.size:
@@ -80,12 +80,12 @@ def _lines_problem(arrays, n_neurons):
 
 
 def row_problem(arrays):
-    """Say what is wrong with the numbers that lines have beside their breakpoints, or None.
+    """Describe what is wrong with the arrays of a row per line, or return None.
 
     Parameters
     ----------
     arrays : dict of str to ndarray
-        By field; others are not looked at.
+        By field; only those are checked.
 
     Returns
     -------

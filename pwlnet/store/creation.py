@@ -1,4 +1,4 @@
-"""Making a store, going on with one, and writing all lines in one call."""
+"""Create a store, resume one, and write all lines in one call."""
 
 import contextlib
 import itertools
@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import DigestMismatchError, InputError, StoreError
+from ..publishing import publish
 from ..scheduling import n_threads
 from ..tolerances import DEFAULT
 from . import schema
-from .access import new_image, publish, refuse_locked
+from .access import refuse_locked
 from .header import write_header
+from .image import new_image
 from .network_file import write_network_group
 from .provenance import make_provenance
 from .reader import RegionStore
@@ -22,26 +24,26 @@ from .writer import StoreWriter
 def create(
     path, network, *, parameters=None, seeds=None, tolerances=DEFAULT, overwrite=False, threads=None, compression="gzip"
 ):
-    """Make a store for the results of one network.
+    """Create a store for the results of one network.
 
     Parameters
     ----------
     path : str or path
     network : Network
-        Becomes part of the store.
+        It is stored, too.
     parameters : dict, optional
-        What the results are computed with (options, names of data), as JSON can hold it; part of the provenance. A store
-        goes on with the same parameters only, and is merged only with stores of the same ones.
+        What the results are computed with (options, names of data), of JSON values; part of the provenance. A store is
+        resumed, and merged with others, only with the same parameters.
     seeds : dict, optional
         Seeds of random numbers (int or list of int), by what was drawn; as for parameters.
     tolerances : Tolerances, optional
-        The ones that all results of the store are computed with.
+        All results of the store are computed with these.
     overwrite : bool, optional
         Replace an existing file. By default that is refused.
     threads : int, optional
-        To compress with; all processors by default. The file doesn't depend on it.
+        For compression; all processors by default. The file does not depend on it.
     compression : str, optional
-        "gzip", "lzf" or "none"; "zstd" or "blosc" where hdf5plugin is installed, for readers too.
+        "gzip", "lzf" or "none"; "zstd" or "blosc" need hdf5plugin, for reading, too.
 
     Returns
     -------
@@ -51,7 +53,7 @@ def create(
     Raises
     ------
     StoreError
-        The file exists or can't be written; then nothing of it is left.
+        The file exists or can't be written; nothing of it is left then.
     InputError
         The parameters can't be written as JSON; an unknown compression.
     ImportError
@@ -60,15 +62,15 @@ def create(
     See Also
     --------
     open : read a store.
-    resume : go on with one.
-    save_lines : the same in one call.
+    resume : append to an existing store.
+    save_lines : write lines in one call.
     """
     provenance = make_provenance(parameters, seeds, tolerances)
     return _create(path, network, provenance, tolerances, compression, overwrite, n_threads(threads))
 
 
 def create_like(store, path, *, seeds=None, overwrite=False, threads=None):
-    """Make a store with network, provenance and compression of another; ``seeds`` take the place of its own.
+    """Create a store with network, provenance and compression of another; ``seeds`` replace those of the other.
 
     Parameters
     ----------
@@ -87,7 +89,7 @@ def create_like(store, path, *, seeds=None, overwrite=False, threads=None):
 def _create(path, network, provenance, tolerances, compression, overwrite, threads):
     def write(file):
         write_header(file, network.digest, provenance, compression)
-        write_network_group(file.create_group("network"), network)
+        write_network_group(file["network"], network)
         ResultFile(file, network, compression, threads).create("lines")
         options = {"maxshape": (None,), "chunks": (schema.COMMITS_PER_CHUNK,), **schema.CREATION}
         file.create_dataset(schema.COMMITS, (0,), schema.COMMIT, **options)
@@ -97,7 +99,7 @@ def _create(path, network, provenance, tolerances, compression, overwrite, threa
 
 
 def resume(path, network=None, *, parameters=None, seeds=None, tolerances=None, threads=None):
-    """Go on with a store, behind its last finished batch, whatever stopped the program that wrote it.
+    """Open a store to append after its last finished batch, whatever stopped the program that wrote it.
 
     Parameters
     ----------
@@ -107,39 +109,43 @@ def resume(path, network=None, *, parameters=None, seeds=None, tolerances=None, 
     parameters, seeds : dict, optional
         Refuse a store that was made with others.
     tolerances : Tolerances, optional
-        Refuse a store of others.
+        Refuse a store of other tolerances.
     threads : int, optional
         As for ``create``.
 
     Returns
     -------
     StoreWriter
-        ``n_lines`` tells how far it is. The store that is finished now has the digest (``RegionStore.digest``) of one that
-        was never stopped.
+        ``n_lines`` is what it holds already. The finished store has the digest (``RegionStore.digest``) of one that was never
+        stopped.
 
     Raises
     ------
     StoreError
-        There is no such store, it is damaged, or another program writes to it.
+        There is no such store, it is damaged or not verified, or another program writes to it.
     ChecksumError
         The last batch is damaged.
     DigestMismatchError
-        Network, parameters, seeds or tolerances are others than the store's.
+        Network, parameters, seeds or tolerances differ from those of the store.
     FormatVersionError
         A newer pwlnet wrote it.
 
     See Also
     --------
-    repair : where a store is damaged.
+    repair : for a store that is damaged or not verified.
     """
     refuse_locked(path)
     with RegionStore(path) as store:
+        if not store.is_verified:
+            raise StoreError(
+                f"{path} was changed or copied by another program, so nothing can be appended; run pwlnet repair first"
+            )
         if not store.has_lines:
             raise StoreError(f"{path} holds a network only; create a new store for results")
         store.check_made_with(network, parameters, seeds, tolerances)
         problems = store.last_batch_problems()
         if problems:
-            raise StoreError(f"{problems[0]}; repair the store before it goes on") from None
+            raise StoreError(f"{problems[0]}; repair the store before appending") from None
         arguments = store.network, store.tolerances, n_threads(threads), store.compression
     return StoreWriter(path, *arguments)
 
@@ -154,8 +160,8 @@ def save_lines(path, lines, *, parameters=None, overwrite=False, threads=None, c
     ----------
     path : str or path
     lines : LinePartitions or iterable of LinePartitions
-        Of one network. From an iterator, such as ``iter_line_partitions``, each is on the disk before the next one is
-        asked for, and nothing of it is kept. Whatever stops it, Ctrl-C too, leaves a store of those before.
+        Of one network. From an iterator, such as ``iter_line_partitions``, each is written to the disk and released before
+        the next one is requested. Whatever stops it, Ctrl-C included, leaves a store of those before.
     parameters, overwrite, threads, compression
         As for ``create``.
 
@@ -167,7 +173,7 @@ def save_lines(path, lines, *, parameters=None, overwrite=False, threads=None, c
     Raises
     ------
     StoreError, InputError
-        As for ``create`` and ``StoreWriter.append_lines``. InputError, too, for an iterable that gives nothing.
+        As for ``create`` and ``StoreWriter.append_lines``. InputError, too, for an empty iterable.
     """
     from ..partition.lines.partitions import LinePartitions
 
@@ -199,7 +205,7 @@ def save_long_line(
     tolerances=DEFAULT,
     **options,
 ):
-    """Partition one line and write it to a store part by part, a bounded number of breakpoints in memory.
+    """Partition one line and write it to a store chunk by chunk, a bounded number of breakpoints in memory.
 
     Exact up to rounding, and bit for bit what ``partition_lines`` and ``save_lines`` give.
 
@@ -209,8 +215,7 @@ def save_long_line(
     network : Network
     start, end : float64[D] or float64[*input_shape]
     resume : bool
-        Go on with the store where it is there already. Whatever stopped the program, Ctrl-C too, the parts that were
-        finished are kept.
+        Continue a store that exists. Whatever stopped the program, Ctrl-C included, finished chunks are kept.
     parameters, overwrite, compression, tolerances
         As for ``create``.
     **options
@@ -226,7 +231,7 @@ def save_long_line(
     StoreError
         As for ``create`` and ``resume``.
     DigestMismatchError
-        The store is of another network, or its line has other ends.
+        The store belongs to another network, or its line has other ends.
     ShapeError, InputError, CapacityError, NumericalError
         As for ``iter_line_chunks``.
     """
@@ -242,22 +247,22 @@ def save_long_line(
         try:
             writer.append_long_line(start, end, **options)
         except BaseException as error:
-            error.add_note(f"{path} holds the line up to t = {writer.unfinished_t or 0.0:.6g}; resume=True goes on")
+            error.add_note(f"{path} holds the line up to t = {writer.unfinished_t or 0.0:.6g}; resume=True continues it")
             raise
         return writer.written
 
 
 def _check_ends(path, n_lines, ends):
-    """Refuse a store that holds something else than the line with these ends."""
+    """Validate that a store holds the line with these ends, and no other."""
     with RegionStore(path) as store:
-        stored = [store._read(dataset, 0, 1) for dataset in schema.LINES.datasets[:2]]
+        stored = [store.read_rows(dataset, 0, 1) for dataset in schema.LINES.datasets[:2]]
     if n_lines != 1 or not all(np.array_equal(*pair) for pair in zip(stored, ends, strict=True)):
-        raise DigestMismatchError(f"{path} holds {n_lines} lines, and not only the one that was asked for; give another path")
+        raise DigestMismatchError(f"{path} holds {n_lines} lines, and not only the given one; give another path")
 
 
 @contextlib.contextmanager
 def _closing(batches):
-    """Stop a generator, and the threads it may have, as soon as the block is left."""
+    """Close a generator, with its threads, when the block is left."""
     try:
         yield batches
     finally:

@@ -6,7 +6,7 @@ import numpy as np
 
 
 def start_array(sha, name, dtype, shape):
-    """Feed an array's name, dtype and shape to a hash; its bytes follow by ``add_bytes``, in any number of parts."""
+    """Feed an array's name, dtype and shape to a hash; its bytes follow by ``add_bytes``, in any number of calls."""
     little = np.dtype(dtype).newbyteorder("<")
     sha.update(f"{name}:{little.str}:{tuple(int(n) for n in shape)};".encode())
 

@@ -1,4 +1,4 @@
-"""The page about the store's format, made from ``schema.py``: ``docs/store_format.md``.
+"""Generate the page about the store's format, ``docs/store_format.md``, from ``schema.py``.
 
 python -m pwlnet.store.format_page > docs/store_format.md
 """
@@ -6,53 +6,96 @@ python -m pwlnet.store.format_page > docs/store_format.md
 import sys
 
 from . import live_read, schema
-from .container import seal
+from .container import layout
 from .provenance import provenance_schema
 
 _INTRODUCTION = """\
 # The store's format
 
-Version {version}. Made from `pwlnet/store/schema.py` by `python -m pwlnet.store.format_page`; do not edit.
+Version {version}. Generated from `pwlnet/store/schema.py` by `python -m pwlnet.store.format_page`; do not edit.
 
-A store is one file with a network and any number of results: HDF5, in a seal of checksums. When it was closed, any HDF5 tool of
-version 1.10 or later reads it as it stands ([other programs](#other-programs)). While a program writes to it, or after one was
-killed, use pwlnet, or `resume` and close it first ([reading while a program writes](#reading-while-a-program-writes)). Numbers
-are little-endian.
+A store is one file with a network and any number of results: HDF5 in a [container with checksums](#container). Once closed, it
+can be read by any HDF5 tool of version 1.10 or later ([other programs](#other-programs)), and annotated
+([annotations and copies](#annotations-and-copies)). While a program writes to it, or after one was killed, use pwlnet, or
+`resume` and close it first ([reading while a program writes](#reading-while-a-program-writes)). Numbers are little-endian.
 {legend}
 
 - A reader MUST refuse a file whose `pwlnet-format` is not `{name}`, and a greater major version.
-- A reader MUST ignore rows after the last row of `{commits}`: a batch counts when its commit is there.
+- A reader MUST ignore rows after the last row of `{commits}`: a batch exists when its commit does.
 - A reader MAY ignore kinds of results, datasets and attributes that are not listed here: a greater minor version may have more.
-- A reader SHOULD compare what it reads with the seal, and MUST apply its patches where there are any.
-- A writer MUST write a batch's rows and its commit so that a reader sees both or neither, and MUST keep the seal right.
+- A reader SHOULD compare what it reads with the checksums of the container, and MUST apply its patches if there are any.
+- A reader of a file without a valid container SHOULD compare a batch with its SHA-256 in `{commits}` before it uses its rows.
+- A writer MUST write a batch's rows and its commit so that a reader sees both or neither, and MUST keep the container valid.
+- A writer MUST NOT append to a file without a valid container.
 - A writer MUST be alone: it holds an exclusive lock (`flock`) on the file.
 - A file without `/lines` and `{commits}` holds a network only (`Network.save`).
 - The datasets of a kind other than lines MAY be absent as long as it has no rows.
 
-Row i of something ragged is `x[offsets[i] : offsets[i + 1]]`; offsets start with 0 and never decrease.
+Row i of a ragged array is `x[offsets[i] : offsets[i + 1]]`; offsets start with 0 and never decrease.
 """
 
-_SEAL = """\
-## Seal
+_ATTRIBUTES = """\
+## Root attributes
 
-| part | bytes | content |
+These are attributes of the root group and, again, of `/network`, since h5copy leaves out those of the root. A reader uses the
+latter if the root has no `pwlnet-format`.
+
+| name | meaning | since |
 |---|---|---|
-| head | 0 to {last} | `89 50 57 4c 0d 0a 1a 0a`, one line of text, a slot at {slots[0]} and one at {slots[1]}, else zeros |
-| HDF5 | {head} to `hdf5_end` | an HDF5 file: superblock of version 2, no messages or indexes without checksums |
-| trailer | `trailer_at`, `trailer_size` bytes | checksums and patches; right behind the HDF5 part in a file that was closed |
+"""
 
-The head is the user block of HDF5. A slot: `sequence`, `hdf5_end`, `trailer_at`, `trailer_size` (`<u8`), the trailer's CRC-32,
-and the CRC-32 of these 36 bytes (`<u4`; CRC-32 as in zlib). The slot with the greater `sequence` counts; it lies at the first
-place where `sequence` is even. Both slots are equal in a file that was closed.
+_CONTAINER = """\
+## Container
+
+| section | bytes | content |
+|---|---|---|
+| header | 0 to {last} | `89 50 57 4c 0d 0a 1a 0a`, one line of text, superblocks at {offsets[0]} and {offsets[1]}, else zeros |
+| HDF5 | {header} to `hdf5_end` | superblock of version 2, checksums in all messages and indexes but those of annotations |
+| trailer | `trailer_at`, `trailer_size` bytes | checksums and patches; directly after the HDF5 content in a closed file |
+
+The header is the user block of HDF5. A superblock of the container: `sequence`, `hdf5_end`, `trailer_at`, `trailer_size`
+(`<u8`), the CRC-32 of the trailer, and the CRC-32 of these 36 bytes (`<u4`; CRC-32 as in zlib). The superblock with the greater
+`sequence` is valid; it is the first one if its `sequence` is even. Both are equal in a closed file.
 
 A trailer: `PWLSEAL\\n`, number of pages n and number of patches m (`<u8`), m times offset and length of a patch (`<u8`), n
 times the CRC-32 of a page (`<u4`), the bytes of the patches. Pages have {page} bytes and are counted from the start of the
-file; the head and what lies at `hdf5_end` and behind do not belong to them. Patches lie in the HDF5 part: a reader puts them
-over what it reads, a writer writes them into the file before anything else; doing so twice does no harm.
+file; the header, and all bytes from `hdf5_end` on, are excluded. Patches are bytes of the HDF5 content: a reader replaces what
+it reads by them, a writer writes them into the file before anything else; doing so twice is harmless.
 
-To commit, a writer writes what lies past `hdf5_end`, and a trailer with everything that changes before it, to where nothing
-lies that counts; flushes; overwrites the older slot; flushes; writes the patches into the file. Whenever it is stopped, the
-file is in the state of its last commit. A slot or a trailer that does not match its checksum is damage, not an older state.
+To commit, a writer writes what lies after `hdf5_end`, and a trailer with everything that changes before it, to unpublished
+bytes; flushes; overwrites the older superblock; flushes; writes the patches into the file. Whenever it is stopped, the file is
+in the state of its last commit. A superblock or a trailer that does not match its checksum is damage, not an older state.
+"""
+
+_ANNOTATIONS = """\
+## Annotations and copies
+
+Attributes, groups and datasets with names that are not listed here may be added to a closed store by any HDF5 program. That
+program does not know the container and removes its checksums, so they are added again in the end:
+
+    with h5py.File("lines.h5", "r+") as file:
+        file.attrs["note"] = "images 0 to 99 of the test set"
+        file["breakpoints/t"].attrs["unit"] = "share of the line"
+
+    pwlnet repair lines.h5 --yes
+
+`pwlnet repair` (`pwlnet.store.repair`) checks the whole content and keeps the annotations. A store without a container
+(annotated, opened `r+`, or copied by h5copy or h5repack) can also be read as it is:
+
+- Valid container: every page is compared with its checksum when it is read.
+- No valid container, but the file ends exactly where its HDF5 content ends: `open` issues `UnverifiedStoreWarning`. The network
+  is compared with its digest, and every batch with its SHA-256 before any of its rows is returned. `resume` refuses the file.
+  `repair` checks all batches, copies the file with its annotations, and adds the checksums.
+- Anything else is damaged or cut off: `ChecksumError` or `StoreError`, on opening or when damaged pages are read. `repair`
+  writes the batches before the first damaged one to a new store, without annotations.
+
+Plain HDF5 ends a file exactly at the end of its content when it closes it, and so removes the trailer; a store has its trailer
+after that end at any time. A changed byte does not change the size of a file, so damage is never taken for an edit. Without a
+container, no digest covers root attributes and annotations: only HDF5's own checksums protect them.
+
+After h5copy of the whole root group, the store is in the only group that holds `network`. If the HDF5 content is not as pwlnet
+writes it (h5copy, h5repack), `repair` copies the objects, but no object references; if h5repack removed the chunks, it writes
+the batches to a new store, without annotations.
 """
 
 _COMMITS = """\
@@ -67,15 +110,15 @@ _COMMITS = """\
 | `sha256` | {sha256} | hex digits, of the batch's rows |
 | `time` | {time} | UTC, ISO 8601 |
 
-The SHA-256 is over the datasets of the kind, in the order above: for each the text `path:dtype:shape;`, then the bytes.
-Offsets lie one row further: those of a batch are rows `first + 1` to `last + 1`. Chunks carry HDF5's own checksum
-(fletcher32) as well.
+The SHA-256 covers the datasets of the kind, in the order above: for each the text `path:dtype:shape;`, then the bytes.
+Offsets are shifted by one row: those of a batch are rows `first + 1` to `last + 1`. Chunks have HDF5's own checksum
+(fletcher32), too.
 
-A long line MAY be appended in parts: batches with rows of breakpoints and flips, but no line; the batch that has the line, and
-the end of its range of breakpoints, comes last. Until then the attribute `{memo}` of `/breakpoints` MAY hold what its writer
-needs to go on, a JSON object, and readers MUST NOT count the parts.
+A long line MAY be appended in chunks: batches with rows of breakpoints and flips, but no line; the batch with the line, and the
+end of its range of breakpoints, comes last. Until then the attribute `{resume_state}` of `/breakpoints` MAY hold what its
+writer needs to continue, a JSON object, and readers MUST NOT count these rows.
 
-The digest of a store's content (`RegionStore.digest`) is the SHA-256 over all rows of all kinds in the same form; offsets with
+The digest of a store's content (`RegionStore.digest`) is the SHA-256 of all rows of all kinds in the same form, offsets with
 their 0. It does not depend on batches, chunks or compression.
 """
 
@@ -119,16 +162,16 @@ _GROWING = """\
 ## Reading while a program writes
 
 `pwlnet.store.open` reads a store that another program writes to. It shows the batches that were finished when it was opened;
-`RegionStore.refresh()` moves on to those finished since. Rows of finished batches never change. HDF5's records about them do:
-they share pages with what a commit changes. Every page is compared with the checksum of the state that was opened, so a
-mixture of two states is never read; where a commit came in between, the same rows are read again from the newest state, up to
-{tries} times in about a second. Only then, and in `verify`, which looks at every byte of one state, the error says that the
+`RegionStore.refresh()` moves on to those finished since. Rows of finished batches never change, but HDF5's records about them
+do: they share pages with what a commit changes. Every page is compared with the checksum of the state that was opened, so a
+mixture of two states is never read; if a commit came in between, the same rows are read again from the newest state, up to
+{retries} times in about a second. Only then, and in `verify`, which compares every byte of one state, an error says that the
 store has grown while it was read.
 
-HDF5's own single-writer/multiple-reader mode (SWMR) is not used: it allows no new datasets while somebody reads, and after a
-kill its files need `h5clear` and are not known to be whole. A writer holds a lock that HDF5 respects, so other programs are
-refused (h5py: `unable to lock file`, with `swmr=True`, too) until the store is closed. Those that switch locks off
-(`HDF5_USE_FILE_LOCKING=FALSE`, `locking=False`) may read half a commit.
+HDF5's own single-writer/multiple-reader mode (SWMR) is not used: it allows no new datasets while a file is read, and after a
+kill its files need `h5clear` and may be incomplete. A writer holds a lock that HDF5 respects, so other programs are
+refused (h5py: `unable to lock file`, with `swmr=True`, too) until the store is closed. Those that disable locks
+(`HDF5_USE_FILE_LOCKING=FALSE`, `locking=False`) may read an incomplete commit.
 """
 
 _OTHERS = """\
@@ -139,7 +182,7 @@ _OTHERS = """\
 `wide=True` hold every bit of the lines. Activation patterns are not stored; `patterns=True` rebuilds those of all or of chosen
 segments.
 
-The file itself, once closed, is HDF5 behind a user block of {head} bytes, which HDF5 finds by itself. In Python, without
+The file itself, once closed, is HDF5 after a user block of {header} bytes, which HDF5 finds by itself. In Python, without
 pwlnet:
 
     with h5py.File("lines.h5") as file:
@@ -164,7 +207,7 @@ In a shell, `h5dump -d /breakpoints/t -s 0 -c 4 lines.h5` prints
 
 `tests/store/test_other_readers.py` compares every result dataset bit by bit, as read by pwlnet, with h5py, with h5dump (run
 with 1.10.8), and with JavaScript (run with h5wasm 0.10.3, HDF5's C library as WebAssembly). All three agree. Two readers that
-do not use HDF5's library can't read the version of its format: pyfive 1.3 in Python lists the datasets, but "cannot yet read
+do not use HDF5's library cannot read this version of its format: pyfive 1.3 in Python lists the datasets, but "cannot yet read
 HDF5 files with layout class 4"; jsfive 0.4 in JavaScript finds an "unsupported superblock version".
 """
 
@@ -179,7 +222,7 @@ A JSON object; its JSON schema is `pwlnet/store/provenance.schema.json`. It has
 
 
 def format_page():
-    """Write the page.
+    """Generate the page.
 
     Returns
     -------
@@ -191,35 +234,37 @@ def format_page():
     width = schema.COMMIT_AXES
     legend = schema.__doc__[schema.__doc__.index("Legend: ") + 8 :].strip().replace("``*``", "\\*")
     provenance = provenance_schema()["properties"]
+    container = {"last": layout.HEADER_SIZE - 1, "header": layout.HEADER_SIZE, "page": layout.PAGE}
+    container["offsets"] = layout.SUPERBLOCK_OFFSETS
     introduction = {"version": version, "name": schema.FORMAT, "commits": schema.COMMITS, "legend": legend}
     return "\n".join(
         [
             _INTRODUCTION.format(**introduction),
-            "## Root attributes\n\n| name | meaning | since |\n|---|---|---|",
-            *(f"| `{a.name}` | {a.meaning} | {a.since} |" for a in schema.ATTRIBUTES),
+            _ATTRIBUTES + "\n".join(f"| `{a.name}` | {a.meaning} | {a.since} |" for a in schema.ATTRIBUTES),
             "",
             _PROVENANCE + "\n".join(f"| `{name}` | {_meaning(entry)} |" for name, entry in provenance.items()),
             _table("Network", schema.NETWORK),
             _table("Labels of the network (not part of its digest)", schema.NETWORK_LABELS),
             *(_table(f"Results: {name} (axes {', '.join(kind.axes)})", kind.stored) for name, kind in schema.KINDS.items()),
             "",
-            _COMMITS.format(commits=schema.COMMITS, memo=schema.MEMO, axes=f"`<i8[{width}]`", **fields),
+            _COMMITS.format(commits=schema.COMMITS, resume_state=schema.RESUME_STATE, axes=f"`<i8[{width}]`", **fields),
             _COMPRESSION.format(chunk=schema.CHUNK_BYTES // 1024),
-            _GROWING.format(tries=live_read.TRIES),
-            _OTHERS.format(head=seal.HEAD),
-            _SEAL.format(last=seal.HEAD - 1, head=seal.HEAD, slots=seal.SLOTS, page=seal.PAGE).rstrip(),
+            _GROWING.format(retries=live_read.MAX_RETRIES),
+            _OTHERS.format(header=layout.HEADER_SIZE),
+            _ANNOTATIONS,
+            _CONTAINER.format(**container).rstrip(),
             "",
         ]
     )
 
 
 def _meaning(entry):
-    """What a part of the provenance is: its description, or the names in it."""
+    """Return the description of an entry of the provenance, or the names in it."""
     return entry.get("description") or ", ".join(f"`{name}`" for name in entry["required"])
 
 
 def _table(title, datasets):
-    """A heading and a row per dataset."""
+    """Format a heading and a row per dataset."""
     head = f"\n## {title}\n\n| path | dtype | dimensions | meaning | since |\n|---|---|---|---|---|"
     rows = (f"| `{d.path}` | {_dtype(d)} | {_dims(d)} | {d.meaning} | {d.since} |" for d in datasets)
     return "\n".join([head, *rows])

@@ -1,4 +1,4 @@
-"""Root attributes of a store: format, version, provenance, compression."""
+"""The header of a store: root attributes with format, version, provenance and compression."""
 
 import datetime
 import json
@@ -17,26 +17,26 @@ _VERSION_TEXT = ".".join(str(n) for n in schema.VERSION)
 
 
 def now():
-    """The time, UTC, ISO 8601, whole seconds."""
+    """Return the time in UTC, ISO 8601, in whole seconds."""
     return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def write_text(attributes, name, text):
-    """Set a text attribute, of fixed length: those lie inside the checksums of HDF5, the others don't."""
+    """Set a text attribute of fixed length: HDF5 has checksums for those, and none for others."""
     content = text.encode()
     attributes.create(name, np.array(content, h5py.string_dtype("utf-8", max(1, len(content)))))
 
 
 def read_text(attributes, name):
-    """Read a text attribute; KeyError where there is none, ValueError where it is something else."""
+    """Read a text attribute; KeyError if there is none, ValueError if it is not text."""
     value = attributes[name]
     if not isinstance(value, (bytes, str)):
-        raise ValueError(f"attribute {name} is no text")
+        raise ValueError(f"attribute {name} is not text")
     return value.decode() if isinstance(value, bytes) else value
 
 
 def write_header(file, network_digest, provenance, compression):
-    """Write the root attributes."""
+    """Write the root attributes, and their copies at /network, which go where its arrays are copied to."""
     values = {
         "pwlnet-format": schema.FORMAT,
         "pwlnet-format-version": _VERSION_TEXT,
@@ -45,12 +45,18 @@ def write_header(file, network_digest, provenance, compression):
         "compression": compression,
         "created": now(),
     }
-    for attribute in schema.ATTRIBUTES:
-        write_text(file.attrs, attribute.name, values[attribute.name])
+    for group in (file, file.require_group("network")):
+        for attribute in schema.ATTRIBUTES:
+            write_text(group.attrs, attribute.name, values[attribute.name])
 
 
 def check_format(file, path):
-    """Refuse files of something else, and of newer major versions.
+    """Validate that a file is a store of a version that can be read.
+
+    Parameters
+    ----------
+    file : ReadFile
+    path : str or path
 
     Returns
     -------
@@ -62,15 +68,15 @@ def check_format(file, path):
     StoreError, FormatVersionError
     """
     with reading(path, "the header"):
-        names = set(file.attrs)
-        found = read_text(file.attrs, "pwlnet-format") if "pwlnet-format" in names else None
-        version = read_text(file.attrs, "pwlnet-format-version") if "pwlnet-format-version" in names else ""
-    if found != schema.FORMAT:
-        has = "has no attribute pwlnet-format" if found is None else f"has the format {found!r}"
+        attributes = file.header
+        actual = read_text(attributes, "pwlnet-format") if "pwlnet-format" in attributes else None
+        version = read_text(attributes, "pwlnet-format-version") if "pwlnet-format-version" in attributes else ""
+    if actual != schema.FORMAT:
+        has = "has no attribute pwlnet-format" if actual is None else f"has the format {actual!r}"
         raise StoreError(f"{path} is HDF5, but {has}; give a file that pwlnet wrote")
     numbers = version.split(".")
     if len(numbers) != 2 or not all(n.isascii() and n.isdigit() and len(n) < 10 for n in numbers):
-        raise StoreError(f"{path} has the format version {version!r}, which is no version; restore a copy of the file")
+        raise StoreError(f"{path} has the format version {version!r}, which is not a version; restore a copy of the file")
     if int(numbers[0]) > schema.VERSION[0]:
         raise FormatVersionError(
             f"{path} has format version {version}, but this pwlnet reads versions up to {schema.VERSION[0]}.*"
@@ -80,12 +86,12 @@ def check_format(file, path):
 
 
 def read_header(file, path):
-    """Read the root attributes after ``check_format``: dict, provenance decoded and checked.
+    """Read the header after ``check_format``: dict, with the provenance decoded and checked.
 
     ``tolerances`` are those of the provenance, as Tolerances.
     """
     with reading(path, "the header"):
-        header = {a.name: read_text(file.attrs, a.name) for a in schema.ATTRIBUTES}
+        header = {a.name: read_text(file.header, a.name) for a in schema.ATTRIBUTES}
         try:
             header["provenance"] = json.loads(header["provenance"])
         except RecursionError as error:

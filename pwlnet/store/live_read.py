@@ -1,4 +1,4 @@
-"""Reading while a writer commits: what is read again, and when a reader moves on to the newest state.
+"""Read while a writer commits: which reads are retried, and when a reader moves on to the newest state.
 
 Rows of finished batches never change, but HDF5's own records about them lie on pages that commits change. Each page is
 compared with the checksum of the state that was opened, so a reader gets the bytes of that state or an error, never a
@@ -8,82 +8,172 @@ mixture. After such an error the file is opened again, and the same rows are rea
 import os
 import time
 
+import numpy as np
+
 from ..errors import StoreError
-from .container.seal import HEAD
+from . import checks
+from .access import check_rows, reading
+from .container.layout import HEADER_SIZE
 
-TRIES = 30
-_PAUSE = 0.002  # seconds before another try; longer each time
-_SNAPSHOT = ("_commits", "_ends", "n_lines", "n_breakpoints", "n_flips", "n_batches")
+MAX_RETRIES = 30
+_PAUSE = 0.002  # seconds before the first retry; longer each time
+_SNAPSHOT = ("commits", "_ends", "n_lines", "n_breakpoints", "n_flips", "n_batches")
 
 
-class Growing:
-    """The part of RegionStore that opens its file, and copes with one that grows."""
+class LiveReadMixin:
+    """The file of a RegionStore and its rows, which can be read while a writer commits."""
 
     def refresh(self):
-        """Take notice of the batches that were finished since the store was opened, or since the last call.
+        """Move on to the batches that were finished since the store was opened, or since the last call.
 
         Returns
         -------
         bool
-            Whether there are any.
+            Whether there are new ones.
 
         Raises
         ------
         StoreError
-            There is another store at this path now, or the file is damaged; it is closed.
+            There is another store at this path now, or the file is damaged; this one is closed.
         """
-        self._open_file()
+        self._check_open()
         before = self.n_batches
         self._open_again()
         return self.n_batches > before
 
-    def _again(self, work):
-        """Do a piece of reading, and again where a commit came in between."""
-        for left in reversed(range(TRIES)):
+    @property
+    def file(self):
+        """The open file: ReadFile; StoreError after ``close``."""
+        self._check_open()
+        return self._file
+
+    def open_dataset(self, dataset):
+        """Open a dataset of the schema and compare its form: h5py.Dataset.
+
+        Parameters
+        ----------
+        dataset : schema.Dataset
+        """
+        if dataset.path in self._open:  # HDF5 keeps chunks of open datasets
+            return self._open[dataset.path]
+        with reading(self.path, dataset.path):
+            stored = self.file.member(dataset.path)
+            if stored.dtype != np.dtype(dataset.dtype) or len(stored.shape) != len(dataset.dims):
+                raise TypeError(f"it has dtype {stored.dtype} and {len(stored.shape)} dimensions")
+            if self.is_verified and not stored.chunks:
+                raise TypeError("it has no chunks")
+        self._open[dataset.path] = stored
+        return stored
+
+    def read_rows(self, dataset, first, last, *, checked=True):
+        """Read rows ``first`` to ``last`` (not included) of a dataset, whether or not a writer commits in the meantime.
+
+        Parameters
+        ----------
+        dataset : schema.Dataset
+        first, last : int
+        checked : bool, optional
+            False: in a store that is not verified, do not compare their batches with their digests.
+
+        Returns
+        -------
+        ndarray
+        """
+        if checked and self._checked and not self.is_verified:
+            checks.check_batches(self, dataset, first, last)
+        return self._retry(lambda: self._read_once(dataset, first, last))
+
+    def axis_ranges(self, kind, first, last):
+        """Find the rows that belong to rows ``first`` to ``last`` (not included) of a kind's first axis.
+
+        Parameters
+        ----------
+        kind : schema.Kind
+        first, last : int
+
+        Returns
+        -------
+        dict of str to (int, int)
+            Rows from, and to (not included), by axis.
+        """
+        ranges = {kind.axes[0]: (first, last)}
+        for dataset in kind.datasets:
+            if dataset.lead:
+                low, high = ranges[dataset.axis]
+                ends = [int(self.read_rows(dataset, row, row + 1)[0]) for row in (low, high)]
+                if not 0 <= ends[0] <= ends[1]:
+                    raise StoreError(f"{dataset.path} of {self.path} does not increase; restore a copy of the file")
+                ranges[kind.counts[dataset.path]] = tuple(ends)
+        return ranges
+
+    def _read_once(self, dataset, first, last):
+        stored = self.open_dataset(dataset)
+        with reading(self.path, f"{dataset.path} rows {first}..{last - 1}"):
+            if not 0 <= first <= last:
+                raise ValueError("there are no such rows")
+            if stored.chunks and last - first > stored.chunks[0]:
+                check_rows(stored, last)
+            elif last > len(stored):
+                raise ValueError(f"it has {len(stored)} rows")
+            rows = stored[first:last]
+        return np.ascontiguousarray(rows, rows.dtype.newbyteorder("="))
+
+    def _check_open(self):
+        if self._file is None:
+            raise StoreError(f"{self.path} is closed; open it again")
+
+    def _retry(self, work):
+        """Call ``work``, which reads, and retry if a commit came in between."""
+        for left in reversed(range(MAX_RETRIES)):
             try:
                 return work()
             except StoreError:
-                if not left or self._file is None or self._head in (None, _head(self.path)):
+                if not left or self._file is None or self._header in (None, _header(self.path)):
                     raise
-            time.sleep((TRIES - left) * _PAUSE)
+            time.sleep((MAX_RETRIES - left) * _PAUSE)
             snapshot = {name: getattr(self, name) for name in _SNAPSHOT}
             self._open_again()
             vars(self).update(snapshot)
 
     def _open_newest(self):
-        """Open the file as it was last committed."""
-        self._head = None  # nobody tries again but here
-        for left in reversed(range(TRIES)):
-            head = _head(self.path)
+        """Open the file at its last commit."""
+        self._header = None  # reads inside _load are not retried
+        for left in reversed(range(MAX_RETRIES)):
+            header = _header(self.path)
             try:
                 self._load()
-                self._head = head
+                self._header = header
                 return
             except StoreError:
-                if not left or head == _head(self.path):
+                if not left or header == _header(self.path):
                     raise
-            time.sleep((TRIES - left) * _PAUSE)
+            time.sleep((MAX_RETRIES - left) * _PAUSE)
 
     def _open_again(self):
         """Open the newest state of the same store."""
-        before, n_batches = (self.created, self.network_digest, self.provenance), self.n_batches
-        commits = self._commits.tobytes()
+        before, n_batches = self._identity(), self.n_batches
+        commits = self.commits.tobytes()
         self.close()
         self._open_newest()
-        same = (self.created, self.network_digest, self.provenance) == before
-        if not same or self._commits[:n_batches].tobytes() != commits:
+        if self._identity() != before or self.commits[:n_batches].tobytes() != commits:
             self.close()
-            raise StoreError(f"{self.path} is another store than the one that was opened; open it again")
+            raise StoreError(
+                f"{self.path} is another store than the one that was opened, or another program changed it; open it again"
+            )
+
+    def _identity(self):
+        """Return what does not change while a store grows."""
+        return self.created, self.network_digest, self.provenance, self.is_verified
 
 
-def _head(path):
-    """The part of a file that every commit changes: bytes, or None where there is no file."""
+def _header(path):
+    """Read the header of the container, which every commit changes: bytes, or None if there is no file."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except OSError:
         return None
     try:
-        return os.pread(descriptor, HEAD, 0)
+        return os.pread(descriptor, HEADER_SIZE, 0)
     except OSError:
         return None
     finally:

@@ -1,6 +1,6 @@
-"""One very long line, appended part by part: breakpoints and flips first, the line itself when they are all there.
+"""One very long line, appended chunk by chunk: breakpoints and flips first, the row of the line itself in the end.
 
-Legend: T breakpoints and F flips of a part.
+Legend: T breakpoints and F flips of a chunk.
 """
 
 import contextlib
@@ -11,7 +11,6 @@ from ..errors import DigestMismatchError, InputError
 from . import schema
 from .consistency import row_problem
 from .digest import digest_arrays
-from .summary import op_flips
 
 _AT_ONCE = 2**20
 _FIELDS = ("t", "flip_offsets", "flip_neurons", "flip_states")
@@ -20,7 +19,7 @@ _FIELDS = ("t", "flip_offsets", "flip_neurons", "flip_states")
 def append_long_line(
     writer, start, end, *, max_points=2**20, max_segments=None, progress=False, threads=None, memory=2**30, n_checked=3
 ):
-    """Partition a line, append its parts and finish it: ``StoreWriter.append_long_line``."""
+    """Partition a line, append its chunks and finish it: ``StoreWriter.append_long_line``."""
     from ..partition.lines.chunk_buffer import LINE_START, ResumePoint
     from ..partition.lines.chunks import LineStream
     from ..partition.lines.rounds import Settings
@@ -28,24 +27,24 @@ def append_long_line(
     settings = Settings(writer.network, writer.tolerances, memory, n_checked, max_segments)
     stream = LineStream(settings, start, end, threads=threads, progress=progress, number=writer.n_lines)
     ends = {"start": stream.start, "end": stream.end, "memory": np.array(memory, np.int64)}
-    line, after, memo, mark = digest_arrays(ends.items()), writer.unfinished_t, writer.unfinished_memo, LINE_START
-    if memo is not None and "line" in memo:
-        if memo["line"] != line:
+    line, after, state, resume_point = digest_arrays(ends.items()), writer.unfinished_t, writer.resume_state, LINE_START
+    if state is not None and "line" in state:
+        if state["line"] != line:
             raise DigestMismatchError(
-                f"line {writer.n_lines} of {writer.path} was begun with other ends or another memory; give the same, "
+                f"line {writer.n_lines} of {writer.path} was started with other ends or another memory; give the same, "
                 "or write to a new store"
             )
-        mark = ResumePoint(memo["border"], memo["ambiguous"], memo["t_error"])
-    with contextlib.closing(stream.chunks(max_points, mark, after)) as parts:
-        for part in parts:
-            memo = {"line": line, "border": part.boundary, "ambiguous": part.ambiguous, "t_error": part.t_error}
-            writer.append_part(*part[: len(_FIELDS)], memo=memo)
+        resume_point = ResumePoint(state["boundary"], state["ambiguous"], state["t_error"])
+    with contextlib.closing(stream.chunks(max_points, resume_point, after)) as chunks:
+        for chunk in chunks:
+            state = {"line": line, "boundary": chunk.boundary, "ambiguous": chunk.ambiguous, "t_error": chunk.t_error}
+            writer.append_line_chunk(*chunk[: len(_FIELDS)], resume_state=state)
     residual = stream.residual(lambda numbers: writer.unfinished_points(numbers)[1], writer.unfinished_points()[0])
     writer.finish_line(stream.start, stream.end, residual=residual, ambiguous=stream.ambiguous, t_error=stream.t_error)
 
 
-def stored_parts(store, line):
-    """A line of a store in parts: yields arrays as ``part_rows`` takes them, by field.
+def iter_stored_chunks(store, line):
+    """Read a line of a store in chunks: yields arrays by field, as ``line_chunk_rows`` takes them.
 
     Parameters
     ----------
@@ -53,90 +52,90 @@ def stored_parts(store, line):
     line : int
     """
     datasets = {dataset.field: dataset for dataset in schema.LINES.datasets}
-    first, last = store._axis_ends(schema.LINES, line, line + 1)["T"]
+    first, last = store.axis_ranges(schema.LINES, line, line + 1)["T"]
     for row in range(first, last, _AT_ONCE):
         end = min(row + _AT_ONCE, last)
-        offsets = store._read(datasets["flip_offsets"], row, end + 1)
+        offsets = store.read_rows(datasets["flip_offsets"], row, end + 1)
         low, high = int(offsets[0]), int(offsets[-1])
-        flips = {name: store._read(datasets[name], low, max(low, high)) for name in ("flip_neurons", "flip_states")}
-        yield {"t": store._read(datasets["t"], row, end), "flip_offsets": offsets - low, **flips}
+        flips = {name: store.read_rows(datasets[name], low, max(low, high)) for name in ("flip_neurons", "flip_states")}
+        yield {"t": store.read_rows(datasets["t"], row, end), "flip_offsets": offsets - low, **flips}
 
 
 def stored_line(store, line):
-    """What a line of a store has beside its breakpoints, and is needed to finish it: dict."""
+    """Read what ``StoreWriter.finish_line`` takes of a line of a store: dict."""
     rows = {name: array[0] for name, array in _line_row(store, line).items()}
     return {"start": rows.pop("starts"), "end": rows.pop("ends"), **rows}
 
 
 def _line_row(store, line):
-    """The row of a line in the datasets that are not derived: arrays of length one by field."""
-    return {d.field: store._read(d, line, line + 1) for d in schema.LINES.datasets if d.dims[0] == "L"}
+    """Read the row of a line in the datasets that are not derived: arrays of length one by field."""
+    return {d.field: store.read_rows(d, line, line + 1) for d in schema.LINES.datasets if d.dims[0] == "L"}
 
 
 def stored_problem(store, line, n_neurons):
-    """Say what is wrong with a long line of a store, or None; some of its rows in memory at a time."""
+    """Describe what is inconsistent in a long line of a store, or return None; a bounded number of rows in memory."""
     dtypes = {dataset.field: np.dtype(dataset.dtype) for dataset in schema.LINES.datasets}
     last_t = None
-    for part in stored_parts(store, line):
-        problem = _problem(part, dtypes, last_t, n_neurons)
+    for chunk in iter_stored_chunks(store, line):
+        problem = _problem(chunk, dtypes, last_t, n_neurons)
         if problem:
             return problem
-        last_t = part["t"][-1]
+        last_t = chunk["t"][-1]
     if last_t != 1.0:
         return f"t ends with {last_t}, not 1"
     return row_problem(_line_row(store, line))
 
 
 def breakpoint_at(file, row):
-    """One breakpoint of a store: (t, neurons that flip)."""
+    """Read one breakpoint of a store: (t, neurons that flip)."""
     first, last = file["/flips/offsets"][row : row + 2]
     return float(file["/breakpoints/t"][row]), file["/flips/neuron"][first:last]
 
 
-def part_rows(part, last_t, sizes):
-    """Check a part and give its rows.
+def line_chunk_rows(chunk, last_t, sizes):
+    """Validate a chunk and return its rows.
 
     Parameters
     ----------
-    part : dict of str to array
+    chunk : dict of str to array
         ``t`` float64[T], ``flip_offsets`` int64[T+1], ``flip_neurons`` int64[F], ``flip_states`` int32[F].
     last_t : float or None
-        Of the part before; None: there is none.
+        Of the chunk before; None if there is none.
     sizes : dict of str to int
         ``results.axis_sizes``.
 
     Returns
     -------
     dict of str to ndarray
-        Rows of all datasets of lines, none for those that have a row per line.
+        Rows of all datasets of lines; none of those with a row per line.
 
     Raises
     ------
     InputError
-        They contradict one another, or don't go on where the part before ends.
+        The arrays are inconsistent, or do not continue the chunk before.
     """
     dtypes = {dataset.field: np.dtype(dataset.dtype) for dataset in schema.LINES.datasets}
-    arrays = {field: np.ascontiguousarray(part[field]) for field in _FIELDS}
+    arrays = {field: np.ascontiguousarray(chunk[field]) for field in _FIELDS}
     problem = _problem(arrays, dtypes, last_t, sizes["K"])
     if problem:
-        raise InputError(f"the part can't be appended: {problem}; give the parts of one line in their order")
+        raise InputError(f"the chunk can't be appended: {problem}; give the chunks of one line in order")
     empty = {d.field: np.zeros((0, *(sizes[dim] for dim in d.dims[1:])), d.dtype) for d in schema.LINES.stored}
     return {**empty, **arrays, "flip_offsets": arrays["flip_offsets"][1:]}
 
 
 def _problem(arrays, dtypes, last_t, n_neurons):
-    """What is wrong with a part, or None."""
+    """Describe what is inconsistent in a chunk, or return None."""
     t, offsets, neurons = arrays["t"], arrays["flip_offsets"], arrays["flip_neurons"]
     for field, array in arrays.items():
         rows = {"t": len(t), "flip_offsets": len(t) + 1}.get(field, len(neurons))
         if array.dtype != dtypes[field] or array.shape != (rows,):
             return f"{field} has dtype {array.dtype} and shape {array.shape}, not {dtypes[field]} and ({rows},)"
     if offsets[0] != 0 or offsets[-1] != len(neurons) or (np.diff(offsets) < 0).any():
-        return f"flip_offsets do not cut the {len(neurons)} flips into ranges that follow one another"
+        return f"flip_offsets do not split the {len(neurons)} flips into consecutive ranges"
     if len(t) and last_t is None and t[0] != 0.0:
         return f"t starts with {t[0]}, not 0"
     if len(t) and last_t is not None and not t[0] > last_t:
-        return f"t starts with {t[0]}, not behind {last_t}"
+        return f"t starts with {t[0]}, not after {last_t}"
     if not (t[1:] > t[:-1]).all() or not (t <= 1.0).all():
         return "t does not increase up to 1"
     if len(neurons) and not (neurons.min() >= 0 and neurons.max() < n_neurons):
@@ -145,30 +144,32 @@ def _problem(arrays, dtypes, last_t, n_neurons):
 
 
 def line_rows(line, file, network, first_t, first_flip):
-    """Rows of the line whose parts are all there.
+    """Compute the rows of the line whose chunks are all in the store.
 
     Parameters
     ----------
     line : dict of str to array
         ``starts`` and ``ends`` float64[1, D], ``residual`` float64[1], ``ambiguous`` int64[1], ``t_error`` float64[1].
     file : h5py.File
-        With all parts.
+        With all chunks.
     network : Network
     first_t, first_flip : int
-        Rows where the line begins.
+        Rows at which the line begins.
 
     Returns
     -------
     dict of str to ndarray
-        Rows of all datasets of lines, none for those that have a row per breakpoint or flip.
+        Rows of all datasets of lines; none of those with a row per breakpoint or flip.
     """
+    from ..partition.lines.summary import count_op_flips
+
     t, neurons = file["/breakpoints/t"], file["/flips/neuron"]
     shortest, longest = np.inf, 0.0
     for row in range(first_t, len(t) - 1, _AT_ONCE):
         widths = np.diff(t[row : row + _AT_ONCE + 1])
         shortest, longest = min(shortest, widths.min()), max(longest, widths.max())
     counts = sum(
-        op_flips(block, np.array([0, len(block)]), network)
+        count_op_flips(network, block, np.array([0, len(block)]))
         for block in (neurons[row : row + _AT_ONCE] for row in range(first_flip, max(len(neurons), first_flip + 1), _AT_ONCE))
     )
     rows = {d.field: np.zeros(0, d.dtype) for d in schema.LINES.stored}

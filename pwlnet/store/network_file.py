@@ -1,4 +1,4 @@
-"""Networks in HDF5: the group /network of every store, and files that hold nothing else."""
+"""Networks in HDF5: the group /network of every store, and files that hold only a network."""
 
 import h5py
 import numpy as np
@@ -6,11 +6,13 @@ import numpy as np
 from ..errors import ChecksumError, DigestMismatchError, StoreError
 from ..kernels.ir.program import Program
 from ..network import Network, program_digest
+from ..publishing import publish
 from ..tolerances import DEFAULT
 from . import schema
-from .access import new_image, open_for_reading, publish, reading
+from .access import open_for_reading, reading, warn_unverified
 from .digest import digest_arrays
 from .header import check_format, read_text, write_header, write_text
+from .image import new_image
 from .provenance import make_provenance
 
 
@@ -25,7 +27,7 @@ def save_network(path, network):
     Raises
     ------
     StoreError
-        The file exists or can't be written; then nothing of it is left.
+        The file exists or can't be written; nothing of it is left then.
 
     See Also
     --------
@@ -34,7 +36,7 @@ def save_network(path, network):
 
     def write(file):
         write_header(file, network.digest, make_provenance(None, None, DEFAULT), "gzip")
-        write_network_group(file.create_group("network"), network)
+        write_network_group(file["network"], network)
 
     publish(path, new_image(write))
 
@@ -53,29 +55,37 @@ def read_network_file(path):
     Raises
     ------
     StoreError
-        There is no such file, or not one of pwlnet's; ChecksumError, FormatVersionError, DigestMismatchError where the
+        There is no such file, or it is not one of pwlnet; ChecksumError, FormatVersionError, DigestMismatchError if the
         reason is one of these.
+
+    Warns
+    -----
+    UnverifiedStoreWarning
+        Another program changed or copied the file. The network has the digest that is stored with it.
     """
     with open_for_reading(path) as file:
         check_format(file, path)
-        return read_stored_network(file, path)
+        network = read_stored_network(file, path)
+        if not file.container.is_verified:
+            warn_unverified(path, stacklevel=3)
+        return network
 
 
 def read_stored_network(file, path):
-    """Read /network of an open store and compare it with the store's own digest; errors as ``read_network_file``."""
+    """Read /network of an open store and compare it with the digest in the header; errors as ``read_network_file``."""
     with reading(path, "/network"):
-        group, wanted = file["network"], read_text(file.attrs, "network-digest")
-    network = read_network_group(group)
-    if network.digest != wanted:
+        group, expected = file.member("/network"), read_text(file.header, "network-digest")
+    network = read_network_group(group, path)
+    if network.digest != expected:
         raise DigestMismatchError(
-            f"{path} was made for the network {wanted[:12]}, but holds the network {network.digest[:12]}; "
+            f"{path} was made for the network {expected[:12]}, but holds the network {network.digest[:12]}; "
             "restore a copy of the file"
         )
     return network
 
 
 def write_network_group(group, network):
-    """Write a network into an empty HDF5 group: arrays, labels, and the digest of each of the two."""
+    """Write a network into an HDF5 group: arrays, labels, and a digest of each of the two."""
     for dataset in schema.NETWORK:
         _create_whole(group, dataset, getattr(network.program, dataset.field))
     labels = _labels(network)
@@ -85,12 +95,14 @@ def write_network_group(group, network):
     write_text(group.attrs, "labels-sha256", digest_arrays(labels.items()))
 
 
-def read_network_group(group):
+def read_network_group(group, path):
     """Read a network from an HDF5 group.
 
     Parameters
     ----------
     group : h5py.Group
+    path : str or path
+        Of the file, for messages.
 
     Returns
     -------
@@ -103,13 +115,12 @@ def read_network_group(group):
     StoreError
         Arrays are missing or can't be read.
     """
-    path = group.file.filename
     with reading(path, "/network"):
-        program = Program(**{d.field: _read_whole(group, d) for d in schema.NETWORK})
-        labels = {d.field: _read_whole(group, d) for d in schema.NETWORK_LABELS}
-        wanted = read_text(group.attrs, "digest"), read_text(group.attrs, "labels-sha256")
-        found = program_digest(program), digest_arrays(labels.items())
-    if found != wanted:
+        program = Program(**{d.field: _read_whole(group, d, path) for d in schema.NETWORK})
+        labels = {d.field: _read_whole(group, d, path) for d in schema.NETWORK_LABELS}
+        expected = read_text(group.attrs, "digest"), read_text(group.attrs, "labels-sha256")
+        actual = program_digest(program), digest_arrays(labels.items())
+    if actual != expected:
         raise ChecksumError(f"/network of {path} does not match its digest; the file is damaged, convert it again")
     names = tuple(name.decode() for name in labels["names"])
     shapes = {field: tuple(labels[field].tolist()) for field in ("input_shape", "output_shape")}
@@ -135,13 +146,12 @@ def _create_whole(group, dataset, array):
     group.create_dataset(name, data=array.astype(dtype), chunks=(rows, *array.shape[1:]), **schema.CREATION)
 
 
-def _read_whole(group, dataset):
+def _read_whole(group, dataset, path):
     array = group[dataset.path.rpartition("/")[2]][()]
     if dataset.dtype == "text":
         return np.array([bytes(name) for name in array], np.bytes_)
     if array.dtype != np.dtype(dataset.dtype):
         raise StoreError(
-            f"{dataset.path} of {group.file.filename} has dtype {array.dtype}; {np.dtype(dataset.dtype)} is needed, "
-            "restore a copy of the file"
+            f"{dataset.path} of {path} has dtype {array.dtype}; {np.dtype(dataset.dtype)} is needed, restore a copy of the file"
         )
     return np.ascontiguousarray(array, array.dtype.newbyteorder("="))

@@ -1,4 +1,4 @@
-"""Provenance: with what a store was made, as JSON of a fixed form (``provenance.schema.json``)."""
+"""Provenance: what a store was made with, as JSON of a fixed form (``provenance.schema.json``)."""
 
 import functools
 import importlib.resources
@@ -22,7 +22,7 @@ _TYPES = {
 
 
 def make_provenance(parameters, seeds, tolerances):
-    """Say with what a store is made.
+    """Collect what a store is made with.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def make_provenance(parameters, seeds, tolerances):
     Returns
     -------
     dict
-        As JSON gives it back; no names of users, machines or folders.
+        Of JSON values; without names of users, machines or folders.
 
     Raises
     ------
@@ -62,7 +62,7 @@ def make_provenance(parameters, seeds, tolerances):
 
 
 def _json_dict(given, name):
-    """A dict as JSON gives it back."""
+    """Convert a dict to JSON and back."""
     try:
         if not isinstance({} if given is None else given, dict):
             raise TypeError(f"it is a {type(given).__name__}")
@@ -74,7 +74,7 @@ def _json_dict(given, name):
 
 
 def provenance_problem(provenance):
-    """Say what is wrong with a provenance, or None.
+    """Describe what is wrong with a provenance, or return None.
 
     Parameters
     ----------
@@ -91,12 +91,12 @@ def provenance_problem(provenance):
 
 @functools.cache
 def provenance_schema():
-    """The JSON schema of a provenance: dict."""
+    """Return the JSON schema of a provenance: dict."""
     return json.loads(importlib.resources.files(__package__).joinpath("provenance.schema.json").read_text("utf-8"))
 
 
 def _problem(value, schema, name):
-    """What is wrong with a value: the part of JSON schema that provenance.schema.json uses."""
+    """Describe what is wrong with a value; implements what provenance.schema.json uses of JSON Schema."""
     types = [schema["type"]] if isinstance(schema.get("type"), str) else schema.get("type")
     if types and not any(_TYPES[kind](value) for kind in types):
         return f"{name} is {type(value).__name__}, not {' or '.join(types)}"

@@ -1,19 +1,17 @@
-"""Reading a store: lazily, row by row."""
+"""Read a store: rows are read when they are asked for."""
 
-import hashlib
 from pathlib import Path
 
 import numpy as np
 
-from ..errors import DigestMismatchError, InputError, PwlnetError, StoreError
+from ..errors import DigestMismatchError, InputError, StoreError
 from . import checks, schema
-from .access import check_rows, open_for_reading, reading
-from .compression import load_plugin
-from .digest import add_bytes, start_array
-from .export import Exports
+from .access import check_rows, open_for_reading, reading, warn_unverified
+from .export.mixin import ExportMixin
 from .header import check_format, read_header
-from .live_read import Growing
+from .live_read import LiveReadMixin
 from .network_file import read_stored_network
+from .results import load_plugin
 from .summary import stored_summary
 
 
@@ -30,26 +28,40 @@ def open(path, *, network=None):
     Returns
     -------
     RegionStore
-        A context manager; reads what is asked for, when it is asked for. A store that is being written can be read, too:
-        what was finished when it was opened, and after ``refresh`` what was finished since.
+        A context manager; rows are read when they are asked for. A store that is being written can be read, too: the
+        batches that were finished when it was opened, and after ``refresh`` those finished since.
 
     Raises
     ------
     StoreError
-        There is no such file, it is damaged or not one of pwlnet's.
+        There is no such file, it is damaged, or it is not a store.
     FormatVersionError
         A newer pwlnet wrote it.
     DigestMismatchError
-        It belongs to another network than the one given.
+        It belongs to another network.
+
+    Warns
+    -----
+    UnverifiedStoreWarning
+        Another program changed or copied the file, so its checksums are missing. It can be read: each batch is compared with
+        its digest before any of its rows is returned. Nothing can be appended before ``repair`` checked all of it.
 
     See Also
     --------
     create : make a store.
+    repair : add missing checksums.
     """
+    return _open(path, network)
+
+
+def _open(path, network=None):
+    """Open a store for a caller of the calling function, who gets the warning."""
     store = RegionStore(path)
     try:
         store.check_made_with(network)
-    except PwlnetError:
+        if not store.is_verified:
+            warn_unverified(path, stacklevel=3)
+    except BaseException:
         store.close()
         raise
     return store
@@ -57,11 +69,11 @@ def open(path, *, network=None):
 
 def load_lines(path):
     """Read all line partitions of a store into memory; errors as ``open`` and ``RegionStore.lines``."""
-    with open(path) as store:
+    with _open(path) as store:
         return store.lines()
 
 
-class RegionStore(Growing, Exports):
+class RegionStore(LiveReadMixin, ExportMixin):
     """Results of one network in a file; made by ``pwlnet.store.open``.
 
     Attributes
@@ -69,25 +81,34 @@ class RegionStore(Growing, Exports):
     path : pathlib.Path
     network_digest : str
     provenance : dict
-        Software versions, parameters, seeds, tolerances and environment of the program that made the store.
+        Software versions, parameters, seeds, tolerances and environment of the program that created the store.
     tolerances : Tolerances
     compression : str
     created : str
         UTC, ISO 8601.
     has_lines : bool
         False for a file that holds a network only.
+    is_verified : bool
+        False if another program changed or copied the file, so that its checksums are missing.
     n_lines, n_breakpoints, n_flips, n_batches : int
         Of finished batches only.
+    commits : schema.COMMIT[n_batches]
+        The table of batches.
+    checked_batches : set of int
+        Batches that were compared with their digests.
     """
 
     def __init__(self, path, *, checked=True):
         self.path, self._checked = Path(path), checked
+        self.checked_batches = set()
         self._file, self._network, self._open = None, None, {}
         self._open_newest()
 
     def _load(self):
-        """Open the file and read what is not read row by row."""
+        """Open the file and read everything but rows."""
         self._file = open_for_reading(self.path, checked=self._checked)
+        self.is_verified = self._file.container.is_verified
+        self.checked_batches.clear()
         try:
             self.format_version = check_format(self._file, self.path)
             header = read_header(self._file, self.path)
@@ -104,11 +125,11 @@ class RegionStore(Growing, Exports):
     def network(self):
         """The network, read on first use: Network."""
         if self._network is None:
-            self._network = self._again(lambda: read_stored_network(self._open_file(), self.path))
+            self._network = self._retry(lambda: read_stored_network(self.file, self.path))
         return self._network
 
     def use_network(self, network):
-        """Take the network from the caller, where the store's own copy is damaged; None: nothing changes.
+        """Use a network of the caller, where the stored copy is damaged; None: no-op.
 
         Parameters
         ----------
@@ -117,13 +138,13 @@ class RegionStore(Growing, Exports):
         Raises
         ------
         DigestMismatchError
-            It is another one than the store's.
+            It is not the network of the store.
         """
         self.check_made_with(network)
         self._network = self._network if network is None else network
 
     def n_rows(self, name):
-        """Rows of a kind of result, of its first axis; 0 where there are none.
+        """Return the number of rows of a kind of result, along its first axis.
 
         Parameters
         ----------
@@ -158,11 +179,11 @@ class RegionStore(Growing, Exports):
         from ..partition.lines.partitions import LinePartitions
 
         if not self.has_lines:
-            raise StoreError(f"{self.path} holds a network, but no lines; partition_lines computes them")
+            raise StoreError(f"{self.path} holds a network, but no lines; compute them with partition_lines")
         return LinePartitions(network=self.network, tolerances=self.tolerances, **self.read("lines", first, last))
 
     def read(self, name, first=0, last=None, *, derived=False):
-        """Read rows ``first`` to ``last`` (not included) of a kind of result, and all that belongs to them.
+        """Read rows ``first`` to ``last`` (not included) of a kind of result, with all rows that belong to them.
 
         Parameters
         ----------
@@ -188,7 +209,9 @@ class RegionStore(Growing, Exports):
         """
         kind = schema.KINDS[self._kind_name(name)]
         first, last = self._checked_range(name, first, last)
-        if kind.datasets[0].path not in self._open_file():
+        with reading(self.path, kind.datasets[0].path):
+            is_there = self.file.has(kind.datasets[0].path)
+        if not is_there:
             raise StoreError(f"{self.path} holds no {name}; append some first")
         arrays = self._read_rows(kind, first, last, kind.derived if derived else kind.datasets)
         for array in arrays.values():
@@ -196,14 +219,14 @@ class RegionStore(Growing, Exports):
         return arrays
 
     def batches(self):
-        """Read the lines batch by batch, as they were written, for what does not fit into memory.
+        """Read the lines batch by batch, as they were written: a bounded number of them in memory.
 
         Yields
         ------
         LinePartitions
             In the order of the lines; errors as for ``lines``.
         """
-        for commit in self._commits[self._commits["kind"] == b"lines"]:
+        for commit in self.commits[self.commits["kind"] == b"lines"]:
             if commit["first"][0] < commit["last"][0]:
                 yield self.lines(int(commit["first"][0]), int(commit["last"][0]))
 
@@ -215,11 +238,10 @@ class RegionStore(Growing, Exports):
         LineSummary
             Bit for bit ``LineSummary.of(store.batches())``; errors as for ``lines``.
         """
-        self._open_file()
         return stored_summary(self, *self._checked_range("lines", first, last))
 
     def verify(self, *, n_samples=0):
-        """Check the whole file: every byte's checksum, the format, the network, commits, and that arrays fit one another.
+        """Check the whole file: the checksum of every byte, the format, the network, commits, and that arrays are consistent.
 
         Parameters
         ----------
@@ -229,12 +251,12 @@ class RegionStore(Growing, Exports):
         Returns
         -------
         list of str
-            The problems, each a sentence; empty for a good store.
+            The problems, one sentence each; empty for an intact store.
 
         Raises
         ------
         StoreError
-            The store has grown meanwhile.
+            The store has grown in the meantime.
         """
         return checks.find_problems(self, n_samples)
 
@@ -243,7 +265,7 @@ class RegionStore(Growing, Exports):
         return checks.problems_of_batch(self, self.n_batches - 1) if self.n_batches else []
 
     def check_made_with(self, network=None, parameters=None, seeds=None, tolerances=None):
-        """Refuse a store that was not made with these; None: anything will do.
+        """Validate what a store was made with; None: do not compare.
 
         Parameters
         ----------
@@ -259,34 +281,23 @@ class RegionStore(Growing, Exports):
         if network is not None and network.digest != self.network_digest:
             raise DigestMismatchError(
                 f"{self.path} is for the network {self.network_digest[:12]}, but network is {network.digest[:12]}; "
-                "give its own network, or leave network out"
+                "give the network of the store, or leave network out"
             )
-        wanted = {"parameters": parameters, "seeds": seeds}
-        wanted["tolerances"] = None if tolerances is None else tolerances._asdict()
-        for part, given in wanted.items():
-            difference = None if given is None else checks.first_difference(self.provenance[part], given)
+        given = {"parameters": parameters, "seeds": seeds}
+        given["tolerances"] = None if tolerances is None else tolerances._asdict()
+        for name, value in given.items():
+            difference = None if value is None else checks.first_difference(self.provenance[name], value)
             if difference:
                 raise DigestMismatchError(
-                    f"{self.path} was made with other {part}: {difference}; give the same, or write to a store of its own"
+                    f"{self.path} was made with other {name}: {difference}; give the same, or write to another store"
                 )
 
     def digest(self):
-        """SHA-256 (hex) of all results, the same however they were cut into batches."""
-        sha = hashlib.sha256()
-        for name, kind in schema.KINDS.items():
-            if name != "lines" and not self.n_rows(name):
-                continue
-            ends = self._axis_ends(kind, 0, self.n_rows(name)) if self.has_lines else None
-            for dataset in kind.stored if self.has_lines else ():
-                stored, rows = self._dataset(dataset), ends[dataset.axis][1] + dataset.lead
-                start_array(sha, dataset.path, stored.dtype, (rows, *stored.shape[1:]))
-                step = stored.chunks[0]
-                for k in range(0, rows, step):
-                    add_bytes(sha, self._read(dataset, k, min(k + step, rows)))
-        return sha.hexdigest()
+        """Compute the SHA-256 (hex) of all results; it does not depend on how they were split into batches."""
+        return checks.content_digest(self)
 
     def info(self):
-        """Return what the store holds, as a dict that JSON can hold; sizes in bytes, ``ratio`` of all results to their file."""
+        """Describe the store: a dict of JSON values; sizes in bytes, ``ratio`` of the raw results to those in the file."""
         return checks.describe(self)
 
     def close(self):
@@ -305,14 +316,9 @@ class RegionStore(Growing, Exports):
     def __repr__(self):
         return f"RegionStore({str(self.path)!r}, {self.n_lines} lines, network {self.network_digest[:12]})"
 
-    def _open_file(self):
-        if self._file is None:
-            raise StoreError(f"{self.path} is closed; open it again")
-        return self._file
-
     def _kind_name(self, name):
         if name not in schema.KINDS:
-            raise InputError(f"{name!r} is no kind of result; give one of {', '.join(schema.KINDS)}")
+            raise InputError(f"{name!r} is not a kind of result; give one of {', '.join(schema.KINDS)}")
         return name
 
     def _checked_range(self, name, first, last):
@@ -325,69 +331,32 @@ class RegionStore(Growing, Exports):
         return int(first), int(last)
 
     def _read_commits(self):
-        """Commits of the kinds that this version knows; those that a later minor version adds are left alone."""
-        self._commits = np.zeros(0, schema.COMMIT)
+        """Read the commits of known kinds; a later minor version may add others."""
+        self.commits = np.zeros(0, schema.COMMIT)
         with reading(self.path, schema.COMMITS):
-            self.has_lines = schema.COMMITS in self._file or "lines" in self._file  # else a network only
+            self.has_lines = self._file.has(schema.COMMITS) or self._file.has("/lines")  # else a network only
             if self.has_lines:
-                stored = self._file[schema.COMMITS]
+                stored = self._file.member(schema.COMMITS)
                 check_rows(stored, len(stored))
                 commits = stored[()].astype(schema.COMMIT)
-                self._commits = commits[np.isin(commits["kind"], [name.encode() for name in schema.KINDS])]
-        self._ends = schema.rows_at_end(self._commits)
+                self.commits = commits[np.isin(commits["kind"], [name.encode() for name in schema.KINDS])]
+        self.n_batches = len(self.commits)
+        if self._checked and not self.is_verified:
+            checks.check_order(self)
+        self._ends = schema.rows_at_end(self.commits)
         self.n_lines, self.n_breakpoints, self.n_flips = (int(n) for n in self._ends["lines"][:3])
-        if self.has_lines and (self._commits["first"][:, 0] == self._commits["last"][:, 0]).any():  # a line in parts
-            ends = self._axis_ends(schema.LINES, 0, self.n_lines)
+        if self.has_lines and (self.commits["first"][:, 0] == self.commits["last"][:, 0]).any():  # a line in chunks
+            ends = self.axis_ranges(schema.LINES, 0, self.n_lines)
             self.n_breakpoints, self.n_flips = ends["T"][1], ends["F"][1]
-        self.n_batches = len(self._commits)
-
-    def _dataset(self, dataset):
-        if dataset.path in self._open:  # HDF5 keeps chunks of open datasets
-            return self._open[dataset.path]
-        with reading(self.path, dataset.path):
-            stored = self._open_file()[dataset.path]
-            if stored.dtype != np.dtype(dataset.dtype) or len(stored.shape) != len(dataset.dims) or not stored.chunks:
-                raise TypeError(f"it has dtype {stored.dtype} and {len(stored.shape)} dimensions")
-        self._open[dataset.path] = stored
-        return stored
-
-    def _read(self, dataset, first, last):
-        """Rows [first, last) of a dataset, whether or not a writer commits meanwhile."""
-        return self._again(lambda: self._read_once(dataset, first, last))
-
-    def _read_once(self, dataset, first, last):
-        self._open_file()
-        stored = self._dataset(dataset)
-        with reading(self.path, f"{dataset.path} rows {first}..{last - 1}"):
-            if not 0 <= first <= last:
-                raise ValueError("there are no such rows")
-            if last - first > stored.chunks[0]:
-                check_rows(stored, last)
-            elif last > len(stored):
-                raise ValueError(f"it has {len(stored)} rows")
-            rows = stored[first:last]
-        return np.ascontiguousarray(rows, rows.dtype.newbyteorder("="))
-
-    def _axis_ends(self, kind, first, last):
-        """Rows (from, to) along each axis of a kind for a range of its first: dict."""
-        ranges = {kind.axes[0]: (first, last)}
-        for dataset in kind.datasets:
-            if dataset.lead:
-                low, high = ranges[dataset.axis]
-                ends = [int(self._read(dataset, row, row + 1)[0]) for row in (low, high)]
-                if not 0 <= ends[0] <= ends[1]:
-                    raise StoreError(f"{dataset.path} of {self.path} does not increase; restore a copy of the file")
-                ranges[kind.counts[dataset.path]] = tuple(ends)
-        return ranges
 
     def _read_rows(self, kind, first, last, datasets):
-        """Arrays by field for a range of the first axis, offsets from 0."""
+        """Read arrays by field for a range of the first axis, offsets from 0."""
         ragged = any(dataset.axis != kind.axes[0] for dataset in datasets)
-        ranges = self._axis_ends(kind, first, last) if ragged else {kind.axes[0]: (first, last)}
+        ranges = self.axis_ranges(kind, first, last) if ragged else {kind.axes[0]: (first, last)}
         arrays = {}
         for dataset in datasets:
             low, high = ranges[dataset.axis]
-            rows = self._read(dataset, low, high + dataset.lead)
+            rows = self.read_rows(dataset, low, high + dataset.lead)
             if dataset.lead:
                 rows = rows - rows[0]
                 if (np.diff(rows) < 0).any():

@@ -1,37 +1,79 @@
-"""Result datasets in the file: their shapes, made from the schema, and the rows that batches append.
+"""Result datasets of a store that is being written: their shapes, compression, and the rows that batches append.
 
 Legend: as in ``schema.py``.
 """
 
 import numpy as np
 
+from .._optional import require
+from ..errors import InputError
 from . import schema
-from .chunks import GrowingDataset
-from .compression import creation_options
+from .chunks import ChunkAppender
+
+_BUILT_IN = {
+    "gzip": schema.CREATION,
+    "lzf": {"shuffle": True, "compression": "lzf", "fletcher32": True},
+    "none": {"fletcher32": True},
+}
+_PLUGINS = {  # the class of hdf5plugin, and its options
+    "zstd": ("Zstd", {"clevel": 3}),
+    "blosc": ("Blosc2", {"cname": "zstd", "clevel": 3, "filters": 1}),
+}
+NAMES = (*_BUILT_IN, *_PLUGINS)
+
+
+def creation_options(name):
+    """Return the options of ``create_dataset`` for a compression.
+
+    Parameters
+    ----------
+    name : str
+        One of NAMES. "zstd" and "blosc" need hdf5plugin, for reading too.
+
+    Returns
+    -------
+    dict
+
+    Raises
+    ------
+    InputError
+        The compression is unknown.
+    ImportError
+        It needs hdf5plugin.
+    """
+    if name in _BUILT_IN:
+        return dict(_BUILT_IN[name])
+    if name not in _PLUGINS:
+        raise InputError(f"compression is {name!r}; give one of {', '.join(NAMES)}")
+    kind, options = _PLUGINS[name]
+    plugin = getattr(load_plugin(name), kind)(**options)
+    return {"shuffle": kind == "Zstd", "fletcher32": True, **plugin}
+
+
+def load_plugin(name):
+    """Import hdf5plugin, which adds a compression to HDF5; no-op for those that are built in."""
+    if name in _PLUGINS:
+        return require("hdf5plugin", "compression", f"compression {name!r}")
+    return None
 
 
 def axis_sizes(network):
-    """Sizes of the axes that the network gives, by their letter: dict."""
-    layout = network.pattern_layout
+    """Return the sizes of the axes that the network determines, by their letter: dict."""
     return {
         "D": network.n_inputs,
-        "O": network.n_outputs,
         "K": network.n_neurons,
         "S": int(np.count_nonzero(np.diff(network.program.neuron_offsets))),
-        "W": int(layout.word_offsets[-1]),
-        "2": 2,
-        "3": 3,
     }
 
 
 def row_shape(dataset, sizes, free=()):
-    """Shape of a row; ``free`` has the lengths of the axes "*", in order."""
+    """Return the shape of a row; ``free`` has the lengths of the axes "*", in order."""
     free = iter(free)
     return tuple(sizes[dim] if dim != "*" else next(free) for dim in dataset.dims[1:])
 
 
 def free_lengths(dataset, shape):
-    """Lengths of a dataset's axes "*", of its shape."""
+    """Return the lengths of a dataset's axes "*", given its shape."""
     return tuple(int(n) for dim, n in zip(dataset.dims[1:], shape[1:], strict=True) if dim == "*")
 
 
@@ -49,10 +91,10 @@ class ResultFile:
     def __init__(self, file, network, compression, threads):
         self._file, self._sizes, self._threads = file, axis_sizes(network), threads
         self._options = creation_options(compression)
-        self._growing = {}
+        self._appenders = {}
 
     def create(self, name, free=None):
-        """Make the empty datasets of a kind; offsets start with their 0.
+        """Create the empty datasets of a kind; offsets start with their 0.
 
         Parameters
         ----------
@@ -96,11 +138,11 @@ class ResultFile:
             last[axis] = first[axis] + len(array)
             if dataset.lead:  # offsets count from the store's first row
                 array = array + bases[kind.axes.index(kind.counts[dataset.path])]
-            self._dataset(dataset).append(array, self._threads)
+            self._appender(dataset).append(array, self._threads)
             written.append((dataset.path, array))
         return last, written
 
-    def _dataset(self, dataset):
-        if dataset.path not in self._growing:
-            self._growing[dataset.path] = GrowingDataset(self._file[dataset.path])
-        return self._growing[dataset.path]
+    def _appender(self, dataset):
+        if dataset.path not in self._appenders:
+            self._appenders[dataset.path] = ChunkAppender(self._file[dataset.path])
+        return self._appenders[dataset.path]

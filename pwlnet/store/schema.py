@@ -1,11 +1,10 @@
 """The store's format as data: every root attribute and dataset, with dtype, dimensions, meaning and first version.
 
 A store is one HDF5 file with a network and any number of results. Rows are appended in batches; each batch has one row
-in ``/commits``, written last, so rows after the last commit don't count. A file with a network only has no results.
+in ``/commits``, written last; rows after the last commit are ignored. A file with a network only has no results.
 
-Legend: N ops, D inputs, O outputs, K neurons, S ops with neurons, W words of a pattern; the axes of results:
-L lines, T breakpoints, F flips, B attributions, P planes, Q polygons, V vertices, R regions, H facets, X patterns,
-Z float sets, C certificates, M measures; ``*`` any length.
+Legend: N ops, D inputs, O outputs, S ops with neurons; the axes of results:
+L lines, T breakpoints, F flips, B attributions, M measures; ``*`` any length.
 """
 
 from typing import NamedTuple
@@ -13,15 +12,15 @@ from typing import NamedTuple
 import numpy as np
 
 FORMAT = "pwlnet-store"
-VERSION = (1, 0)  # major: older readers must refuse; minor: they may ignore what they don't know
+VERSION = (1, 0)  # major: older readers must refuse; minor: they may ignore what they do not know
 
-# Level 1 is within 3 % of level 4 in size. What does not shrink is stored as it is (chunks.py).
+# Level 1 is within 3 % of level 4 in size. Incompressible bytes are stored uncompressed (chunks.py).
 CREATION = {"shuffle": True, "compression": "gzip", "compression_opts": 1, "fletcher32": True}
 CHUNK_BYTES = 2**18
 
 
 class Attribute(NamedTuple):
-    """A root attribute; all are UTF-8 text."""
+    """An attribute of the header; all are UTF-8 text, at the root and again at /network."""
 
     name: str
     meaning: str
@@ -29,7 +28,7 @@ class Attribute(NamedTuple):
 
 
 class Dataset(NamedTuple):
-    """A dataset: its path, the field of the result that it holds, little-endian dtype ("text": UTF-8), dimensions."""
+    """A dataset: its path, the result's field that it stores, little-endian dtype ("text": UTF-8), dimensions."""
 
     path: str
     field: str
@@ -45,14 +44,14 @@ class Dataset(NamedTuple):
 
     @property
     def lead(self):
-        """Rows before the first batch's: 1 for offsets, which start with a 0, else 0."""
+        """Number of rows before the first batch: 1 for offsets, which start with a 0, else 0."""
         return int(self.dims[0].endswith("+1"))
 
 
 class Kind(NamedTuple):
     """A kind of result: the axes that its batches extend (columns of the commits), its datasets, and what offsets count.
 
-    ``counts``: the axis that each offsets dataset counts, by path. ``derived`` are datasets that the writer computes from
+    ``counts``: the axis that each dataset of offsets counts, by path. ``derived``: datasets that the writer computes from
     the others.
     """
 
@@ -95,20 +94,20 @@ NETWORK = (
     Dataset("/network/output_index", "output_index", "<i8", ("O",), "value that each output reads", "1.0"),
 )
 
-NETWORK_LABELS = (  # what a network has beside its program; not part of its digest, so with a checksum of their own
+NETWORK_LABELS = (  # not part of the program, whose digest is the network's; so they have their own digest
     Dataset("/network/input_shape", "input_shape", "<i8", ("*",), "shape of one input in the source", "1.0"),
     Dataset("/network/output_shape", "output_shape", "<i8", ("*",), "shape of one output in the source", "1.0"),
     Dataset("/network/names", "names", "text", ("N",), "the source's name of each op", "1.0"),
 )
 
-# Offsets, not counts: a reader finds the rows of line i with one look, however long the store is, and other tools read
-# them as they stand. After shuffle and gzip they cost 0.1 byte a row.
+# Offsets, not counts: a reader finds the rows of line i in one access, however long the store is, and other tools use
+# them directly. After shuffle and gzip they take 0.1 byte per row.
 LINES = Kind(
     axes=("L", "T", "F"),
     datasets=(
         Dataset("/lines/start", "starts", "<f8", ("L", "D"), "start of each line", "1.0"),
         Dataset("/lines/end", "ends", "<f8", ("L", "D"), "end of each line", "1.0"),
-        Dataset("/lines/residual", "residual", "<f8", ("L",), "how far forward passes are from confirming it", "1.0"),
+        Dataset("/lines/residual", "residual", "<f8", ("L",), "largest disagreement with forward passes", "1.0"),
         Dataset("/lines/ambiguous", "ambiguous", "<i8", ("L",), "decisions within rounding of a tie", "1.0"),
         Dataset("/lines/t_error", "t_error", "<f8", ("L",), "bound of the rounding error of its t: in [0, 1]", "1.0"),
         Dataset("/breakpoints/offsets", "offsets", "<i8", ("L+1",), "range of breakpoints, by line", "1.0"),
@@ -126,7 +125,7 @@ LINES = Kind(
     counts={"/breakpoints/offsets": "T", "/flips/offsets": "F"},
 )
 
-# Kinds whose datasets are made when their first batch comes. "*": any length, the same in all batches.
+# Kinds whose datasets are created with their first batch. "*": any length, the same in all batches.
 ATTRIBUTIONS = Kind(
     axes=("B",),
     datasets=(
@@ -139,76 +138,7 @@ ATTRIBUTIONS = Kind(
     counts={},
 )
 
-PLANES = Kind(
-    axes=("P", "Q", "V"),
-    datasets=(
-        Dataset("/planes/origin", "origins", "<f8", ("P", "D"), "origin of each plane", "1.0"),
-        Dataset("/planes/e1", "e1", "<f8", ("P", "D"), "first direction", "1.0"),
-        Dataset("/planes/e2", "e2", "<f8", ("P", "D"), "second direction", "1.0"),
-        Dataset("/planes/offsets", "offsets", "<i8", ("P+1",), "range of polygons, by plane", "1.0"),
-        Dataset("/polygons/offsets", "vertex_offsets", "<i8", ("Q+1",), "range of vertices, by polygon", "1.0"),
-        Dataset("/polygons/vertices", "vertices", "<f8", ("V", "2"), "plane coordinates, counter-clockwise", "1.0"),
-        Dataset("/polygons/pattern", "patterns", "<u8", ("Q", "W"), "activation pattern, packed", "1.0"),
-        Dataset("/polygons/map", "maps", "<f8", ("Q", "O", "3"), "outputs as a map of (x, y, 1)", "1.0"),
-        Dataset("/polygons/area", "areas", "<f8", ("Q",), "area in plane coordinates", "1.0"),
-    ),
-    counts={"/planes/offsets": "Q", "/polygons/offsets": "V"},
-)
-
-REGIONS = Kind(
-    axes=("R", "H"),
-    datasets=(
-        Dataset("/regions/pattern", "patterns", "<u8", ("R", "W"), "activation pattern, packed", "1.0"),
-        Dataset("/regions/witness", "witnesses", "<f8", ("R", "D"), "a point inside", "1.0"),
-        Dataset("/regions/A", "A", "<f8", ("R", "O", "D"), "outputs are A x + c", "1.0"),
-        Dataset("/regions/c", "c", "<f8", ("R", "O"), "outputs are A x + c", "1.0"),
-        Dataset("/regions/offsets", "offsets", "<i8", ("R+1",), "range of facets, by region", "1.0"),
-        Dataset("/facets/normal", "normals", "<f8", ("H", "D"), "row a of the region a x <= b, unit length", "1.0"),
-        Dataset("/facets/b", "b", "<f8", ("H",), "its right side", "1.0"),
-        Dataset("/facets/neuron", "neurons", "<i8", ("H",), "neuron that changes its state there; -1: the box", "1.0"),
-        Dataset("/facets/neighbour", "neighbours", "<i8", ("H",), "row of the region behind it minus own row; 0: none", "1.0"),
-    ),
-    counts={"/regions/offsets": "H"},
-)
-
-PATTERNS = Kind(
-    axes=("X",),
-    datasets=(
-        Dataset("/patterns/point", "points", "<f8", ("X", "D"), "input", "1.0"),
-        Dataset("/patterns/pattern", "patterns", "<u8", ("X", "W"), "its activation pattern, packed", "1.0"),
-    ),
-    counts={},
-)
-
-FLOAT_SETS = Kind(
-    axes=("Z",),
-    datasets=(
-        Dataset("/float_sets/domain", "domains", "<f8", ("Z", "*"), "numbers of the domain; its kind: parameters", "1.0"),
-        Dataset("/float_sets/lower", "lower", "|u1", ("Z", "K"), "1: the neuron certainly is a float neuron", "1.0"),
-        Dataset("/float_sets/upper", "upper", "|u1", ("Z", "K"), "1: the neuron may be a float neuron", "1.0"),
-        Dataset("/float_sets/always_on", "always_on", "|u1", ("Z", "K"), "1: it is active everywhere", "1.0"),
-        Dataset("/float_sets/always_off", "always_off", "|u1", ("Z", "K"), "1: it is inactive everywhere", "1.0"),
-    ),
-    counts={},
-)
-
-CERTIFICATES = Kind(
-    axes=("C",),
-    datasets=(
-        Dataset("/certificates/point", "points", "<f8", ("C", "D"), "input", "1.0"),
-        Dataset("/certificates/label", "labels", "<i8", ("C",), "certified class; -1: abstained", "1.0"),
-        Dataset("/certificates/radius", "radius", "<f8", ("C",), "certified radius, in input units", "1.0"),
-        Dataset("/certificates/p_low", "p_low", "<f8", ("C",), "lower bound of the class's probability", "1.0"),
-        Dataset("/certificates/k", "k", "<i8", ("C",), "samples of that class", "1.0"),
-        Dataset("/certificates/n", "n", "<i8", ("C",), "samples", "1.0"),
-        Dataset("/certificates/alpha", "alpha", "<f8", ("C",), "probability of error", "1.0"),
-        Dataset("/certificates/r_region", "r_region", "<f8", ("C",), "radius of the region of the guarantee", "1.0"),
-        Dataset("/certificates/seed", "seeds", "<i8", ("C",), "of its samples", "1.0"),
-    ),
-    counts={},
-)
-
-# One row of numbers per thing that was measured; which numbers, the experiment says.
+# One row of numbers per measured item; the experiment defines which numbers.
 MEASURES = Kind(
     axes=("M",),
     datasets=(
@@ -220,16 +150,11 @@ MEASURES = Kind(
 KINDS = {
     "lines": LINES,
     "attributions": ATTRIBUTIONS,
-    "planes": PLANES,
-    "regions": REGIONS,
-    "patterns": PATTERNS,
-    "float_sets": FLOAT_SETS,
-    "certificates": CERTIFICATES,
     "measures": MEASURES,
 }
 
 COMMITS = "/commits"
-MEMO = "unfinished"  # attribute of /breakpoints while a line's parts are not all there
+RESUME_STATE = "unfinished"  # attribute of /breakpoints while a line is appended in chunks
 COMMITS_PER_CHUNK = 64
 COMMIT_AXES = 8  # room for kinds with more axes; unused entries are 0
 COMMIT = np.dtype(
@@ -244,15 +169,15 @@ COMMIT = np.dtype(
 
 
 def rows_at_end(commits):
-    """Rows of each kind after the last of its commits: dict of int64[COMMIT_AXES] by kind."""
+    """Return the rows of each kind after the last of its commits: dict of int64[COMMIT_AXES] by kind."""
     ends = {name: np.zeros(COMMIT_AXES, np.int64) for name in KINDS}
     for name in KINDS:
-        own = np.flatnonzero(commits["kind"] == name.encode())
-        if own.size:
-            ends[name] = commits["last"][own[-1]].astype(np.int64)
+        of_kind = np.flatnonzero(commits["kind"] == name.encode())
+        if of_kind.size:
+            ends[name] = commits["last"][of_kind[-1]].astype(np.int64)
     return ends
 
 
 def chunk_rows(row_bytes):
-    """Rows per chunk for rows of a size."""
+    """Return the number of rows per chunk of HDF5 for a size of rows."""
     return max(1, CHUNK_BYTES // max(1, row_bytes))

@@ -1,7 +1,4 @@
-"""The derived datasets: what the writer computes of every batch of lines, so that questions need no breakpoints.
-
-Legend: L lines, S ops with neurons.
-"""
+"""Line summaries: those that the writer stores with every batch of lines, and those of a store without its breakpoints."""
 
 import numpy as np
 
@@ -10,8 +7,8 @@ from . import schema
 _AT_ONCE = 2**20
 
 
-def line_summaries(arrays, network):
-    """Summarize each line of a batch.
+def derived_rows(arrays, network):
+    """Compute the derived datasets of a batch of lines.
 
     Parameters
     ----------
@@ -22,43 +19,26 @@ def line_summaries(arrays, network):
     Returns
     -------
     dict of str to ndarray
-        ``length`` float64[L], ``shortest_t`` and ``longest_t`` float64[L], ``op_flips`` int64[L, S]: those of LineSummary.
+        ``length``, ``shortest_t``, ``longest_t`` and ``op_flips``, as in LineSummary.
     """
-    offsets, flip_offsets = arrays["offsets"], arrays["flip_offsets"]
-    n_lines = len(offsets) - 1
-    widths = np.diff(arrays["t"])
-    widths = np.delete(widths, offsets[1:-1] - 1)  # not from the end of a line to the start of the next
-    firsts = offsets[:-1] - np.arange(n_lines)
-    return {
-        "length": np.linalg.norm(np.ascontiguousarray(arrays["ends"] - arrays["starts"]), axis=1),
-        "shortest_t": np.minimum.reduceat(widths, firsts) if n_lines else widths,
-        "longest_t": np.maximum.reduceat(widths, firsts) if n_lines else widths,
-        "op_flips": op_flips(arrays["flip_neurons"], flip_offsets[offsets], network),
-    }
+    from ..partition.lines.summary import count_op_flips, measure_lines
 
-
-def op_flips(neurons, bounds, network):
-    """Count the flips of each line, ``neurons[bounds[i] : bounds[i + 1]]``, in each op that has neurons: int64[L, S]."""
-    counts = np.diff(network.program.neuron_offsets)
-    counts = counts[counts > 0]
-    op_of_neuron = np.repeat(np.arange(len(counts)), counts)
-    n_lines = len(bounds) - 1
-    cells = np.repeat(np.arange(n_lines) * len(counts), np.diff(bounds))
-    cells += op_of_neuron[neurons]
-    return np.bincount(cells, minlength=n_lines * len(counts)).reshape(n_lines, len(counts))
+    measures = measure_lines(arrays["starts"], arrays["ends"], arrays["offsets"], arrays["t"])
+    bounds = arrays["flip_offsets"][arrays["offsets"]]
+    return {**measures, "op_flips": count_op_flips(network, arrays["flip_neurons"], bounds)}
 
 
 def stored_summary(store, first, last):
-    """Summarize lines ``first`` to ``last`` of a store, some rows at a time: LineSummary."""
+    """Summarize lines ``first`` to ``last`` of a store, a bounded number of rows in memory: LineSummary."""
     from ..partition.lines.summary import DEFAULT_EDGES, LineSummary
 
     of_lines = {d.field: d for d in schema.LINES.stored}
     names = ("residual", "ambiguous", "t_error", "length", "shortest_t", "longest_t", "op_flips")
-    rows = {name: store._read(of_lines[name], first, last) for name in names}
-    offsets = store._read(of_lines["offsets"], first, last + 1)
+    rows = {name: store.read_rows(of_lines[name], first, last) for name in names}
+    offsets = store.read_rows(of_lines["offsets"], first, last + 1)
     histogram = np.zeros(len(DEFAULT_EDGES) + 1, np.int64)
     for low in range(int(offsets[0]), int(offsets[-1]), _AT_ONCE):
-        t = store._read(of_lines["t"], low, min(low + _AT_ONCE + 1, int(offsets[-1])))
+        t = store.read_rows(of_lines["t"], low, min(low + _AT_ONCE + 1, int(offsets[-1])))
         lines = np.searchsorted(offsets, low + np.arange(len(t)), side="right") - 1
         inside = lines[1:] == lines[:-1]  # not from the end of a line to the start of the next
         lengths = (np.diff(t) * rows["length"][lines[:-1]])[inside]

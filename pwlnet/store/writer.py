@@ -1,4 +1,4 @@
-"""Appending batches of results to a store."""
+"""Append batches of results to a store."""
 
 import contextlib
 import errno
@@ -10,14 +10,16 @@ import h5py
 import numpy as np
 
 from ..errors import DigestMismatchError, InputError, PwlnetError, StoreError
+from ..publishing import reason
 from . import long_line, schema
-from .access import LIBVER, reason, refuse_locked
+from .access import refuse_locked
 from .consistency import batch_problem, row_problem
 from .container.transaction import TransactionFile, interrupts_deferred
 from .digest import digest_arrays
 from .header import now, read_text, write_text
+from .image import LIBVER
 from .results import ResultFile, axis_sizes
-from .summary import line_summaries
+from .summary import derived_rows
 
 
 class Written(NamedTuple):
@@ -30,8 +32,8 @@ class Written(NamedTuple):
 class StoreWriter:
     """A store that is being written; made by ``pwlnet.store.create`` and ``resume``.
 
-    A batch is on the disk as a whole when its ``append_...`` returns; Ctrl-C waits for that. Whatever stops the
-    program, the batches before can be read, and ``resume`` goes on behind them.
+    A batch is completely on the disk when its ``append_...`` returns; Ctrl-C waits for that. Whatever stops the program,
+    the batches before can be read, and ``resume`` continues after them.
 
     Attributes
     ----------
@@ -45,7 +47,7 @@ class StoreWriter:
         self.path, self.network, self.tolerances = Path(path), network, tolerances
         self._sizes, self._file = axis_sizes(network), None
         try:
-            self._disk = TransactionFile(self.path)
+            self._container = TransactionFile(self.path)
         except PwlnetError:
             raise
         except OSError as error:
@@ -56,7 +58,7 @@ class StoreWriter:
             ) from error
         try:
             with interrupts_deferred():
-                self._file = h5py.File(self._disk, "r+", libver=LIBVER)
+                self._file = h5py.File(self._container, "r+", libver=LIBVER)
                 self._results = ResultFile(self._file, network, compression, threads)
                 self._ends = schema.rows_at_end(self._file[schema.COMMITS][()])
                 self._finished = int(self._file["/breakpoints/offsets"][self.n_lines])  # breakpoints of finished lines
@@ -69,24 +71,24 @@ class StoreWriter:
 
     @property
     def n_lines(self):
-        """Lines in the store."""
+        """Number of lines in the store."""
         return self.n_rows("lines")
 
     @property
     def n_segments(self):
-        """Segments in the store."""
+        """Number of segments in the store."""
         return self._finished - self.n_lines
 
     @property
     def unfinished_t(self):
-        """Where the last part of a line that is not finished ends, in [0, 1]; None: there is no such line."""
+        """The last breakpoint of a line that is not finished, in [0, 1]; None if there is no such line."""
         return self._unfinished_t
 
     @property
-    def unfinished_memo(self):
-        """The memo of the last part of a line that is not finished: dict or None."""
+    def resume_state(self):
+        """What was stored to resume a line that is not finished: dict or None."""
         attributes = self._file["/breakpoints"].attrs
-        return json.loads(read_text(attributes, schema.MEMO)) if schema.MEMO in attributes else None
+        return json.loads(read_text(attributes, schema.RESUME_STATE)) if schema.RESUME_STATE in attributes else None
 
     @property
     def written(self):
@@ -94,7 +96,7 @@ class StoreWriter:
         return Written(self.n_lines, self.n_segments)
 
     def n_rows(self, name):
-        """Rows of a kind of result in the store: of its first axis."""
+        """Return the number of rows of a kind of result in the store, along its first axis."""
         return int(self._ends[name][0])
 
     def append_lines(self, lines):
@@ -103,22 +105,22 @@ class StoreWriter:
         Parameters
         ----------
         lines : LinePartitions
-            Of this store's network, with its tolerances. Batches of 10^4 breakpoints or more use the disk well.
+            Of this store's network, with its tolerances. Batches of at least 10^4 breakpoints use the disk well.
 
         Raises
         ------
         DigestMismatchError
             The lines belong to another network, or were computed with other tolerances.
         InputError
-            Their arrays contradict one another.
+            Their arrays are inconsistent.
         StoreError
-            They can't be written. What was appended before is kept; this writer can't go on, ``resume`` can.
+            They can't be written. Earlier batches are kept; this writer can't be used any more, ``resume`` makes another.
         """
         self._check_open()
         if lines.network.digest != self.network.digest:
             raise DigestMismatchError(
                 f"lines belong to the network {lines.network.digest[:12]}, but {self.path} is for the network "
-                f"{self.network.digest[:12]}; append them to a store of their own"
+                f"{self.network.digest[:12]}; append them to another store"
             )
         if lines.tolerances != self.tolerances:
             raise DigestMismatchError(
@@ -126,56 +128,56 @@ class StoreWriter:
                 "create the store with tolerances=lines.tolerances"
             )
         arrays = {d.field: getattr(lines, d.field) for d in schema.LINES.datasets}
-        self._append("lines", arrays, "give the result of partition_lines as it is")
+        self._append("lines", arrays, "give the result of partition_lines unchanged")
 
-    def append_part(self, t, flip_offsets, flip_neurons, flip_states, *, memo=None):
-        """Append a part of one very long line; ``finish_line`` makes it a line when all parts are there.
+    def append_line_chunk(self, t, flip_offsets, flip_neurons, flip_states, *, resume_state=None):
+        """Append a chunk of one very long line; ``finish_line`` completes the line after its last chunk.
 
-        Until then no reader sees it; ``resume`` goes on behind its last part (``unfinished_t``).
+        Until then readers do not see it; after ``resume`` it continues after its last chunk (``unfinished_t``).
 
         Parameters
         ----------
         t : float64[T]
-            The line's next breakpoints: the first part starts with 0.0, the last one ends with 1.0.
+            The next breakpoints of the line: the first chunk starts with 0.0, the last one ends with 1.0.
         flip_offsets : int64[T+1]
         flip_neurons : int64[F]
         flip_states : int32[F]
-            As in LinePartitions, counted from the part's first flip.
-        memo : dict, optional
-            What it takes to go on behind this part, as JSON can hold it: ``unfinished_memo``, until the line is finished.
+            As in LinePartitions, counted from the chunk's first flip.
+        resume_state : dict, optional
+            What is needed to continue after this chunk, of JSON values; kept until the line is finished.
 
         Raises
         ------
         InputError
-            They contradict one another, or don't go on where the part before ends.
+            The arrays are inconsistent, or do not continue the chunk before.
         StoreError
             As for ``append_lines``.
         """
         self._check_open()
-        part = {"t": t, "flip_offsets": flip_offsets, "flip_neurons": flip_neurons, "flip_states": flip_states}
-        rows = long_line.part_rows(part, self.unfinished_t, self._sizes)
+        chunk = {"t": t, "flip_offsets": flip_offsets, "flip_neurons": flip_neurons, "flip_states": flip_states}
+        rows = long_line.line_chunk_rows(chunk, self.unfinished_t, self._sizes)
         if len(rows["t"]):
-            self._write("lines", rows, memo)
+            self._write("lines", rows, resume_state)
 
     def append_long_line(self, start, end, **options):
-        """Partition a line and append it part by part; a line whose first parts are there is gone on with.
+        """Partition a line and append it chunk by chunk; a line whose first chunks are in the store is continued.
 
-        Exact up to rounding, and bit for bit what ``partition_lines`` and ``append_lines`` give. Each part is on the disk
-        before the next one is made. The planned windows whose breakpoints are all in the store are not traced again; a line
-        that is not planned in windows (network of less than 6000 neurons, or few of them change their state) is computed
-        from its start, without storing again what is there.
+        Exact up to rounding, and bit for bit what ``partition_lines`` and ``append_lines`` give. Each chunk is on the disk
+        before the next one is computed. Planned windows whose breakpoints are all in the store are not traced again; a line
+        that is not planned in windows (fewer than 6000 neurons, or few of them change their state) is computed from its
+        start, and only what is missing is stored.
 
         Parameters
         ----------
         start, end : float64[D] or float64[*input_shape]
         **options
-            ``max_points`` (of a part), ``max_segments``, ``progress``, ``threads``, ``memory``, ``n_checked``, as for
+            ``max_points`` (of a chunk), ``max_segments``, ``progress``, ``threads``, ``memory``, ``n_checked``, as for
             ``iter_line_chunks``.
 
         Raises
         ------
         DigestMismatchError
-            The parts that are there are of another line, or were made with another ``memory``.
+            The stored chunks belong to another line, or were computed with another ``memory``.
         ShapeError, InputError, CapacityError, NumericalError
             As for ``iter_line_chunks``.
         StoreError
@@ -185,7 +187,7 @@ class StoreWriter:
         long_line.append_long_line(self, start, end, **options)
 
     def unfinished_points(self, numbers=()):
-        """Breakpoints inside (0, 1) of the line that is not finished.
+        """Read breakpoints inside (0, 1) of the line that is not finished.
 
         Parameters
         ----------
@@ -195,13 +197,13 @@ class StoreWriter:
         Returns
         -------
         (int, list of (float, int64[*]))
-            How many there are, if its parts reach t = 1; t and the neurons that flip, of those asked for.
+            Their number, if its chunks reach t = 1; and of each of ``numbers`` t and the neurons that flip.
         """
         n = int(self._ends["lines"][1]) - self._finished - 2
         return n, [long_line.breakpoint_at(self._file, self._finished + 1 + k) for k in numbers]
 
     def finish_line(self, start, end, *, residual, ambiguous, t_error):
-        """Make a line of the parts that were appended.
+        """Complete the line whose chunks were appended.
 
         Parameters
         ----------
@@ -214,13 +216,13 @@ class StoreWriter:
         Raises
         ------
         InputError
-            The parts don't reach t = 1, or the arguments don't fit the network.
+            The chunks do not reach t = 1, or the arguments do not fit the network.
         StoreError
             As for ``append_lines``.
         """
         self._check_open()
         if self.unfinished_t != 1.0:
-            raise InputError(f"the parts end at t = {self.unfinished_t}; append parts up to t = 1 before the line is finished")
+            raise InputError(f"the chunks end at t = {self.unfinished_t}; append chunks up to t = 1 before finish_line")
         line = {"starts": np.array([start], np.float64), "ends": np.array([end], np.float64)}
         line |= {"residual": np.array([residual], np.float64), "ambiguous": np.array([ambiguous], np.int64)}
         line |= {"t_error": np.array([t_error], np.float64)}
@@ -229,7 +231,7 @@ class StoreWriter:
                 raise InputError(f"{name[:-1]} has shape {line[name].shape[1:]}; {self._sizes['D']} finite numbers are needed")
         problem = row_problem(line)
         if problem:
-            raise InputError(f"the line can't be finished: {problem}; give the numbers of its partition")
+            raise InputError(f"the line can't be finished: {problem}; give those of its partition")
         first_flip = int(self._file["/flips/offsets"][self._finished])
         self._write("lines", long_line.line_rows(line, self._file, self.network, self._finished, first_flip))
 
@@ -239,28 +241,27 @@ class StoreWriter:
         Parameters
         ----------
         name : str
-            A key of ``schema.KINDS``: "lines", "attributions", "planes", "regions", "patterns", "float_sets",
-            "certificates" or "measures".
+            A key of ``schema.KINDS``: "lines", "attributions" or "measures".
         arrays : dict of str to ndarray
-            By field, as the kind's table of the format page (docs/store_format.md) has them; offsets start with 0.
+            By field, as in the table of the kind in docs/store_format.md; offsets start with 0.
 
         Raises
         ------
         InputError
-            There is no such kind; arrays are missing, or contradict one another or the network.
+            The kind is unknown; arrays are missing, or inconsistent with each other or the network.
         StoreError
             As for ``append_lines``.
         """
         self._check_open()
         if name not in schema.KINDS:
-            raise InputError(f"{name!r} is no kind of result; give one of {', '.join(schema.KINDS)}")
+            raise InputError(f"{name!r} is not a kind of result; give one of {', '.join(schema.KINDS)}")
         fields = [dataset.field for dataset in schema.KINDS[name].datasets]
         if set(arrays) != set(fields):
             raise InputError(f"{name} were given with {', '.join(sorted(arrays))}; give exactly {', '.join(fields)}")
         self._append(name, arrays, "give them as docs/store_format.md says")
 
     def close(self):
-        """Close the file. All batches are on the disk already."""
+        """Close the file; all batches are on the disk already."""
         if self._file is None:
             return
         with interrupts_deferred():
@@ -268,7 +269,7 @@ class StoreWriter:
             try:
                 file.close()
             finally:
-                self._disk.close()
+                self._container.close()
 
     def __enter__(self):
         return self
@@ -291,31 +292,31 @@ class StoreWriter:
             return
         if name == "lines":
             if self.unfinished_t is not None:
-                raise InputError(f"line {self.n_lines} of {self.path} is not finished; append its parts and finish it first")
-            arrays |= line_summaries(arrays, self.network)
+                raise InputError(f"line {self.n_lines} of {self.path} is not finished; append its chunks and finish it first")
+            arrays |= derived_rows(arrays, self.network)
         self._write(name, {d.field: arrays[d.field][d.lead :] for d in schema.KINDS[name].stored})
 
-    def _write(self, name, rows, memo=None):
+    def _write(self, name, rows, resume_state=None):
         """Write rows of all datasets of a kind as a batch."""
         with interrupts_deferred(), self._all_or_nothing():
             if name == "lines":
-                self._set_memo(memo)
+                self._set_resume_state(resume_state)
             self._write_batch(name, rows)
 
-    def _set_memo(self, memo):
+    def _set_resume_state(self, resume_state):
         attributes = self._file["/breakpoints"].attrs
-        if memo is not None:
-            write_text(attributes, schema.MEMO, json.dumps(memo))
-        elif schema.MEMO in attributes:
-            del attributes[schema.MEMO]
+        if resume_state is not None:
+            write_text(attributes, schema.RESUME_STATE, json.dumps(resume_state))
+        elif schema.RESUME_STATE in attributes:
+            del attributes[schema.RESUME_STATE]
 
     @contextlib.contextmanager
     def _all_or_nothing(self):
-        """Stop writing for good when anything goes wrong; the disk stays at the last commit."""
+        """Close the writer when anything fails; the file stays at its last commit."""
         try:
             yield
         except BaseException as raised:
-            error = self._disk.failure or raised
+            error = self._container.failure or raised
             self._abandon()
             if isinstance(error, PwlnetError) or not isinstance(error, (OSError, RuntimeError, ValueError)):
                 raise error from None
@@ -327,16 +328,16 @@ class StoreWriter:
             ) from error
 
     def _abandon(self):
-        with contextlib.suppress(OSError, RuntimeError, ValueError):  # what is lost here was not committed
+        with contextlib.suppress(OSError, RuntimeError, ValueError):  # only uncommitted changes are lost here
             file, self._file = self._file, None
             try:
                 if file is not None:
                     file.close()
             finally:
-                self._disk.close()
+                self._container.close()
 
     def _write_batch(self, name, rows):
-        """Write a batch and its commit, and bring both to the disk."""
+        """Write a batch and its commit, and flush both to the disk."""
         first = self._ends[name]
         bases = first.copy()
         if name == "lines":
@@ -349,7 +350,7 @@ class StoreWriter:
         row["sha256"], row["time"] = digest_arrays(written), now()
         commits[-1] = row
         self._file.flush()
-        self._disk.commit()
+        self._container.commit()
         self._ends[name] = last
         if name == "lines":
             if len(rows["offsets"]):

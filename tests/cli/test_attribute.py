@@ -62,7 +62,7 @@ def test_the_table_for_people_and_the_check_of_the_store(points, run):
     names = [line.split("  ")[0] for line in out.splitlines()]
     assert (code, names) == (0, ["store", "attributions", "outputs", "method", "segments", "per input min",
                                  "per input median", "per input max", "residual", "seconds"])  # fmt: skip
-    assert run("verify", "out.h5")[1] == "out.h5 is sound: 0 lines, 0 breakpoints, 1 batches, 7 attributions\n"
+    assert run("verify", "out.h5")[1] == "out.h5 is intact: 0 lines, 0 breakpoints, 1 batches, 7 attributions\n"
 
 
 @pytest.mark.parametrize("done", [0, 2, 6, 7])

@@ -17,7 +17,7 @@ from pwlnet.cli import arguments, timing
 from pwlnet.kernels import _jit
 from pwlnet.store import schema
 from pwlnet.tolerances import DEFAULT, SINGLE_ROWS
-from tests.sealing import changing
+from tests.checksums import changing
 
 
 @pytest.fixture
@@ -318,7 +318,7 @@ def test_a_damaged_store_is_repaired_only_when_told_to(folder, run):
     code, out, _ = run("repair", "out.h5")
     assert code == 0
     assert out.endswith(
-        "4 batches with 4 lines are sound, 3 batches are lost; --out NEW.h5 writes a new store, --yes replaces this one\n"
+        "4 batches with 4 lines are intact, 3 batches are lost; --out NEW.h5 writes a new store, --yes replaces this one\n"
     )
     assert run("repair", "out.h5", "--out", "new.h5")[0] == 0
     assert Path("out.h5").read_bytes() == before

@@ -1,4 +1,4 @@
-"""Programs that write a store and are killed at random instants, each followed by one that goes on.
+"""Programs that write a store and are killed at random instants, each followed by one that resumes.
 
     python -m tests.store.kills --kills 200
 
@@ -29,16 +29,16 @@ def batches_to_write(network, seed):
     return [make_partitions(network, int(n), seed=1000 * seed + k) for k, n in enumerate(sizes)]
 
 
-def write_rest(path, network, batches, told=None):
-    """Create a store or go on with it, and append the batches that are not there; tell a pipe how many lines there are."""
+def write_rest(path, network, batches, report=None):
+    """Create a store or resume it, append the missing batches, and report the number of lines to a pipe."""
     writer = store.resume(path, network) if path.exists() else store.create(path, network)
     with writer:
         ends = np.cumsum([len(batch) for batch in batches])
         for batch, end in zip(batches, ends, strict=True):
             if end > writer.n_lines:
                 writer.append_lines(batch)
-                if told is not None:
-                    os.write(told, int(writer.n_lines).to_bytes(8, "little"))
+                if report is not None:
+                    os.write(report, int(writer.n_lines).to_bytes(8, "little"))
 
 
 def kill_a_writer(path, network, batches, seconds):
@@ -65,28 +65,36 @@ def kill_a_writer(path, network, batches, seconds):
 
 
 def check_what_is_left(path, batches, said):
-    """A killed writer leaves a sound store of whole batches, at least those it spoke of: lines in it, bytes of slack."""
+    """A killed writer leaves a sound store of whole batches, at least those it spoke of: lines in it, unused bytes."""
     if not path.exists():
         assert said == 0
         return 0, 0
     with store.open(path) as opened:
-        problems, n_lines, slack = opened.verify(), opened.n_lines, opened._file.disk.slack()
+        problems, n_lines, unused = opened.verify(), opened.n_lines, opened.file.container.unused_bytes()
         assert problems == [], problems
         ends = np.cumsum([0, *(len(batch) for batch in batches)]).tolist()
-        assert n_lines >= said, f"{said} lines were told, {n_lines} are there"
+        assert n_lines >= said, f"{said} lines were reported, {n_lines} are there"
         assert n_lines in ends
         for batch, first, last in zip(batches, ends, ends[1:]):
             if last <= n_lines:
                 back = opened.lines(first, last)
                 for dataset in schema.LINES.datasets:
                     assert np.array_equal(getattr(back, dataset.field), getattr(batch, dataset.field)), dataset.path
-    return n_lines, slack
+    return n_lines, unused
 
 
 def run(n_kills, seed, folder):
     """Kill writers until ``n_kills`` died, and let each store be finished: dict of what was seen."""
     draw, network = random.Random(seed), small_network(0)
-    found = {"kills": 0, "stores": 0, "before create": 0, "patches pending": 0, "slack": 0, "unsettled": 0, "batches kept": []}
+    found = {
+        "kills": 0,
+        "stores": 0,
+        "before create": 0,
+        "patches pending": 0,
+        "unused bytes": 0,
+        "not finalized": 0,
+        "batches kept": [],
+    }
     while found["kills"] < n_kills:
         schema.CHUNK_BYTES = draw.choice([2**9, 2**12, 2**18])
         batches = batches_to_write(network, draw.randrange(2**20))
@@ -99,21 +107,21 @@ def run(n_kills, seed, folder):
             wanted = opened.digest()
         for _ in range(draw.choice([1, 1, 2, 5])):
             said, killed = kill_a_writer(path, network, batches, draw.uniform(0.0, seconds))
-            n_lines, slack = check_what_is_left(path, batches, said)
+            n_lines, unused = check_what_is_left(path, batches, said)
             found["kills"] += killed
             found["before create"] += not path.exists()
             found["batches kept"].append(n_lines)
-            found["slack"] += slack > 0
+            found["unused bytes"] += unused > 0
             if path.exists():
                 with store.open(path) as opened:
-                    found["unsettled"] += not opened._file.disk.is_closed
-                    found["patches pending"] += any(opened._file.disk._patches.values())
+                    found["not finalized"] += not opened.file.container.is_closed
+                    found["patches pending"] += any(opened.file.container._patches.values())
         write_rest(path, network, batches)
         with store.open(path) as opened:
             assert opened.verify() == []
             assert opened.digest() == wanted
-            assert opened._file.disk.is_closed
-            assert opened._file.disk.slack() == 0
+            assert opened.file.container.is_closed
+            assert opened.file.container.unused_bytes() == 0
         path.unlink()
         found["stores"] += 1
     return found
@@ -133,7 +141,7 @@ def main():
     print(", ".join(f"{name} {n}" for name, n in found.items()))
     print(f"lines kept by a killed writer: {min(kept)} to {max(kept)}, median {sorted(kept)[len(kept) // 2]}; "
           f"temporary files of killed creators: {len(left)}")  # fmt: skip
-    print(f"all stores sound, nothing told was lost, all {found['stores']} final digests equal those of uninterrupted runs "
+    print(f"all stores intact, no reported batch lost, all {found['stores']} final digests equal those of uninterrupted runs "
           f"({time.perf_counter() - began:.0f} s)")  # fmt: skip
 
 

@@ -193,7 +193,7 @@ RATIOS = (("write", "save"), ("read", "load"), ("verify", "load"), ("table", "lo
 
 
 def scale(options):
-    """Print what a large store takes; each step in a process of its own, with that process's peak memory."""
+    """Print what a large store takes; each step in a separate process, with the peak memory of that process."""
     seconds = {}
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         for step in STEPS:

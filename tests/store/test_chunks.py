@@ -76,7 +76,7 @@ def test_rows_come_back_from_hdf5_however_they_were_appended(tmp_path_factory, k
     with h5py.File(path, "w") as file:
         options = {"maxshape": (None, *rows.shape[1:]), "chunks": (rows_per_chunk, *rows.shape[1:]), **schema.CREATION}
         stored = file.create_dataset("rows", (0, *rows.shape[1:]), rows.dtype, **options)
-        growing = chunks.GrowingDataset(stored)
+        growing = chunks.ChunkAppender(stored)
         for first, last in zip(ends - sizes, ends):
             growing.append(rows[first:last], threads)
             file.flush()
@@ -92,7 +92,7 @@ def test_rows_are_appended_to_what_a_file_holds(tmp_path):
         with h5py.File(tmp_path / "rows.h5", "a") as file:
             options = {"maxshape": (None, 3), "chunks": (10, 3), **schema.CREATION}
             stored = file["rows"] if "rows" in file else file.create_dataset("rows", (0, 3), "<f8", **options)
-            chunks.GrowingDataset(stored).append(rows[first:last], 2)
+            chunks.ChunkAppender(stored).append(rows[first:last], 2)
     with h5py.File(tmp_path / "rows.h5") as file:
         assert np.array_equal(file["rows"][()], rows)
 

@@ -1,4 +1,4 @@
-"""Damage anywhere in a file is found and named; no damaged file brings out other errors than pwlnet's own."""
+"""Damage anywhere in a file is found and named; a damaged file raises errors of pwlnet only."""
 
 import pytest
 
@@ -8,11 +8,10 @@ from tests.store import damage
 
 @pytest.mark.parametrize("stopped", [False, True])
 def test_a_flipped_byte_is_found_wherever_it_is(tmp_path, stopped):
-    found, results = damage.flips(
-        few(150, 20, quick=20), 3, tmp_path, stopped=stopped
-    )  # of a stopped store, two fifths are slack
-    assert set(found) <= {"found", "refused", *(["in slack space"] if stopped else [])}, results
-    assert found["found"] + found["refused"] > found["in slack space"]
+    n = few(150, 20, quick=20)
+    found, results = damage.flips(n, 3, tmp_path, stopped=stopped)  # of a stopped store, two fifths are unused
+    assert set(found) <= {"found", "refused", *(["in unused bytes"] if stopped else [])}, results
+    assert found["found"] + found["refused"] > found["in unused bytes"]
 
 
 def test_mutated_stores_bring_out_only_errors_of_pwlnet(tmp_path):

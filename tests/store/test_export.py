@@ -162,7 +162,7 @@ def test_chosen_segments_come_sorted_and_once(opened, lines):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"table": "edges"}, "table is 'edges', which there is not; give one of segments, flips, lines, attributions"),
+        ({"table": "edges"}, "table is 'edges', which does not exist; give one of segments, flips, lines, attributions"),
         ({"last": 24}, "first is 0 and last is 24, but .* has 23 lines; give 0 <= first <= last <= 23"),
         ({"rows": 0}, "rows is 0; a positive whole number is needed"),
         ({"table": "flips", "patterns": True}, "table is 'flips', but only segments can be chosen or have patterns"),
@@ -190,21 +190,20 @@ def test_lines_have_their_numbers_and_if_asked_their_arrays(opened, lines):
 
 def test_other_kinds_have_tables_too(tmp_path, network):
     rows = {
-        "origins": np.arange(10.0).reshape(2, 5), "e1": np.ones((2, 5)), "e2": np.zeros((2, 5)),
-        "offsets": np.array([0, 1, 3]), "vertex_offsets": np.array([0, 3, 6, 10]),
-        "vertices": np.random.default_rng(0).random((10, 2)), "patterns": np.zeros((3, 4), np.uint64),
-        "maps": np.zeros((3, 2, 3)), "areas": np.ones(3),
+        "baselines": np.zeros((2, 5)), "inputs": np.arange(10.0).reshape(2, 5), "values": np.ones((2, 3, 5)),
+        "residual": np.zeros((2, 3)), "n_segments": np.array([4, 7]),
     }  # fmt: skip
-    with store.create(tmp_path / "planes.h5", network) as writer:
-        writer.append("planes", rows)
-    with store.open(tmp_path / "planes.h5") as opened:
-        frame = opened.to_dataframe("planes", wide=True)
-        assert frame["n_polygons"].to_list() == [1, 2]
-        assert np.array_equal(frame.filter(regex="^origins_"), rows["origins"])
-        labelled = opened.to_xarray("planes")
-        assert dict(labelled.sizes) | {"plane": 2, "plane_edge": 3, "polygon": 3, "vertex": 10} == dict(labelled.sizes)
-        with pytest.raises(StoreError, match="holds no certificates; append some first"):
-            next(opened.iter_dataframes("certificates"))
+    with store.create(tmp_path / "attributions.h5", network) as writer:
+        writer.append("attributions", rows)
+    with store.open(tmp_path / "attributions.h5") as opened:
+        frame = opened.to_dataframe("attributions", wide=True)
+        assert frame["n_segments"].to_list() == [4, 7]
+        assert np.array_equal(frame.filter(regex="^inputs_"), rows["inputs"])
+        assert frame.filter(regex="^values_").shape == (2, 15)
+        labelled = opened.to_xarray("attributions")
+        assert dict(labelled.sizes) == {"attribution": 2, "input": 5, "values_1": 3, "residual_1": 3}
+        with pytest.raises(StoreError, match="holds no measures; append some first"):
+            next(opened.iter_dataframes("measures"))
 
 
 @pytest.mark.parametrize(
@@ -289,7 +288,7 @@ def test_a_file_is_not_replaced_unless_asked(opened, tmp_path):
 
 def test_an_export_that_fails_leaves_nothing(opened, tmp_path, monkeypatch):
     (tmp_path / "out").mkdir()
-    monkeypatch.setattr(opened, "_read", lambda *_: (_ for _ in ()).throw(OSError(28, "")))
+    monkeypatch.setattr(opened, "read_rows", lambda *_: (_ for _ in ()).throw(OSError(28, "")))
     for suffix in ("parquet", "arrow", "csv"):
         with pytest.raises((StoreError, OSError)):
             opened.export(tmp_path / "out" / f"file.{suffix}")
@@ -300,9 +299,9 @@ def test_an_export_that_fails_leaves_nothing(opened, tmp_path, monkeypatch):
 
 
 def test_an_unknown_form_is_refused(opened, tmp_path):
-    with pytest.raises(InputError, match=r"out.xls, whose suffix names no form of export; give one of .parquet, .arrow"):
+    with pytest.raises(InputError, match=r"out.xls, whose suffix is not a format of export; give one of .parquet, .arrow"):
         opened.export(tmp_path / "out.xls")
-    with pytest.raises(InputError, match=r"table is 'segments' .* .nc holds a kind of result as it is; give one of lines"):
+    with pytest.raises(InputError, match=r"table is 'segments' .* .nc holds whole kinds of results; give one of lines"):
         opened.export(tmp_path / "out.nc")
 
 

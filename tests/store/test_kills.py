@@ -8,7 +8,7 @@ import pytest
 
 from pwlnet import store
 from pwlnet.store import schema
-from pwlnet.store.container import seal, transaction
+from pwlnet.store.container import layout, transaction
 from tests.counts import few
 from tests.store import kills
 
@@ -109,7 +109,7 @@ def test_patches_that_were_not_applied_are_read_and_then_applied(tmp_path, netwo
         left = path.read_bytes()
         writer.close()
     path.write_bytes(left)
-    assert len(seal.decode_trailer(left[left.index(b"PWLSEAL\n", -(2**15)) :])[1]) > 3
+    assert len(layout.decode_trailer(left[left.index(b"PWLSEAL\n", -(2**15)) :])[1]) > 3
     for _ in range(2):
         with store.open(path) as opened:
             assert (opened.n_lines, opened.verify()) == (8, [])

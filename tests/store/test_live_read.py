@@ -94,7 +94,7 @@ def test_another_store_at_the_same_path_is_not_mistaken_for_the_one_that_was_ope
     with store.open(path) as opened:
         store.save_lines(path, make_lines(6, seed=1), overwrite=True)
         assert same(opened.lines(), make_lines(5))
-        with pytest.raises(StoreError, match=r"is another store than the one that was opened; open it again"):
+        with pytest.raises(StoreError, match=r"is another store than the one that was opened, or another program changed it"):
             opened.refresh()
         with pytest.raises(StoreError, match="is closed; open it again"):
             opened.lines()
@@ -111,11 +111,11 @@ def test_a_reader_that_never_gets_between_two_commits_says_so(path, network, mak
             def read_late(*rows):
                 for _ in range(4):
                     writer.append_lines(make_lines(100, seed=next(seeds)))
-                opened._file.disk._cache.clear()
+                opened.file.container._cache.clear()
                 return once(*rows)
 
             monkeypatch.setattr(opened, "_read_once", read_late)
-            monkeypatch.setattr("pwlnet.store.live_read.TRIES", 3)
+            monkeypatch.setattr("pwlnet.store.live_read.MAX_RETRIES", 3)
             with pytest.raises(StoreError, match="has grown while it was read; open it again"):
                 opened.digest()
 

@@ -1,4 +1,4 @@
-"""Long lines that go to the store part by part: the store of one write, whatever stops the program on the way."""
+"""Long lines that are stored chunk by chunk: the store of one write, whatever stops the program on the way."""
 
 import contextlib
 import dataclasses
@@ -61,7 +61,7 @@ def test_the_store_is_that_of_one_write(path, digits, short_windows, threads, ma
     with store.create(path, digits) as writer:
         for line in lines:
             writer.append_long_line(*line, max_points=max_points, threads=threads)
-        assert (writer.unfinished_t, writer.unfinished_memo) == (None, None)
+        assert (writer.unfinished_t, writer.resume_state) == (None, None)
     assert digest(path) == digest_of_one_write(path, digits, *lines)
 
 
@@ -73,7 +73,7 @@ def test_one_call_writes_a_line_and_goes_on_where_it_is_there(path, digits):
     assert digest(path) == digest_of_one_write(path, digits, line)
     with pytest.raises(pwlnet.errors.StoreError, match="exists"):
         store.save_long_line(path, digits, *line)
-    with pytest.raises(DigestMismatchError, match="holds 1 lines, and not only the one that was asked for"):
+    with pytest.raises(DigestMismatchError, match="holds 1 lines, and not only the given one"):
         store.save_long_line(path, digits, line[0], line[0], resume=True)
 
 
@@ -85,10 +85,10 @@ class Stop(Exception):
 
 
 def stop_after(monkeypatch, n_parts):
-    """Let a writer fail behind so many parts, or between the last one and the line (None)."""
-    append, finish, left = store.StoreWriter.append_part, store.StoreWriter.finish_line, [n_parts]
+    """Make a writer fail after so many chunks, or between the last one and the line (None)."""
+    append, finish, left = store.StoreWriter.append_line_chunk, store.StoreWriter.finish_line, [n_parts]
 
-    def append_part(writer, *part, **options):
+    def append_line_chunk(writer, *part, **options):
         if left[0] == 0:
             raise Stop
         left[0] = left[0] and left[0] - 1
@@ -97,7 +97,7 @@ def stop_after(monkeypatch, n_parts):
     def finish_line(writer, *line, **options):
         raise Stop
 
-    monkeypatch.setattr(store.StoreWriter, "append_part", append_part)
+    monkeypatch.setattr(store.StoreWriter, "append_line_chunk", append_line_chunk)
     monkeypatch.setattr(store.StoreWriter, "finish_line", finish_line if n_parts is None else finish)
 
 
@@ -109,7 +109,7 @@ def test_a_line_that_was_stopped_is_gone_on_with(path, digits, short_windows, mo
         stop_after(patch, n_parts)
         with pytest.raises(Stop) as stopped:
             store.save_long_line(path, digits, *line, max_points=max_points)
-    assert "resume=True goes on" in stopped.value.__notes__[0]
+    assert "resume=True continues it" in stopped.value.__notes__[0]
     with store.open(path) as opened:
         assert (opened.n_lines, opened.verify()) == (0, [])
     store.save_long_line(path, digits, *line, max_points=64, resume=True)
@@ -130,10 +130,10 @@ def test_windows_that_are_stored_are_not_traced_again(path, digits, short_window
 
     monkeypatch.setattr(tracing.Tracer, "iter_window", iter_window)
     with store.resume(path) as writer:
-        memo, stored = writer.unfinished_memo, writer.unfinished_t
-    assert 0.0 < memo["border"] <= stored
+        state, stored = writer.resume_state, writer.unfinished_t
+    assert 0.0 < state["boundary"] <= stored
     store.save_long_line(path, digits, *line, resume=True, threads=1)
-    assert min(traced) == memo["border"]
+    assert min(traced) == state["boundary"]
 
 
 def test_a_line_without_a_plan_is_computed_again_and_stored_once(path, digits, monkeypatch):
@@ -143,22 +143,24 @@ def test_a_line_without_a_plan_is_computed_again_and_stored_once(path, digits, m
         with pytest.raises(Stop):
             store.save_long_line(path, digits, *line, max_points=40)
     with store.resume(path) as writer:
-        assert (writer.unfinished_memo["border"], writer.n_rows("lines")) == (0.0, 0)
+        assert (writer.resume_state["boundary"], writer.n_rows("lines")) == (0.0, 0)
         n_before = int(writer._ends["lines"][1])
         writer.append_long_line(*line)
     assert n_before == 160
     assert digest(path) == digest_of_one_write(path, digits, line)
 
 
-def test_parts_without_a_memo_are_gone_on_with_too(path, digits):
+def test_chunks_without_a_resume_state_are_continued_too(path, digits):
     line = line_of(digits, 1)
     whole = pwlnet.partition_lines(digits, *line)
     for n in (1, 60, len(whole.t)):
         path.unlink(missing_ok=True)
         with store.create(path, digits) as writer:
             flips = slice(whole.flip_offsets[n])
-            writer.append_part(whole.t[:n], whole.flip_offsets[: n + 1], whole.flip_neurons[flips], whole.flip_states[flips])
-            assert writer.unfinished_memo is None
+            writer.append_line_chunk(
+                whole.t[:n], whole.flip_offsets[: n + 1], whole.flip_neurons[flips], whole.flip_states[flips]
+            )
+            assert writer.resume_state is None
             writer.append_long_line(*line)
         assert digest(path) == digest_of_one_write(path, digits, line)
 
@@ -172,7 +174,7 @@ def test_another_line_does_not_go_on_with_the_parts(path, digits, short_windows,
     with store.resume(path) as writer:
         for change in ({"start": line[1]}, {"memory": 2**25}):
             with pytest.raises(
-                DigestMismatchError, match=r"line 0 of .* was begun with other ends or another memory; give the"
+                DigestMismatchError, match=r"line 0 of .* was started with other ends or another memory; give the"
             ):
                 writer.append_long_line(**({"start": line[0], "end": line[1]} | change))
         writer.append_long_line(*line)
@@ -208,7 +210,7 @@ def test_a_long_line_is_verified_merged_and_repaired_in_pieces(path, digits, mon
     assert store.repair(path, path.with_name("repaired.h5")).n_lines == 2
     assert digest(path.with_name("repaired.h5")) == wanted
     with store.open(path) as opened:
-        assert checks.parts_of_batch(opened, opened._commits[-1]) == [(1, 2)]
+        assert checks.batch_ranges(opened, opened.commits[-1]) == [(1, 2)]
 
 
 @pytest.mark.parametrize("row", [70, 149, 150, 151])
@@ -225,7 +227,7 @@ def test_damage_in_a_long_line_is_found_where_pieces_meet_too(path, digits, monk
     with store.open(path) as opened:
         (problem,) = opened.verify()
     assert re.search(
-        r"is inconsistent from lines 0 on: t (does not increase up to 1|starts with .*, not behind .*); compute it", problem
+        r"is inconsistent from lines 0 on: t (does not increase up to 1|starts with .*, not after .*); compute it", problem
     )
 
 
@@ -271,7 +273,7 @@ import os, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in a shell's background starts with it ignored
 import numpy as np, pwlnet
 from pwlnet import store
-from pwlnet.partition import line_plan
+from pwlnet.partition.lines import windows
 windows.WINDOW_POINTS = 40
 network = pwlnet.load_network(pwlnet.datasets.digits_network_path("digits_conv"))
 line = np.random.default_rng(1).uniform(-1.0, 2.0, (2, 64))
@@ -295,7 +297,7 @@ def send_until_it_ends(process, number):
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_a_program_that_is_stopped_leaves_parts_that_can_be_gone_on_with(path, digits, short_windows, number):
-    """Stopped at random instants; the program that goes on ends in the store of one write."""
+    """Stopped at random instants; the program that resumes ends in the store of one write."""
     draw, kept = np.random.default_rng(number), 0
     line = line_of(digits, 1)
     wanted = digest_of_one_write(path, digits, line)
@@ -339,7 +341,7 @@ def test_the_command_line_stores_lines_in_parts(folder, short_windows, capsys, o
     command = ("lines", "net.h5", "--random", 3, "--seed", 5, "--json")
     assert run(*command, "--out", "parts.h5", *options) == 0
     with store.open("parts.h5") as opened:
-        n_parts = np.count_nonzero(opened._commits["first"][:, 0] == opened._commits["last"][:, 0])
+        n_parts = np.count_nonzero(opened.commits["first"][:, 0] == opened.commits["last"][:, 0])
         assert n_parts >= (6 if 50 in options else 3)
     assert run(*command, "--out", "whole.h5") == 0
     assert digest("parts.h5") == digest("whole.h5")
@@ -357,7 +359,7 @@ def test_short_lines_between_long_ones_are_stored_in_batches(folder, digits, sho
     np.save("ends.npy", ends)
     assert run("lines", "net.h5", "--starts", "starts.npy", "--ends", "ends.npy", "--batch", 100, "--out", "out.h5") == 0
     with store.open("out.h5") as opened:
-        assert np.count_nonzero(opened._commits["first"][:, 0] == opened._commits["last"][:, 0]) > 6
+        assert np.count_nonzero(opened.commits["first"][:, 0] == opened.commits["last"][:, 0]) > 6
         assert opened.n_batches < 40 + 40
     assert digest("out.h5") == digest_of_one_write(folder / "x", digits, *zip(starts, ends, strict=True))
 
@@ -365,16 +367,16 @@ def test_short_lines_between_long_ones_are_stored_in_batches(folder, digits, sho
 @pytest.mark.parametrize("again", [("--stream",), ()])
 def test_resume_goes_on_inside_a_line(folder, short_windows, monkeypatch, capsys, again):
     command = ("lines", "net.h5", "--random", 3, "--seed", 5, "--batch", 50, "--out", "out.h5")
-    append, left = store.StoreWriter.append_part, [12]
+    append, left = store.StoreWriter.append_line_chunk, [12]
 
-    def append_part(writer, *part, **options):
+    def append_line_chunk(writer, *part, **options):
         if not left[0]:
             raise KeyboardInterrupt
         left[0] -= 1
         append(writer, *part, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(store.StoreWriter, "append_part", append_part)
+        patch.setattr(store.StoreWriter, "append_line_chunk", append_line_chunk)
         assert run(*command, "--stream") == 130
     said = capsys.readouterr().err
     assert re.fullmatch(

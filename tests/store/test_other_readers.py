@@ -30,8 +30,8 @@ def path(tmp_path, make_lines):
 def stored_arrays(path):
     """What pwlnet reads, by path; offsets as they are in the file."""
     with store.open(path) as opened:
-        ends = opened._axis_ends(schema.LINES, 0, opened.n_lines)
-        return {d.path: opened._read(d, 0, ends[d.axis][1] + d.lead) for d in schema.LINES.stored}
+        ends = opened.axis_ranges(schema.LINES, 0, opened.n_lines)
+        return {d.path: opened.read_rows(d, 0, ends[d.axis][1] + d.lead) for d in schema.LINES.stored}
 
 
 def test_plain_h5py_reads_the_same_bits(path):

@@ -14,7 +14,7 @@ from pwlnet.errors import ChecksumError, DigestMismatchError, InputError, StoreE
 from pwlnet.partition.lines.summary import LineSummary
 from pwlnet.store import schema
 from pwlnet.tolerances import DEFAULT
-from tests.sealing import changing
+from tests.checksums import changing
 
 
 @pytest.fixture
@@ -132,11 +132,11 @@ def flip(path, place):
 
 
 @pytest.mark.parametrize("place", [3, 600, 1030, 2070, "trailer"])
-def test_damaged_head_and_trailer_are_refused_and_repaired(path, make_lines, place):
+def test_damaged_header_and_trailer_are_refused_and_repaired(path, make_lines, place):
     store.save_lines(path, iter([make_lines(3), make_lines(3, seed=1)]))
     wanted = digest(path)
     flip(path, path.stat().st_size - 2 if place == "trailer" else place)
-    with pytest.raises(ChecksumError, match=r"bytes \d+\.\.\d+ \(its (head|trailer)\) of .* do not match their checksum"):
+    with pytest.raises(ChecksumError, match=r"bytes \d+\.\.\d+ \(its (header|trailer)\) of .* do not match their checksum"):
         store.open(path)
     found = store.repair(path, in_place=True)
     assert (found.path, found.n_batches, found.n_lines, found.n_batches_lost) == (path, 2, 6, 0)
@@ -229,18 +229,15 @@ def test_summaries_of_lines_are_those_of_line_summary(path, make_lines):
 
 
 def rows_of(kind, n_rows, network, seed=0):
-    """Random arrays that fit the schema of a kind: ragged axes have two rows for each row of the one before."""
+    """Random arrays that fit the schema of a kind."""
     from pwlnet.store.results import axis_sizes
 
-    rng, lengths = np.random.default_rng(seed), {axis: n_rows * 2**k for k, axis in enumerate(kind.axes)}
+    rng = np.random.default_rng(seed)
     sizes = {**axis_sizes(network), "*": 3}
     arrays = {}
     for dataset in kind.datasets:
-        if dataset.lead:
-            arrays[dataset.field] = 2 * np.arange(lengths[dataset.axis] + 1)
-        else:
-            shape = (lengths[dataset.axis], *(sizes[dim] for dim in dataset.dims[1:]))
-            arrays[dataset.field] = rng.integers(0, 2, shape).astype(dataset.dtype)
+        shape = (n_rows, *(sizes[dim] for dim in dataset.dims[1:]))
+        arrays[dataset.field] = rng.integers(0, 2, shape).astype(dataset.dtype)
     return arrays
 
 
@@ -269,22 +266,21 @@ def test_results_of_every_kind_come_back(path, tmp_path, network, make_lines, na
 
 
 def test_results_that_do_not_fit_are_refused(path, network):
-    good = rows_of(schema.PLANES, 2, network)
+    good = rows_of(schema.ATTRIBUTIONS, 2, network)
     bad = {
-        "planes were given with .*; give exactly origins, e1": {"origins": good["origins"]},
-        r"origins has dtype float32, not float64": {**good, "origins": good["origins"].astype(np.float32)},
-        r"maps has shape \(4, 2, 2\), not \(4, 2, 3\)": {**good, "maps": good["maps"][..., :2]},
-        r"offsets do not cut the 4 rows": {**good, "offsets": good["offsets"][::-1].copy()},
-        r"areas has shape \(4, 1\), not Q": {**good, "areas": good["areas"][:, None]},
+        "attributions were given with .*; give exactly baselines, inputs": {"inputs": good["inputs"]},
+        r"inputs has dtype float32, not float64": {**good, "inputs": good["inputs"].astype(np.float32)},
+        r"values has shape \(2, 3, 4\), not \(2, 3, 5\)": {**good, "values": good["values"][..., :4]},
+        r"n_segments has shape \(2, 1\), not B": {**good, "n_segments": good["n_segments"][:, None]},
     }
     with store.create(path, network) as writer:
-        with pytest.raises(InputError, match="'moons' is no kind of result; give one of lines, attributions"):
+        with pytest.raises(InputError, match="'moons' is not a kind of result; give one of lines, attributions"):
             writer.append("moons", {})
         for message, arrays in bad.items():
             with pytest.raises(InputError, match=message):
-                writer.append("planes", arrays)
-        writer.append("planes", good)
-    with store.open(path) as opened, pytest.raises(InputError, match="'moons' is no kind of result"):
+                writer.append("attributions", arrays)
+        writer.append("attributions", good)
+    with store.open(path) as opened, pytest.raises(InputError, match="'moons' is not a kind of result"):
         opened.read("moons")
 
 

@@ -20,7 +20,7 @@ from pwlnet.errors import ChecksumError, DigestMismatchError, InputError, StoreE
 from pwlnet.store import schema
 from pwlnet.store.container.transaction import TransactionFile
 from pwlnet.tolerances import DEFAULT
-from tests.sealing import changing
+from tests.checksums import changing
 
 
 @pytest.fixture
@@ -257,7 +257,7 @@ def test_lines_of_another_network_are_refused(path, network, other_network, make
         writer.append_lines(make_lines(3))
     assert str(caught.value) == (
         f"lines belong to the network {other_network.digest[:12]}, but {path} is for the network "
-        f"{network.digest[:12]}; append them to a store of their own"
+        f"{network.digest[:12]}; append them to another store"
     )
     assert problems(path) == []
 
@@ -280,7 +280,7 @@ def test_lines_of_other_tolerances_are_refused(path, network, make_lines):
         ("t_error", lambda e: e + np.inf, r"t_error holds entries that are not in \[0, 1\]"),
         ("starts", lambda s: s.astype(np.float32), "starts has dtype float32, not float64"),
         ("flip_neurons", lambda n: n + 200, r"flip_neurons holds \d+, but the network has neurons 0 to 199"),
-        ("offsets", lambda o: o[::-1], "offsets do not cut the 111 rows into ranges"),
+        ("offsets", lambda o: o[::-1], "offsets do not split the 111 rows into consecutive ranges"),
     ],
 )
 def test_lines_that_contradict_themselves_are_refused(path, network, make_lines, field, change, problem):
@@ -323,7 +323,7 @@ def test_a_damaged_chunk_is_refused_when_it_is_read(written, make_lines):
         opened.lines(1, 3)
     assert "/breakpoints/t rows" in str(caught.value)
     assert "does not match its checksum (bytes " in str(caught.value)
-    assert problems(written)[0].endswith("(there lie parts of /breakpoints/t)")
+    assert problems(written)[0].endswith("(it holds parts of /breakpoints/t)")
     assert "batch 0 (lines 0..1999)" in problems(written)[1]
 
 

@@ -276,34 +276,58 @@ def summarize_lines(network, starts, ends, *, edges=None, progress=False, thread
 
 def _summary(lines, edges):
     """Summarize one batch: LineSummary."""
-    n_segments = lines.n_segments
-    length = np.linalg.norm(np.ascontiguousarray(lines.ends - lines.starts), axis=1)  # contiguous: bits of each row alone
-    widths = np.delete(np.diff(lines.t), lines.offsets[1:-1] - 1)  # not from the end of a line to the start of the next
-    firsts = np.cumsum(n_segments) - n_segments
-    bins = np.searchsorted(edges, widths * np.repeat(length, n_segments), side="right")
+    measures = measure_lines(lines.starts, lines.ends, lines.offsets, lines.t)
+    widths, counts = segment_widths(lines.offsets, lines.t), lines.n_segments
+    bins = np.searchsorted(edges, widths * np.repeat(measures["length"], counts), side="right")
     return LineSummary(
         network=lines.network,
-        n_segments=n_segments,
-        length=length,
-        shortest_t=np.minimum.reduceat(widths, firsts) if len(lines) else widths,
-        longest_t=np.maximum.reduceat(widths, firsts) if len(lines) else widths,
+        n_segments=counts,
         residual=lines.residual,
         ambiguous=lines.ambiguous,
         t_error=lines.t_error,
-        op_flips=_op_flips(lines),
+        op_flips=count_op_flips(lines.network, lines.flip_neurons, lines.flip_offsets[lines.offsets]),
         edges=edges,
         histogram=np.bincount(bins, minlength=len(edges) + 1),
         tolerances=lines.tolerances,
+        **measures,
     )
 
 
-def _op_flips(lines):
-    """Flips of each line in each switching op: int64[L, S]."""
-    _, neurons = _switching_ops(lines.network)
-    op_of_neuron = np.repeat(np.arange(len(neurons)), neurons)
-    cells = np.repeat(np.arange(len(lines)) * len(neurons), np.diff(lines.flip_offsets[lines.offsets]))
-    cells += op_of_neuron[lines.flip_neurons]
-    return np.bincount(cells, minlength=len(lines) * len(neurons)).reshape(len(lines), len(neurons))
+def segment_widths(offsets, t):
+    """Return the lengths of all segments as shares of their lines: float64[segments]."""
+    return np.delete(np.diff(t), offsets[1:-1] - 1)  # not from the end of a line to the start of the next
+
+
+def measure_lines(starts, ends, offsets, t):
+    """Measure lines and their segments.
+
+    Parameters
+    ----------
+    starts, ends : float64[L, D]
+    offsets : int64[L+1]
+    t : float64[T]
+
+    Returns
+    -------
+    dict of str to float64[L]
+        ``length``, ``shortest_t`` and ``longest_t``, as in LineSummary.
+    """
+    widths, firsts = segment_widths(offsets, t), offsets[:-1] - np.arange(len(offsets) - 1)
+    return {
+        "length": np.linalg.norm(np.ascontiguousarray(ends - starts), axis=1),  # contiguous: bits of each row alone
+        "shortest_t": np.minimum.reduceat(widths, firsts) if len(firsts) else widths,
+        "longest_t": np.maximum.reduceat(widths, firsts) if len(firsts) else widths,
+    }
+
+
+def count_op_flips(network, neurons, bounds):
+    """Count the flips of each line, ``neurons[bounds[i] : bounds[i + 1]]``, in each switching op: int64[L, S]."""
+    _, counts = _switching_ops(network)
+    op_of_neuron = np.repeat(np.arange(len(counts)), counts)
+    n_lines = len(bounds) - 1
+    cells = np.repeat(np.arange(n_lines) * len(counts), np.diff(bounds))
+    cells += op_of_neuron[neurons]
+    return np.bincount(cells, minlength=n_lines * len(counts)).reshape(n_lines, len(counts))
 
 
 def _switching_ops(network):

@@ -37,7 +37,7 @@ def test_sizes_and_chosen_preactivations_have_the_bits_of_a_forward_pass(degener
             continue
         rng, bounds = np.random.default_rng(seed), np.unique(network.program.neuron_offsets)
         chosen = rng.random((len(points), network.n_neurons)) < 0.2
-        offsets, neurons = np.concatenate([[0], np.cumsum(chosen.sum(axis=1))]), np.nonzero(chosen)[1]
+        offsets, neurons = np.concatenate([[0], np.cumsum(chosen.sum(axis=1))]), np.nonzero(chosen)[1].copy()
         sizes, z = check_rows(network.code, points, offsets, neurons)
         wanted = network.preactivations(points)
         assert np.array_equal(z, wanted[chosen]), seed

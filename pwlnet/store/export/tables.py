@@ -1,19 +1,18 @@
-"""Results as flat columns, a limited number of rows at a time: what ``export.py`` makes its tables from.
+"""Read results as flat columns, a bounded number of rows at a time.
 
 Legend: L lines, T breakpoints, F flips, W words of a pattern, n rows of a table.
 """
 
 import numpy as np
 
-from ..errors import InputError, StoreError
-from ..patterns import ActivationPatterns
-from . import schema
+from ...errors import InputError, StoreError
+from ...patterns import ActivationPatterns
+from .. import schema
 
 ROWS = 2**18  # of a table that are in memory at a time
 TABLES = ("segments", "flips", *schema.KINDS)
 _LINES = {dataset.field: dataset for dataset in schema.LINES.stored}
-_GAP = 4096  # breakpoints between chosen segments that are read rather than passed over
-_COUNTED = {"Q": "n_polygons", "H": "n_facets"}  # what the offsets of a row count
+_GAP = 4096  # breakpoints between chosen segments that are read rather than skipped
 
 
 def iter_columns(store, table, first=0, last=None, *, chosen=None, patterns=False, wide=False, rows=ROWS):
@@ -27,18 +26,18 @@ def iter_columns(store, table, first=0, last=None, *, chosen=None, patterns=Fals
     first, last : int, optional
         Lines ``first`` to ``last`` (not included), or rows of another kind; all by default.
     chosen : int64[n, 2], optional
-        Segments as (line, segment), instead of a range. Only for "segments"; they come sorted.
+        Segments as (line, segment), instead of a range. Only for "segments"; they are returned sorted.
     patterns : bool, optional
         Columns with the words of the activation patterns. Only for "segments".
     wide : bool, optional
-        Arrays of more than one dimension, too: a column per entry.
+        Arrays of more than one dimension, too, a column per entry.
     rows : int, optional
         At most this many rows in a chunk.
 
     Returns
     -------
     iterator of dict of str to ndarray
-        Columns of equal length; at least one chunk, if an empty one.
+        Columns of equal length; at least one chunk, which may be empty.
 
     Raises
     ------
@@ -62,9 +61,9 @@ def iter_columns(store, table, first=0, last=None, *, chosen=None, patterns=Fals
 
 
 def _checked_range(store, table, first, last, rows):
-    """Refuse a table, or rows, that there are not."""
+    """Validate the name of a table and a range of rows."""
     if table not in TABLES:
-        raise InputError(f"table is {table!r}, which there is not; give one of {', '.join(TABLES)}")
+        raise InputError(f"table is {table!r}, which does not exist; give one of {', '.join(TABLES)}")
     if not isinstance(rows, (int, np.integer)) or rows < 1:
         raise InputError(f"rows is {rows!r}; a positive whole number is needed")
     kind = table if table in schema.KINDS else "lines"
@@ -75,12 +74,12 @@ def _checked_range(store, table, first, last, rows):
             f"first is {first} and last is {last}, but {store.path} has {n_rows} {kind}; give 0 <= first <= last <= {n_rows}"
         )
     if not store.has_lines:
-        raise StoreError(f"{store.path} holds a network, but no lines; partition_lines computes them")
+        raise StoreError(f"{store.path} holds a network, but no lines; compute them with partition_lines")
     return int(first), int(last)
 
 
 def _checked_choice(store, chosen):
-    """Chosen segments in order: (line, segment, breakpoint at its start), int64[n] each; refuse those that there are not."""
+    """Validate and sort chosen segments: (line, segment, breakpoint at its start), int64[n] each."""
     chosen = np.asarray(chosen)
     if chosen.size == 0:
         return (np.zeros(0, np.int64),) * 3
@@ -94,24 +93,24 @@ def _checked_choice(store, chosen):
         raise InputError(f"chosen has line {wrong[0]}, but {store.path} has {store.n_lines} lines; count from 0")
     points = np.empty(len(lines), np.int64)
     for block in np.unique(lines // ROWS) * ROWS:
-        own = slice(*np.searchsorted(lines, [block, block + ROWS]))
+        inside = slice(*np.searchsorted(lines, [block, block + ROWS]))
         offsets = _offsets(store, block, min(block + ROWS, store.n_lines))
-        starts, n_segments = offsets[lines[own] - block], np.diff(offsets)[lines[own] - block] - 1
-        bad = np.flatnonzero((segments[own] < 0) | (segments[own] >= n_segments))
+        starts, n_segments = offsets[lines[inside] - block], np.diff(offsets)[lines[inside] - block] - 1
+        bad = np.flatnonzero((segments[inside] < 0) | (segments[inside] >= n_segments))
         if bad.size:
-            line, segment, n = lines[own][bad[0]], segments[own][bad[0]], n_segments[bad[0]]
+            line, segment, n = lines[inside][bad[0]], segments[inside][bad[0]], n_segments[bad[0]]
             raise InputError(f"chosen has segment {segment} of line {line}, which has {n} segments; count from 0")
-        points[own] = starts + segments[own]
+        points[inside] = starts + segments[inside]
     return lines, segments, points
 
 
 def _offsets(store, first, last):
-    """Ranges of breakpoints of lines [first, last): int64[last - first + 1]."""
-    return store._read(_LINES["offsets"], first, last + 1)
+    """Read the ranges of breakpoints of lines [first, last): int64[last - first + 1]."""
+    return store.read_rows(_LINES["offsets"], first, last + 1)
 
 
 def _segment_chunks(store, first, last, patterns, rows):
-    """Chunks of consecutive segments."""
+    """Yield chunks of consecutive segments."""
     for lines, segments, points in _segment_ranges(store, first, last, rows):
         columns = _segment_columns(store, lines, segments, points)
         if patterns:
@@ -120,7 +119,7 @@ def _segment_chunks(store, first, last, patterns, rows):
 
 
 def _segment_ranges(store, first, last, rows):
-    """Cut the segments of lines into chunks: (line, segment in its line, breakpoint at its start) of each, int64[n]."""
+    """Split the segments of lines into chunks: (line, segment in its line, breakpoint at its start) of each, int64[n]."""
     if first == last:
         yield (np.zeros(0, np.int64),) * 3
     for block in range(first, last, rows):  # of lines: their offsets fit into memory, too
@@ -133,27 +132,27 @@ def _segment_ranges(store, first, last, rows):
 
 
 def _segment_columns(store, lines, segments, points):
-    """The columns of segments, whose breakpoints lie close to one another."""
+    """Read the columns of segments whose breakpoints are close to each other."""
     low, high = (int(points[0]), int(points[-1]) + 2) if len(points) else (0, 0)
-    t, flips = store._read(_LINES["t"], low, high), np.diff(store._read(_LINES["flip_offsets"], low, high + 1))
+    t, flips = store.read_rows(_LINES["t"], low, high), np.diff(store.read_rows(_LINES["flip_offsets"], low, high + 1))
     at = points - low
     return {"line": lines, "segment": segments, "t_start": t[at], "t_end": t[at + 1], "n_flips": flips[at]}
 
 
 def _flip_chunks(store, first, last, rows):
-    """Chunks of consecutive flips."""
+    """Yield chunks of consecutive flips."""
     empty = True
     for block in range(first, last, rows):
         offsets = _offsets(store, block, min(block + rows, last))
         for low in range(offsets[0], offsets[-1], rows):
             high = min(low + rows, int(offsets[-1]))
             lines = np.searchsorted(offsets, np.arange(low, high), side="right") - 1
-            bounds, t = store._read(_LINES["flip_offsets"], low, high + 1), store._read(_LINES["t"], low, high)
+            bounds, t = store.read_rows(_LINES["flip_offsets"], low, high + 1), store.read_rows(_LINES["t"], low, high)
             for flip in range(bounds[0], bounds[-1], rows):
                 numbers = np.arange(flip, min(flip + rows, bounds[-1]))
                 at = np.searchsorted(bounds, numbers, side="right") - 1
-                own = lines[at]
-                yield _flip_columns(store, flip, own + block, low + at - offsets[own], t[at])
+                of_line = lines[at]
+                yield _flip_columns(store, flip, of_line + block, low + at - offsets[of_line], t[at])
                 empty = False
     if empty:
         none = np.zeros(0, np.int64)
@@ -162,24 +161,23 @@ def _flip_chunks(store, first, last, rows):
 
 def _flip_columns(store, first, lines, points, t):
     first, last = int(first), int(first) + len(lines)
-    neurons, states = (store._read(_LINES[name], first, last) for name in ("flip_neurons", "flip_states"))
+    neurons, states = (store.read_rows(_LINES[name], first, last) for name in ("flip_neurons", "flip_states"))
     return {"line": lines, "breakpoint": points, "t": t, "neuron": neurons, "state": states}
 
 
 def _kind_chunks(store, table, first, last, wide, rows):
-    """Chunks of a kind's first axis."""
+    """Yield chunks along the first axis of a kind."""
     kind = schema.KINDS[table]
     datasets = [dataset for dataset in kind.stored if dataset.axis == kind.axes[0]]
-    store.read(table, first, first)  # refuses a kind that is not there
+    store.read(table, first, first)  # raises if the store has none of this kind
     number = "line" if table == "lines" else "row"
     for low in range(first, max(last, first + 1), rows):
         high = min(low + rows, last)
         columns = {number: np.arange(low, high)}
         for dataset in datasets:
-            values = store._read(dataset, low, high + dataset.lead)
+            values = store.read_rows(dataset, low, high + dataset.lead)
             if dataset.lead:
-                counted = kind.counts[dataset.path]
-                columns["n_segments" if counted == "T" else _COUNTED[counted]] = np.diff(values) - (counted == "T")
+                columns["n_segments"] = np.diff(values) - 1  # of lines, the only kind with offsets along its first axis
             elif values.ndim == 1:
                 columns[dataset.field] = values
             elif table == "measures":
@@ -191,34 +189,34 @@ def _kind_chunks(store, table, first, last, wide, rows):
 
 
 def _measure_names(store, n):
-    """Names of n measures: the parameter ``columns`` where it has as many."""
+    """Return the names of n measures: the parameter ``columns`` if it has as many."""
     names = store.provenance["parameters"].get("columns", ())
     return names if len(names) == n else [f"values_{k}" for k in range(n)]
 
 
 def _chosen_chunks(store, chosen, patterns, rows):
-    """Chunks of chosen segments, sorted; only what lies about them is read."""
+    """Yield chunks of chosen segments, sorted; only rows near them are read."""
     for low in range(0, max(len(chosen[0]), 1), rows):
-        part = [column[low : low + rows] for column in chosen]
-        cuts = np.flatnonzero(np.diff(part[2]) > _GAP) + 1
-        found = [_segment_columns(store, *run) for run in zip(*(np.split(column, cuts) for column in part), strict=True)]
-        columns = {name: np.concatenate([columns[name] for columns in found]) for name in found[0]}
-        yield columns | (_pattern_columns(store, *part[:2]) if patterns else {})
+        chunk = [column[low : low + rows] for column in chosen]
+        cuts = np.flatnonzero(np.diff(chunk[2]) > _GAP) + 1
+        runs = [_segment_columns(store, *run) for run in zip(*(np.split(column, cuts) for column in chunk), strict=True)]
+        columns = {name: np.concatenate([columns[name] for columns in runs]) for name in runs[0]}
+        yield columns | (_pattern_columns(store, *chunk[:2]) if patterns else {})
 
 
 def _pattern_columns(store, lines, segments):
-    """Words of the patterns of segments, rebuilt from the flips: columns uint64[n], named ``pattern_0`` and so on."""
+    """Rebuild the patterns of segments from the flips: columns of words, uint64[n], named ``pattern_0`` and so on."""
     layout = store.network.pattern_layout
     packed = np.zeros((len(lines), int(layout.word_offsets[-1])), np.uint64)
-    places = _places(layout)
+    locations = _state_locations(layout)
     numbers, firsts = np.unique(lines, return_index=True)
     for line, low, high in zip(numbers.tolist(), firsts, np.append(firsts[1:], len(lines)), strict=False):
-        _add_patterns(store.lines(line, line + 1), segments[low:high], layout, places, packed[low:high])
+        _add_patterns(store.lines(line, line + 1), segments[low:high], layout, locations, packed[low:high])
     return {f"pattern_{k}": packed[:, k] for k in range(packed.shape[1])}
 
 
-def _places(layout):
-    """Where each neuron's state lies in a pattern: (word, shift), int64[K] and uint64[K]; the rule of kernels/ir/bits.py."""
+def _state_locations(layout):
+    """Locate each neuron's state in a pattern: (word, shift), int64[K] and uint64[K]; the rule of kernels/ir/bits.py."""
     counts = np.diff(layout.neuron_offsets)
     number = np.arange(counts.sum()) - np.repeat(layout.neuron_offsets[:-1], counts)  # in its op
     widths = np.repeat(layout.widths, counts)
@@ -226,12 +224,12 @@ def _places(layout):
     return words + np.repeat(layout.word_offsets[:-1], counts), inside.astype(np.uint64)
 
 
-def _add_patterns(line, wanted, layout, places, packed_out):
-    """Patterns of segments of a single line, given in order: the first segment's, and what flips change in their words.
+def _add_patterns(line, chosen, layout, locations, packed_out):
+    """Compute the patterns of segments of a single line, in order: the first one, and what flips change in its words.
 
     ``packed_out``: uint64[n, W], zeros. A word is the exclusive or of all its changes so far, so no state is unpacked.
     """
-    from ..partition.lines.tracing import initial_states
+    from ...partition.lines.tracing import initial_states
 
     states = initial_states(line.network, line.starts[0], line.ends[0], line.t, line.tolerances)
     points = np.repeat(np.arange(len(line.t)), np.diff(line.flip_offsets))
@@ -241,9 +239,9 @@ def _add_patterns(line, wanted, layout, places, packed_out):
     before[order[1:]] = new[order[:-1]]
     is_first = np.concatenate([[True], np.diff(neurons[order]) > 0])[: len(order)]
     before[order[is_first]] = states[neurons[order[is_first]]]
-    row = np.searchsorted(wanted, points)  # the first wanted segment that starts there or later
-    used = row < len(wanted)
-    words, shifts = (place[neurons[used]] for place in places)
+    row = np.searchsorted(chosen, points)  # the first chosen segment that starts there or later
+    used = row < len(chosen)
+    words, shifts = (location[neurons[used]] for location in locations)
     np.bitwise_xor.at(packed_out, (row[used], words), (before ^ new)[used].astype(np.uint64) << shifts)
     packed_out[0] ^= ActivationPatterns.from_states(states[None], layout).packed[0]
     np.bitwise_xor.accumulate(packed_out, axis=0, out=packed_out)

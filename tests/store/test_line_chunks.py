@@ -1,4 +1,4 @@
-"""One long line in parts: nobody sees it before it is finished, and then it is the line that one write gives."""
+"""One long line in chunks: readers see it when it is finished, and then it is the line that one write gives."""
 
 import itertools
 
@@ -14,13 +14,13 @@ def path(tmp_path):
     return tmp_path / "lines.h5"
 
 
-def append_parts(writer, lines, cuts):
-    """Parts of line 0 of line partitions, cut at these breakpoints."""
+def append_chunks(writer, lines, cuts):
+    """Append line 0 of line partitions in chunks, split at these breakpoints."""
     for first, last in itertools.pairwise(cuts):
         offsets = lines.flip_offsets[first : last + 1]
         flips = slice(offsets[0], offsets[-1])
-        part = lines.t[first:last], offsets - offsets[0], lines.flip_neurons[flips], lines.flip_states[flips]
-        writer.append_part(*part)
+        chunk = lines.t[first:last], offsets - offsets[0], lines.flip_neurons[flips], lines.flip_states[flips]
+        writer.append_line_chunk(*chunk)
 
 
 def finish(writer, lines):
@@ -34,14 +34,14 @@ def digest(path):
         return opened.digest()
 
 
-def test_a_line_in_parts_is_the_line_of_one_write(path, network, make_lines):
+def test_a_line_in_chunks_is_the_line_of_one_write(path, network, make_lines):
     long, others = make_lines(1, seed=4, n_segments=3000), make_lines(5)
     n = len(long.t)
     with store.create(path, network) as writer:
         writer.append_lines(others)
-        append_parts(writer, long, [0, 1, n // 2])
+        append_chunks(writer, long, [0, 1, n // 2])
         assert (writer.n_lines, writer.n_segments, writer.unfinished_t) == (5, others.n_segments.sum(), long.t[n // 2 - 1])
-        with pytest.raises(InputError, match=r"line 5 of .* is not finished; append its parts and finish it first"):
+        with pytest.raises(InputError, match=r"line 5 of .* is not finished; append its chunks and finish it first"):
             writer.append_lines(others)
     with store.open(path) as opened:
         assert (opened.n_lines, opened.n_breakpoints, opened.n_flips) == (5, len(others.t), len(others.flip_neurons))
@@ -51,7 +51,7 @@ def test_a_line_in_parts_is_the_line_of_one_write(path, network, make_lines):
     assert digest(path) == digest(path.with_name("others.h5"))
     with store.resume(path) as writer:
         assert writer.unfinished_t == long.t[n // 2 - 1]
-        append_parts(writer, long, [n // 2, n // 2, n - 1, n])
+        append_chunks(writer, long, [n // 2, n // 2, n - 1, n])
         finish(writer, long)
         assert writer.unfinished_t is None
         writer.append_lines(others)
@@ -65,35 +65,35 @@ def test_a_line_in_parts_is_the_line_of_one_write(path, network, make_lines):
 
 
 @pytest.mark.parametrize(
-    ("part", "problem"),
+    ("chunk", "problem"),
     [
         (([0.1, 0.2], [0, 0, 0], [], []), "t starts with 0.1, not 0"),
         (([0.0, 0.2, 0.2], [0, 0, 0, 0], [], []), "t does not increase up to 1"),
         (([0.0, 1.2], [0, 0, 0], [], []), "t does not increase up to 1"),
         (([0.0, np.nan], [0, 0, 0], [], []), "t does not increase up to 1"),
         (([0.0, 0.2], [0, 0, 1], [200], [1]), "flip_neurons goes from 200 to 200, but the network has 200 neurons"),
-        (([0.0, 0.2], [0, 0, 2], [3], [1]), "flip_offsets do not cut the 1 flips into ranges"),
+        (([0.0, 0.2], [0, 0, 2], [3], [1]), "flip_offsets do not split the 1 flips into consecutive ranges"),
         (([0.0, 0.2], [0, 0], [], []), r"flip_offsets has dtype int64 and shape \(2,\), not int64 and \(3,\)"),
     ],
 )
-def test_parts_that_do_not_fit_are_refused(path, network, part, problem):
+def test_chunks_that_do_not_fit_are_refused(path, network, chunk, problem):
     dtypes = (np.float64, np.int64, np.int64, np.int32)
     with store.create(path, network) as writer:
-        with pytest.raises(InputError, match=f"the part can't be appended: {problem}"):
-            writer.append_part(*(np.array(array, dtype) for array, dtype in zip(part, dtypes)))
-        with pytest.raises(InputError, match="the parts end at t = None; append parts up to t = 1 before"):
+        with pytest.raises(InputError, match=f"the chunk can't be appended: {problem}"):
+            writer.append_line_chunk(*(np.array(array, dtype) for array, dtype in zip(chunk, dtypes)))
+        with pytest.raises(InputError, match="the chunks end at t = None; append chunks up to t = 1 before"):
             writer.finish_line(np.zeros(5), np.ones(5), residual=0.0, ambiguous=0, t_error=0.0)
 
 
-def test_a_part_goes_on_where_the_one_before_ends(path, network, make_lines):
+def test_a_chunk_continues_the_one_before(path, network, make_lines):
     long = make_lines(1, seed=4, n_segments=300)
     with store.create(path, network) as writer:
-        append_parts(writer, long, [0, 10])
-        with pytest.raises(InputError, match=r"t starts with .*, not behind"):
-            append_parts(writer, long, [9, 20])
-        with pytest.raises(InputError, match="the parts end at t = 0"):
+        append_chunks(writer, long, [0, 10])
+        with pytest.raises(InputError, match=r"t starts with .*, not after"):
+            append_chunks(writer, long, [9, 20])
+        with pytest.raises(InputError, match="the chunks end at t = 0"):
             finish(writer, long)
-        append_parts(writer, long, [10, len(long.t)])
+        append_chunks(writer, long, [10, len(long.t)])
         with pytest.raises(InputError, match=r"start has shape \(4,\); 5 finite numbers are needed"):
             writer.finish_line(np.zeros(4), np.ones(5), residual=0.0, ambiguous=0, t_error=0.0)
         for name, number in (("residual", np.inf), ("t_error", np.nan), ("t_error", -1e-15), ("t_error", 1.5)):
