@@ -77,7 +77,7 @@ _ROWS = {
               (MAX_POOL,), (AFFINE, CONV2D, *_SIMPLE, *_ELEMENTWISE)),
         Chain("fold a Scale into the op before it", "convert/assemble.py:fold_scales", AFFINE_FAMILY,
               (AFFINE, CONV2D, SCALE), is_shortcut=True),
-        Chain("fold a Scale into the op before it", "convert/assemble.py:_merged", AFFINE_FAMILY,
+        Chain("fold a Scale into the op before it", "convert/assemble.py:_fuse_scale", AFFINE_FAMILY,
               (AFFINE, CONV2D), is_shortcut=True),
     ],
     "values and Jacobians": [
