@@ -90,5 +90,7 @@ def test_points_of_both_forms_become_rows():
 def test_states_of_ops_that_kernels_do_not_know_are_refused():
     validation.refuse_unknown_states(np.zeros((0, 3), np.int32))
     validation.refuse_unknown_states(np.zeros((2, 3), np.int32))
-    with pytest.raises(UnsupportedOperationError, match="^the network has an op that the kernels do not handle, so its states"):
+    with pytest.raises(
+        UnsupportedOperationError, match=r"^the network has an op that the kernels do not handle, so its states"
+    ):
         validation.refuse_unknown_states(np.array([[0, -1]], np.int32))
