@@ -1,7 +1,7 @@
-"""Public networks and images: a table of where each file is, a local folder first, checksums always.
+"""Public networks and images: a table of their origins, local copies, downloads, and checksums.
 
 The table (`_fetch_table.json`, made by ``data/make_fetch_table.py``) has each file's origin: a repository at a commit,
-a path in it, the SHA-256, the size and the licence. Nothing is downloaded before a file is asked for. The networks and
+a path in it, the SHA-256, the size and the licence. Nothing is downloaded before a file is requested. The networks and
 images that come with pwlnet, ``digits_network_path`` and ``digits_images``, are never downloaded.
 """
 
@@ -58,7 +58,7 @@ class DataFile(NamedTuple):
 
     @property
     def address(self):
-        """Where the file can be downloaded, None where it can't."""
+        """Address to download the file from, or None if it is not available for download."""
         if self.local_only is not None:
             return None
         return RAW_ADDRESS.format(repo=self.repo, commit=self.commit, path=quote(self.path))
@@ -107,10 +107,10 @@ def describe(name):
 
 
 def fetch(name):
-    """Return the path of a data file, downloaded if need be.
+    """Return the path of a data file, downloading it if necessary.
 
-    It is looked for in the folder ``PWLNET_DATA_DIR``, then in the cache (``PWLNET_CACHE_DIR``, by default pooch's for
-    pwlnet), then downloaded there from its origin. The SHA-256 is checked each time.
+    The file is searched in the folder ``PWLNET_DATA_DIR``, then in the cache (``PWLNET_CACHE_DIR``, by default pooch's cache
+    folder for pwlnet), then downloaded to the cache from its origin. The SHA-256 is verified each time.
 
     Parameters
     ----------
@@ -128,9 +128,9 @@ def fetch(name):
     ChecksumError
         The file that was found or downloaded is not the file of the table.
     MissingDataError
-        The file is in none of the places, and can't be downloaded.
+        The file is in neither folder, and cannot be downloaded.
     ImportError
-        It has to be looked for in the cache, and pooch is not installed.
+        The cache is needed, and pooch is not installed.
     """
     file = describe(name)
     folder = os.environ.get(FOLDER_VARIABLE)
@@ -166,7 +166,7 @@ def load_images(name, *, split="test"):
     Raises
     ------
     InputError
-        No such set or split.
+        There is no such set or split.
     ChecksumError, MissingDataError, ImportError
         As for ``fetch``; CIFAR-10 needs pillow.
     """
@@ -198,7 +198,7 @@ def _check(file, path, remedy):
 
 
 def _download(file, looked):
-    """The file in the cache, downloaded there unless it is."""
+    """Return the path of the file in the cache, downloading it if necessary."""
     pooch = require("pooch", "data", f"downloading {file.name} ({looked})")
     cache = pooch.create(
         path=pooch.os_cache("pwlnet"),
@@ -209,7 +209,7 @@ def _download(file, looked):
     )
     try:
         return Path(cache.fetch(file.name))
-    except ValueError as error:  # pooch's word for a wrong checksum
+    except ValueError as error:  # pooch raises it for a wrong checksum
         raise ChecksumError(
             f"{file.address} no longer gives the bytes of {file.name}, whose SHA-256 is {file.sha256} ({error}); get "
             f"the file elsewhere and put it in {FOLDER_VARIABLE}"
@@ -222,7 +222,7 @@ def _download(file, looked):
 
 
 def _read_idx(path):
-    """The array of an idx.gz file: two zeros, a type, the rank, the shape as big-endian integers, the bytes."""
+    """Read the array of an idx.gz file: two zeros, a type, the rank, the shape as big-endian integers, the bytes."""
     data = gzip.decompress(path.read_bytes())
     rank = data[3]
     shape = np.frombuffer(data, ">u4", count=rank, offset=4).astype(int)
@@ -230,7 +230,7 @@ def _read_idx(path):
 
 
 def _read_png(path):
-    """CIFAR-10 images from a picture with one image per row of 1024 pixels."""
+    """Read CIFAR-10 images from a picture with one image per row of 1024 pixels."""
     image = require("PIL.Image", "plot", "reading CIFAR-10 images")
     with image.open(path) as picture:
         pixels = np.asarray(picture)[..., :3]
@@ -238,7 +238,7 @@ def _read_png(path):
 
 
 def _read_labels(path):
-    """Labels from an idx.gz file, or from a line of JavaScript ``var labels=[...];``."""
+    """Read labels from an idx.gz file, or from a line of JavaScript ``var labels=[...];``."""
     if path.suffix == ".gz":
         return _read_idx(path)
     text = path.read_text()

@@ -1,4 +1,4 @@
-"""One front door for network files of every kind."""
+"""Loading of network files of every kind."""
 
 from pathlib import Path
 
@@ -7,20 +7,20 @@ import numpy as np
 from .errors import ConversionError, ShapeError
 
 _SUFFIXES = {".onnx": "onnx", ".nnet": "nnet", ".eran": "eran", ".tf": "eran", ".h5": "h5", ".hdf5": "h5"}
-HDF5_MAGICS = (b"\x89PWL\r\n\x1a\n", b"\x89HDF\r\n\x1a\n")  # with the head of pwlnet's stores, and without
+HDF5_MAGICS = (b"\x89PWL\r\n\x1a\n", b"\x89HDF\r\n\x1a\n")  # with the header of pwlnet's container, and without
 
 
 def load_network(path, *, input_shape=None):
-    """Read a network from a file: ONNX, .nnet, .eran, or pwlnet's own HDF5 form.
+    """Read a network from a file: ONNX, .nnet, .eran, or pwlnet's HDF5 format.
 
     Exact up to rounding: weights are read exactly. ONNX conversions are compared with a reference evaluation of the file.
 
     Parameters
     ----------
     path : str or path
-        Recognised by its content (HDF5) and its suffix: .onnx, .nnet, .eran, .tf (ERAN's text form), .h5.
+        Recognized by its content (HDF5) or its suffix: .onnx, .nnet, .eran, .tf (ERAN's text format), .h5.
     input_shape : tuple of int, optional
-        Shape of one input without a batch axis, where an ONNX file leaves it open.
+        Shape of one input without a batch axis, if an ONNX file leaves it open.
 
     Returns
     -------
@@ -29,9 +29,9 @@ def load_network(path, *, input_shape=None):
     Raises
     ------
     ConversionError
-        No such file, an unknown kind, or a damaged file.
+        There is no such file, its kind is unknown, or it is damaged.
     UnsupportedOperationError
-        The network holds an operation that can't be converted exactly; the message names it.
+        The network contains an operation that cannot be converted exactly; the message names it.
     InputError, ShapeError
         Weights that are not finite; an input_shape that contradicts the file.
     StoreError
@@ -52,22 +52,24 @@ def load_network(path, *, input_shape=None):
     kind = "h5" if magic in HDF5_MAGICS else _SUFFIXES.get(path.suffix.lower())
     if kind is None:
         raise ConversionError(
-            f"{path} has the suffix {path.suffix!r}, which is no known kind of network file; "
+            f"{path} has the suffix {path.suffix!r}, which is not a known kind of network file; "
             f"rename it to one of {', '.join(_SUFFIXES)}"
         )
     if kind == "onnx":
         from .convert import read_network
 
         return read_network(path, kind, input_shape)
-    network = _read_closed(path, kind)
-    asked = network.input_shape if input_shape is None else tuple(np.atleast_1d(input_shape).tolist())
-    if asked != network.input_shape:
-        raise ShapeError(f"input_shape is {asked}, but {path} has inputs of shape {network.input_shape}; leave input_shape out")
+    network = _read_fixed_shape(path, kind)
+    requested = network.input_shape if input_shape is None else tuple(np.atleast_1d(input_shape).tolist())
+    if requested != network.input_shape:
+        raise ShapeError(
+            f"input_shape is {requested}, but {path} has inputs of shape {network.input_shape}; leave input_shape out"
+        )
     return network
 
 
-def _read_closed(path, kind):
-    """Read a file that itself says the shape of its inputs."""
+def _read_fixed_shape(path, kind):
+    """Read a file of a kind that always contains the shape of its inputs."""
     if kind == "h5":
         from .store.network_file import read_network_file
 

@@ -77,7 +77,7 @@ _ROWS = {
               (MAX_POOL,), (AFFINE, CONV2D, *_SIMPLE, *_ELEMENTWISE)),
         Chain("fold a Scale into the op before it", "convert/assemble.py:fold_scales", AFFINE_FAMILY,
               (AFFINE, CONV2D, SCALE), is_shortcut=True),
-        Chain("fold a Scale into the op before it", "convert/assemble.py:_merged", AFFINE_FAMILY,
+        Chain("fold a Scale into the op before it", "convert/assemble.py:_fuse_scale", AFFINE_FAMILY,
               (AFFINE, CONV2D), is_shortcut=True),
     ],
     "values and Jacobians": [
@@ -193,11 +193,13 @@ _HOW_TO = """\
 ## How to add an op
 
 An op is *affine* or *switching* (piecewise linear, with states). Op codes below `FIRST_SWITCHING` are affine.
+This section is made by `python -m pwlnet.op_contract`.
 
 1. Add the op code and its name to `pwlnet/kernels/ir/program.py`, with its attributes and weights in the comment beside it.
 2. Answer every question of its family in the tables below, and add the code to the chain's row in `pwlnet/op_contract.py`:
    to `branches` where the chain names it, to `remaining` where its last branch handles it, to `elsewhere` where its callers
-   do. A network with an op that a row lacks is refused; `tests/test_op_contract.py` compares the rows with the source.
+   do. A network with an op that a row lacks is refused; `tests/test_op_contract.py` compares the rows with the source, and
+   `tests/test_blind_chains.py` demands that a kernel's last branch gives NaN or a failure status, never another op's formula.
    Shortcuts (in parentheses) treat the ops they name specially, and leave all others to the general path.
 3. Add a row to each reader in `pwlnet/convert/` that can meet it.
 4. Add its naive twin to `tests/reference/`, and a place in the random networks there.

@@ -14,7 +14,7 @@ _WIDTHS = (1, 2, 4, 8, 16)
 
 
 class PatternLayout(NamedTuple):
-    """Where each neuron's state lies in the packed words (rule: kernels/ir/bits.py)."""
+    """Position of each neuron's state in the packed words, by the rule of kernels/ir/bits.py."""
 
     neuron_offsets: np.ndarray  # int64[N+1]
     word_offsets: np.ndarray  # int64[N+1]
@@ -23,7 +23,7 @@ class PatternLayout(NamedTuple):
 
 
 def pattern_layout(neuron_offsets, n_states):
-    """Lay out the states of a network's neurons.
+    """Compute the layout of the states of a network's neurons.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ class ActivationPatterns:
     Attributes
     ----------
     packed : uint64[B, W]
-        One field per neuron; neuron fields never cross words. Layout: ``layout``.
+        One field per neuron; fields never cross words. Positions: ``layout``.
     layout : PatternLayout
 
     Examples
@@ -95,7 +95,7 @@ class ActivationPatterns:
         object.__setattr__(self, "layout", layout)
 
     def __setattr__(self, name, value):
-        raise AttributeError(f"ActivationPatterns are immutable, {name!r} can't be set; build new ones from states")
+        raise AttributeError(f"ActivationPatterns are immutable, so {name!r} cannot be set; build new ones from states")
 
     def __reduce__(self):
         return ActivationPatterns, (self.packed, self.layout)
@@ -107,7 +107,7 @@ class ActivationPatterns:
         Raises
         ------
         ShapeError
-            There isn't one column per neuron.
+            There is not one column per neuron.
         InputError
             A state is negative, or too large for its neuron's field.
         """
@@ -118,7 +118,7 @@ class ActivationPatterns:
         largest = 2 ** np.repeat(layout.widths, np.diff(layout.neuron_offsets)) - 1
         if states.size and (states.min() < 0 or (states.max(axis=0) > largest).any()):
             raise InputError(
-                f"states holds values from {states.min()} to {states.max()}, which these neurons don't have; give "
+                f"states holds values from {states.min()} to {states.max()}, which these neurons do not have; give "
                 "states of this network"
             )
         packed = np.zeros((states.shape[0], layout.word_offsets[-1]), np.uint64)
@@ -132,12 +132,12 @@ class ActivationPatterns:
         return states
 
     def hamming(self, other):
-        """Number of neurons in different states, row by row (one row against many works too): int64[B].
+        """Count the neurons in different states, row by row, or one row against many: int64[B].
 
         Raises
         ------
         ShapeError
-            The patterns are of networks with other neurons, or the numbers of rows don't fit.
+            The patterns are of networks with other neurons, or the numbers of rows do not match.
         """
         if not self._comparable(other):
             raise ShapeError(
@@ -145,7 +145,7 @@ class ActivationPatterns:
                 f"these of {self.layout.neuron_offsets[-1]} in {self.packed.shape[1]}; compare patterns of one network"
             )
         if len(self) != len(other) and 1 not in (len(self), len(other)):
-            raise ShapeError(f"other has {len(other)} rows, but these are {len(self)}; give as many, or one")
+            raise ShapeError(f"other has {len(other)} rows, but these are {len(self)}; give the same number, or one")
         first, second = np.broadcast_arrays(self.packed, other.packed)
         distances = np.empty(first.shape[0], np.int64)
         first, second = np.ascontiguousarray(first), np.ascontiguousarray(second)
@@ -158,9 +158,9 @@ class ActivationPatterns:
         return self[np.sort(first)]
 
     def _comparable(self, other):
-        """Whether the fields of both mean the same."""
-        same = zip(self.layout, other.layout, strict=True)
-        return self.layout is other.layout or all(np.array_equal(mine, its) for mine, its in same)
+        """Return whether the layouts of both are equal."""
+        pairs = zip(self.layout, other.layout, strict=True)
+        return self.layout is other.layout or all(np.array_equal(first, second) for first, second in pairs)
 
     def __len__(self):
         return self.packed.shape[0]

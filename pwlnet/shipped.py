@@ -1,4 +1,4 @@
-"""The networks and images that come with pwlnet, found in a checkout and in an installed package alike."""
+"""The networks and images that come with pwlnet, in a checkout or an installed package."""
 
 from pathlib import Path
 
@@ -19,14 +19,14 @@ _FOLDERS = (_PACKAGE / "_data", _PACKAGE.parent / "data")  # of an installed pac
 
 
 def digits_network_path(name):
-    """Give the path of a shipped ONNX network that classifies 8x8 digits.
+    """Return the path of a shipped ONNX network that classifies 8x8 digits.
 
     Parameters
     ----------
     name : {"digits_conv", "digits_mlp", "digits_conv_standard", "digits_conv_pgd", "digits_conv_diffai"}
-        Two convolutions and two full layers, or ("digits_mlp") eight hidden layers of 48 neurons. The three with a method
-        in their name differ in it and in nothing else of their training; the other two had noise on their images. Their
-        accuracies: ``data/README.md``.
+        Two convolutions and two fully connected layers, or ("digits_mlp") eight hidden layers of 48 neurons. The three named
+        after a training method differ in that method only; the other two were trained on images with noise. For their
+        accuracies see ``data/README.md``.
 
     Returns
     -------
@@ -37,7 +37,7 @@ def digits_network_path(name):
     InputError
         There is no shipped network of that name.
     MissingDataError
-        The file is not where the installation should have put it.
+        The file is missing from the installation.
     """
     if name not in DIGITS_NETWORKS:
         raise InputError(f"no shipped network is called {name!r}; the names are {', '.join(DIGITS_NETWORKS)}")
@@ -57,7 +57,7 @@ def digits_images():
     Raises
     ------
     MissingDataError
-        The file is not where the installation should have put it.
+        The file is missing from the installation.
     """
     with np.load(_find("images/digits_test.npz")) as arrays:
         return arrays["images"] / 16.0, arrays["labels"].astype(np.int64)

@@ -267,7 +267,7 @@ def refuse_unknown_states(states):
     UnsupportedOperationError
         There are such states.
     """
-    if (states < 0).any():
+    if states.min(initial=0) < 0:
         raise UnsupportedOperationError(
             "the network has an op that the kernels do not handle, so its states are unknown; every chain of ops must handle "
             "it, see CONTRIBUTING.md"

@@ -147,7 +147,7 @@ CASES = {
     "unknown suffix": (
         load("net.pkl", "x"),
         ConversionError,
-        "{folder}/net.pkl has the suffix '.pkl', which is no known kind of network file; rename it to one of "
+        "{folder}/net.pkl has the suffix '.pkl', which is not a known kind of network file; rename it to one of "
         ".onnx, .nnet, .eran, .tf, .h5, .hdf5",
     ),
     "wrong input_shape, torch": (

@@ -58,7 +58,7 @@ def test_an_unknown_suffix_is_refused(files):
     with pytest.raises(ConversionError) as caught:
         pwlnet.load_network(path)
     assert str(caught.value) == (
-        f"{path} has the suffix '.pt', which is no known kind of network file; rename it to one of .onnx, .nnet, "
+        f"{path} has the suffix '.pt', which is not a known kind of network file; rename it to one of .onnx, .nnet, "
         ".eran, .tf, .h5, .hdf5"
     )
 

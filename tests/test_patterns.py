@@ -136,7 +136,7 @@ def test_one_pattern_is_compared_with_many(layout):
 
 def test_patterns_of_different_numbers_of_points_are_refused(layout):
     patterns = ActivationPatterns.from_states(random_states(3), layout)
-    with pytest.raises(ShapeError, match=r"^other has 2 rows, but these are 3; give as many, or one$"):
+    with pytest.raises(ShapeError, match=r"^other has 2 rows, but these are 3; give the same number, or one$"):
         patterns.hamming(patterns[:2])
 
 
@@ -189,7 +189,7 @@ def test_a_network_without_neurons_has_one_pattern():
 
 def test_patterns_are_immutable(layout):
     patterns = ActivationPatterns.from_states(random_states(2), layout)
-    with pytest.raises(AttributeError, match=r"^ActivationPatterns are immutable, 'packed' can't be set; build new ones"):
+    with pytest.raises(AttributeError, match=r"^ActivationPatterns are immutable, so 'packed' cannot be set; build new ones"):
         patterns.packed = None
     with pytest.raises(ValueError, match="read-only"):
         patterns.packed[0, 0] = 1
@@ -222,7 +222,7 @@ def test_states_that_a_neuron_does_not_have_are_refused(bad, least, most):
     with pytest.raises(InputError) as caught:
         ActivationPatterns.from_states(states, chain(("relu",)).pattern_layout)
     assert str(caught.value) == (
-        f"states holds values from {least} to {most}, which these neurons don't have; give states of this network"
+        f"states holds values from {least} to {most}, which these neurons do not have; give states of this network"
     )
 
 

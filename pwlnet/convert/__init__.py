@@ -1,4 +1,4 @@
-"""Conversion: torch modules and network files -> Network. Each conversion checks itself against its source."""
+"""Conversion of torch modules and network files to a Network; each conversion is compared with its source."""
 
 import numpy as np
 
@@ -14,13 +14,13 @@ _N_CHECKED = 16
 def from_torch(module, input_shape):
     """Convert a torch module to a network.
 
-    Exact up to rounding: weights are cast to float64 exactly; BatchNorm folds into the weights before it in float64. The
-    result is compared with a float64 copy of the module on random inputs.
+    Exact up to rounding: weights are cast to float64 exactly, and BatchNorm is folded into the preceding weights in float64.
+    The result is compared with a float64 copy of the module on random inputs.
 
     Parameters
     ----------
     module : torch.nn.Module
-        In any mode; converted with eval semantics, and left as it is.
+        In any mode; converted as in evaluation mode, and not changed.
     input_shape : tuple of int
         Shape of one input, without a batch axis.
 
@@ -33,7 +33,7 @@ def from_torch(module, input_shape):
     UnsupportedOperationError
         An operation is not piecewise linear or not supported; the message names it.
     ConversionError
-        The module can't be traced, or the conversion disagrees with the module.
+        The module cannot be traced, or the conversion disagrees with the module.
     InputError
         A weight is not finite.
     ImportError
@@ -58,12 +58,12 @@ def from_torch(module, input_shape):
 
 
 def read_network(path, kind, input_shape=None):
-    """Read a network file of a kind ("onnx", "nnet", "eran") and convert it; ``pwlnet.load_network`` is the front door.
+    """Read and convert a network file of a kind ("onnx", "nnet", "eran"); ``pwlnet.load_network`` is the public function.
 
     Raises
     ------
     ConversionError, UnsupportedOperationError, ShapeError, InputError
-        As the readers say.
+        As documented for the readers.
     """
     if kind == "onnx":
         from .onnx.file import read_onnx, source_forward_onnx
@@ -71,7 +71,7 @@ def read_network(path, kind, input_shape=None):
         network = lower(read_onnx(path, input_shape))
         source = source_forward_onnx(path, input_shape)
         if source is not None:
-            tolerance = DEFAULT.conversion if source.in_double else DEFAULT.conversion_single
+            tolerance = DEFAULT.conversion if source.in_float64 else DEFAULT.conversion_single
             check_conversion(network, source, str(path), tolerance)
         return network
     if kind == "nnet":
@@ -103,14 +103,14 @@ def check_conversion(network, source, name, tolerance):
     half = _N_CHECKED // 2
     shape = (half, *network.input_shape)
     points = np.concatenate([rng.standard_normal(shape), rng.random(shape)])
-    wanted = np.asarray(source(points), np.float64).reshape(len(points), -1)
-    found = network.forward(points)
-    if wanted.shape != found.shape:
+    expected = np.asarray(source(points), np.float64).reshape(len(points), -1)
+    actual = network.forward(points)
+    if expected.shape != actual.shape:
         raise ConversionError(
-            f"{name} gives {wanted.shape[1]} outputs, but its conversion {found.shape[1]}; report this as a bug"
+            f"{name} gives {expected.shape[1]} outputs, but its conversion {actual.shape[1]}; report this as a bug"
         )
-    scale = np.maximum(np.abs(wanted).max(axis=1), np.finfo(np.float64).tiny)
-    error = float((np.abs(found - wanted).max(axis=1) / scale).max())
+    scale = np.maximum(np.abs(expected).max(axis=1), np.finfo(np.float64).tiny)
+    error = float((np.abs(actual - expected).max(axis=1) / scale).max())
     if not error <= tolerance:
         raise ConversionError(
             f"{name} and its conversion differ by {error:.1e} of the largest output on random inputs; at most "

@@ -1,4 +1,4 @@
-"""The ops of a program under construction: drop what the output doesn't need, fold scalings, write the flat arrays."""
+"""The ops of a program under construction: remove unused ops, fold scalings, write the flat arrays."""
 
 from dataclasses import dataclass, field, replace
 
@@ -28,8 +28,8 @@ class Op:
         return int(np.prod(self.shape))
 
 
-def pruned(ops, output):
-    """The ops that the output needs, renumbered."""
+def prune(ops, output):
+    """Return the ops that the output depends on, renumbered, and the new index of the output."""
     if output == 0 and len(ops) > 0:
         return ops[:1], output
     needed, stack = {0}, [output]
@@ -45,23 +45,23 @@ def pruned(ops, output):
 
 
 def fold_scales(ops, output):
-    """Fold each Scale into the Affine, Conv2d or Scale before it, where nothing else reads that."""
+    """Fold each Scale into the Affine, Conv2d or Scale before it if nothing else reads that op."""
     for i, op in enumerate(ops):
         if op.code != ir.SCALE:
             continue
         before = op.operands[0]
         readers = sum(other.operands.count(before) for other in ops)
         if readers == 1 and ops[before].code in (ir.AFFINE, ir.CONV2D, ir.SCALE) and before != output:
-            merged = _merged(ops[before], op)
-            if merged is not None:
+            fused = _fuse_scale(ops[before], op)
+            if fused is not None:
                 ops = list(ops)
-                ops[i] = merged
-                return fold_scales(*pruned(ops, output))
+                ops[i] = fused
+                return fold_scales(*prune(ops, output))
     return ops, output
 
 
-def _merged(op, scale):
-    """``op`` followed by ``scale`` as one op, or None where the scale varies over a convolution's positions."""
+def _fuse_scale(op, scale):
+    """Return ``op`` followed by ``scale`` as one op, or None if the scale varies over the positions of a convolution."""
     w, b = scale.weights, scale.biases
     if op.code == ir.CONV2D:
         if w.size != op.shape[0]:
@@ -78,7 +78,7 @@ def _merged(op, scale):
 
 
 def assemble(ops, *, input_index, output_index):
-    """The flat arrays."""
+    """Write the ops as the flat arrays of a Program."""
 
     def ragged(parts, dtype):
         offsets = np.concatenate([[0], np.cumsum([len(p) for p in parts])]).astype(np.int64)

@@ -1,7 +1,7 @@
-"""The neutral graph: what every reader produces and lowering consumes.
+"""The neutral graph: the output of every reader, and the input of lowering.
 
 A `Graph` is a list of nodes over tensors with *concrete* shapes. Where the source has a batch axis it is kept, with length 1,
-so that a reader can follow the source's own shape arithmetic. Constants are folded by the reader and never appear as
+so that a reader can follow the shape arithmetic of the source. Constants are folded by the reader and never appear as
 tensors. All layout operations (reshape, transpose, slice, pad, expand, upsample, ...) are one node kind, ``layout``: an index
 array that says which input entry each output entry copies.
 
@@ -23,7 +23,7 @@ SUPPORTED = (
 
 
 def refuse(name, kind, reason=None):
-    """Raise the one error for nodes that can't be converted exactly.
+    """Raise the error for nodes that cannot be converted exactly.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def refuse(name, kind, reason=None):
     kind : str
         Its type in the source: ``Sigmoid``.
     reason : str, optional
-        Why; default: it is not piecewise linear.
+        Why it is not supported; by default, that it is not piecewise linear.
     """
     reason = reason or "which is not piecewise linear"
     raise UnsupportedOperationError(f"node {name!r} is {kind}, {reason}; supported: {SUPPORTED}")
@@ -137,7 +137,7 @@ class Graph:
         groups=1,
         name,
     ):
-        """Transposed convolution with ``weight`` [C, O / groups, kh, kw], as zero insertion and a convolution."""
+        """Apply a transposed convolution with ``weight`` [C, O / groups, kh, kw], as zero insertion and a convolution."""
         weight = np.asarray(weight)
         channels, height, width = self._image(x, name)
         if weight.ndim != 4 or weight.shape[0] != channels:
@@ -160,7 +160,7 @@ class Graph:
         return self.conv(spread, kernel, bias, dilation=dilation, groups=groups, name=name)
 
     def avg_pool(self, x, kernel, *, stride=None, padding=(0, 0, 0, 0), ceil_mode=False, count_pad=True, divisor=0, name):
-        """Average windows of ``x`` [1, C, H, W] or [C, H, W]; ``count_pad`` says whether padding counts in the divisor."""
+        """Average over windows of ``x`` [1, C, H, W] or [C, H, W]; with ``count_pad``, padding counts in the divisor."""
         channels, height, width = self._image(x, name)
         stride = _pair(kernel if stride is None else stride)
         out = _window_shape((height, width), _pair(kernel), stride, padding, (1, 1), name, ceil_mode=ceil_mode)
@@ -266,11 +266,11 @@ class Graph:
     # Switching family.
 
     def relu(self, x, *, name):
-        """max(x, 0)."""
+        """Compute max(x, 0)."""
         return self._add("relu", name, (x,), x.shape, {})
 
     def leaky_relu(self, x, slope, *, name):
-        """``x`` where positive, ``slope * x`` elsewhere; ``slope`` broadcasts to ``x``'s shape (PReLU: [C, 1, 1])."""
+        """Compute ``x`` where positive, ``slope * x`` elsewhere; ``slope`` broadcasts to ``x``'s shape (PReLU: [C, 1, 1])."""
         slope = np.asarray(slope)
         try:
             np.broadcast_to(slope, x.shape)
@@ -282,7 +282,7 @@ class Graph:
         return self._add("leaky_relu", name, (x,), x.shape, {"slope": slope})
 
     def clip(self, x, lower=-np.inf, upper=np.inf, *, name):
-        """min(max(x, lower), upper); either bound may be infinite."""
+        """Compute min(max(x, lower), upper); either bound may be infinite."""
         lower, upper = float(lower), float(upper)
         if not lower < upper:
             raise ConversionError(f"node {name!r} clips to [{lower}, {upper}]; the lower bound must be below the upper")
@@ -291,7 +291,7 @@ class Graph:
         return self._add("clip", name, (x,), x.shape, {"lower": lower, "upper": upper})
 
     def max_pool(self, x, kernel, *, stride=None, padding=(0, 0, 0, 0), dilation=(1, 1), ceil_mode=False, name):
-        """Maximum over windows of ``x`` [1, C, H, W] or [C, H, W]; padding never wins."""
+        """Compute the maximum over windows of ``x`` [1, C, H, W] or [C, H, W]; padding is ignored."""
         channels, height, width = self._image(x, name)
         stride = _pair(kernel if stride is None else stride)
         kernel, dilation = _pair(kernel), _pair(dilation)
@@ -328,7 +328,7 @@ def _bias(bias, n, name):
 
 
 def _window_shape(size, kernel, stride, padding, dilation, name, *, ceil_mode=False):
-    """Output height and width of a sliding window (PyTorch's rule: in ceil mode a window must start inside the input)."""
+    """Return the output height and width of a sliding window; as in PyTorch, a window in ceil mode starts inside the input."""
     top, left, bottom, right = (int(p) for p in padding)
     out = []
     pairs = zip(size, kernel, _pair(stride), _pair(dilation), ((top, bottom), (left, right)), strict=True)

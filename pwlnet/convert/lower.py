@@ -1,8 +1,9 @@
-"""Neutral graph -> Network: layouts become index arrays, BatchNorm and other scalings fold into the weights before them.
+"""Lowering of the neutral graph to a Network: layouts become index arrays, scalings are folded into preceding weights.
 
 Every tensor of the graph is a *view*: the op that computes it, and for each logical entry the entry of that op's
 position-major value. Reshape, transpose, slice and flatten only change the view; a Gather op is made only where an op
-needs another layout than the value has. So a network lowers to the same program however its exporter spelled Flatten.
+needs a layout that the value does not have. So a network lowers to the same program whichever layout operations its
+exporter used.
 """
 
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ from ..errors import ConversionError
 from ..kernels.ir import program as ir
 from ..network import Network
 from ..program_check import windows_meet_input
-from .assemble import Op, assemble, fold_scales, pruned
+from .assemble import Op, assemble, fold_scales, prune
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def lower(graph):
     Raises
     ------
     ConversionError
-        The graph has no output, or its output doesn't depend on its input.
+        The graph has no output, or its output does not depend on its input.
     InputError
         A weight is not finite.
     """
@@ -52,7 +53,7 @@ def lower(graph):
     output = lowering.views[graph.output.node]
     if (output.index < 0).any() or not output.index.size:
         output = lowering.gathered(output, (output.index.size, 1, 1), np.arange(output.index.size), "output")
-    ops, _ = fold_scales(*pruned(lowering.ops, output.op))
+    ops, _ = fold_scales(*prune(lowering.ops, output.op))
     shape = graph.output.shape[1:] if graph.batched and graph.output.shape[:1] == (1,) else graph.output.shape
     input_shape = graph.input.shape[1:] if graph.batched else graph.input.shape
     program = assemble(ops, input_index=lowering.views[0].index.ravel(), output_index=output.index.ravel())
@@ -60,13 +61,13 @@ def lower(graph):
 
 
 def _canonical(shape):
-    """Entry of the position-major value of each (channel, row, column)."""
+    """Return the entry of the position-major value of each (channel, row, column)."""
     channels, height, width = shape
     return np.arange(channels * height * width, dtype=np.int64).reshape(height, width, channels).transpose(2, 0, 1)
 
 
 def _image_shape(shape):
-    """(channels, height, width) in which a logical shape is stored when nothing else decides."""
+    """Return the (channels, height, width) in which a logical shape is stored by default."""
     shape = tuple(shape)
     while len(shape) > 1 and shape[0] == 1 and len(shape) != 3:
         shape = shape[1:]
@@ -85,7 +86,7 @@ class _Lowering:
         self.ops = []
         self.views = []
 
-    # The tools.
+    # Helpers.
 
     def emit(self, code, node, operands, shape, **fields):
         shape = tuple(int(n) for n in shape)
@@ -93,7 +94,7 @@ class _Lowering:
         return len(self.ops) - 1
 
     def gathered(self, view, shape, canonical, name):
-        """A view of a new op of ``shape`` whose entry ``canonical[k]`` holds logical entry k."""
+        """Return a view of a new Gather op of ``shape`` whose entry ``canonical[k]`` holds logical entry k."""
         indices = np.empty(view.index.size, np.int64)
         indices[canonical.ravel()] = view.index.ravel()
         biases = np.full(indices.size, view.fill) if (indices < 0).any() else np.empty(0)
@@ -101,14 +102,14 @@ class _Lowering:
         return _View(op, canonical.reshape(view.index.shape))
 
     def stored(self, view, shape, name):
-        """The view stored as ``shape`` (channels, height, width) in canonical order; a Gather only where needed."""
+        """Return the view stored as ``shape`` (channels, height, width) in canonical order, by a Gather if needed."""
         canonical = _canonical(shape).reshape(view.index.shape)
         if self.ops[view.op].shape == tuple(shape) and np.array_equal(view.index, canonical):
             return view
         return self.gathered(view, shape, canonical, name)
 
     def bijective(self, view, name):
-        """The view as one that covers each entry of its op exactly once."""
+        """Return the view as one that covers each entry of its op exactly once, by a Gather if needed."""
         index = view.index.ravel()
         if index.size == self.ops[view.op].size and np.array_equal(np.sort(index), np.arange(index.size)):
             return view
@@ -116,7 +117,7 @@ class _Lowering:
         return self.gathered(view, shape, _canonical(shape), name)
 
     def scattered(self, view, values):
-        """Constants given per logical entry, per channel where all positions agree, else per stored entry."""
+        """Return constants given per logical entry as one per channel if all positions agree, else one per stored entry."""
         out = np.empty(view.index.size)
         out[view.index.ravel()] = np.broadcast_to(np.asarray(values, np.float64), view.index.shape).ravel()
         channels = self.ops[view.op].shape[0]
@@ -124,7 +125,7 @@ class _Lowering:
         return rows[0].copy() if (rows == rows[0]).all() else out
 
     def window_input(self, view, node):
-        """Operand for a window op, and how many zero rows and columns around it its padding already holds."""
+        """Return the operand of a window op, and the rows and columns of zero padding that the view adds around it."""
         shape = view.index.shape[-3:]
         index = view.index.reshape(shape)
         inside = index >= 0
@@ -148,7 +149,7 @@ class _Lowering:
         out = np.where(index >= 0, flat[index], -1)
         fills = {view.fill} if (out[index >= 0] < 0).any() else set()
         fills |= {node.attributes["fill"]} if (index < 0).any() else set()
-        if len(fills) > 1:  # constants of two values: settle the inner ones first
+        if len(fills) > 1:  # two different constants: materialize the inner ones first
             view = self.bijective(view, node.name)
             return self.layout(node, view)
         return _View(view.op, out, fills.pop() if fills else 0.0)
@@ -170,7 +171,7 @@ class _Lowering:
         return _View(op, np.arange(n_out, dtype=np.int64).reshape(node.shape))
 
     def _pointwise(self, node, view, weight, bias):
-        """A linear map of the last axis at several positions: a 1 x 1 convolution."""
+        """Lower a linear map of the last axis at several positions as a 1 x 1 convolution."""
         n_out, n_in = weight.shape
         positions = view.index.size // n_in
         order = np.arange(view.index.size, dtype=np.int64).reshape(view.index.shape)
@@ -268,7 +269,7 @@ class _Lowering:
         return replace(view, op=op)
 
     def numbered(self, view, name):
-        """The view in an order in which neurons are numbered as the source flattens the tensor."""
+        """Return the view in an order in which neurons are numbered as the source flattens the tensor."""
         shape = self.ops[view.op].shape
         if np.array_equal(view.index.ravel(), _canonical(shape).ravel()):
             return view
@@ -277,6 +278,6 @@ class _Lowering:
 
 
 def _window(kernel, stride=(1, 1), padding=(0, 0, 0, 0), dilation=(1, 1), groups=1):
-    """Attributes of a sliding window as {column: value}."""
+    """Return the attributes of a sliding window as {column: value}."""
     values = (*kernel, *stride, *padding[:2], *dilation, groups)
     return dict(enumerate(int(v) for v in values)) | {ir.PAD_BOTTOM: int(padding[2]), ir.PAD_RIGHT: int(padding[3])}

@@ -1,4 +1,4 @@
-"""Attacks, training and box bounds of torch modules. Needs torch, which is loaded with this package and not before.
+"""Attacks, training and interval bounds of torch modules; importing this package imports torch.
 
 Images are NumPy arrays (or tensors) [B, *S] in the units that the model takes, usually [0, 1]; labels are class numbers.
 Attacks and accuracies also take a ``pwlnet.Network``. Results are NumPy arrays, float64.

@@ -1,4 +1,4 @@
-"""Networks to start from: two shapes with seeded weights, and how a trained one becomes an ONNX file."""
+"""Architectures with seeded weights, and export of trained modules to ONNX files."""
 
 import itertools
 import warnings
@@ -16,7 +16,7 @@ OPSET = 17
 
 
 def build_conv(input_shape, n_classes, *, seed):
-    """Build the network of the shipped digits: two convolutions and two full layers.
+    """Build the architecture of the shipped digits networks: two convolutions and two fully connected layers.
 
     Conv 16 3x3 padding 1, ReLU, Conv 32 4x4 stride 2 padding 1, ReLU, Flatten, Linear 64, ReLU, Linear.
 
@@ -39,7 +39,9 @@ def build_conv(input_shape, n_classes, *, seed):
     """
     shape = tuple(input_shape)
     if len(shape) != 3 or min(shape) < 1 or min(shape[1:]) < 2:
-        raise InputError(f"input_shape is {shape}, but convolutions take (channels, rows, columns); use full layers only")
+        raise InputError(
+            f"input_shape is {shape}, but convolutions take (channels, rows, columns); use fully connected layers only"
+        )
     channels, height, width = shape
     return _build(seed, lambda: nn.Sequential(
         *(nn.Conv2d(channels, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 32, 4, stride=2, padding=1), nn.ReLU()),
@@ -48,7 +50,7 @@ def build_conv(input_shape, n_classes, *, seed):
 
 
 def build_mlp(n_inputs, hidden, n_classes, *, seed):
-    """Build a network of full layers with ReLUs between them.
+    """Build a network of fully connected layers with ReLUs between them.
 
     Parameters
     ----------
@@ -80,7 +82,7 @@ def build_mlp(n_inputs, hidden, n_classes, *, seed):
 
 
 def _build(seed, layers):
-    """Seeded weights; torch's own random state is left as it is."""
+    """Build layers with seeded weights; torch's random state is restored."""
     validation.check_count(seed, "seed", least=0)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)

@@ -1,6 +1,6 @@
 """Adversarial examples: FGSM and PGD, in the l_inf and l_2 norms.
 
-Points are float64 throughout and lie in the ball and in the box; the model sees them in its own dtype.
+Points are float64 throughout and lie in the ball and in the box; the model is evaluated in its own dtype.
 
 Legend: B images, S shape of an image, D its size, O classes.
 """
@@ -17,7 +17,7 @@ from . import classifiers
 
 
 class AdversarialExamples(NamedTuple):
-    """What an attack found, image by image.
+    """Result of an attack for each image.
 
     Attributes
     ----------
@@ -38,9 +38,9 @@ class AdversarialExamples(NamedTuple):
 
 
 def _margin(logits, labels):
-    """The largest other score less the label's: positive where another class wins."""
-    own = functional.one_hot(labels, logits.shape[1]).bool()
-    return logits.masked_fill(own, -torch.inf).amax(dim=1) - logits.masked_fill(~own, 0.0).sum(dim=1)
+    """Compute the largest other score minus that of the label; positive if another class wins."""
+    is_label = functional.one_hot(labels, logits.shape[1]).bool()
+    return logits.masked_fill(is_label, -torch.inf).amax(dim=1) - logits.masked_fill(~is_label, 0.0).sum(dim=1)
 
 
 LOSSES = {  # logits [B, O], labels [B] -> loss [B]
@@ -54,7 +54,7 @@ def _norms(x):
 
 
 def _unit_l2(gradient):
-    """The gradient scaled to length 1; zero where it is zero."""
+    """Scale the gradient to length 1; zero if it is zero."""
     scaled = gradient / gradient.abs().flatten(1).amax(dim=1).reshape(-1, *[1] * (gradient.ndim - 1)).clamp_min(
         torch.finfo(gradient.dtype).tiny
     )
@@ -72,14 +72,14 @@ def _project_l2(delta, epsilon):
 
 
 def _start_l2(rng, shape):
-    """Uniform in the unit ball: a direction, and a length whose power D is uniform."""
+    """Sample uniformly in the unit ball: a direction, and a length whose D-th power is uniform."""
     direction = rng.standard_normal((shape[0], int(np.prod(shape[1:]))))
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
     return (direction * rng.random((shape[0], 1)) ** (1.0 / direction.shape[1])).reshape(shape)
 
 
 class _Norm(NamedTuple):
-    """How an attack moves: step (gradient -> direction), project (delta, epsilon), start (rng, shape) in the unit ball."""
+    """Operations of a norm: step (gradient -> direction), project (delta, epsilon), start (rng, shape) in the unit ball."""
 
     step: object
     project: object
@@ -93,7 +93,7 @@ NORMS = {
 
 
 class Attack(NamedTuple):
-    """Settings that the steps of an attack share."""
+    """Settings of an attack."""
 
     norm: str
     epsilon: float
@@ -107,7 +107,7 @@ def to_box(x, box):
 
 
 def _evaluate(module, attack, x, labels, with_gradient):
-    """Loss to raise [B], predictions [B] and, if wanted, the gradient of the loss [B, *S], at float64 points."""
+    """Compute the loss to increase [B], predictions [B] and, optionally, its gradient [B, *S], at float64 points."""
     dtype = classifiers.placement(module)[1]
     with torch.set_grad_enabled(with_gradient):
         point = x.detach().to(dtype).requires_grad_(with_gradient)
@@ -122,7 +122,7 @@ def _evaluate(module, attack, x, labels, with_gradient):
 
 
 class _Best:
-    """The best point so far of each image: one that fools the model before one that does not, then the highest loss."""
+    """The best point so far of each image: misclassified points first, then the highest loss."""
 
     def __init__(self, attack, labels):
         self.attack, self.labels, self.x = attack, labels, None
@@ -140,7 +140,7 @@ class _Best:
 
 
 def ascend(module, attack, x, labels, box, *, start, steps, step_size, best=None):
-    """Run projected gradient ascent once, on tensors; returns the last points, and offers each point to ``best``."""
+    """Run projected gradient ascent once on tensors; return the last points, and offer every point to ``best``."""
     norm = NORMS[attack.norm]
     point = to_box(x + norm.project(start * attack.epsilon, attack.epsilon), box)
     for _ in range(steps):
@@ -155,7 +155,7 @@ def ascend(module, attack, x, labels, box, *, start, steps, step_size, best=None
 
 
 def _prepare(model, images, labels, attack, clip):
-    """Check what the attacks share; returns module, images, labels and the box as tensors on its device."""
+    """Validate the arguments of an attack; return the module, and images, labels and box as tensors on its device."""
     module = classifiers.as_module(model)
     validation.check_choice(attack.norm, NORMS, "norm")
     validation.check_choice(attack.loss, LOSSES, "loss")
@@ -169,7 +169,7 @@ def _prepare(model, images, labels, attack, clip):
 
 
 def _collect(attack, parts):
-    """AdversarialExamples of the best points of consecutive batches."""
+    """Join the best points of consecutive batches: AdversarialExamples."""
     columns = zip(*((part.x, part.predictions, part.success, part.loss) for part in parts))
     images, predictions, success, loss = (torch.cat(column).cpu().numpy() for column in columns)
     return AdversarialExamples(images, predictions, success, -loss if attack.targeted else loss)
@@ -183,7 +183,7 @@ def fgsm(model, images, labels, *, epsilon, norm="linf", clip=(0.0, 1.0), target
     Parameters
     ----------
     model : torch.nn.Module or Network
-        A classifier, [B, *S] -> [B, O]; evaluated in evaluation mode, and left in the mode it has.
+        A classifier, [B, *S] -> [B, O]; run in evaluation mode; its mode is restored.
     images : float64[B, *S]
         In the units that the model takes.
     labels : int64[B]
@@ -272,7 +272,7 @@ def pgd(
     Parameters
     ----------
     model : torch.nn.Module or Network
-        A classifier, [B, *S] -> [B, O]; evaluated in evaluation mode, and left in the mode it has.
+        A classifier, [B, *S] -> [B, O]; run in evaluation mode; its mode is restored.
     images : float64[B, *S]
         In the units that the model takes.
     labels : int64[B]
@@ -288,7 +288,7 @@ def pgd(
     step_size : float, optional
         Length of a step in the norm; 2.5 epsilon / steps by default, so that every point of the ball can be reached.
     restarts : int, optional
-        Runs, each from a start of its own.
+        Runs, each from another start.
     random_start : bool, optional
         Start at a point drawn uniformly from the ball (then clipped), or at the image.
     clip : (lower, upper) or None, optional

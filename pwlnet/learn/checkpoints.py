@@ -1,4 +1,4 @@
-"""Checkpoints of training: one file, replaced in one step, with a checksum over all of it.
+"""Checkpoints of training: one file, replaced atomically, with a checksum.
 
 A file is one line, ``pwlnet checkpoint 1 SHA-256``, and what torch.save wrote; it is read without running code from it.
 """
@@ -17,7 +17,7 @@ VERSION = b"1"
 
 
 def save(path, state):
-    """Write a checkpoint; until it is there in full, the one before it is.
+    """Write a checkpoint atomically: the previous one is kept until the new one is complete.
 
     Raises
     ------
@@ -38,7 +38,7 @@ def load(path):
     Raises
     ------
     StoreError
-        The file can't be read, or is no checkpoint.
+        The file cannot be read, or is not a checkpoint.
     FormatVersionError
         It is of another version.
     ChecksumError
@@ -49,12 +49,12 @@ def load(path):
     except OSError as error:
         raise StoreError(f"checkpoint {path} can't be read ({error.strerror}); check the path and its permissions") from error
     if not head.startswith(MAGIC) or head.count(b" ") != 3:
-        raise StoreError(f"{path} is no checkpoint of pwlnet; give the file that training wrote, or another path")
+        raise StoreError(f"{path} is not a checkpoint of pwlnet; give the file that training wrote, or another path")
     version, digest = head.removeprefix(MAGIC).split(b" ")
     if version != VERSION:
         raise FormatVersionError(
             f"checkpoint {path} has format version {version.decode(errors='replace')}, but this pwlnet reads version "
-            f"{VERSION.decode()}; go on with the pwlnet that wrote it"
+            f"{VERSION.decode()}; resume with the pwlnet that wrote it"
         )
     if hashlib.sha256(content).hexdigest().encode() != digest:
         raise ChecksumError(f"checkpoint {path} does not match its checksum; it is damaged, restore a copy or train again")
@@ -62,16 +62,16 @@ def load(path):
 
 
 def check_place(path, resume):
-    """Refuse a place where no file can be, and a file that is there already unless training goes on with it."""
+    """Refuse a path in a missing folder, and an existing file unless training is resumed from it."""
     path = Path(path)
     if not path.parent.is_dir():
-        raise StoreError(f"checkpoint is {str(path)!r}, but {path.parent} is no folder; make it, or choose another place")
+        raise StoreError(f"checkpoint is {str(path)!r}, but {path.parent} is not a folder; create it, or give another path")
     if path.exists() and not resume:
-        raise StoreError(f"checkpoint {path} exists; give resume=True to go on with it, or another path")
+        raise StoreError(f"checkpoint {path} exists; give resume=True to resume from it, or another path")
 
 
 def check_settings(path, stored, given):
-    """Refuse a checkpoint of other settings, naming the first that differs."""
+    """Refuse a checkpoint with other settings, naming the first one that differs."""
     for name in sorted(stored.keys() | given.keys()):
         if stored.get(name) != given.get(name):
             known = all(len(str(value)) < 40 for value in (stored.get(name), given.get(name)))

@@ -1,4 +1,4 @@
-"""What attacks and accuracies need of a model: evaluation mode, a dtype, a device, scores; for networks, too.
+"""Models and images as attacks and accuracies use them: evaluation mode, dtype, device, scores; also for networks.
 
 Legend: B images, S shape of an image, D its size, O classes.
 """
@@ -25,7 +25,7 @@ class NetworkFunction(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, gradient):
-        """Chain with the Jacobian of the affine piece at each point."""
+        """Multiply by the Jacobian of the affine piece at each point."""
         jacobian = ctx.network.jacobian(ctx.points)
         product = np.einsum("bo,bod->bd", gradient.numpy(), jacobian)
         return torch.from_numpy(product).reshape(ctx.shape), None
@@ -44,7 +44,7 @@ class NetworkModule(torch.nn.Module):
 
 
 def as_module(model, name="model"):
-    """Give a torch module for a module or a Network; refuse the rest."""
+    """Return a module, or a Network as a torch module; refuse anything else."""
     if isinstance(model, Network):
         return NetworkModule(model)
     if not isinstance(model, torch.nn.Module):
@@ -53,7 +53,7 @@ def as_module(model, name="model"):
 
 
 def placement(module):
-    """Device and floating-point dtype of a module's weights; the processor and float64 where it has none."""
+    """Return the device and floating-point dtype of a module's weights; the CPU and float64 if it has none."""
     for tensor in [*module.parameters(), *module.buffers()]:
         if tensor.is_floating_point():
             return tensor.device, tensor.dtype
@@ -62,7 +62,7 @@ def placement(module):
 
 @contextlib.contextmanager
 def evaluating(module):
-    """Evaluation mode inside; afterwards each part of the module is in the mode it had."""
+    """Set evaluation mode within the context, and restore the mode of each submodule afterwards."""
     modes = [(part, part.training) for part in module.modules()]
     module.eval()
     try:
@@ -73,7 +73,7 @@ def evaluating(module):
 
 
 def to_numpy(array, name):
-    """Give a NumPy array of real numbers for an array, a list or a tensor."""
+    """Convert an array, a list or a tensor to a NumPy array of real numbers."""
     if isinstance(array, torch.Tensor):
         array = array.detach().cpu().numpy()
     try:
@@ -86,7 +86,7 @@ def to_numpy(array, name):
 
 
 def check_images(images, name="images"):
-    """Give images as float64[B, *S]; refuse none at all, NaN and infinities."""
+    """Convert images to float64[B, *S]; refuse empty arrays, NaN and infinities."""
     array = to_numpy(images, name).astype(np.float64)
     if array.ndim < 2 or len(array) == 0:
         raise ShapeError(f"{name} has shape {array.shape}; give one row per image, (B, ...) with B at least 1")
@@ -95,7 +95,7 @@ def check_images(images, name="images"):
 
 
 def check_labels(labels, n_images, name="labels"):
-    """Give labels as int64[B]; refuse fractions and another number of them."""
+    """Convert labels to int64[B]; refuse fractions and another number of labels."""
     array = to_numpy(labels, name)
     if array.shape != (n_images,):
         raise ShapeError(f"{name} has shape {array.shape}, but there are {n_images} images; give one class per image")
@@ -105,7 +105,7 @@ def check_labels(labels, n_images, name="labels"):
 
 
 def check_classes(logits, labels, name="labels"):
-    """Refuse scores that are not [B, O], and labels that are none of the O classes."""
+    """Refuse scores that are not [B, O], and labels that are not among the O classes."""
     if logits.ndim != 2 or len(logits) != len(labels):
         raise ShapeError(
             f"the model gives shape {tuple(logits.shape)} for {len(labels)} images, but (B, classes) is needed; "
@@ -123,7 +123,7 @@ def check_finite(values, what):
 
 
 def check_clip(clip, images, name="images"):
-    """Give the box (lower, upper) that images must stay in, as arrays that fit one image; None where there is none."""
+    """Return the box (lower, upper) of the images as arrays of the shape of an image, or None if there is none."""
     if clip is None:
         return None
     try:

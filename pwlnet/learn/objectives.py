@@ -1,4 +1,4 @@
-"""What each method of training minimises: a table of losses of one batch, and how the amount of each grows.
+"""Objectives of training: a table of losses of one batch, and the schedules of their weights.
 
 Legend: B images, S shape of an image, O classes.
 """
@@ -15,7 +15,7 @@ from . import attacks, classifiers, relaxations
 
 
 class Options(NamedTuple):
-    """Options of the methods, checked, with defaults filled in; None where a method has no use for one."""
+    """Validated options of the methods with defaults; None if a method does not take the option."""
 
     epsilon: float = None
     norm: str = None
@@ -27,7 +27,7 @@ class Options(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """One batch and where training is.
+    """One batch, and the progress of training.
 
     Attributes
     ----------
@@ -83,7 +83,7 @@ def _pgd(module, batch, options):
 
 
 def ramped(options, share):
-    """Radius of the box and weight of the clean loss once a share of the training is done: (epsilon, kappa)."""
+    """Return the radius of the box and the weight of the clean loss after a share of the training: (epsilon, kappa)."""
     first, last = options.ramp
     part = min(max((share - first) / (last - first), 0.0), 1.0) if last > first else float(share >= last)
     return options.epsilon * part, 1.0 - (1.0 - options.kappa) * part
@@ -136,14 +136,14 @@ CHECKS = {
 
 
 def make_options(method, given):
-    """Check the options (those that are not None) of a method, and add its defaults."""
+    """Validate the options of a method that are not None, and add its defaults."""
     validation.check_choice(method, METHODS, "method")
     required, defaults = METHODS[method].required, METHODS[method].defaults
     given = {name: value for name, value in given.items() if value is not None}
     for name in given:
         if name not in (*required, *defaults):
             takes = ", ".join((*required, *defaults)) or "none of the methods' options"
-            raise InputError(f"{name} is given, but method={method!r} has no use for it (it takes {takes}); leave it out")
+            raise InputError(f"{name} is given, but method={method!r} does not take it (it takes {takes}); leave it out")
     for name in required:
         if name not in given:
             raise InputError(f"method={method!r} needs {name}; give it")

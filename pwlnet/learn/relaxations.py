@@ -1,7 +1,7 @@
-"""Boxes through layers: interval bound propagation (IBP), for training in any dtype, and rounded outward for certificates.
+"""Interval bound propagation (IBP) through layers, for training in any dtype, and rounded outward for certificates.
 
-An affine layer takes a box with centre c and radius r to centre W c + b and radius |W| r; other layers are monotone, entry
-by entry, and take ends to ends. Rounded outward, the radius also grows by a bound of the rounding of the centre: a sum of
+An affine layer maps a box with centre c and radius r to centre W c + b and radius |W| r; other layers are monotone in each
+entry, and map bounds to bounds. Rounded outward, the radius also grows by a bound of the rounding of the centre: a sum of
 n products, in whatever order, is wrong by at most gamma_n = n u / (1 - n u) times the sum of their absolute values
 (N. Higham, "Accuracy and Stability of Numerical Algorithms", 2nd edition, SIAM 2002, Section 3.1).
 
@@ -27,39 +27,39 @@ class Box(NamedTuple):
 
 
 class Nearest:
-    """Arithmetic as it comes, which can be differentiated: for training."""
+    """Differentiable arithmetic rounded to nearest, for training."""
 
     @staticmethod
     def down(x):
-        """A lower bound of what was rounded to x."""
+        """Return a lower bound of the numbers that are rounded to x."""
         return x
 
     up = down
 
     @staticmethod
     def enlarge(radius, centre, apply_absolute, n_terms):
-        """The radius after an affine layer."""
+        """Return the radius after an affine layer."""
         return apply_absolute(radius, None)
 
 
 class Outward:
-    """float64 arithmetic with every result rounded outward: the box holds every exact value."""
+    """float64 arithmetic with every result rounded outward, so that the box contains every exact value."""
 
-    SPARE = 8  # roundings beside those of the sum: differences of weights, scale and shift of a normalisation, the bias
+    SPARE = 8  # roundings in addition to the sum: differences of weights, scale and shift of a normalization, the bias
 
     @staticmethod
     def down(x):
-        """A lower bound of what was rounded to x."""
+        """Return a lower bound of the numbers that are rounded to x."""
         return torch.nextafter(x, torch.full_like(x, -torch.inf))
 
     @staticmethod
     def up(x):
-        """An upper bound of what was rounded to x."""
+        """Return an upper bound of the numbers that are rounded to x."""
         return torch.nextafter(x, torch.full_like(x, torch.inf))
 
     @staticmethod
     def enlarge(radius, centre, apply_absolute, n_terms):
-        """The radius after an affine layer, with the rounding of its centre and of itself."""
+        """Return the radius after an affine layer, plus bounds of the rounding of the centre and of the radius."""
         n = n_terms + Outward.SPARE
         gamma = n * UNIT_ROUNDOFF / (1 - n * UNIT_ROUNDOFF)
         total = apply_absolute(radius + gamma * centre.abs(), gamma)
@@ -67,9 +67,9 @@ class Outward:
 
 
 def affine(box, apply, apply_absolute, n_terms, rounding):
-    """Take a box through an affine map.
+    """Propagate a box through an affine map.
 
-    ``apply(x)`` is W x + b; ``apply_absolute(r, g)`` is |W| r + g |b|, without bias where g is None; each entry sums
+    ``apply(x)`` is W x + b; ``apply_absolute(r, g)`` is |W| r + g |b|, without bias if g is None; each entry sums
     ``n_terms`` products.
     """
     centre = (box.lower + box.upper) / 2
@@ -101,7 +101,7 @@ def _convolution(layer, box, rounding):
 
 
 def _batch_norm(layer, box, rounding):
-    """Evaluation statistics, in training too: the map that is certified is the one that the trained model will be."""
+    """Propagate with running statistics, also in training, since these are the ones that the trained model uses."""
     axes = (1, -1, *[1] * (box.lower.ndim - 2))
     scale = torch.rsqrt(layer.running_var + layer.eps)
     scale = (scale if layer.weight is None else scale * layer.weight).reshape(axes)
@@ -116,7 +116,7 @@ def _batch_norm(layer, box, rounding):
 
 
 def _average(layer, box, rounding):
-    """The mean of a window: weights that are not negative, at most as many as a channel has entries."""
+    """Propagate through window means: non-negative weights, at most as many as a channel has entries."""
     return affine(box, layer, lambda x, factor: layer(x), box.lower[0, 0].numel(), rounding)
 
 
@@ -135,15 +135,15 @@ def _clamp(layer, box, rounding):
 
 
 def _ends(layer, box, rounding):
-    """Layers that move entries, or choose among them by size."""
+    """Propagate through a layer that moves entries or takes maxima."""
     return Box(layer(box.lower), layer(box.upper))
 
 
-def _nothing(layer, box, rounding):
+def _no_op(layer, box, rounding):
     return box
 
 
-STEPS = {  # layer type -> step(layer, box, rounding); types exactly, for a subclass may compute something else
+STEPS = {  # layer type -> step(layer, box, rounding); exact types, since a subclass may compute something else
     nn.Linear: _linear,
     nn.Conv1d: _convolution,
     nn.Conv2d: _convolution,
@@ -160,11 +160,11 @@ STEPS = {  # layer type -> step(layer, box, rounding); types exactly, for a subc
     nn.LeakyReLU: _leaky_relu,
     nn.Flatten: _ends,
     nn.Unflatten: _ends,
-    nn.Identity: _nothing,
-    nn.Dropout: _nothing,
-    nn.Dropout2d: _nothing,
+    nn.Identity: _no_op,
+    nn.Dropout: _no_op,
+    nn.Dropout2d: _no_op,
 }
-REFUSALS = (  # a layer type, when it is refused all the same, and why
+REFUSALS = (  # a layer type, the condition for refusing it, and the reason
     ((nn.Conv1d, nn.Conv2d), lambda layer: layer.padding_mode != "zeros", "pads with {0.padding_mode!r} instead of zeros"),
     ((nn.BatchNorm1d, nn.BatchNorm2d), lambda layer: layer.running_var is None, "has no running statistics"),
     ((nn.LeakyReLU,), lambda layer: layer.negative_slope < 0, "falls where its input is negative"),
@@ -178,14 +178,14 @@ REFUSALS = (  # a layer type, when it is refused all the same, and why
 
 
 def list_layers(model, prefix=""):
-    """Give the layers of a Sequential, nested ones too, as pairs (name, layer); refuse those that boxes can't pass."""
+    """Return the layers of a Sequential and of nested ones as pairs (name, layer); refuse unsupported layers."""
     if not isinstance(model, nn.Sequential) or type(model).forward is not nn.Sequential.forward:
         raise UnsupportedOperationError(
             f"model is a {type(model).__name__}, but boxes are taken through a torch.nn.Sequential only; write it as one"
         )
     layers = []
     _refuse(prefix.removesuffix(".") or "model", model)
-    for name, layer in model._modules.items():  # named_children() leaves out a layer's second use
+    for name, layer in model._modules.items():  # named_children() omits repeated layers
         if isinstance(layer, nn.Sequential) and type(layer).forward is nn.Sequential.forward:
             layers += list_layers(layer, f"{prefix}{name}.")
             continue
@@ -218,16 +218,16 @@ def evaluate(layers, x):
 
 
 def propagate(layers, box, rounding):
-    """Take a box through layers of ``list_layers``."""
+    """Propagate a box through layers of ``list_layers``."""
     for _, layer in layers:
         box = STEPS[type(layer)](layer, box, rounding)
     return box
 
 
 def margins(layers, box, labels, rounding):
-    """Bound the score of the label less that of each class from below: [B, O], zero for the label itself.
+    """Compute lower bounds of the score of the label minus that of each class: [B, O], zero for the label itself.
 
-    A last full layer is merged with the differences, which keeps what its scores have in common (Gowal et al. 2018,
+    A last fully connected layer is merged with the differences, which keeps what its scores have in common (Gowal et al. 2018,
     Section 3, "Elision of the last layer").
     """
     last = layers[-1][1]
@@ -250,7 +250,7 @@ def margins(layers, box, labels, rounding):
 
 
 def ball(images, epsilon, limits, rounding):
-    """The box of all points within epsilon of images in the l_inf norm, cut to the limits (lower, upper) if there are any."""
+    """Return the l_inf ball of radius epsilon around images as a box, intersected with the limits (lower, upper) if given."""
     lower, upper = rounding.down(images - epsilon), rounding.up(images + epsilon)
     if limits is not None:
         lower, upper = torch.maximum(lower, limits[0]), torch.minimum(upper, limits[1])
@@ -258,5 +258,5 @@ def ball(images, epsilon, limits, rounding):
 
 
 def double_copy(model):
-    """A copy of a model in float64 on the processor, in evaluation mode; float32 weights are cast exactly."""
+    """Return a copy of a model in float64 on the CPU, in evaluation mode; float32 weights are cast exactly."""
     return copy.deepcopy(model).to(device="cpu", dtype=torch.float64).eval()

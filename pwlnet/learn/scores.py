@@ -56,17 +56,17 @@ def accuracy(model, images, labels, *, batch_size=256):
 
 
 def adversarial_accuracy(model, images, labels, *, epsilon, rng=None, **options):
-    """Compute the share of images that a model classifies as labelled at every point that PGD met.
+    """Compute the share of images that a model classifies as labelled at every point that PGD visits.
 
-    Estimate: the share of images that no point of the ball fools is at most this, and what is missing is unknown; compare
-    ``certified_accuracy_ibp``, which is at most that share. Never above ``accuracy``, for the image itself counts.
+    Estimate: an upper bound of the share of images that are classified as labelled in the whole ball, at an unknown
+    distance; ``certified_accuracy_ibp`` is a lower bound. Never above ``accuracy``, since the image itself counts.
 
     Parameters
     ----------
     model, images, labels, epsilon, rng
         As for ``pgd``.
     **options
-        Further options of ``pgd``, but for ``targeted``.
+        Further options of ``pgd`` except ``targeted``.
 
     Returns
     -------
@@ -93,7 +93,7 @@ def bound_outputs_ibp(model, lower, upper):
     Parameters
     ----------
     model : torch.nn.Sequential
-        Of layers that the refusal lists; taken in evaluation mode, and left as it is.
+        Of supported layers, which the error for others lists; evaluated in evaluation mode, and not changed.
     lower, upper : float64[B, *S]
         Corners of the boxes, in the units that the model takes.
 
@@ -141,7 +141,7 @@ def bound_outputs_ibp(model, lower, upper):
 
 
 def bound_margins_ibp(model, images, labels, *, epsilon, clip=(0.0, 1.0), batch_size=256):
-    """Bound how far the label's score stays above all others in l_inf balls around images.
+    """Compute lower bounds of the margin of the label over all other classes in l_inf balls around images.
 
     Sound bound: at every point of the ball inside ``clip``, the exact score of the label exceeds that of each other class
     by at least this; negative or zero says nothing. As ``bound_outputs_ibp``, with a last full layer merged into the
@@ -196,8 +196,8 @@ def bound_margins_ibp(model, images, labels, *, epsilon, clip=(0.0, 1.0), batch_
             box = relaxations.ball(x, epsilon, limits, relaxations.Outward)
             lower = relaxations.margins(layers, box, y, relaxations.Outward)
             classifiers.check_finite(lower, "a bound")
-            own = torch.nn.functional.one_hot(y, lower.shape[1]).bool()
-            found[part] = lower.masked_fill(own, torch.inf).amin(dim=1).numpy()
+            is_label = torch.nn.functional.one_hot(y, lower.shape[1]).bool()
+            found[part] = lower.masked_fill(is_label, torch.inf).amin(dim=1).numpy()
     return found
 
 

@@ -1,4 +1,4 @@
-"""Training: one loop over a table of losses; seeded, with checkpoints that it goes on from, bit for bit.
+"""Training: one loop over a table of losses; seeded, and resumable from checkpoints bit for bit.
 
 Legend: N images, S shape of an image, O classes.
 """
@@ -25,7 +25,7 @@ SCHEDULES = {  # share of the epochs that are done -> factor of the learning rat
 
 
 class TrainingResult(NamedTuple):
-    """What training gives.
+    """Result of training.
 
     Attributes
     ----------
@@ -65,11 +65,11 @@ def train(
     resume=False,
     progress=False,
 ):
-    """Train a classifier by AdamW on the cross-entropy, plainly or against attacks, boxes or noise.
+    """Train a classifier by AdamW on the cross-entropy, plain or against attacks, boxes or noise.
 
     Estimate: what it reaches is measured by ``accuracy``, ``adversarial_accuracy`` and ``certified_accuracy_ibp``. On one
     machine, with one version of torch and one number of threads, equal arguments and initial weights give equal bits;
-    training that was stopped and resumed from its checkpoint, too. torch's own random state is left as it is.
+    also of training that was stopped and resumed from its checkpoint. torch's random state is restored.
 
     Parameters
     ----------
@@ -109,11 +109,11 @@ def train(
     schedule : {"cosine", "constant"}, optional
         Of the learning rate, epoch by epoch; "cosine" falls to zero.
     checkpoint : str or path, optional
-        File to keep the state in; replaced in one step. A file that exists is refused unless ``resume``.
+        File for the state; replaced atomically. An existing file is refused unless ``resume``.
     checkpoint_every : int, optional
         Epochs between checkpoints; the last epoch always has one.
     resume : bool, optional
-        Go on from ``checkpoint`` if it exists; it must be of the same data, model and options.
+        Resume from ``checkpoint`` if it exists; data, model and options must be the same.
     progress : bool, optional
         Show a bar on stderr.
 
@@ -166,7 +166,7 @@ def train(
     run = _Run(model, data, method, options, clip, settings)
     every = validation.check_count(checkpoint_every, "checkpoint_every")
     _check_checkpoint(checkpoint, resume)
-    with _own_randomness(run.device, settings["seed"]):
+    with _seeded(run.device, settings["seed"]):
         if resume and Path(checkpoint).exists():
             run.restore(checkpoint)
         _run_epochs(run, checkpoint, every, progress)
@@ -174,7 +174,7 @@ def train(
 
 
 def _check_settings(method, options, epochs, seed, batch_size, learning_rate, weight_decay, schedule):
-    """What a checkpoint must agree with, beside the data and the model."""
+    """Return the settings that a checkpoint must agree with, in addition to the data and the model."""
     return {
         "method": method,
         **{name: value for name, value in options._asdict().items() if value is not None},
@@ -191,7 +191,7 @@ def _check_checkpoint(checkpoint, resume):
     if checkpoint is not None:
         checkpoints.check_place(checkpoint, resume)
     elif resume:
-        raise InputError("resume is True, but checkpoint is not given; give the file to go on from")
+        raise InputError("resume is True, but checkpoint is not given; give the file to resume from")
 
 
 def _run_epochs(run, checkpoint, every, progress):
@@ -208,8 +208,8 @@ def _run_epochs(run, checkpoint, every, progress):
 
 
 @contextlib.contextmanager
-def _own_randomness(device, seed):
-    """torch's random state seeded inside, and as it was afterwards."""
+def _seeded(device, seed):
+    """Seed torch's random state within the context, and restore it afterwards."""
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         torch.default_generator.manual_seed(seed)
@@ -220,7 +220,7 @@ def _own_randomness(device, seed):
 
 
 class _Run:
-    """A training as far as it is: model, optimizer, random states, history."""
+    """State of a training: model, optimizer, random states, history."""
 
     def __init__(self, model, data, method, options, clip, settings):
         if not isinstance(model, torch.nn.Module):
@@ -247,7 +247,7 @@ class _Run:
         self.history |= {name: [] for name in ("epsilon", "kappa") if method == "diffai"}
 
     def train_epoch(self):
-        """One pass over the data."""
+        """Train for one pass over the data."""
         rate = self.settings["learning_rate"] * SCHEDULES[self.settings["schedule"]](self.epoch / self.settings["epochs"])
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -281,7 +281,7 @@ class _Run:
         return float(loss.detach()), int((logits.detach().argmax(dim=1) == y).sum())
 
     def state(self):
-        """All that the rest of the training depends on."""
+        """Return the state that the rest of the training depends on."""
         return {
             "settings": json.dumps(self.settings),
             "environment": json.dumps(_environment()),
@@ -295,7 +295,7 @@ class _Run:
         }
 
     def restore(self, path):
-        """Go back to the state of a checkpoint."""
+        """Restore the state of a checkpoint."""
         state = checkpoints.load(path)
         checkpoints.check_settings(path, json.loads(state["settings"]), json.loads(json.dumps(self.settings)))
         for name, there in json.loads(state["environment"]).items():
@@ -319,13 +319,13 @@ def _check_data(data, clip):
     try:
         images, labels = data
     except (TypeError, ValueError):
-        raise InputError("data is no pair; give (images, labels)") from None
+        raise InputError("data is not a pair; give (images, labels)") from None
     images = classifiers.check_images(images)
     return images, classifiers.check_labels(labels, len(images)), classifiers.check_clip(clip, images)
 
 
 def _identity(model, images, labels, box):
-    """What tells data and models apart, for checkpoints."""
+    """Return what identifies the data and the model in checkpoints."""
     sha = hashlib.sha256()
     for array in (images, labels, *(box or ())):
         sha.update(f"{array.dtype.str}{array.shape}".encode() + np.ascontiguousarray(array).tobytes())
@@ -338,7 +338,7 @@ def _environment():
 
 
 def _split(order, size):
-    """Batches of ``size`` rows; a last one of a single row joins the one before it, for batch normalisation's sake."""
+    """Split into batches of ``size`` rows; a single last row joins the batch before it, as batch normalization needs two."""
     cuts = list(range(size, len(order), size))
     if len(cuts) > 1 and len(order) - cuts[-1] == 1:
         cuts.pop()

@@ -125,7 +125,7 @@ def test_an_existing_network_is_refused_without_overwrite(data, run, refused, fo
          "there are 2 images of dtype float64 with labels of dtype <U1; give real numbers as images, integers as labels, "
          "and at least one image"),
         (["flat.npz", "--out", "n.h5"],
-         "input_shape is (2,), but convolutions take (channels, rows, columns); use full layers only"),
+         "input_shape is (2,), but convolutions take (channels, rows, columns); use fully connected layers only"),
         (["flat.npz", "--hidden", "3", "--out", "n.h5", "--method", "pgd"], "method='pgd' needs epsilon; give it"),
     ],
 )  # fmt: skip

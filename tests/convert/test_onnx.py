@@ -241,7 +241,7 @@ def test_an_operator_agrees_with_onnxruntime_and_the_reference(shape, nodes, opt
     np.testing.assert_allclose(network.forward(rows), outputs, rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(outputs, single, rtol=1e-5, atol=1e-5 * max(1.0, np.abs(single).max()))
     source = source_forward_onnx(path)
-    if source.in_double:
+    if source.in_float64:
         np.testing.assert_allclose(outputs, source(rows), rtol=1e-12, atol=1e-12)
     else:
         np.testing.assert_allclose(source(rows), single)
@@ -612,7 +612,7 @@ def test_where_the_reference_is_not_reliable_onnxruntime_evaluates_up_to_the_sam
     with pytest.warns(PwlnetWarning, match="'softmax_y' is Softmax"):
         graph = read_onnx(path)
     source, rows = source_forward_onnx(path), values(3, 60).astype(np.float32)
-    assert not source.in_double
+    assert not source.in_float64
     np.testing.assert_array_equal(source(rows), evaluate_rows(graph, rows))
 
 

@@ -540,7 +540,7 @@ REFUSED = {
     "dropout": (
         Function(lambda x: F.dropout(x, 0.5)),
         (3,),
-        "node 'dropout' is dropout, which drops at random in eval mode (training=True); pass training=self.training",
+        "node 'dropout' is dropout, which drops entries at random in eval mode (training=True); pass training=self.training",
     ),
     "noise": (Function(lambda x: x + torch.randn_like(x)), (3,), "node 'randn_like' is randn_like, which is random"),
     "integers": (
@@ -601,7 +601,7 @@ def test_a_branch_on_values_is_refused():
 
 @pytest.mark.parametrize("forward", [lambda x: x - x.mean(), lambda x: x.sum(), lambda x: x[:1]])
 def test_a_forward_that_mixes_the_rows_is_refused(forward):
-    with pytest.raises(ConversionError, match="must not mix the batch with the features"):
+    with pytest.raises(ConversionError, match="must not mix the batch axis with the features"):
         read_module(Function(forward), (3,))
 
 

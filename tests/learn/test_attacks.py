@@ -198,7 +198,7 @@ WRONG = [
     ({"norm": "l1"}, InputError, "norm is 'l1'; the choices are 'linf', 'l2'"),
     ({"loss": "hinge"}, InputError, "loss is 'hinge'; the choices are 'cross_entropy', 'margin'"),
     ({"steps": 0}, InputError, "steps is 0; a positive integer is needed"),
-    ({"restarts": 1.5}, InputError, "restarts is 1.5; a whole number"),
+    ({"restarts": 1.5}, InputError, "restarts is 1.5; a positive integer"),
     ({"rng": None}, InputError, "rng is None; give a numpy.random.Generator for the random starts"),
     ({"rng": 7}, InputError, "rng is 7; give a numpy.random.Generator"),
     ({"random_start": False, "restarts": 2}, InputError, "restarts is 2, but without random starts all runs are the same"),

@@ -80,7 +80,7 @@ def test_margins_are_below_those_of_points_in_the_ball(seed, epsilon):
 
 
 def exact_bounds(layers, lower, upper):
-    """The interval bounds of full layers with ReLU between them, in rational arithmetic."""
+    """The interval bounds of fully connected layers with ReLU between them, in rational arithmetic."""
     for k, (weight, bias) in enumerate(layers):
         if k:
             lower, upper = ([max(value, Fraction(0)) for value in ends] for ends in (lower, upper))

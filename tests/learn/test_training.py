@@ -177,22 +177,22 @@ def test_trained_models_convert():
 
 WRONG = [
     ({"method": "scrfp2"}, InputError, "method is 'scrfp2'; the choices are 'standard', 'pgd', 'diffai', 'gaussian'"),
-    ({"sigma": 0.1}, InputError, "sigma is given, but method='standard' has no use for it"),
+    ({"sigma": 0.1}, InputError, "sigma is given, but method='standard' does not take it"),
     ({"method": "gaussian"}, InputError, "method='gaussian' needs sigma; give it"),
     ({"method": "pgd"}, InputError, "method='pgd' needs epsilon; give it"),
     ({"method": "pgd", "epsilon": 0.0}, InputError, "epsilon is 0.0; a finite number above 0 is needed"),
-    ({"method": "diffai", "epsilon": 0.1, "norm": "l2"}, InputError, "norm is given, but method='diffai' has no use for it"),
+    ({"method": "diffai", "epsilon": 0.1, "norm": "l2"}, InputError, "norm is given, but method='diffai' does not take it"),
     ({"method": "diffai", "epsilon": 0.1, "kappa": 2}, InputError, "kappa is 2; a weight between 0 and 1 is needed"),
     ({"method": "diffai", "epsilon": 0.1, "ramp": 0.5}, InputError, "ramp is 0.5; give two shares of the training"),
     ({"method": "diffai", "epsilon": 0.1, "ramp": (0.5, 0.1)}, InputError, "ramp is (0.5, 0.1); give two shares"),
     ({"epochs": 0}, InputError, "epochs is 0; a positive integer is needed"),
     ({"seed": -1}, InputError, "seed is -1; an integer of at least 0 is needed"),
-    ({"batch_size": True}, InputError, "batch_size is True; a whole number"),
+    ({"batch_size": True}, InputError, "batch_size is True; a positive integer"),
     ({"learning_rate": 0}, InputError, "learning_rate is 0; a finite number above 0 is needed"),
     ({"schedule": "step"}, InputError, "schedule is 'step'; the choices are 'constant', 'cosine'"),
     ({"resume": True}, InputError, "resume is True, but checkpoint is not given"),
     ({"clip": (0, 0.5)}, InputError, "rows outside clip"),
-    ({"data": 3}, InputError, "data is no pair; give (images, labels)"),
+    ({"data": 3}, InputError, "data is not a pair; give (images, labels)"),
     ({"data": (IMAGES, LABELS[:3])}, ShapeError, "labels has shape (3,), but there are 90 images"),
     ({"data": (IMAGES, LABELS + 5)}, InputError, "but the model has classes 0 to 9"),
     ({"model": nn.Sequential(nn.Flatten())}, InputError, "model has no weights to train"),
@@ -229,12 +229,12 @@ def test_a_loss_that_is_not_finite_is_refused_with_the_epoch(method):
 def test_an_existing_checkpoint_is_not_replaced_unasked(tmp_path):
     path = tmp_path / "training.ckpt"
     trained(epochs=1, checkpoint=path)
-    with pytest.raises(StoreError, match="exists; give resume=True to go on with it, or another path"):
+    with pytest.raises(StoreError, match="exists; give resume=True to resume from it, or another path"):
         trained(epochs=1, checkpoint=path)
 
 
 def test_a_checkpoint_in_no_folder_is_refused_before_training(tmp_path):
-    with pytest.raises(StoreError, match="is no folder; make it, or choose another place"):
+    with pytest.raises(StoreError, match="is not a folder; create it, or give another path"):
         trained(checkpoint=tmp_path / "nowhere" / "training.ckpt")
 
 

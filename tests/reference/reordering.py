@@ -1,8 +1,8 @@
 """The same network with its neurons in another order.
 
-Outputs of full layers and of convolutions, and entries of an input vector, are shuffled where all that reads them can follow:
-convolutions and pools want whole channels, additions the same order on both sides. What can't be followed keeps its order.
-Weights stay what they are, so breakpoints stay the same, and flips up to the numbers of the neurons.
+Outputs of fully connected layers and of convolutions, and entries of an input vector, are permuted where all their readers can
+be permuted alike: convolutions and pools need whole channels, additions the same order on both sides. Everything else keeps its
+order. The weights are the same, so breakpoints are the same, and flips are too up to the numbers of the neurons.
 """
 
 import numpy as np

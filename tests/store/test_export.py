@@ -164,7 +164,7 @@ def test_chosen_segments_come_sorted_and_once(opened, lines):
     [
         ({"table": "edges"}, "table is 'edges', which does not exist; give one of segments, flips, lines, attributions"),
         ({"last": 24}, "first is 0 and last is 24, but .* has 23 lines; give 0 <= first <= last <= 23"),
-        ({"rows": 0}, "rows is 0; a positive whole number is needed"),
+        ({"rows": 0}, "rows is 0; a positive integer is needed"),
         ({"table": "flips", "patterns": True}, "table is 'flips', but only segments can be chosen or have patterns"),
         ({"wide": True}, "table is 'segments', which has no wide columns"),
         ({"chosen": [(23, 0)]}, "chosen has line 23, but .* has 23 lines; count from 0"),

@@ -1,7 +1,7 @@
-"""Read ONNX files: walk the nodes that the output needs, fold constants, hand each other node to its handler.
+"""Reading of ONNX files: visit the nodes that the output depends on, fold constants, convert other nodes by handlers.
 
-Nodes that pwlnet has no handler for are refused by name, never dropped, with one exception that is announced by a
-warning: Softmax, LogSoftmax and ArgMax at the very end, which don't change what the scores before them say.
+Nodes without a handler are refused by name, never dropped, with one exception that emits a warning: Softmax, LogSoftmax
+and ArgMax at the end of the graph, since the order of the scores before them is the same.
 """
 
 import warnings
@@ -29,13 +29,13 @@ CURVED = (
 def read_onnx(path, input_shape=None):
     """Read an ONNX file into a neutral graph.
 
-    Exact up to rounding: every weight is taken as the float64 that equals it.
+    Exact up to rounding: every weight is converted to the equal float64.
 
     Parameters
     ----------
     path : str or Path
     input_shape : tuple of int, optional
-        Shape of one input without the batch axis; needed where the file leaves dimensions open.
+        Shape of one input without the batch axis; needed if the file leaves dimensions open.
 
     Returns
     -------
@@ -75,7 +75,7 @@ def read_onnx(path, input_shape=None):
         outputs = _convert(OnnxNode(proto, source.opset, inputs), graph)
         values.update((name, value) for name, value in zip(proto.output, outputs) if name)
         if len(outputs) < len(proto.output):
-            values.update((name, _Missing(node_name(proto))) for name in proto.output[len(outputs) :] if name)
+            values.update((name, _MissingOutput(node_name(proto))) for name in proto.output[len(outputs) :] if name)
     output = values[source.output]
     if not isinstance(output, Tensor):
         raise independent_output(path, source.output)
@@ -84,7 +84,7 @@ def read_onnx(path, input_shape=None):
 
 
 def source_forward_onnx(path, input_shape=None):
-    """Return the function that an ONNX file computes, as evaluated by others' code.
+    """Return the function that an ONNX file computes, evaluated by ONNX's reference implementation or onnxruntime.
 
     Parameters
     ----------
@@ -95,9 +95,9 @@ def source_forward_onnx(path, input_shape=None):
     Returns
     -------
     OnnxSource or None
-        A callable from rows float64[B, *input_shape] (or flattened) to outputs float64[B, O], up to the tensor where
-        ``read_onnx`` stops. None, with a warning, where neither ONNX's reference implementation nor an installed
-        onnxruntime can evaluate the file.
+        A callable from rows float64[B, *input_shape] (or flattened) to outputs float64[B, O], the same tensor as that of
+        ``read_onnx``. None, with a warning, if neither ONNX's reference implementation nor an installed onnxruntime can
+        evaluate the file.
 
     Raises
     ------
@@ -107,18 +107,18 @@ def source_forward_onnx(path, input_shape=None):
     Warns
     -----
     PwlnetWarning
-        Nothing can evaluate the file.
+        Neither of them can evaluate the file.
     """
     model = open_model(path, input_shape)
     reasons = []
-    for run, in_double in ((_run_reference, True), (_run_onnxruntime, False)):
+    for run, in_float64 in ((_run_reference, True), (_run_onnxruntime, False)):
         try:
             evaluate = run(path, model)
             evaluate(np.zeros(model.shape))
         except Exception as error:
             reasons.append(f"{type(error).__name__}: {error}".splitlines()[0][:100])
             continue
-        return OnnxSource(evaluate, model.shape, in_double)
+        return OnnxSource(evaluate, model.shape, in_float64)
     warnings.warn(
         f"{path} was converted, but not compared with its source: onnx.reference can't evaluate it ({reasons[0]}), nor "
         f"onnxruntime ({reasons[1]}); compare some outputs yourself, or install onnxruntime",
@@ -130,22 +130,22 @@ def source_forward_onnx(path, input_shape=None):
 
 @dataclass(frozen=True)
 class OnnxSource:
-    """What an ONNX file computes: call it on rows.
+    """The function that an ONNX file computes, callable on rows.
 
     Attributes
     ----------
     evaluate : callable
         From one input of ``shape`` to one output.
     shape : tuple of int
-        The file's own input shape, batch axis included.
-    in_double : bool
-        Whether ONNX's reference evaluates every node in float64. Otherwise onnxruntime does, in the file's own
-        precision.
+        The input shape of the file, batch axis included.
+    in_float64 : bool
+        Whether ONNX's reference implementation evaluates every node in float64; otherwise onnxruntime does, in the
+        precision of the file.
     """
 
     evaluate: object
     shape: tuple
-    in_double: bool
+    in_float64: bool
 
     def __call__(self, rows):
         """Evaluate rows float64[B, ...] one at a time; outputs float64[B, O]."""
@@ -155,9 +155,9 @@ class OnnxSource:
 
 
 def _run_reference(path, model):
-    """The nodes of ``model`` in float64 by ONNX's reference implementation.
+    """Return a function that evaluates ``model`` in float64 by ONNX's reference implementation.
 
-    Its pools are not asked where they differ from PyTorch's and onnxruntime's: some sizes and divisors at the edges.
+    Pools whose sizes or divisors at the edges differ from those of PyTorch and onnxruntime are refused.
     """
     onnx, helper = onnx_module(), onnx_module("helper")
     for proto in model.nodes:
@@ -178,7 +178,7 @@ def _run_reference(path, model):
 
 
 def _run_onnxruntime(path, model):
-    """The file itself, up to the output of ``model``, by onnxruntime."""
+    """Return a function that evaluates the file up to the output of ``model`` by onnxruntime."""
     runtime = require("onnxruntime", "test", "evaluating this file")
     proto = load_model(path)
     if proto.graph.output[0].name != model.output:
@@ -192,8 +192,8 @@ def _run_onnxruntime(path, model):
 
 
 @dataclass(frozen=True)
-class _Missing:
-    """An output that no handler makes, such as the indices of a MaxPool."""
+class _MissingOutput:
+    """An output that no handler provides, such as the indices of a MaxPool."""
 
     node: str
 
@@ -202,7 +202,7 @@ class _Missing:
 
 
 def _convert(node, graph):
-    """The node's outputs as a tuple: folded where no input depends on the network's input, else from the table."""
+    """Return the outputs of a node as a tuple: folded if no input depends on the network's input, else by its handler."""
     _check(node)
     if not any(isinstance(value, Tensor) for value in node.inputs):
         return tuple(node.evaluate(node.inputs))
@@ -211,12 +211,12 @@ def _convert(node, graph):
 
 
 def _check(node):
-    """Refuse what has no handler, with the reason."""
+    """Refuse a node without a handler, with the reason."""
     proto = node.proto
     if proto.domain not in STANDARD_DOMAINS:
         refuse(node.name, f"{proto.domain}.{node.op}", "which is not an operator of standard ONNX")
     for value in node.inputs:
-        if isinstance(value, _Missing):
+        if isinstance(value, _MissingOutput):
             node.refuse(f"which reads a second output of node {value.node!r}; only first outputs are supported")
     if any(a.HasField("g") or a.graphs for a in proto.attribute):
         node.refuse("a control-flow operator; export the network without branches and loops")

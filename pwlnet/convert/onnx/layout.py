@@ -1,7 +1,7 @@
 """ONNX operators that move entries or reduce axes: reshape, slice, concat, pad, sums, means and maxima.
 
-Operators that only move entries are run by ONNX's reference implementation on the entries' numbers, so every opset's
-rules for axes, negative steps and special values are ONNX's own.
+Operators that only move entries are run by ONNX's reference implementation on the numbers of the entries, so the rules of
+every opset for axes, negative steps and special values apply.
 """
 
 import numpy as np
@@ -11,7 +11,7 @@ from ..graph import Tensor
 
 
 def constant_tensor(graph, like, value, name):
-    """Return a constant as a tensor of the graph; ``like`` is any tensor to hang it on."""
+    """Return a constant as a tensor of the graph, derived from any tensor ``like``."""
     spread = graph.layout(like, np.full(np.shape(value), -1), name=name)
     return graph.scale_shift(spread, shift=value, name=name)
 
@@ -20,7 +20,7 @@ def constant_tensor(graph, like, value, name):
 
 
 def _reduced_axes(node, x):
-    """The axes that a reduction runs over, and the shape it gives."""
+    """Return the axes of a reduction, and the shape of its result."""
     given = node.constant(1, "axes") if node.get(1) is not None else node.attribute("axes")
     if given is None or np.size(given) == 0:
         axes = [] if node.attribute("noop_with_empty_axes", 0) else list(range(len(x.shape)))
@@ -31,7 +31,7 @@ def _reduced_axes(node, x):
 
 
 def _gathered(node, graph, x):
-    """``x`` as [rows, count] with the reduced axes last, and the shape of the result; None where nothing is reduced."""
+    """Return ``x`` as [rows, count] with the reduced axes last (None if nothing is reduced), and the shape of the result."""
     axes, shape = _reduced_axes(node, x)
     count = int(np.prod([x.shape[a] for a in axes], dtype=np.int64))
     if count == 1:
@@ -69,7 +69,7 @@ def _reduce_min(node, graph):
 
 
 def _layout(node, graph):
-    """Any operator that only moves entries: run it on the entries' numbers (from 1 on; the zeros it adds stay 0)."""
+    """Convert an operator that only moves entries: run it on the numbers of the entries from 1 on; added zeros stay 0."""
     x = node.tensor(0, "data")
     others = [node.constant(k, f"input {name!r}") for k, name in enumerate(node.proto.input) if k]
     moved = node.evaluate([x.indices().astype(np.float64) + 1.0, *others])

@@ -1,4 +1,4 @@
-"""An ONNX file before any conversion: loaded, checked, cut to what the output needs, all floats as float64."""
+"""An ONNX file before conversion: loaded, validated, reduced to what the output depends on, all floats as float64."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ PASSED_AT_THE_END = ("Identity", "Cast", "Dropout", "Squeeze", "Unsqueeze", "Fla
 
 @dataclass(frozen=True)
 class OnnxModel:
-    """A file after everything that doesn't depend on pwlnet: float64 constants, sorted nodes, one input, one output."""
+    """A prepared ONNX graph: float64 constants, sorted nodes, one input, one output."""
 
     opset: int
     constants: dict
@@ -27,7 +27,7 @@ class OnnxModel:
 
 
 def open_model(path, input_shape):
-    """Load a file and settle its input's shape, its constants, and which nodes lead to its output.
+    """Load a file and determine the shape of its input, its constants, and the nodes that its output depends on.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def open_model(path, input_shape):
     _require_finite(path, constants)
     versions = [entry.version for entry in model.opset_import if entry.domain in STANDARD_DOMAINS]
     for node in nodes:
-        _in_double(node)
+        _node_to_float64(node)
     return OnnxModel(max(versions), constants, nodes, used[0], shape, batched, output, dropped)
 
 
@@ -72,7 +72,7 @@ def load_model(path):
     onnx = onnx_module()
     try:
         model = onnx.load_model_from_string(Path(path).read_bytes())
-    except Exception as error:  # protobuf's DecodeError is no public class
+    except Exception as error:  # protobuf's DecodeError is not public
         text = str(getattr(error, "strerror", None) or error)
         raise ConversionError(f"{path} is not a readable ONNX file ({text}); check the path, or export it again") from error
     if not model.HasField("graph") or not any(e.domain in STANDARD_DOMAINS for e in model.opset_import):
@@ -91,14 +91,14 @@ def load_model(path):
 
 
 def _constants(path, graph):
-    """The initializers, floats as float64."""
+    """Return the initializers, floats as float64."""
     if graph.sparse_initializer:
         raise ConversionError(f"{path} has sparse initializers, which are not supported; save dense weights")
     return {tensor.name: _array(path, tensor) for tensor in graph.initializer}
 
 
 def _require_finite(path, constants):
-    """Refuse weights that are not finite; a scalar may be infinite, as the bound of a Clip is."""
+    """Refuse weights that are not finite; a scalar may be infinite, such as the bound of a Clip."""
     for name, value in constants.items():
         bad = np.isnan(value) | (np.isinf(value) & (value.size > 1)) if value.dtype == np.float64 else np.zeros(1, bool)
         if bad.any():
@@ -118,8 +118,8 @@ def _array(path, tensor):
     return value.astype(np.float64) if tensor.data_type in float_types() else value
 
 
-def _in_double(node):
-    """Make a node compute in float64: its constants and the types that it names."""
+def _node_to_float64(node):
+    """Convert the constants and types of a node to float64."""
     onnx = onnx_module()
     double, numpy_helper = onnx.TensorProto.DOUBLE, onnx_module("numpy_helper")
     for attribute in node.attribute:
@@ -138,7 +138,7 @@ def _in_double(node):
 
 
 def _before_decisions(output, producers):
-    """Step back over Softmax, LogSoftmax and ArgMax at the end (and what only reshapes after them)."""
+    """Skip Softmax, LogSoftmax and ArgMax at the end, and layout operations after them; return the output before them."""
     dropped, name = [], output
     while name in producers:
         node = producers[name]
@@ -152,7 +152,7 @@ def _before_decisions(output, producers):
 
 
 def _needed(path, graph, output, producers, constants, inputs):
-    """The nodes that the output needs, each after those it reads, and the inputs among what they read."""
+    """Return the nodes that the output depends on in topological order, and the graph inputs that they read."""
     seen, used, stack = set(), [], [(output, "the graph's output")]
     while stack:
         name, reader = stack.pop()
@@ -191,21 +191,21 @@ def independent_output(path, output):
 # The input.
 
 
-def _input_shape(path, value, asked):
-    """The input's full shape, the batch axis as 1, and whether there is one."""
+def _input_shape(path, value, requested):
+    """Return the full shape of the input, with batch axis 1, and whether it has a batch axis."""
     tensor = value.type.tensor_type
     if tensor.elem_type not in float_types():
         kind = onnx_module().TensorProto.DataType.Name(tensor.elem_type)
         raise ConversionError(f"{path} has input {value.name!r} of type {kind}; a network needs a float input")
-    asked = None if asked is None else tuple(int(n) for n in np.atleast_1d(asked))
+    requested = None if requested is None else tuple(int(n) for n in np.atleast_1d(requested))
     if not tensor.HasField("shape"):
-        if asked is None:
+        if requested is None:
             raise ShapeError(f"{path} has input {value.name!r} without a shape; pass input_shape, without the batch axis")
-        return (1, *asked), True
+        return (1, *requested), True
     dims = tuple(d.dim_value if d.dim_value > 0 else None for d in tensor.shape.dim)
     shown = [d.dim_value or d.dim_param or "?" for d in tensor.shape.dim]
     batched = len(dims) > 1 and dims[0] in (1, None)
-    if asked is None:
+    if requested is None:
         shape = (1, *dims[1:]) if batched else dims
         if None in shape or not shape:
             raise ShapeError(
@@ -213,15 +213,15 @@ def _input_shape(path, value, asked):
                 "without the batch axis"
             )
         return shape, batched
-    if not batched and _agrees(asked, dims):
-        return asked, False
-    if len(dims) > 1 and _agrees(asked, dims[1:]):
-        return (1, *asked), True
+    if not batched and _agrees(requested, dims):
+        return requested, False
+    if len(dims) > 1 and _agrees(requested, dims[1:]):
+        return (1, *requested), True
     raise ShapeError(
-        f"input_shape is {asked}, but {path} has input {value.name!r} of shape {shown}"
+        f"input_shape is {requested}, but {path} has input {value.name!r} of shape {shown}"
         f"{', batch axis first' if batched else ''}; leave input_shape out or make them agree"
     )
 
 
-def _agrees(asked, dims):
-    return len(asked) == len(dims) and all(d in (None, n) for n, d in zip(asked, dims))
+def _agrees(requested, dims):
+    return len(requested) == len(dims) and all(d in (None, n) for n, d in zip(requested, dims))

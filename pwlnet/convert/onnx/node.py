@@ -1,7 +1,7 @@
-"""One ONNX node as the handlers see it: inputs resolved, attributes with their defaults, constants in float64.
+"""An ONNX node as seen by handlers: inputs resolved, attributes with their defaults, constants in float64.
 
-Every float of the file, of whichever width, is held as float64: each float16, bfloat16 or float32 is one exactly.
-Constants are therefore folded in float64 too, and not rounded on the way as the source would.
+Every float of the file, of any width, is stored as float64, which represents float16, bfloat16 and float32 exactly.
+Constants are therefore folded in float64, without the intermediate rounding of the source.
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ def float_types():
 
 
 def node_name(proto):
-    """Return the name by which errors and neurons call a node: its own, or else its first output's."""
+    """Return the name of a node for errors and neurons: its name, or else that of its first output."""
     return proto.name or (proto.output[0] if proto.output else proto.op_type)
 
 
@@ -50,7 +50,7 @@ class OnnxNode:
         return self.proto.op_type
 
     def refuse(self, reason=None):
-        """Raise the error for nodes that can't be converted exactly."""
+        """Raise the error for nodes that cannot be converted exactly."""
         refuse(self.name, self.op, reason)
 
     def get(self, position):
@@ -102,7 +102,7 @@ class OnnxNode:
         return None if self.get(position) is None else self.weight(position, what)
 
     def evaluate(self, values):
-        """Evaluate the node on arrays by ONNX's own reference implementation.
+        """Evaluate the node on arrays by ONNX's reference implementation.
 
         Parameters
         ----------
@@ -136,7 +136,7 @@ class OnnxNode:
 
 
 def _text(value):
-    """ONNX keeps strings as bytes."""
+    """Decode a string, which ONNX stores as bytes."""
     return value.decode() if isinstance(value, bytes) else value
 
 

@@ -13,14 +13,14 @@ from .node import float_types
 from .windows import WINDOW_HANDLERS
 
 PRODUCT = "a product of two values that both depend on the network's input, which is not piecewise linear"
-LARGEST_FLOAT32 = float(np.finfo(np.float32).max)  # how old files write "no bound"
+LARGEST_FLOAT32 = float(np.finfo(np.float32).max)  # stands for "no bound" in old files
 
 
 # Arithmetic.
 
 
 def _legacy_broadcast(node, x, y):
-    """Give the second operand the trailing axes that ``axis`` asked for before opset 7."""
+    """Add the trailing axes that ``axis`` requests before opset 7 to the second operand."""
     axis = node.attribute("axis") if node.opset < 7 else None
     if axis is None or not isinstance(x, Tensor) or isinstance(y, Tensor):
         return y
@@ -188,7 +188,7 @@ def _clip(node, graph):
 
 
 def _larger(graph, a, b, name):
-    """max(a, b) of tensors and constants, at least one of them a tensor."""
+    """Compute max(a, b) of tensors and constants, at least one of them a tensor."""
     if isinstance(a, Tensor) and isinstance(b, Tensor):
         excess = graph.relu(graph.add(a, b, (1.0, -1.0), name=name), name=name)
         return graph.add(b, excess, name=name)
@@ -205,7 +205,7 @@ def _larger(graph, a, b, name):
 
 
 def _smaller(graph, a, b, name):
-    """min(a, b) = -max(-a, -b)."""
+    """Compute min(a, b) = -max(-a, -b)."""
     a, b = (graph.scale_shift(v, -1.0, name=name) if isinstance(v, Tensor) else -np.asarray(v) for v in (a, b))
     return graph.scale_shift(_larger(graph, a, b, name), -1.0, name=name)
 

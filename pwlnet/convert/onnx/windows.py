@@ -15,7 +15,7 @@ EXPLICIT = "export the network with explicit pads"
 
 @dataclass(frozen=True)
 class _Window:
-    """The image that a window slides over, and the window."""
+    """A sliding window, and the image that it is applied to."""
 
     image: Tensor
     kernel: tuple
@@ -25,7 +25,7 @@ class _Window:
     flat: bool  # the source has one spatial axis
 
     def restored(self, graph, y, name):
-        """Drop the height that ``_image`` added."""
+        """Remove the height axis that ``_image`` added."""
         return graph.reshape(y, (*y.shape[:-2], y.shape[-1]), name=name) if self.flat else y
 
 
@@ -37,13 +37,13 @@ def _image(node, graph, x):
 
 
 def _pair(value, filler):
-    """Two entries from one or two."""
+    """Return one or two entries as a pair."""
     value = tuple(int(v) for v in value)
     return value if len(value) == 2 else (filler, *value)
 
 
 def _padding(node):
-    """Explicit padding from one or two spatial axes; zeros where it is absent."""
+    """Return explicit padding of one or two spatial axes; zeros if it is absent."""
     pads = node.attribute("pads")
     if not pads:
         return (0, 0, 0, 0)
@@ -51,13 +51,13 @@ def _padding(node):
 
 
 def _split(total, mode):
-    """Padding before and after; SAME_UPPER puts an odd row at the end."""
+    """Split padding into before and after; SAME_UPPER puts an odd row at the end."""
     small, large = total // 2, total - total // 2
     return (small, large) if mode == "SAME_UPPER" else (large, small)
 
 
 def _same_padding(node, image, kernel, stride, dilation, mode):
-    """Padding by which the output has ceil(input / stride) entries per axis."""
+    """Return the padding by which the output has ceil(input / stride) entries per axis."""
     if dilation != (1, 1):
         node.refuse(f"{AMBIGUOUS}, {mode} with a dilation; {EXPLICIT}")
     edges = []
@@ -87,7 +87,7 @@ def _window(node, graph, kernel):
 
 
 def _kernel(weight):
-    """A convolution's weight with two spatial axes."""
+    """Return the weight of a convolution with two spatial axes."""
     return weight if weight.ndim != 3 else weight[:, :, None, :]
 
 
@@ -126,7 +126,7 @@ def _conv_transpose(node, graph):
 
 
 def _transposed_padding(node, window, extra):
-    """Padding of a transposed convolution: as given, or what ``output_shape`` or ``auto_pad`` leave over."""
+    """Return the padding of a transposed convolution: explicit, or derived from ``output_shape`` or ``auto_pad``."""
     mode, wanted = node.attribute("auto_pad", "NOTSET"), node.attribute("output_shape")
     if wanted is None and mode in ("NOTSET", "VALID"):
         return window.padding
@@ -200,7 +200,7 @@ def _resize(node, graph):
 
 
 def _resize_target(node):
-    """Scales and sizes of a Resize or an Upsample; one of them may be None."""
+    """Return scales and sizes of a Resize or an Upsample; one of them may be None."""
     if node.op == "Upsample" or node.opset < 11:
         scales = node.constant(1, "scales")
         return (node.attribute("scales") if scales is None else scales), None
@@ -211,7 +211,7 @@ def _resize_target(node):
 
 
 def _nearest(node, n, size, scale):
-    """For each of ``size`` outputs the nearest of ``n`` inputs, by the rules of Resize."""
+    """Return the nearest of ``n`` inputs for each of ``size`` outputs, by the rules of Resize."""
     old = node.op == "Upsample" or node.opset < 11
     rule = "asymmetric" if old else node.attribute("coordinate_transformation_mode")
     rounding = "floor" if old else node.attribute("nearest_mode")

@@ -41,7 +41,7 @@ def read_eran(path, *, last_relu=None):
     ConversionError
         The text is not such a file; the message names the line.
     InputError
-        A number is not finite, or ``last_relu`` is an unknown word.
+        A number is not finite, or ``last_relu`` is not one of its choices.
     UnsupportedOperationError
         A layer of another type, such as Conv2D or Sigmoid.
 
@@ -76,7 +76,7 @@ def read_eran(path, *, last_relu=None):
 
 
 def _parse(path):
-    """The (mean, std) to normalise by or None, and the layers as (kind, weight, bias)."""
+    """Return the (mean, std) for normalization or None, and the layers as (kind, weight, bias)."""
     try:
         text = Path(path).read_text()
     except (OSError, UnicodeDecodeError) as error:
@@ -101,7 +101,7 @@ def _parse(path):
 
 
 def _layer(path, lines, n_before):
-    """One layer from its three lines."""
+    """Parse one layer from its three lines."""
     number, kind = lines[0]
     if kind not in LAYERS:
         if re.fullmatch(r"[A-Za-z]\w*(\s.*|,.*)?", kind) is None:
@@ -131,7 +131,7 @@ def _layer(path, lines, n_before):
 
 
 def _matrix(path, line):
-    """The rows of ``[[1, 2], [3, 4]]``, or the one row of ``[1, 2]``; a comma may follow the last number."""
+    """Parse the rows of ``[[1, 2], [3, 4]]``, or the one row of ``[1, 2]``; a comma may follow the last number."""
     number, text = line
     nested = re.fullmatch(r"\[\s*\[(.*)\]\s*,?\s*\]", text)
     flat = re.fullmatch(r"\[([^\[\]]*)\]", text)
@@ -155,7 +155,7 @@ def _numbers(path, number, text):
 
 
 def _normalize(path, line):
-    """Mean and standard deviation of ``Normalize mean=[...] std=[...]``."""
+    """Parse the mean and standard deviation of ``Normalize mean=[...] std=[...]``."""
     number, text = line
     match = re.fullmatch(r"Normalize\s+mean\s*=\s*\[([^\]]*)\][\s,]*std\s*=\s*\[([^\]]*)\]", text)
     if match is None:

@@ -27,15 +27,15 @@ def read_nnet(path, *, clip_inputs=False):
     ----------
     path : str or Path
     clip_inputs : bool, optional
-        Clip raw inputs to the header's minima and maxima first, as SISL's own evaluation does. Off by default: it adds
+        Clip raw inputs to the header's minima and maxima first, as SISL's evaluation code does. Off by default: it adds
         one neuron for each input, which stays in its linear state on all inputs within the header's box.
 
     Returns
     -------
     Graph
         The function of *raw* inputs x: layers applied to (x - mean) / range, then times the output's range, plus its
-        mean. The header is taken at its word only where it can be one: a mean and a range for each input and one for
-        the outputs, all ranges positive. Many files hold zeros or other placeholders there; then the layers act on x
+        mean. The header is used only if it is complete: a mean and a range for each input and one for the outputs,
+        all ranges positive. Many files hold zeros or other placeholders there; then the layers act on x
         itself.
 
     Raises
@@ -70,7 +70,7 @@ def read_nnet(path, *, clip_inputs=False):
 
 @dataclass(frozen=True)
 class _File:
-    """What the text says: sizes, the header's lines as (line number, text), layers as (weight, bias)."""
+    """Parsed content: sizes, header lines as (line number, text), layers as (weight, bias)."""
 
     sizes: tuple
     header: list
@@ -110,7 +110,7 @@ def _parse(path):
 
 
 def _sizes(path, line):
-    """A header line of positive integers."""
+    """Parse a header line of positive integers."""
     number, text = line
     try:
         values = tuple(int(word) for word in _words(text))
@@ -129,7 +129,7 @@ def _words(text):
 
 
 def _numbers(path, line, n=None):
-    """The ``n`` finite numbers of a line."""
+    """Parse the ``n`` finite numbers of a line."""
     number, text = line
     values = []
     for word in _words(text):
@@ -149,16 +149,16 @@ def _numbers(path, line, n=None):
 
 
 def _normalization(file, path):
-    """Means and ranges of inputs and outputs, or (None, None) where the header has none or they change nothing."""
+    """Return means and ranges of inputs and outputs, or (None, None) if the header has none or they change nothing."""
     means, ranges = (np.array(_numbers(path, line)) for line in file.header[3:])
     if (ranges <= 0.0).all():
         return None, None
-    wanted = file.sizes[0] + 1
-    if len(means) != wanted or len(ranges) != wanted:
+    expected = file.sizes[0] + 1
+    if len(means) != expected or len(ranges) != expected:
         warnings.warn(
             f"lines {file.header[3][0]} and {file.header[4][0]} of {path} hold {len(means)} means and {len(ranges)} "
             "ranges, "
-            f"not {wanted} (inputs and one for the outputs); they were ignored, so the network takes inputs as its "
+            f"not {expected} (inputs and one for the outputs); they were ignored, so the network takes inputs as its "
             "layers do",
             PwlnetWarning,
             stacklevel=5,
@@ -175,7 +175,7 @@ def _normalization(file, path):
 
 
 def _clipped(graph, x, file, path):
-    """min(max(x, minimum), maximum) per input, by way of the unit interval."""
+    """Compute min(max(x, minimum), maximum) per input, by mapping to the unit interval and back."""
     lower, upper = (np.array(_numbers(path, line)) for line in file.header[1:3])
     if lower.shape != x.shape or upper.shape != x.shape or not (lower < upper).all():
         raise ConversionError(

@@ -1,6 +1,6 @@
-"""Trace modules by torch.export: for modules whose Python branches on shapes or types, or writes through views.
+"""Tracing by torch.export, for modules whose Python code branches on shapes or types, or writes in place through views.
 
-The result is a functional graph of ATen operators, which `walk` reads with the same tables as torch.fx's.
+The result is a functional graph of ATen operators, which `walk` reads with the same tables as a torch.fx trace.
 """
 
 import contextlib
@@ -10,13 +10,13 @@ import logging
 import torch
 
 
-def export(model, doubled, shape):
-    """Trace a module on a batch of one: in its own dtypes, or in float64 where that fails.
+def export(model, float64_model, shape):
+    """Trace a module on a batch of one: in the dtypes of its parameters, or in float64 if that fails.
 
     Parameters
     ----------
-    model, doubled : torch.nn.Module
-        In eval mode; in its own dtypes, and in float64.
+    model, float64_model : torch.nn.Module
+        In eval mode; with the dtypes of the source, and in float64.
     shape : tuple of int
         Shape of the input, batch axis included.
 
@@ -29,13 +29,13 @@ def export(model, doubled, shape):
     Raises
     ------
     Exception
-        Whatever torch.export raises where it can't trace the module.
+        The exception of torch.export if it cannot trace the module.
     """
     dtypes = [p.dtype for p in [*model.parameters(), *model.buffers()] if p.is_floating_point()]
     try:
         program = _program(model, torch.zeros(shape, dtype=dtypes[0] if dtypes else torch.get_default_dtype()))
     except Exception:
-        program = _program(doubled, torch.zeros(shape, dtype=torch.float64))
+        program = _program(float64_model, torch.zeros(shape, dtype=torch.float64))
     root = program.module()
     traced = root.graph
     for node in reversed(list(traced.nodes)):
@@ -55,7 +55,7 @@ def _program(model, example):
 
 @contextlib.contextmanager
 def _quiet():
-    """Keep torch's own log of a failed trace off the terminal; the error says it."""
+    """Suppress torch's log of a failed trace; the error contains the reason."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:

@@ -1,8 +1,8 @@
-"""Read torch modules: a symbolic trace of a float64 copy in eval mode, walked on a batch of one.
+"""Reading of torch modules: a symbolic trace of a float64 copy in eval mode, converted for a batch of one.
 
-The trace is torch.fx's. Where a module's Python branches on tensors, or writes in place through views, the trace is
-that of torch.export (`export`). What the module computes for one row is what it is taken to compute; a module
-whose outputs for two rows together differ from those for each alone is refused.
+The trace is made by torch.fx, or by torch.export (`export`) for modules whose Python code branches on tensors or writes in
+place through views. The network computes what the module computes for a single row; a module whose outputs for two rows in
+one batch differ from those for each row alone is refused.
 """
 
 import copy
@@ -20,25 +20,25 @@ from ...tolerances import DEFAULT
 from .export import export
 from .names import THROUGH_LAYERS
 from .ops import TABLES
-from .walk import InFloat64, NeedsFunctionalForm, Walker, first_line
+from .walk import InFloat64, InPlaceViewWrite, Walker, first_line
 
 THROUGH = {getattr(nn, name) for name in THROUGH_LAYERS}
 
 
-class Whole(nn.Module):
-    """A module of one argument, held by another: so a single layer, or one with hooks, is traced as a part."""
+class SingleInputWrapper(nn.Module):
+    """Wrap a module of one argument, so that a single layer, or one with hooks, is traced as a submodule."""
 
     def __init__(self, model):
         super().__init__()
         self.model = model
 
     def forward(self, x):
-        """The module's own output."""
+        """Return the output of the wrapped module."""
         return self.model(x)
 
 
 class _Proxy(fx.Proxy):
-    """A proxy that records ``x += y`` as an operation in place, as torch executes it."""
+    """A proxy that records ``x += y`` as an in-place operation, as torch executes it."""
 
 
 def _recorded(function):
@@ -53,7 +53,7 @@ for _function in (operator.iadd, operator.isub, operator.imul, operator.itruediv
 
 
 class _Tracer(fx.Tracer):
-    """Trace through the layers of torch.nn that have handlers as functions; keep all others whole."""
+    """Trace through the layers of torch.nn whose functions have handlers; record all other layers as one call."""
 
     proxy_buffer_attributes = True
 
@@ -61,7 +61,7 @@ class _Tracer(fx.Tracer):
         super().__init__(param_shapes_constant=True)
 
     def is_leaf_module(self, m, module_qualified_name):
-        hooked = m._forward_hooks or m._forward_pre_hooks  # a layer that is kept whole would lose them
+        hooked = m._forward_hooks or m._forward_pre_hooks  # a layer recorded as one call would lose them
         return type(m).__module__.startswith(("torch.nn.", "torch.ao.nn.")) and type(m) not in THROUGH and not hooked
 
     def proxy(self, node):
@@ -93,7 +93,7 @@ def read_module(module, input_shape):
     UnsupportedOperationError
         A node is not piecewise linear or not supported.
     ConversionError
-        The module can't be traced, does not run on ``input_shape``, or mixes the rows of a batch.
+        The module cannot be traced, does not run on ``input_shape``, or mixes the rows of a batch.
 
     Warns
     -----
@@ -105,8 +105,8 @@ def read_module(module, input_shape):
     _check_signature(original)
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        model = _doubled(copy.deepcopy(original))
-        walker = _walked(original, model, shape)
+        model = _to_float64(copy.deepcopy(original))
+        walker = _trace(original, model, shape)
         _check_rows(model, shape, walker)
     if walker.dropped is not None:
         warnings.warn(
@@ -119,7 +119,7 @@ def read_module(module, input_shape):
 
 
 def source_forward(module):
-    """Make a function that evaluates a float64 copy of a module in eval mode, row by row, without a softmax at its end.
+    """Return a function that evaluates a float64 copy of a module in eval mode, row by row, without a final softmax.
 
     Parameters
     ----------
@@ -136,7 +136,7 @@ def source_forward(module):
     InputError
         The module is not a torch.nn.Module, or holds a value that is not finite.
     """
-    model = _doubled(_copied(module))
+    model = _to_float64(_copied(module))
 
     def forward(rows):
         rows = np.asarray(rows, dtype=np.float64)
@@ -163,7 +163,7 @@ def _checked_shape(input_shape):
 
 
 def _copied(module):
-    """A copy in eval mode on the CPU, in its own dtypes."""
+    """Return a copy in eval mode on the CPU, with the dtypes of the source."""
     while isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
         module = module.module
     module = getattr(module, "_orig_mod", module)  # torch.compile's wrapper
@@ -171,7 +171,7 @@ def _copied(module):
         raise InputError(f"module is a {type(module).__name__}; from_torch needs a torch.nn.Module, not a compiled one")
     _check_states(module)
     memo = {}
-    for part in module.modules():  # tensors that a hook computed can't be copied with their history
+    for part in module.modules():  # tensors computed by a hook cannot be copied with their history
         for value in vars(part).values():
             if isinstance(value, torch.Tensor) and not value.is_leaf:
                 memo[id(value)] = value.detach().clone()
@@ -200,7 +200,7 @@ def _check_states(module):
 
 
 def _unreadable(state):
-    """What keeps a parameter or buffer from being read, or an empty string."""
+    """Return why a parameter or buffer cannot be read, or an empty string."""
     if nn.parameter.is_lazy(state):
         return "not initialised"
     if state.is_meta:
@@ -212,14 +212,16 @@ def _unreadable(state):
     return "complex" if state.is_complex() else ""
 
 
-def _doubled(model):
-    """The same model in float64, with parametrised weights computed."""
+def _to_float64(model):
+    """Convert a model to float64 in place, with parametrised weights computed."""
     model = model.double()
     with torch.no_grad():
         for part in list(model.modules()):
             if parametrize.is_parametrized(part):
                 weights = {name: getattr(part, name).detach() for name in part.parametrizations}
-                part.__class__ = parametrize.type_before_parametrizations(part)  # the other is shared with the source
+                part.__class__ = parametrize.type_before_parametrizations(
+                    part
+                )  # the parametrised class is shared with the source
                 del part.parametrizations
                 for name, weight in weights.items():
                     part.register_parameter(name, nn.Parameter(weight, requires_grad=False))
@@ -236,49 +238,50 @@ def _check_signature(model):
         ) from error
 
 
-def _walked(original, model, shape):
-    """Walk the trace of torch.fx, or that of torch.export where the first fails or is not enough."""
-    root, reason = Whole(model), "its forward writes in place through views"
+def _trace(original, model, shape):
+    """Convert the trace of torch.fx, or that of torch.export if the first fails or does not match the module."""
+    root, reason = SingleInputWrapper(model), "its forward writes in place through views"
     try:
         traced = _Tracer().trace(root)
     except Exception as error:
         reason = first_line(error)
     else:
         try:
-            walker = _finished(Walker(root, traced, shape, TABLES))
-            if _faithful(root, traced, shape):
+            walker = _run_walker(root, traced, shape)
+            if _trace_matches_module(root, traced, shape):
                 return walker
-            reason = "its forward does otherwise when traced"
-        except NeedsFunctionalForm:
+            reason = "its forward behaves differently when traced"
+        except InPlaceViewWrite:
             pass
     try:
-        root, traced = export(Whole(original), Whole(model), shape)
+        root, traced = export(SingleInputWrapper(original), SingleInputWrapper(model), shape)
     except Exception as error:
         raise ConversionError(
             f"the module can't be traced (torch.fx: {reason}; torch.export: {first_line(error)}); "
             "its operations must not depend on the values of tensors, rewrite that branch of its forward"
         ) from error
     try:
-        return _finished(Walker(root, traced, shape, TABLES))
-    except NeedsFunctionalForm:
+        return _run_walker(root, traced, shape)
+    except InPlaceViewWrite:
         raise ConversionError(
             "the module writes activations into a constant or through a view; build the tensor with torch.cat instead"
         ) from None
 
 
-def _finished(walker):
+def _run_walker(root, traced, shape):
+    walker = Walker(root, traced, shape, TABLES)
     walker.run()
     return walker
 
 
-def _faithful(root, traced, shape):
-    """Whether the trace computes what the module does: ``isinstance(x, torch.Tensor)`` is False in torch.fx's."""
+def _trace_matches_module(root, traced, shape):
+    """Return whether the trace computes what the module does; ``isinstance(x, torch.Tensor)`` is False during tracing."""
     row = torch.from_numpy(np.random.default_rng(0).standard_normal(shape))
     try:
-        wanted, found = _run(root, row.clone()), _run(fx.GraphModule(root, traced), row.clone())
+        expected, actual = _run(root, row.clone()), _run(fx.GraphModule(root, traced), row.clone())
     except Exception:
-        return True  # what does not run at all is for _check_rows to say
-    return wanted.shape == found.shape and bool(torch.allclose(wanted, found, rtol=DEFAULT.conversion, atol=0.0))
+        return True  # _check_rows reports a module that does not run
+    return expected.shape == actual.shape and bool(torch.allclose(expected, actual, rtol=DEFAULT.conversion, atol=0.0))
 
 
 def _check_rows(model, shape, walker):
@@ -302,7 +305,7 @@ def _check_rows(model, shape, walker):
     except PwlnetError:
         raise
     except Exception:
-        return  # a module for a batch of one
+        return  # a module that accepts a batch of one only
     expected = torch.stack([a.reshape(-1) for a in alone])
     scale = float(expected.abs().max()) if expected.numel() else 0.0
     if together.numel() == expected.numel():
@@ -310,6 +313,6 @@ def _check_rows(model, shape, walker):
         if difference <= DEFAULT.conversion * max(scale, torch.finfo(torch.float64).tiny):
             return
     raise ConversionError(
-        f"the module gives other outputs for two rows together (shape {tuple(together.shape)}) than for each alone; "
-        "its forward must not mix the batch with the features, keep axis 0 apart"
+        f"the module gives other outputs for two rows in one batch (shape {tuple(together.shape)}) than for each row alone; "
+        "its forward must not mix the batch axis with the features, keep axis 0 separate"
     )

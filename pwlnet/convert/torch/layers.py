@@ -1,4 +1,4 @@
-"""Handlers of torch's layers with weights or windows: linear maps, convolutions, pooling, batch normalisation."""
+"""Handlers of torch layers with weights or windows: linear maps, convolutions, pooling, batch normalization."""
 
 import inspect
 from functools import partial
@@ -8,7 +8,7 @@ import torch
 
 from ...errors import ConversionError
 from ..graph import Tensor
-from .walk import Unusable
+from .walk import Unsupported
 
 EPSILON = inspect.signature(torch.nn.functional.batch_norm).parameters["eps"].default
 
@@ -16,7 +16,7 @@ EPSILON = inspect.signature(torch.nn.functional.batch_norm).parameters["eps"].de
 
 
 def linear(call, x, weight, bias=None):
-    """``x @ weight.T + bias`` over the last axis."""
+    """Compute ``x @ weight.T + bias`` over the last axis."""
     if not isinstance(x, Tensor):
         call.refuse("with a weight that the network computes")
     weight = call.array(weight)
@@ -25,7 +25,7 @@ def linear(call, x, weight, bias=None):
 
 
 def matmul(call, x, other):
-    """``x @ other`` where one of them is a constant of rank 1 or 2."""
+    """Compute ``x @ other`` if one of them is a constant of rank 1 or 2."""
     if isinstance(x, Tensor) and isinstance(other, Tensor):
         call.refuse("which multiplies two activations")
     constant = call.array(other if isinstance(x, Tensor) else x)
@@ -44,11 +44,11 @@ def _swapped(call, x):
 
 
 def batched_product(call, *args, **kwargs):
-    """Refuse products that pwlnet does not convert even with constants."""
+    """Refuse products that are not converted even if one factor is constant."""
     call.refuse("which multiplies two activations, or a constant of more than two axes")
 
 
-# Windows: one spatial axis is treated as an image of height 1.
+# Windows; a single spatial axis is treated as an image of height 1.
 
 
 def _image(call, x, dims):
@@ -60,24 +60,24 @@ def _image(call, x, dims):
     return x if dims == 2 else call.graph.layout(x, np.expand_dims(x.indices(), -2), name=call.name)
 
 
-def _unimage(call, x, dims):
+def _without_height(call, x, dims):
     return x if dims == 2 else call.graph.layout(x, x.indices().squeeze(-2), name=call.name)
 
 
 def _pair(value, dims, lead):
-    """A number or a sequence per spatial axis, as a pair (``lead`` for the height that one-dimensional layers lack)."""
+    """Return a number or a sequence per spatial axis as a pair; ``lead`` is the height of one-dimensional layers."""
     values = list(value) if isinstance(value, (tuple, list)) else [value]
     values = values * dims if len(values) == 1 else values
     return tuple(int(v) for v in ([lead] * (2 - dims) + values))
 
 
 def _padding(value, dims):
-    """(top, left, bottom, right) of torch's symmetric padding."""
+    """Return torch's symmetric padding as (top, left, bottom, right)."""
     return _pair(value, dims, 0) * 2
 
 
 def conv(call, x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
-    """Convolution over one or two spatial axes."""
+    """Convolve over one or two spatial axes."""
     kernel, dims = _kernel(call, weight)
     dilation = _pair(dilation, dims, 1)
     if padding == "same":
@@ -87,11 +87,11 @@ def conv(call, x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
         padding = _padding(0 if padding == "valid" else padding, dims)
     options = {"stride": _pair(stride, dims, 1), "padding": padding, "dilation": dilation, "groups": groups}
     bias = None if bias is None else call.array(bias)
-    return _unimage(call, call.graph.conv(_image(call, x, dims), kernel, bias, name=call.name, **options), dims)
+    return _without_height(call, call.graph.conv(_image(call, x, dims), kernel, bias, name=call.name, **options), dims)
 
 
 def conv_transpose(call, x, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1):
-    """Transposed convolution over one or two spatial axes."""
+    """Apply a transposed convolution over one or two spatial axes."""
     kernel, dims = _kernel(call, weight)
     options = {
         "stride": _pair(stride, dims, 1),
@@ -102,11 +102,11 @@ def conv_transpose(call, x, weight, bias=None, stride=1, padding=0, output_paddi
     }
     bias = None if bias is None else call.array(bias)
     out = call.graph.conv_transpose(_image(call, x, dims), kernel, bias, name=call.name, **options)
-    return _unimage(call, out, dims)
+    return _without_height(call, out, dims)
 
 
 def convolution(call, x, weight, bias, stride, padding, dilation, transposed, output_padding, groups):
-    """ATen's convolution of both kinds."""
+    """Convert ATen's convolution, transposed or not."""
     if transposed:
         return conv_transpose(call, x, weight, bias, stride, padding, output_padding, groups, dilation)
     return conv(call, x, weight, bias, stride, padding, dilation, groups)
@@ -121,7 +121,7 @@ def _kernel(call, weight):
 
 
 def max_pool(call, x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False, *, dims):
-    """Maximum over windows."""
+    """Compute the maximum over windows."""
     if return_indices:
         call.refuse("with return_indices=True")
     out = call.graph.max_pool(
@@ -133,7 +133,7 @@ def max_pool(call, x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode
         ceil_mode=bool(ceil_mode),
         name=call.name,
     )
-    return _unimage(call, out, dims)
+    return _without_height(call, out, dims)
 
 
 def avg_pool(
@@ -148,7 +148,7 @@ def avg_pool(
     *,
     dims,
 ):
-    """Average over windows."""
+    """Compute the average over windows."""
     out = call.graph.avg_pool(
         _image(call, x, dims),
         _pair(kernel_size, dims, 1),
@@ -159,7 +159,7 @@ def avg_pool(
         divisor=divisor_override or 0,
         name=call.name,
     )
-    return _unimage(call, out, dims)
+    return _without_height(call, out, dims)
 
 
 def _default(stride, kernel):
@@ -167,26 +167,26 @@ def _default(stride, kernel):
 
 
 def _adaptive_sizes(image, output_size, dims):
-    """Sizes of the input's and the output's spatial axes; None keeps an axis."""
+    """Return the sizes of the spatial axes before and after; None keeps an axis."""
     sizes = output_size if isinstance(output_size, (tuple, list)) else [output_size] * dims
     sizes = [1] * (2 - dims) + list(sizes)
     return image.shape[-2:], tuple(n if s is None else int(s) for n, s in zip(image.shape[-2:], sizes, strict=True))
 
 
 def adaptive_avg_pool(call, x, output_size, *, dims):
-    """Average over windows that split each axis: one pooling where they are equal, a linear map per axis elsewhere."""
+    """Average over windows that split each axis: one pooling if they are equal, otherwise a linear map per axis."""
     image = _image(call, x, dims)
     before, after = _adaptive_sizes(image, output_size, dims)
     if all(n % s == 0 for n, s in zip(before, after, strict=True)):
         kernel = tuple(n // s for n, s in zip(before, after, strict=True))
-        return _unimage(call, call.graph.avg_pool(image, kernel, name=call.name), dims)
+        return _without_height(call, call.graph.avg_pool(image, kernel, name=call.name), dims)
     for n, size in zip(before[::-1], after[::-1], strict=True):  # each turn averages the last axis and swaps the two
         image = _swapped(call, call.graph.linear(image, _averages(n, size), name=call.name))
-    return _unimage(call, image, dims)
+    return _without_height(call, image, dims)
 
 
 def _averages(n, size):
-    """float64[size, n] matrix of adaptive averages: window k is floor(k n / size) .. ceil((k + 1) n / size)."""
+    """Return the matrix float64[size, n] of adaptive averages; window k is floor(k n / size) .. ceil((k + 1) n / size)."""
     weight = np.zeros((size, n))
     for k in range(size):
         start, end = k * n // size, -(-(k + 1) * n // size)
@@ -195,7 +195,7 @@ def _averages(n, size):
 
 
 def adaptive_max_pool(call, x, output_size, return_indices=False, *, dims):
-    """Maximum over equal windows that split each axis."""
+    """Compute the maximum over equal windows that split each axis."""
     if return_indices:
         call.refuse("with return_indices=True")
     image = _image(call, x, dims)
@@ -203,24 +203,24 @@ def adaptive_max_pool(call, x, output_size, return_indices=False, *, dims):
     if any(n % s for n, s in zip(before, after, strict=True)):
         call.refuse(f"with windows of different sizes ({before} to {after})")
     kernel = tuple(n // s for n, s in zip(before, after, strict=True))
-    return _unimage(call, call.graph.max_pool(image, kernel, name=call.name), dims)
+    return _without_height(call, call.graph.max_pool(image, kernel, name=call.name), dims)
 
 
 def with_indices(handler):
-    """Make the handler of an ATen operation that returns (values, indices)."""
+    """Return the handler of an ATen operation that returns (values, indices)."""
 
     def both(call, *args, **kwargs):
-        indices = Unusable(call.name, call.kind, "whose indices are not piecewise linear")
+        indices = Unsupported(call.name, call.kind, "whose indices are not piecewise linear")
         return handler(call, *args, **kwargs), indices
 
     return both
 
 
-# Batch normalisation.
+# Batch normalization.
 
 
 def batch_norm(call, x, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=EPSILON):
-    """Normalise with running statistics."""
+    """Normalize with running statistics."""
     if training or running_mean is None or running_var is None:
         call.refuse("which uses the statistics of the batch (track_running_stats=False or training=True)")
     mean = call.array(running_mean)
@@ -234,18 +234,18 @@ def batch_norm(call, x, running_mean, running_var, weight=None, bias=None, train
 
 
 def aten_batch_norm(call, x, weight, bias, mean, variance, training, momentum, eps, cudnn_enabled=False):
-    """ATen's order of the arguments."""
+    """Convert ATen's batch normalization, whose arguments have another order."""
     return batch_norm(call, x, mean, variance, weight, bias, training, momentum, eps)
 
 
 def aten_batch_norm_inference(call, x, weight, bias, mean, variance, momentum, eps):
-    """ATen's batch normalisation for inference, which returns two more tensors that are empty."""
-    unused = Unusable(call.name, call.kind, "whose saved statistics depend on the batch")
+    """Convert ATen's batch normalization for inference, which also returns two empty tensors."""
+    unused = Unsupported(call.name, call.kind, "whose saved statistics depend on the batch")
     return batch_norm(call, x, mean, variance, weight, bias, False, momentum, eps), unused, unused
 
 
 def batch_norm_module(call, module, x, *, ranks):
-    """BatchNorm1d and BatchNorm2d."""
+    """Convert a BatchNorm module."""
     if len(x.shape) not in ranks:
         raise ConversionError(
             f"node {call.name!r} ({call.kind}) has an input of shape {x.shape}; it needs "

@@ -1,6 +1,6 @@
-"""Handlers of torch operations that copy entries or leave them as they are: layout, joins, padding, dropout, softmax.
+"""Handlers of torch operations that copy or keep entries: layout, concatenation, padding, dropout, softmax.
 
-Layout operations have one handler for all: torch itself applies the operation to the entries' numbers.
+All layout operations have one handler, in which torch applies the operation to the numbers of the entries.
 """
 
 from dataclasses import replace
@@ -11,13 +11,13 @@ from torch.fx.node import map_aggregate
 
 from ..graph import Tensor
 from .names import ALPHA_DROPOUTS, DROPOUTS, KEPT, LAYOUTS, MERGED
-from .walk import Unusable, probe
+from .walk import Unsupported, probe
 
 
 def layout(call, x, *args, fill=0.0, **kwargs):
-    """Any operation that only copies entries: torch applies it to their numbers 1, 2, ...; 0 stands for ``fill``."""
+    """Convert an operation that only copies entries: torch applies it to their numbers 1, 2, ...; 0 stands for ``fill``."""
     if not isinstance(x, Tensor):
-        call.refuse("with a constant where pwlnet needs the activation")
+        call.refuse("applied to a constant instead of an activation")
     if call.operation in ("expand_as", "view_as", "reshape_as"):
         args = tuple(probe(a) if isinstance(a, Tensor) else a for a in args)
     result = call.run(torch.as_tensor(x.indices() + 1.0), *args, **kwargs)
@@ -33,32 +33,32 @@ def _copied(call, x, numbers, fill=0.0):
 
 
 def pad(call, x, pad, mode="constant", value=None):
-    """torch.nn.functional.pad in all modes."""
+    """Pad as torch.nn.functional.pad, in all modes."""
     if mode != "constant":
         return layout(call, x, pad, mode=mode)
     return layout(call, x, pad, fill=float(value or 0.0))
 
 
 def interpolate(call, x, size=None, scale_factor=None, mode="nearest", *args, **kwargs):
-    """Resize to the nearest entry."""
+    """Resize by nearest-neighbour interpolation."""
     if mode not in ("nearest", "nearest-exact"):
         call.refuse(f"with mode={mode!r}, where pwlnet needs 'nearest'")
     return layout(call, x, size, scale_factor, mode, *args, **kwargs)
 
 
 def join(call, tensors, dim=0):
-    """torch.cat of activations and constants."""
+    """Concatenate activations and constants."""
     reference = next(t for t in tensors if isinstance(t, Tensor))
-    parts = [t if isinstance(t, Tensor) else _lifted(call, reference, t) for t in tensors]
+    parts = [t if isinstance(t, Tensor) else _constant_tensor(call, reference, t) for t in tensors]
     return call.graph.concat(parts, dim, name=call.name)
 
 
 def merge(call, *args, **kwargs):
-    """An operation that copies entries of several tensors: torch applies it to the numbers of all entries."""
+    """Convert an operation that copies entries of several tensors: torch applies it to the numbers of all entries."""
     sources = []
     map_aggregate((args, kwargs), lambda a: sources.append(a) if _is_source(a) else None)
     reference = next(s for s in sources if isinstance(s, Tensor))
-    parts = [s if isinstance(s, Tensor) else _lifted(call, reference, s) for s in sources]
+    parts = [s if isinstance(s, Tensor) else _constant_tensor(call, reference, s) for s in sources]
     flat = call.graph.concat([call.graph.reshape(p, (-1,), name=call.name) for p in parts], 0, name=call.name)
     ends = np.cumsum([p.size for p in parts])
     numbers = [torch.as_tensor(p.indices() + 1.0 + end - p.size) for p, end in zip(parts, ends, strict=True)]
@@ -70,15 +70,15 @@ def _is_source(a):
     return isinstance(a, Tensor) or (isinstance(a, torch.Tensor) and a.is_floating_point())
 
 
-def _lifted(call, reference, constant):
-    """A constant as a graph tensor."""
+def _constant_tensor(call, reference, constant):
+    """Return a constant as a graph tensor."""
     array = call.array(constant)
     blank = call.graph.layout(reference, np.full(array.shape, -1), name=call.name)
     return call.graph.scale_shift(blank, None, array, name=call.name)
 
 
 def where(call, condition, x, other):
-    """Choose by a constant condition."""
+    """Select by a constant condition."""
     if isinstance(condition, Tensor):
         call.refuse("which branches on an activation")
     x, other = (a if isinstance(a, Tensor) else torch.as_tensor(a, dtype=torch.float64) for a in (x, other))
@@ -86,29 +86,29 @@ def where(call, condition, x, other):
 
 
 def masked_fill(call, x, mask, value):
-    """Put a number where a constant mask is True."""
+    """Fill with a number where a constant mask is True."""
     if isinstance(mask, Tensor) or isinstance(value, Tensor):
         call.refuse("which branches on an activation")
     return layout(call, x, mask, 0.0, fill=float(value))
 
 
 def copy(call, x, source, *args):
-    """``source`` broadcast to the shape of ``x``."""
+    """Broadcast ``source`` to the shape of ``x``."""
     if not isinstance(source, Tensor):
         return torch.as_tensor(call.array(source)).expand(x.shape)
     return call.graph.layout(source, np.broadcast_to(source.indices(), x.shape), name=call.name)
 
 
 def filled(call, x, value):
-    """A constant of the shape of ``x``."""
+    """Return a constant of the shape of ``x``."""
     return torch.as_tensor(call.array(value)).expand(x.shape)
 
 
-# What evaluation leaves as it is.
+# Operations that are the identity in eval mode.
 
 
 def keep(call, x, *args, **kwargs):
-    """An operation that does nothing in eval mode and in exact arithmetic."""
+    """Return ``x``: a no-op in eval mode and in exact arithmetic."""
     for a in (*args, *kwargs.values()):
         dtype = a.dtype if isinstance(a, torch.Tensor) else a
         if isinstance(dtype, str) and "Tensor" in dtype:
@@ -119,24 +119,24 @@ def keep(call, x, *args, **kwargs):
 
 
 def dropout(call, x, p=0.5, training=True, inplace=False):
-    """Nothing in eval mode."""
+    """Return ``x``: a no-op in eval mode."""
     if training and float(p) > 0.0:
-        call.refuse("which drops at random in eval mode (training=True); pass training=self.training")
+        call.refuse("which drops entries at random in eval mode (training=True); pass training=self.training")
     return x
 
 
 def alpha_dropout(call, x, p=0.5, training=False, inplace=False):
-    """Nothing in eval mode."""
+    """Return ``x``: a no-op in eval mode."""
     return dropout(call, x, p, training, inplace)
 
 
 def softmax(call, x, dim=None, *args, _stacklevel=3, dtype=None):
-    """Keep the logits, which the output may be; nothing else may read them."""
+    """Return a result that only the output may be, which is then the logits."""
     axis = (0 if len(x.shape) in (0, 1, 3) else 1) if dim is None else int(dim)
     if not x.shape or x.shape[axis] == 1:
         call.refuse(f"over axis {axis} of shape {x.shape}, which has one entry: a constant")
     reason = "which is not piecewise linear (as the last operation it is dropped)"
-    return Unusable(call.name, call.kind, reason, tensor=x)
+    return Unsupported(call.name, call.kind, reason, tensor=x)
 
 
 ALIASING = LAYOUTS | KEPT | DROPOUTS | ALPHA_DROPOUTS

@@ -1,4 +1,4 @@
-"""Names of torch's operations and layers, in the groups by which the torch readers tell them apart."""
+"""Names of torch operations and layers, grouped by how the torch reader treats them."""
 
 
 def _words(text):
@@ -14,7 +14,7 @@ LAYOUTS = _words(
     "upsample_nearest1d upsample_nearest2d ravel adjoint _unsafe_view squeeze_copy atleast_1d atleast_2d atleast_3d"
 )
 
-# Operations that do nothing in eval mode and in exact arithmetic, and may return their input itself.
+# Operations that are no-ops in eval mode and in exact arithmetic, and may return their input itself.
 KEPT = _words(
     "contiguous detach to float double half bfloat16 cpu cuda type type_as alias data real requires_grad positive pos "
     "_to_copy lift_fresh lift_fresh_copy resolve_conj resolve_neg identity"
@@ -23,12 +23,12 @@ KEPT = _words(
 # Operations that copy entries of several tensors.
 MERGED = _words("stack hstack vstack dstack column_stack slice_scatter select_scatter")
 
-# Dropout whose functional form is active unless told otherwise; and that which is not.
+# Dropout whose functional form is active by default, and dropout whose functional form is not.
 DROPOUTS = _words("dropout dropout1d dropout2d feature_dropout")
 
 ALPHA_DROPOUTS = _words("alpha_dropout feature_alpha_dropout")
 
-# What depends on an activation's shape and dtype only.
+# Operations that depend on the shape and dtype of an activation only.
 QUERIES = _words(
     "size shape dim ndim ndimension numel nelement dtype device layout is_floating_point is_complex is_cuda "
     "requires_grad len is_tensor zeros_like ones_like full_like new_zeros new_ones new_full new_tensor"
@@ -43,7 +43,7 @@ RANDOM = _words(
 # Checks that return nothing.
 ASSERTIONS = _words("_assert_tensor_metadata _assert_async _assert sym_constrain_range_for_size")
 
-# Kinds (lower case, without underscores) that are refused for good; others may come.
+# Kinds (lower case, without underscores) that are not piecewise linear and therefore refused.
 NOT_PIECEWISE_LINEAR = _words(
     "sigmoid tanh gelu silu mish softplus elu celu selu hardswish logsigmoid softsign tanhshrink softmin hardshrink "
     "glu layernorm groupnorm instancenorm instancenorm1d instancenorm2d instancenorm3d localresponsenorm rmsnorm "

@@ -1,8 +1,8 @@
-"""Handlers of torch's arithmetic, activations and reductions; and the table of all operations.
+"""Handlers of torch's arithmetic, activations and reductions, and the table of all operations.
 
-A handler takes the `Call` and the operation's arguments, with graph tensors where the network computes them, and
-returns graph tensors. To add an operation: one row in ``OPERATIONS`` here, in `layers` or in `layout`,
-under torch's name for the function, method or ATen operator (``aten::name`` where only the ATen form is meant).
+A handler takes the `Call` and the operation's arguments, with graph tensors for activations, and returns graph tensors.
+To add an operation, add a row to ``OPERATIONS`` here, in `layers` or in `layout`, under torch's name of the function,
+method or ATen operator (``aten::name`` for the ATen form only).
 """
 
 from typing import Any, NamedTuple
@@ -13,11 +13,11 @@ import torch
 from ..graph import Tensor
 from . import layers as layers
 from . import layout as layout
-from .walk import Unusable
+from .walk import Unsupported
 
 
 class Reduced(NamedTuple):
-    """What a maximum or minimum over an axis returns."""
+    """Result of a maximum or minimum over an axis."""
 
     values: Any
     indices: Any
@@ -27,17 +27,17 @@ class Reduced(NamedTuple):
 
 
 def add(call, x, other, alpha=1):
-    """``x + alpha * other``; either may be a constant."""
+    """Compute ``x + alpha * other``; either may be a constant."""
     return _combined(call, x, other, 1.0, float(alpha))
 
 
 def subtract(call, x, other, alpha=1):
-    """``x - alpha * other``; either may be a constant."""
+    """Compute ``x - alpha * other``; either may be a constant."""
     return _combined(call, x, other, 1.0, -float(alpha))
 
 
 def subtract_from(call, x, other, alpha=1):
-    """``other - alpha * x``."""
+    """Compute ``other - alpha * x``."""
     return _combined(call, other, x, 1.0, -float(alpha))
 
 
@@ -50,7 +50,7 @@ def _combined(call, x, y, a, b):
 
 
 def multiply(call, x, other):
-    """``x * other`` where one of them is a constant."""
+    """Compute ``x * other`` if one of them is a constant."""
     if isinstance(x, Tensor) and isinstance(other, Tensor):
         call.refuse("which multiplies two activations")
     x, constant = (x, other) if isinstance(x, Tensor) else (other, x)
@@ -58,7 +58,7 @@ def multiply(call, x, other):
 
 
 def divide(call, x, other, *, rounding_mode=None):
-    """``x / other`` for a constant ``other`` without zeros."""
+    """Compute ``x / other`` for a constant ``other`` without zeros."""
     if isinstance(other, Tensor):
         call.refuse("which divides by an activation")
     if rounding_mode is not None:
@@ -70,12 +70,12 @@ def divide(call, x, other, *, rounding_mode=None):
 
 
 def negate(call, x):
-    """``-x``."""
+    """Compute ``-x``."""
     return call.graph.scale_shift(x, -1.0, name=call.name)
 
 
 def affine_product(call, bias, x, weight, *, beta=1, alpha=1):
-    """``beta * bias + alpha * (x @ weight)``."""
+    """Compute ``beta * bias + alpha * (x @ weight)``."""
     return _combined(call, bias, layers.matmul(call, x, weight), float(beta), float(alpha))
 
 
@@ -83,29 +83,29 @@ def affine_product(call, bias, x, weight, *, beta=1, alpha=1):
 
 
 def relu(call, x, inplace=False):
-    """max(x, 0)."""
+    """Compute max(x, 0)."""
     return call.graph.relu(x, name=call.name)
 
 
 def absolute(call, x):
-    """abs(x), as a leaky ReLU of slope -1."""
+    """Compute abs(x), as a leaky ReLU of slope -1."""
     return call.graph.leaky_relu(x, -1.0, name=call.name)
 
 
 def leaky_relu(call, x, negative_slope=0.01, inplace=False):
-    """``x`` where positive, ``negative_slope * x`` elsewhere."""
+    """Compute ``x`` where positive, ``negative_slope * x`` elsewhere."""
     return call.graph.leaky_relu(x, call.array(negative_slope), name=call.name)
 
 
 def randomized_relu(call, x, lower=1 / 8, upper=1 / 3, training=False, inplace=False):
-    """In eval mode a leaky ReLU with the mean slope."""
+    """Apply a leaky ReLU with the mean slope, as RReLU does in eval mode."""
     if training:
         call.refuse("which is random (training=True)")
     return call.graph.leaky_relu(x, (lower + upper) / 2, name=call.name)
 
 
 def parametric_relu(call, x, weight):
-    """A leaky ReLU with one slope, or one per entry of axis 1."""
+    """Apply a leaky ReLU with one slope, or one per entry of axis 1."""
     slope = call.array(weight)
     if slope.size > 1:
         slope = slope.reshape(slope.shape + (1,) * (len(x.shape) - 2))
@@ -128,14 +128,14 @@ def hardsigmoid(call, x, inplace=False):
 
 
 def threshold(call, x, threshold, value, inplace=False):
-    """max(x, threshold), where the two constants agree."""
+    """Compute max(x, threshold) if the two constants agree."""
     if float(threshold) != float(value):
         call.refuse(f"which jumps at {threshold} to {value}")
     return call.graph.clip(x, float(threshold), name=call.name)
 
 
 def soft_shrink(call, x, lambd=0.5):
-    """x less x clipped to [-lambd, lambd]."""
+    """Compute ``x`` minus ``x`` clipped to [-lambd, lambd]."""
     if float(lambd) == 0.0:
         return x
     clipped = call.graph.clip(x, -float(lambd), float(lambd), name=call.name)
@@ -153,29 +153,29 @@ def clamp(call, x, min=None, max=None):
 
 
 def clamp_min(call, x, min):
-    """max(x, min)."""
+    """Compute max(x, min)."""
     return clamp(call, x, min)
 
 
 def clamp_max(call, x, max):
-    """min(x, max)."""
+    """Compute min(x, max)."""
     return clamp(call, x, None, max)
 
 
 def _number(bound):
-    """A bound as a float where it is one number, None where there is none, False where it is an array."""
+    """Return a bound as a float if it is one number, None if there is none, False if it is an array."""
     if isinstance(bound, Tensor) or (isinstance(bound, torch.Tensor) and bound.ndim):
         return False
     return None if bound is None else float(bound)
 
 
 def maximum(call, x, other):
-    """max(x, y) = y + relu(x - y)."""
+    """Compute max(x, y) = y + relu(x - y)."""
     return _extreme(call, x, other, 1.0)
 
 
 def minimum(call, x, other):
-    """min(x, y) = y - relu(y - x)."""
+    """Compute min(x, y) = y - relu(y - x)."""
     return _extreme(call, x, other, -1.0)
 
 
@@ -189,34 +189,34 @@ def _extreme(call, x, y, sign):
 
 
 def mean(call, x, dim=None, keepdim=False, *, dtype=None):
-    """Average over axes."""
+    """Compute the average over axes."""
     return call.graph.mean(x, _axes(x, dim), keepdims=keepdim, name=call.name)
 
 
 def total(call, x, dim=None, keepdim=False, *, dtype=None):
-    """Sum over axes: average windows with divisor 1."""
+    """Compute the sum over axes, as average pooling with divisor 1."""
     rows, kernel, shape = _rows(call, x, dim, keepdim)
     return call.graph.reshape(call.graph.avg_pool(rows, kernel, divisor=1, name=call.name), shape, name=call.name)
 
 
 def maximum_over(call, x, dim=None, keepdim=False):
-    """Maximum over axes."""
+    """Compute the maximum over axes."""
     rows, kernel, shape = _rows(call, x, dim, keepdim)
     return call.graph.reshape(call.graph.max_pool(rows, kernel, name=call.name), shape, name=call.name)
 
 
 def minimum_over(call, x, dim=None, keepdim=False):
-    """Minimum over axes: -max(-x)."""
+    """Compute the minimum over axes, as -max(-x)."""
     return negate(call, maximum_over(call, negate(call, x), dim, keepdim))
 
 
 def maximum_any(call, x, other=None, keepdim=False, *, dim=None):
-    """torch.max: of all entries, over an axis (values and indices), or of two tensors."""
+    """Compute torch.max: of all entries, over an axis (values and indices), or of two tensors."""
     return _any_extreme(call, x, other, keepdim, dim, maximum, maximum_over)
 
 
 def minimum_any(call, x, other=None, keepdim=False, *, dim=None):
-    """torch.min: of all entries, over an axis (values and indices), or of two tensors."""
+    """Compute torch.min: of all entries, over an axis (values and indices), or of two tensors."""
     return _any_extreme(call, x, other, keepdim, dim, minimum, minimum_over)
 
 
@@ -226,12 +226,12 @@ def _any_extreme(call, x, other, keepdim, dim, of_two, over):
     axis = dim if other is None else other
     if axis is None:
         return over(call, x)
-    indices = Unusable(call.name, call.kind, "whose indices are not piecewise linear")
+    indices = Unsupported(call.name, call.kind, "whose indices are not piecewise linear")
     return Reduced(over(call, x, axis, keepdim), indices)
 
 
 def _axes(x, dim):
-    """The axes of a reduction as a sorted list; none given means all."""
+    """Return the axes of a reduction as a sorted list; None means all."""
     if dim is None or (isinstance(dim, (tuple, list)) and not dim):
         return list(range(len(x.shape)))
     dims = dim if isinstance(dim, (tuple, list)) else [dim]
@@ -241,7 +241,7 @@ def _axes(x, dim):
 
 
 def _rows(call, x, dim, keepdim):
-    """``x`` as [1, rows, 1, entries to reduce], the window over a row, and the result's shape."""
+    """Return ``x`` as [1, rows, 1, entries to reduce], the window over a row, and the shape of the result."""
     axes = _axes(x, dim)
     kept = [a for a in range(len(x.shape)) if a not in axes]
     count = int(np.prod([x.shape[a] for a in axes], dtype=np.int64))

@@ -1,12 +1,12 @@
-"""Walk a traced torch graph, node by node, and build the neutral graph.
+"""Conversion of a traced torch graph, node by node, to the neutral graph.
 
-Every node of the trace has a value: a `Value` where it depends on the network's input, a plain Python or torch object
-where it does not. Computations on plain objects are torch's own, in float64; so ``x.size(0)``, shape arithmetic and
-products of weights simply evaluate. Operations on values are rows of the tables in `ops`.
+Every node of the trace has a value: a `Value` if it depends on the network's input, otherwise a plain Python or torch
+object. Computations on plain objects are run by torch in float64, so ``x.size(0)``, shape arithmetic and products of
+weights are evaluated during conversion. Operations on values are converted by the handlers in the tables of `ops`.
 
-An operation in place writes the `Value` that it is applied to. A value that shares memory with it (a view) is stale
-from then on; reading a stale value raises `NeedsFunctionalForm`, and the caller takes the trace of torch.export, where
-nothing works in place.
+An in-place operation overwrites the `Value` that it is applied to. Any other value that shares its memory (a view) is then
+stale; reading a stale value raises `InPlaceViewWrite`, and the caller uses the trace of torch.export instead, which has no
+in-place operations.
 """
 
 import inspect
@@ -29,19 +29,19 @@ MOVES = ("cuda", "cpu")
 IN_PLACE = {"iadd": "add", "isub": "sub", "imul": "mul", "itruediv": "div"}
 
 
-class NeedsFunctionalForm(Exception):
-    """The trace writes in place in a way that only a functional trace can follow."""
+class InPlaceViewWrite(Exception):
+    """The trace writes in place through a view; only a functional trace can represent that."""
 
 
 class Storage:
-    """The memory that values share; its version grows with every write in place."""
+    """Memory shared by values; its version increases with every in-place write."""
 
     def __init__(self):
         self.version = 0
 
 
 class Value:
-    """A tensor that depends on the input: the neutral graph's tensor, and the memory that it lies in."""
+    """A tensor that depends on the input: the tensor of the neutral graph, and its memory."""
 
     def __init__(self, tensor, storage=None):
         self.tensor = tensor
@@ -49,16 +49,16 @@ class Value:
         self.version = self.storage.version
 
     def write(self, tensor):
-        """Overwrite in place; other values in the same memory become stale."""
+        """Overwrite the value in place; other values in the same memory become stale."""
         if tensor.shape != self.tensor.shape:
-            raise NeedsFunctionalForm
+            raise InPlaceViewWrite
         self.storage.version += 1
         self.tensor, self.version = tensor, self.storage.version
 
 
 @dataclass(frozen=True)
-class Unusable:
-    """A result that nothing may read, like indices of a maximum; ``tensor`` is what the output may be instead."""
+class Unsupported:
+    """A result without exact conversion, such as the indices of a maximum; ``tensor`` may replace it as the output."""
 
     name: str
     kind: str
@@ -68,7 +68,7 @@ class Unusable:
 
 @dataclass(frozen=True)
 class Call:
-    """What a handler knows of the node that it converts."""
+    """What a handler needs to know about the node that it converts."""
 
     graph: Graph
     name: str
@@ -100,11 +100,11 @@ class Call:
 
 
 def probe(tensor):
-    """Return a torch tensor of zeros with the shape of a graph tensor, which takes no memory."""
+    """Return a torch tensor of zeros with the shape of a graph tensor, expanded from one entry."""
     return torch.zeros((), dtype=torch.float64).expand(tensor.shape)
 
 
-def _widened(value):
+def _as_float64(value):
     if isinstance(value, torch.Tensor) and value.dtype in NARROW and not value.is_quantized:
         return value.to("cpu", torch.float64)
     if isinstance(value, torch.dtype) and value in NARROW:
@@ -113,17 +113,17 @@ def _widened(value):
 
 
 def in_float64(name, run, args, kwargs):
-    """Call a torch function with float64 in place of every narrower floating dtype, on the CPU."""
-    args, kwargs = map_aggregate((tuple(args), dict(kwargs)), _widened)
+    """Call a torch function on the CPU with float64 in place of every narrower floating-point dtype."""
+    args, kwargs = map_aggregate((tuple(args), dict(kwargs)), _as_float64)
     if name in CASTS and args and isinstance(args[0], torch.Tensor):
         return args[0].to(torch.float64)
     if name in MOVES and args and isinstance(args[0], torch.Tensor):
         return args[0]
-    return _widened(run(*args, **kwargs))
+    return _as_float64(run(*args, **kwargs))
 
 
 class InFloat64(TorchFunctionMode):
-    """Run a module in float64 whatever dtypes and devices its ``forward`` names, and remember its last softmax."""
+    """Run a module in float64 on the CPU, whatever dtypes and devices its ``forward`` names, and record its last softmax."""
 
     def __init__(self):
         super().__init__()
@@ -137,7 +137,7 @@ class InFloat64(TorchFunctionMode):
         return result
 
     def without_softmax(self, output):
-        """Return what went into the softmax that gave ``output``, or ``output`` where none did."""
+        """Return the input of the softmax that computed ``output``, or ``output`` if there is none."""
         return self.softmax[1] if output is self.softmax[0] else output
 
 
@@ -147,7 +147,7 @@ class Walker:
     Parameters
     ----------
     root : torch.nn.Module
-        What the trace's attributes and modules are looked up in.
+        Module in which the attributes and submodules of the trace are looked up.
     traced : torch.fx.Graph
     shape : tuple of int
         Shape of the input, batch axis of length 1 included.
@@ -164,7 +164,7 @@ class Walker:
         self.dropped = None
 
     def run(self):
-        """Walk all nodes and return the neutral graph, with its output set."""
+        """Convert all nodes and return the neutral graph, with its output set."""
         for node in self.traced.nodes:
             self.values[node] = getattr(self, f"_{node.op}")(node)
         return self.graph
@@ -175,7 +175,7 @@ class Walker:
         return Value(self.graph.input)
 
     def _get_attr(self, node):
-        return _widened(operator.attrgetter(node.target)(self.root))
+        return _as_float64(operator.attrgetter(node.target)(self.root))
 
     def _call_module(self, node):
         module = self.root.get_submodule(node.target)
@@ -195,9 +195,9 @@ class Walker:
 
     def _output(self, node):
         value = map_aggregate(node.args[0], self._resolved)
-        if isinstance(value, Unusable) and value.tensor is not None:
+        if isinstance(value, Unsupported) and value.tensor is not None:
             self.dropped, value = value, Value(value.tensor)
-        if isinstance(value, Unusable):
+        if isinstance(value, Unsupported):
             refuse(value.name, value.kind, value.reason)
         if isinstance(value, (tuple, list, dict)):
             raise ConversionError(
@@ -236,14 +236,14 @@ class Walker:
         return self._called(call, handler, args, kwargs, in_place=base != name)
 
     def _called(self, call, handler, args, kwargs, *, in_place):
-        """Convert an operation on values; write its result over the first argument where it works in place."""
+        """Convert an operation on values; an in-place operation overwrites its first argument."""
         written = args[0] if args else None
         in_place = in_place or kwargs.pop("inplace", None) is True or _positional_inplace(handler, args)
         if not in_place:
             shared = written.storage if isinstance(written, Value) and call.operation in self.aliasing else None
             return self._converted(call, handler, args, kwargs, shared)
         if not isinstance(written, Value):
-            raise NeedsFunctionalForm
+            raise InPlaceViewWrite
         written.write(_read(self._converted(call, handler, args, kwargs, None)))
         return written
 
@@ -253,7 +253,7 @@ class Walker:
         try:
             inspect.signature(handler).bind(call, *args, **kwargs)
         except TypeError:
-            call.refuse("called with arguments that pwlnet does not know")
+            call.refuse("called with arguments that are not supported")
         try:
             result = handler(call, *args, **kwargs)
         except PwlnetError:
@@ -267,7 +267,7 @@ class Walker:
         return wrapped
 
     def _evaluated(self, name, operation, run, args, kwargs):
-        """A computation on constants, by torch."""
+        """Evaluate an operation on constants by torch."""
         try:
             return in_float64(operation, run, args, kwargs)
         except Exception as error:
@@ -277,17 +277,17 @@ class Walker:
             ) from error
 
     def _arguments(self, node):
-        """Arguments with nodes replaced by their values; and those of them that depend on the input."""
+        """Return the arguments with nodes replaced by their values, and the list of those that depend on the input."""
         args, kwargs = map_aggregate((node.args, dict(node.kwargs)), self._resolved)
         kwargs = {{"axis": "dim", "keepdims": "keepdim"}.get(key, key): value for key, value in kwargs.items()}
         for key in ("input", "self"):
             if key in kwargs and not args:
                 args = (kwargs.pop(key),)
         found = []
-        map_aggregate((args, kwargs), lambda a: found.append(a) if isinstance(a, (Value, Unusable)) else None)
+        map_aggregate((args, kwargs), lambda a: found.append(a) if isinstance(a, (Value, Unsupported)) else None)
         taken = node.target in (operator.getitem, getattr)
         for value in found:
-            if isinstance(value, Unusable) and not (taken and not isinstance(args[0], Unusable)):
+            if isinstance(value, Unsupported) and not (taken and not isinstance(args[0], Unsupported)):
                 refuse(value.name, value.kind, value.reason)
         return args, kwargs, found
 
@@ -295,7 +295,7 @@ class Walker:
         return self.values[a] if isinstance(a, torch.fx.Node) else a
 
     def _label(self, node, kind):
-        """The node's name (a module's path where torch.nn has the operation) and its kind, for errors."""
+        """Return the node's name for errors (for a layer of torch.nn, its path), and its kind."""
         stack = list((node.meta.get("nn_module_stack") or {}).values())
         path, owner = stack[-1] if stack else ("", "")
         path = path.removeprefix("model").removeprefix(".")
@@ -307,11 +307,11 @@ class Walker:
 
 
 def _read(value):
-    """The graph tensor of a value, anything else unchanged."""
+    """Return the graph tensor of a value, and anything else unchanged."""
     if not isinstance(value, Value):
         return value
     if value.version != value.storage.version:
-        raise NeedsFunctionalForm
+        raise InPlaceViewWrite
     return value.tensor
 
 
@@ -321,7 +321,7 @@ def _positional_inplace(handler, args):
 
 
 def _function_name(target):
-    """Key of a function in the tables: torch's own name; ``aten::name`` for ATen; the full name for others."""
+    """Return the key of a function in the tables: torch's name, ``aten::name`` for ATen, the full name for others."""
     if isinstance(target, torch._ops.OpOverload):
         space, _, name = target._schema.name.partition("::")
         return f"aten::{name}" if space == "aten" else target._schema.name
@@ -337,6 +337,6 @@ def _container(value):
 
 
 def first_line(error):
-    """The first line of an error's message, without its full stop."""
+    """Return the first line of an error's message, without its full stop."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0].rstrip(". ;")

@@ -65,7 +65,7 @@ def _checked_range(store, table, first, last, rows):
     if table not in TABLES:
         raise InputError(f"table is {table!r}, which does not exist; give one of {', '.join(TABLES)}")
     if not isinstance(rows, (int, np.integer)) or rows < 1:
-        raise InputError(f"rows is {rows!r}; a positive whole number is needed")
+        raise InputError(f"rows is {rows!r}; a positive integer is needed")
     kind = table if table in schema.KINDS else "lines"
     n_rows = store.n_rows(kind)
     last = n_rows if last is None else last
