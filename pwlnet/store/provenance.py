@@ -57,7 +57,7 @@ def make_provenance(parameters, seeds, tolerances):
     }
     problem = provenance_problem(provenance)
     if problem:
-        raise InputError(f"{problem.removeprefix('provenance.')}; give seeds as a dict of whole numbers")
+        raise InputError(f"{problem.removeprefix('provenance.')}; give seeds as a dict of integers")
     return provenance
 
 

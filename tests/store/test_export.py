@@ -170,7 +170,7 @@ def test_chosen_segments_come_sorted_and_once(opened, lines):
         ({"chosen": [(23, 0)]}, "chosen has line 23, but .* has 23 lines; count from 0"),
         ({"chosen": [(0, -1)]}, "chosen has segment -1 of line 0, which has [0-9]+ segments; count from 0"),
         ({"chosen": [(0, 0), (1, 99)]}, "chosen has segment 99 of line 1, which has [0-9]+ segments; count from 0"),
-        ({"chosen": [1.5, 2]}, r"chosen is an array of float64 with shape \(2,\); give whole numbers as rows"),
+        ({"chosen": [1.5, 2]}, r"chosen is an array of float64 with shape \(2,\); give integers as rows"),
     ],
 )
 def test_wrong_choices_are_refused(opened, options, message):

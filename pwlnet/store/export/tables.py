@@ -85,7 +85,7 @@ def _checked_choice(store, chosen):
         return (np.zeros(0, np.int64),) * 3
     if chosen.ndim != 2 or chosen.shape[1] != 2 or chosen.dtype.kind not in "iu":
         raise InputError(
-            f"chosen is an array of {chosen.dtype} with shape {chosen.shape}; give whole numbers as rows (line, segment)"
+            f"chosen is an array of {chosen.dtype} with shape {chosen.shape}; give integers as rows (line, segment)"
         )
     lines, segments = np.unique(chosen.astype(np.int64), axis=0).T.copy()
     wrong = lines[(lines < 0) | (lines >= store.n_lines)]
