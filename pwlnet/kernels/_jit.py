@@ -5,8 +5,8 @@ on disk; there is no separate machine code of an inner kernel (``_linking.py``).
 one pointer, and arrays without their reference counts (``_pointers.py``). What only some networks need is compiled separately
 and called by its address (``_addresses.py``). *Slot* kernels run on several threads side by side (``_slots.py``). A literal as
 an argument compiles a kernel once more, for that value, so constants that kernels pass on are NumPy scalars. An array assigned
-to a slice (``x[:] = y``), an array expression (``x += w * y``)
-and ``np.argsort`` take Numba seconds: ``arrays.py`` has short kernels in their place.
+to a slice (``x[:] = y``), an array expression (``x += w * y``) and ``np.argsort`` take Numba seconds: ``arrays.py`` has short
+kernels in their place. ``matrix_view`` replaces a slice and a ``reshape``.
 
 ``nogil`` lets callers run kernels on many lines from plain threads: no threading layer, dynamic scheduling, Ctrl-C works,
 and it is safe inside dask's worker threads (Numba's workqueue layer is not). ``error_model="numpy"`` gives inf for 1/0
@@ -38,6 +38,7 @@ try:
     from ._addresses import call_address, kernel_address
     from ._linking import EntryCompiler, InnerCompiler, InnerDispatcher, find_problem
     from ._pointers import borrow
+    from ._views import matrix_view as _matrix_view
 
     LINKING_PROBLEM = find_problem()
 except (ImportError, AttributeError, TypeError) as error:  # another Numba
@@ -190,6 +191,14 @@ def address_of(kernel, *examples):
 def inline_view(function):
     """Compile a short kernel that returns a view of one of its arguments; it becomes part of its callers' source."""
     return _compiled(function, EntryCompiler if MODE == LINKED else None, inline="always")
+
+
+def _sliced_view(vector, first, rows, columns):
+    """View ``rows * columns`` entries of a vector from ``first`` on as a matrix."""
+    return vector[first : first + rows * columns].reshape(rows, columns)
+
+
+matrix_view = _matrix_view if MODE == LINKED else inline_view(_sliced_view)
 
 
 def address_and_words(kernel, slots):

@@ -9,7 +9,7 @@ Legend: T rows, P positions, C channels, N ops.
 
 import numpy as np
 
-from .._jit import allocating_kernel, inline_view, inlined_kernel, kernel
+from .._jit import allocating_kernel, inline_view, inlined_kernel, kernel, matrix_view
 from ..arrays import add_scaled, fill, fill_rows, square_into
 from . import program as ir
 
@@ -27,8 +27,8 @@ def n_ops(code):
 @inline_view
 def rows_of(code, i, rows, buffer):
     """View the values of op i: float64[T, n_i]."""
-    lo, hi = rows * code.op_table[i, ir.VALUE], rows * code.op_table[i + 1, ir.VALUE]
-    return buffer[lo:hi].reshape(rows, code.op_table[i + 1, ir.VALUE] - code.op_table[i, ir.VALUE])
+    lo, hi = code.op_table[i, ir.VALUE], code.op_table[i + 1, ir.VALUE]
+    return matrix_view(buffer, rows * lo, rows, hi - lo)
 
 
 @inlined_kernel

@@ -9,7 +9,7 @@ Legend: C channels, n breakpoints of a position.
 
 import numpy as np
 
-from .._jit import inline_view, inlined_kernel, kernel
+from .._jit import ZERO, inline_view, inlined_kernel, kernel, matrix_view
 from ..arrays import fill_rows
 from ..ir import program as ir
 from ..ir.affine import n_operands, operand, pool_divisor, row_weights_of, tap_position
@@ -180,7 +180,7 @@ def rows_before(work, start, end, last):
 @inline_view
 def gathered_rows(work, height, channels):
     """View where ``accumulate`` puts its sums: float64[height, C]."""
-    return work.tiles[ws.GATHERED, : height * channels].reshape(height, channels)
+    return matrix_view(work.tiles[ws.GATHERED], ZERO, height, channels)
 
 
 @kernel

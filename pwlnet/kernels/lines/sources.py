@@ -7,7 +7,7 @@ Legend: C channels, S sources, H breakpoints of a tile, M slots that need produc
 
 import numpy as np
 
-from .._jit import allocating_kernel, inline_view, kernel
+from .._jit import ZERO, allocating_kernel, inline_view, kernel, matrix_view
 from ..arrays import fill_rows
 from ..ir import program as ir
 from ..ir.affine import row_weights_of, weights_of
@@ -80,19 +80,19 @@ def _find_sources(code, work, f, p, last):
 def _packed(work, matrix, height, n_sources):
     """View the tile's rows as a matrix over the sources: float64[H, S]; in place in the values, or a copy."""
     cells = work.values[matrix:] if matrix >= 0 else work.tiles[ws.PACKED]
-    return cells[: height * n_sources].reshape(height, n_sources)
+    return matrix_view(cells, ZERO, height, n_sources)
 
 
 @inline_view
 def _weights(work, n_sources, width):
     """View the weights of the sources for some slots: float64[S, width]."""
-    return work.tiles[ws.WEIGHTS, : n_sources * width].reshape(n_sources, width)
+    return matrix_view(work.tiles[ws.WEIGHTS], ZERO, n_sources, width)
 
 
 @inline_view
 def _block(work, height, width, n_needed):
     """View where the products for some slots are put: float64[H, width]; those for all slots at once in their final place."""
-    return work.tiles[ws.GATHERED if width == n_needed else ws.PRODUCT, : height * width].reshape(height, width)
+    return matrix_view(work.tiles[ws.GATHERED if width == n_needed else ws.PRODUCT], ZERO, height, width)
 
 
 @kernel
