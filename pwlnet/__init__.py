@@ -29,6 +29,8 @@ _HOMES = {
     "RecommendedSamples": "analysis.sampling_error",
     "measure_linearity": "analysis.linearity",
     "LinearityMeasures": "analysis.linearity",
+    "execution": "scheduling",
+    "Execution": "scheduling",
     "Tolerances": "tolerances",
     "PwlnetError": "errors",
 }

@@ -122,7 +122,7 @@ class Network:
         if not np.isfinite(code.row_weights).all():
             largest = np.abs(self.program.weights).max()
             raise InputError(
-                f"the network has weights up to {largest:.3g}, but float32 rows need them below 3.4e38; use rows in float64"
+                f"the network has weights up to {largest:.3g}, but float32 slope changes need them below 3.4e38; use float64"
             )
         return code
 

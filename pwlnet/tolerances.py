@@ -10,6 +10,9 @@ GRADIENT_OFFSET = 1e-12  # added to entries that are divided by, in SyReNN's rel
 ATTRIBUTION_OFFSET = 1e-11  # the same in its relative error of attributions
 
 
+_SLOPE_DTYPES = {UNIT_ROUNDOFF: "float64", SINGLE_ROUNDOFF: "float32"}
+
+
 class Tolerances(NamedTuple):
     """Thresholds of one computation; results record the ones they used.
 
@@ -27,31 +30,45 @@ class Tolerances(NamedTuple):
         largest output. Rounding of a float64 forward pass of a deep network, with three digits to spare.
     conversion_single : float
         The same where the source can be evaluated in float32 only.
-    rows : float
-        Unit roundoff of the line kernels' slope changes: 2**-53 for float64, 2**-24 for float32, which takes less time and
-        memory on some networks. Starts, values and breakpoints are float64 in both cases; ``LinePartitions.t_error`` and
-        ``ambiguous`` tell what the rounding of float32 may have changed. See ``SINGLE_ROWS``.
+    slope_roundoff : float
+        Unit roundoff of the slope changes of lines: 2**-53 for float64, 2**-24 for float32. Set by the argument
+        ``slope_dtype`` of ``partition_lines``.
     """
 
     rounding: float = 16.0
     ambiguous: float = 1024.0
     conversion: float = 1e-9
     conversion_single: float = 1e-3
-    rows: float = UNIT_ROUNDOFF
+    slope_roundoff: float = UNIT_ROUNDOFF
 
     @property
-    def single_rows(self):
-        """Whether slope changes are float32.
+    def slope_dtype(self):
+        """Type of the slope changes of lines: "float64" or "float32".
 
         Raises
         ------
         InputError
-            ``rows`` is the unit roundoff of neither type.
+            ``slope_roundoff`` is the unit roundoff of neither type.
         """
-        if self.rows not in (UNIT_ROUNDOFF, SINGLE_ROUNDOFF):
-            raise InputError(f"Tolerances.rows is {self.rows!r}; 2**-53 (rows in float64) or 2**-24 (float32) is needed")
-        return self.rows == SINGLE_ROUNDOFF
+        if self.slope_roundoff not in _SLOPE_DTYPES:
+            given = f"Tolerances.slope_roundoff is {self.slope_roundoff!r}"
+            raise InputError(f"{given}; 2**-53 (float64) or 2**-24 (float32) is needed")
+        return _SLOPE_DTYPES[self.slope_roundoff]
+
+    def with_slope_dtype(self, slope_dtype):
+        """Return the tolerances for slope changes of a type: "float64", "float32", or None for no change.
+
+        Raises
+        ------
+        InputError
+            It is another type.
+        """
+        if slope_dtype is None:
+            return self
+        for roundoff, name in _SLOPE_DTYPES.items():
+            if name == str(slope_dtype):
+                return self._replace(slope_roundoff=roundoff)
+        raise InputError(f"slope_dtype is {slope_dtype!r}; the choices are 'float64' and 'float32'")
 
 
 DEFAULT = Tolerances()
-SINGLE_ROWS = Tolerances(rows=SINGLE_ROUNDOFF)

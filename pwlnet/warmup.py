@@ -30,7 +30,7 @@ from .partition.lines.partitions import LinePartitions, partition_lines
 from .partition.lines.rounds import Block
 from .partition.lines.tracing import borrowed_tracer
 from .partition.lines.windows import TraceResult
-from .tolerances import DEFAULT, SINGLE_ROWS
+from .tolerances import DEFAULT
 
 _MEMORY = 2**26  # bytes of a tracer's buffers, more than enough for the toy network
 
@@ -105,7 +105,7 @@ STEPS = {  # name: what compiles the kernels
     "measure_linearity": lambda toy: measure_linearity(toy.unsplit_lines(), 0),
     "compare_rules": lambda toy: compare_rules(toy.unsplit_lines(), 0, counts=[4]),
     "integrate_gradients": lambda toy: integrate_gradients(toy.network, toy.starts, toy.ends),
-    "trace_float32": lambda toy: _trace(toy, SINGLE_ROWS),
+    "trace_float32": lambda toy: _trace(toy, DEFAULT.with_slope_dtype("float32")),
 }
 PROCESSES = (  # steps that take long, by the process that runs them; balanced by their measured seconds
     ("trace", "integrate_gradients", "trace_float32"),

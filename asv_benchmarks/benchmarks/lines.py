@@ -5,7 +5,6 @@ import os
 import numpy as np
 
 import pwlnet
-from pwlnet.tolerances import DEFAULT, SINGLE_ROWS
 
 from . import torch_twin
 from .networks import DEEP, NAMES, REACH, build_module, build_network, draw_lines, with_slow
@@ -127,7 +126,7 @@ class TwoThreads:
     track_speed_up.unit = "times"
 
 
-class SingleRows:
+class Float32Slopes:
     """Slope changes in float32 on one thread: time relative to float64, and loss of accuracy."""
 
     params = (with_slow(["cifar_convsmall"], ["digits_conv", "cifar_convbig", *DEEP]),)
@@ -137,13 +136,13 @@ class SingleRows:
     def setup(self, network):
         self.network = build_network(network)
         self.ends = draw_lines(self.network, 1, reach=REACH.get(network, 1.0))
-        self.lines = self.partition(SINGLE_ROWS)
+        self.lines = self.partition("float32")
 
-    def partition(self, tolerances):
-        return pwlnet.partition_lines(self.network, *self.ends, threads=1, tolerances=tolerances)
+    def partition(self, slope_dtype):
+        return pwlnet.partition_lines(self.network, *self.ends, threads=1, slope_dtype=slope_dtype)
 
     def track_ratio_to_float64(self, network):
-        double, single = torch_twin.medians_in_turn(lambda: self.partition(DEFAULT), lambda: self.partition(SINGLE_ROWS))
+        double, single = torch_twin.medians_in_turn(lambda: self.partition("float64"), lambda: self.partition("float32"))
         return single / double
 
     track_ratio_to_float64.unit = "times"

@@ -69,9 +69,9 @@ def run_lines(options):
 
 
 def _tolerances(options):
-    from ..tolerances import DEFAULT, SINGLE_ROWS
+    from ..tolerances import DEFAULT
 
-    return SINGLE_ROWS if options.slope_dtype == "float32" else DEFAULT
+    return DEFAULT.with_slope_dtype(options.slope_dtype)
 
 
 def _limits(options):

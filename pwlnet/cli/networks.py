@@ -39,9 +39,11 @@ def run_info(options):
                 show(options, opened.info())
                 return
     from ..loading import load_network
+    from ..scheduling import execution
 
-    network = load_network(options.path, input_shape=options.input_shape)
-    show(options, {"path": options.path, **_sizes(network)}, f"{network.summary()}\ndigest {network.digest}")
+    network, how = load_network(options.path, input_shape=options.input_shape), execution()
+    text = f"{network.summary()}\ndigest {network.digest}\nkernels run on {how.n_threads} {how.kind}: {how.reason}"
+    show(options, {"path": options.path, **_sizes(network), "execution": how._asdict()}, text)
 
 
 def run_convert(options):

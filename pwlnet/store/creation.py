@@ -22,7 +22,16 @@ from .writer import StoreWriter
 
 
 def create(
-    path, network, *, parameters=None, seeds=None, tolerances=DEFAULT, overwrite=False, threads=None, compression="gzip"
+    path,
+    network,
+    *,
+    parameters=None,
+    seeds=None,
+    tolerances=DEFAULT,
+    slope_dtype=None,
+    overwrite=False,
+    threads=None,
+    compression="gzip",
 ):
     """Create a store for the results of one network.
 
@@ -38,6 +47,8 @@ def create(
         Seeds of random numbers (int or list of int), by what was drawn; as for parameters.
     tolerances : Tolerances, optional
         All results of the store are computed with these.
+    slope_dtype : {"float64", "float32"}, optional
+        Type of the slope changes of lines, as for ``partition_lines``.
     overwrite : bool, optional
         Replace an existing file. By default that is refused.
     threads : int, optional
@@ -65,6 +76,7 @@ def create(
     resume : append to an existing store.
     save_lines : write lines in one call.
     """
+    tolerances = tolerances.with_slope_dtype(slope_dtype)
     provenance = make_provenance(parameters, seeds, tolerances)
     return _create(path, network, provenance, tolerances, compression, overwrite, n_threads(threads))
 
@@ -203,6 +215,7 @@ def save_long_line(
     overwrite=False,
     compression="gzip",
     tolerances=DEFAULT,
+    slope_dtype=None,
     **options,
 ):
     """Partition one line and write it to a store chunk by chunk, a bounded number of breakpoints in memory.
@@ -216,7 +229,7 @@ def save_long_line(
     start, end : float64[D] or float64[*input_shape]
     resume : bool
         Continue a store that exists. Whatever stopped the program, Ctrl-C included, finished chunks are kept.
-    parameters, overwrite, compression, tolerances
+    parameters, overwrite, compression, tolerances, slope_dtype
         As for ``create``.
     **options
         As for ``StoreWriter.append_long_line``: ``max_points``, ``max_segments``, ``progress``, ``threads``, ``memory``,
@@ -235,6 +248,7 @@ def save_long_line(
     ShapeError, InputError, CapacityError, NumericalError
         As for ``iter_line_chunks``.
     """
+    tolerances = tolerances.with_slope_dtype(slope_dtype)
     made_with = {"parameters": parameters, "tolerances": tolerances, "threads": options.get("threads")}
     if resume and Path(path).exists():
         writer = _resume(path, network, **made_with)

@@ -16,7 +16,7 @@ from pwlnet import shipped, store
 from pwlnet.cli import arguments, timing
 from pwlnet.kernels import _jit
 from pwlnet.store import schema
-from pwlnet.tolerances import DEFAULT, SINGLE_ROWS
+from pwlnet.tolerances import DEFAULT
 from tests.checksums import changing
 
 
@@ -66,7 +66,7 @@ def test_the_slope_dtype_is_in_the_tolerances_of_the_store(folder, run):
     assert code == 0
     assert run("lines", network, "--random", 4, "--out", "float64.h5")[0] == 0
     with store.open("float32.h5") as single, store.open("float64.h5") as double:
-        assert single.tolerances == SINGLE_ROWS and double.tolerances == DEFAULT
+        assert single.tolerances == DEFAULT.with_slope_dtype("float32") and double.tolerances == DEFAULT
         assert json.loads(out)["t_error"] == single.lines().t_error.max() > 1e3 * double.lines().t_error.max()
     code, _, err = run("lines", network, "--random", 4, "--out", "float32.h5", "--resume")
     assert code == 2 and "tolerances" in err

@@ -191,4 +191,4 @@ def states_on(part, segments):
 
 def _noise(lines):
     """Relative distance from a threshold below which a forward pass can't tell the state."""
-    return lines.tolerances.ambiguous * 2.0 * lines.tolerances.rows
+    return lines.tolerances.ambiguous * 2.0 * lines.tolerances.slope_roundoff

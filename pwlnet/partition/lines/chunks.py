@@ -36,6 +36,7 @@ def iter_line_chunks(
     progress=False,
     threads=None,
     tolerances=DEFAULT,
+    slope_dtype=None,
     memory=2**30,
     n_checked=3,
 ):
@@ -49,7 +50,7 @@ def iter_line_chunks(
     start, end : float64[D] or float64[*input_shape]
     max_points : int
         Breakpoints (entries of ``t``) of a chunk; the last one may have fewer.
-    max_segments, progress, threads, tolerances, memory, n_checked
+    max_segments, progress, threads, tolerances, slope_dtype, memory, n_checked
         As for ``partition_lines``.
 
     Returns
@@ -84,7 +85,7 @@ def iter_line_chunks(
     (100, np.float64(0.0), np.float64(1.0))
     """
     check_count(max_points, "max_points")
-    settings = Settings(network, tolerances, memory, n_checked, max_segments)
+    settings = Settings(network, tolerances.with_slope_dtype(slope_dtype), memory, n_checked, max_segments)
     stream = LineStream(settings, start, end, threads=threads, progress=progress)
     return _with_residual(stream, stream.chunks(max_points))
 

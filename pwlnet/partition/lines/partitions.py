@@ -51,7 +51,7 @@ class LinePartitions:
         pre-activation of its op: a forward pass against the partition.
     ambiguous : int64[L]
         Near-ties whose decision came within ``tolerances.ambiguous`` standard rounding errors; with float32 rows
-        (``tolerances.rows``) also those that their rounding may have decided.
+        (``slope_dtype``) also those that their rounding may have decided.
     t_error : float64[L]
         Bound of the rounding error of the line's breakpoints: the largest of them, ``tolerances.rounding`` standard errors.
         0.0 without breakpoints; 1.0, the whole line, where none is known. Like the last bits of ``t``, it depends on the
@@ -254,6 +254,7 @@ def partition_lines(
     progress=False,
     threads=None,
     tolerances=DEFAULT,
+    slope_dtype=None,
     memory=_MEMORY,
     n_checked=3,
 ):
@@ -273,6 +274,10 @@ def partition_lines(
     threads : int, optional
         All processors by default. Results don't depend on it.
     tolerances : Tolerances, optional
+    slope_dtype : {"float64", "float32"}, optional
+        Type of the slope changes; float32 takes less time and memory on some large networks. Breakpoints and values are
+        float64 in both cases; ``t_error`` and ``ambiguous`` report what the rounding of float32 may have changed.
+        By default that of ``tolerances``: float64.
     memory : int
         Bytes that each thread's buffers may take; a line that needs more is traced in parts.
     n_checked : int
@@ -313,9 +318,9 @@ def partition_lines(
     """
     check_limits(max_segments, memory, n_checked)
     lines = LineEnds(network, network.as_points(starts, "starts"), network.as_points(ends, "ends"))
-    settings = Settings(network, tolerances, memory, n_checked, max_segments)
+    settings = Settings(network, tolerances.with_slope_dtype(slope_dtype), memory, n_checked, max_segments)
     found = list(_partitions(settings, lines, math.inf, progress, n_threads(threads)))
-    return found[0] if found else LinePartitions(network, *assemble([], network.n_inputs), tolerances)
+    return found[0] if found else LinePartitions(network, *assemble([], network.n_inputs), settings.tolerances)
 
 
 def iter_line_partitions(
@@ -328,6 +333,7 @@ def iter_line_partitions(
     progress=False,
     threads=None,
     tolerances=DEFAULT,
+    slope_dtype=None,
     memory=_MEMORY,
     n_checked=3,
 ):
@@ -344,7 +350,7 @@ def iter_line_partitions(
     max_points : int
         A batch ends before it has more breakpoints (entries of ``t``) than this; a line with more is a batch of its own.
         It also ends where its starts take more than 64 bytes times this, or 64 MiB.
-    max_segments, progress, threads, tolerances, memory, n_checked
+    max_segments, progress, threads, tolerances, slope_dtype, memory, n_checked
         As for ``partition_lines``.
 
     Returns
@@ -375,7 +381,7 @@ def iter_line_partitions(
     check_limits(max_segments, memory, n_checked)
     check_count(max_points, "max_points")
     lines = LineEnds(network, starts, ends)
-    settings = Settings(network, tolerances, memory, n_checked, max_segments)
+    settings = Settings(network, tolerances.with_slope_dtype(slope_dtype), memory, n_checked, max_segments)
     return _partitions(settings, lines, max_points, progress, n_threads(threads))
 
 

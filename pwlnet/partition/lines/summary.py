@@ -227,7 +227,9 @@ class LineSummary:
         raise InputError(f"a summary can't be merged: it {problem}; merge summaries that were made alike")
 
 
-def summarize_lines(network, starts, ends, *, edges=None, progress=False, threads=None, tolerances=DEFAULT, **options):
+def summarize_lines(
+    network, starts, ends, *, edges=None, progress=False, threads=None, tolerances=DEFAULT, slope_dtype=None, **options
+):
     """Count and measure the segments of lines without keeping their breakpoints.
 
     Exact up to rounding: from the exact partitions of ``iter_line_partitions``, a batch in memory at a time.
@@ -239,7 +241,7 @@ def summarize_lines(network, starts, ends, *, edges=None, progress=False, thread
         As for ``iter_line_partitions``: arrays, or anything with a shape that can be sliced.
     edges : float64[E], optional
         Edges of the histogram of segment lengths, as for ``LineSummary.of``.
-    progress, threads, tolerances
+    progress, threads, tolerances, slope_dtype
         As for ``partition_lines``.
     **options
         The others of ``iter_line_partitions``: ``max_points``, ``max_segments``, ``memory``, ``n_checked``.
@@ -267,6 +269,7 @@ def summarize_lines(network, starts, ends, *, edges=None, progress=False, thread
     True
     """
     edges = _checked_edges(edges)
+    tolerances = tolerances.with_slope_dtype(slope_dtype)
     options |= {"progress": progress, "threads": threads, "tolerances": tolerances}
     with contextlib.closing(iter_line_partitions(network, starts, ends, **options)) as batches:
         summaries = [_summary(batch, edges) for batch in batches]

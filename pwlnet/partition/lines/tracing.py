@@ -296,7 +296,7 @@ def _halves(t0, t1):
 @contextlib.contextmanager
 def borrowed_tracer(network, tolerances, memory, *, n_slots=1, stop=None):
     """A tracer for one caller; its buffers are kept with the network for the next call, unless they have become large."""
-    code = network.float32_code if tolerances.single_rows else network.code
+    code = network.float32_code if tolerances.slope_dtype == "float32" else network.code
     idle = network.__dict__.setdefault("_idle_buffers", [])
     with _POOL:
         buffers = [b for b in idle if b.code is code and b.memory == memory][:n_slots]

@@ -12,7 +12,7 @@ from pwlnet.convert.lower import lower
 from pwlnet.errors import InputError
 from pwlnet.kernels.lines import wide, workspace
 from pwlnet.partition.lines import tracing
-from pwlnet.tolerances import SINGLE_ROUNDOFF, SINGLE_ROWS, Tolerances
+from pwlnet.tolerances import SINGLE_ROUNDOFF, Tolerances
 from tests.counts import few
 from tests.described import to_network
 from tests.reference import exact_line
@@ -61,7 +61,7 @@ def test_lines_without_near_ties_have_the_exact_flips_and_times_within_the_bound
     sure = several = 0
     for seed in range(few(600, 60)):
         description, starts, ends = random_case(seed)
-        for part in pwlnet.partition_lines(to_network(description), starts, ends, tolerances=SINGLE_ROWS, threads=1).parts:
+        for part in pwlnet.partition_lines(to_network(description), starts, ends, slope_dtype="float32", threads=1).parts:
             exact = exact_line.trace(description, part.start, part.end)
             if part._lines.ambiguous[part.index] > 0:
                 continue
@@ -92,7 +92,7 @@ def test_shipped_networks_agree_with_float64(name):
 
 
 def both_precisions(network, start, end):
-    return [pwlnet.partition_lines(network, start, end, tolerances=tolerances) for tolerances in (Tolerances(), SINGLE_ROWS)]
+    return [pwlnet.partition_lines(network, start, end, slope_dtype=slope_dtype) for slope_dtype in ("float64", "float32")]
 
 
 def row_part(network, start, end):
@@ -159,9 +159,7 @@ def test_two_breakpoints_in_doubtful_order_are_near_ties(gap, is_near):
     """Behind a first breakpoint two neurons cross, one ``gap`` after the other."""
     first, second = np.array([1.1]), np.array([[0.7], [0.9]])
     network = two_layers(first, second, -second[:, 0] * 1.1 * (0.25 + np.array([0.0, gap])))
-    double, single = (
-        pwlnet.partition_lines(network, np.zeros(1), np.ones(1), tolerances=t) for t in (Tolerances(), SINGLE_ROWS)
-    )
+    double, single = (pwlnet.partition_lines(network, np.zeros(1), np.ones(1), slope_dtype=t) for t in ("float64", "float32"))
     assert len(double.t) == len(single.t) == 5
     assert (double.ambiguous[0], single.ambiguous[0] > 0) == (0, is_near)
 
@@ -189,7 +187,7 @@ def test_a_neuron_that_nearly_touches_its_threshold_is_a_near_tie(gap, n_near, m
         network.__dict__.pop("_idle_buffers")
         with monkeypatch.context() as patch:
             patch.setattr(tracing, *small)
-            little = pwlnet.partition_lines(network, np.zeros(1), np.ones(1), tolerances=SINGLE_ROWS)
+            little = pwlnet.partition_lines(network, np.zeros(1), np.ones(1), slope_dtype="float32")
         assert (little.ambiguous[0], little.t_error[0]) == (n_near, single.t_error[0])
 
 
@@ -213,12 +211,12 @@ def test_winners_among_taps_that_are_off_are_those_of_float64():
 def test_buffers_that_fill_up_count_no_near_tie_twice(monkeypatch):
     network = full_network((5, 50, 50, 50, 50, 50, 5), 0)
     starts, ends = random_ends(network, 20, 1)
-    plenty = pwlnet.partition_lines(network, starts, ends, tolerances=SINGLE_ROWS)
+    plenty = pwlnet.partition_lines(network, starts, ends, slope_dtype="float32")
     assert (plenty.ambiguous > 0).sum() >= 5
     for name, size in (("FIRST_IDS", 2), ("FIRST_VALUES", 1), ("FIRST_FOUND", 1)):
         monkeypatch.setattr(tracing, name, size)
     network.__dict__.pop("_idle_buffers")
-    little = [pwlnet.partition_lines(network, starts[k], ends[k], tolerances=SINGLE_ROWS, threads=1) for k in range(20)]
+    little = [pwlnet.partition_lines(network, starts[k], ends[k], slope_dtype="float32", threads=1) for k in range(20)]
     assert [lines.ambiguous[0] for lines in little] == plenty.ambiguous.tolist()
     assert [lines.t_error[0] for lines in little] == plenty.t_error.tolist()
 
@@ -244,11 +242,11 @@ def test_values_that_vanish_in_float32_are_no_certainty():
 def test_results_depend_neither_on_threads_nor_on_other_lines():
     network = full_network((30, 300, 300, 5), 2)
     starts, ends = random_ends(network, 12, 5)
-    whole = pwlnet.partition_lines(network, starts, ends, tolerances=SINGLE_ROWS, threads=1)
-    other = pwlnet.partition_lines(network, starts, ends, tolerances=SINGLE_ROWS, threads=2)
+    whole = pwlnet.partition_lines(network, starts, ends, slope_dtype="float32", threads=1)
+    other = pwlnet.partition_lines(network, starts, ends, slope_dtype="float32", threads=2)
     for name in FIELDS:
         assert getattr(whole, name).tobytes() == getattr(other, name).tobytes(), name
-    alone = pwlnet.partition_lines(network, starts[3:4], ends[3:4], tolerances=SINGLE_ROWS)
+    alone = pwlnet.partition_lines(network, starts[3:4], ends[3:4], slope_dtype="float32")
     assert alone.t.tobytes() == whole.parts[3].t.tobytes() and alone.t_error[0] == whole.t_error[3]
 
 
@@ -257,8 +255,8 @@ def test_a_line_in_parts_is_the_same_line():
 
     network = full_network((30, 300, 300, 5), 2)
     starts, ends = random_ends(network, 1, 6)
-    whole = pwlnet.partition_lines(network, starts, ends, tolerances=SINGLE_ROWS)
-    parts = list(iter_line_chunks(network, starts[0], ends[0], max_points=100, tolerances=SINGLE_ROWS))
+    whole = pwlnet.partition_lines(network, starts, ends, slope_dtype="float32")
+    parts = list(iter_line_chunks(network, starts[0], ends[0], max_points=100, slope_dtype="float32"))
     assert np.concatenate([part.t for part in parts]).tobytes() == whole.t.tobytes()
     assert (parts[-1].ambiguous, parts[-1].t_error) == (whole.ambiguous[0], whole.t_error[0])
 
@@ -268,12 +266,12 @@ def test_little_memory_cuts_the_line_and_keeps_its_flips(monkeypatch):
     starts, ends = random_ends(network, 1, 7)
     windows, trace = [], tracing.Tracer.fitting_window
     monkeypatch.setattr(tracing.Tracer, "fitting_window", lambda *given: windows.append(given) or trace(*given))
-    whole = pwlnet.partition_lines(network, starts, ends, tolerances=SINGLE_ROWS)
+    whole = pwlnet.partition_lines(network, starts, ends, slope_dtype="float32")
     assert not windows
     monkeypatch.setattr(tracing, "FIRST_IDS", 256)
     monkeypatch.setitem(tracing.SHARES, workspace.FULL_IDS, 0.0)
     network.__dict__.pop("_idle_buffers")
-    cut = pwlnet.partition_lines(network, starts, ends, tolerances=SINGLE_ROWS)
+    cut = pwlnet.partition_lines(network, starts, ends, slope_dtype="float32")
     assert len(windows) > 2
     exact = pwlnet.partition_lines(network, starts, ends)
     for lines in (whole, cut):
@@ -285,26 +283,28 @@ def test_little_memory_cuts_the_line_and_keeps_its_flips(monkeypatch):
 def test_a_store_knows_the_precision_of_its_lines(tmp_path):
     network = full_network((20, 50, 50, 50, 5), 0)
     starts, ends = random_ends(network, 4, 8)
-    lines = pwlnet.partition_lines(network, starts, ends, tolerances=SINGLE_ROWS)
+    lines = pwlnet.partition_lines(network, starts, ends, slope_dtype="float32")
     lines.save(tmp_path / "lines.h5")
     with pwlnet.store.open(tmp_path / "lines.h5") as store:
-        assert store.tolerances == SINGLE_ROWS and store.tolerances.single_rows
+        assert store.tolerances.slope_dtype == "float32" == lines.tolerances.slope_dtype
         assert store.lines().t.tobytes() == lines.t.tobytes()
         assert store.verify() == []
 
 
 def test_a_precision_that_does_not_exist_is_refused():
     network = full_network((3, 4, 2), 0)
-    with pytest.raises(InputError, match=r"Tolerances.rows is 0.001; 2\*\*-53 .* or 2\*\*-24"):
-        pwlnet.partition_lines(network, np.zeros(3), np.ones(3), tolerances=Tolerances(rows=0.001))
+    with pytest.raises(InputError, match=r"Tolerances.slope_roundoff is 0.001; 2\*\*-53 .* or 2\*\*-24"):
+        pwlnet.partition_lines(network, np.zeros(3), np.ones(3), tolerances=Tolerances(slope_roundoff=0.001))
+    with pytest.raises(InputError, match="slope_dtype is 'float16'; the choices are 'float64' and 'float32'"):
+        pwlnet.partition_lines(network, np.zeros(3), np.ones(3), slope_dtype="float16")
 
 
 def test_weights_beyond_float32_are_refused():
     network = full_network((3, 4, 2), 0, scale=1e39)
     assert pwlnet.partition_lines(network, np.zeros(3), np.ones(3)).n_segments[0] >= 1
-    with pytest.raises(InputError, match=r"float32 rows need them below 3.4e38; use rows in float64"):
-        pwlnet.partition_lines(network, np.zeros(3), np.ones(3), tolerances=SINGLE_ROWS)
+    with pytest.raises(InputError, match=r"float32 slope changes need them below 3.4e38; use float64"):
+        pwlnet.partition_lines(network, np.zeros(3), np.ones(3), slope_dtype="float32")
 
 
 def test_the_unit_roundoff_is_that_of_numpy():
-    assert np.finfo(np.float32).eps / 2 == SINGLE_ROUNDOFF and np.finfo(np.float64).eps / 2 == Tolerances().rows
+    assert np.finfo(np.float32).eps / 2 == SINGLE_ROUNDOFF and np.finfo(np.float64).eps / 2 == Tolerances().slope_roundoff

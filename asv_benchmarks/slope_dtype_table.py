@@ -1,6 +1,6 @@
 """Print the table of docs/performance.md about slope changes in float32: their time and their accuracy, one thread.
 
-    PWLNET_DATA_DIR=... OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python asv_benchmarks/single_rows_table.py [NAME ...]
+    PWLNET_DATA_DIR=... OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python asv_benchmarks/slope_dtype_table.py [NAME ...]
 
 Lines as in line_table.py, and short random lines through the deep networks of line_scale.py. Both precisions are timed in turn
 in one process; the ratio is a median over the repeats, with the smallest and the largest. Then: lines without near-ties, lines
@@ -18,7 +18,6 @@ from benchmarks import networks
 from image_lines import NETWORKS, lines_of, load
 
 import pwlnet
-from pwlnet.tolerances import DEFAULT, SINGLE_ROWS
 
 REPEATS = 9
 DEEP = {"vgg16_bn": 1 / 60, "resnet18": 1 / 200}  # reach of the line
@@ -44,14 +43,14 @@ def same_flips(a, b):
 def measure(name):
     """Measure one row of the table."""
     network, ends, repeats = case(name)
-    kinds = (DEFAULT, SINGLE_ROWS)
-    double, single = (pwlnet.partition_lines(network, *ends, threads=1, tolerances=kind) for kind in kinds)
+    kinds = ("float64", "float32")
+    double, single = (pwlnet.partition_lines(network, *ends, threads=1, slope_dtype=kind) for kind in kinds)
     ratios = []
     for _ in range(repeats):
         seconds = []
         for kind in kinds:
             start = time.process_time()
-            pwlnet.partition_lines(network, *ends, threads=1, tolerances=kind)
+            pwlnet.partition_lines(network, *ends, threads=1, slope_dtype=kind)
             seconds.append(time.process_time() - start)
         ratios.append(seconds[1] / seconds[0])
     same = np.array([same_flips(a, b) for a, b in zip(double.parts, single.parts, strict=True)])
