@@ -13,6 +13,7 @@ from .kernels.ir import passes
 from .kernels.ir import program as ir
 from .scheduling import n_threads, run_slots
 
+_WORK_PER_SLOT = 2**22  # multiplications that are worth another thread: about a millisecond
 _LOW_MEMORY_BYTES = 2**26  # values that a slot computes together with ``low_memory``
 
 
@@ -58,7 +59,7 @@ def forward(code, points, *, outputs=False, preactivations=False, states=False, 
         np.empty((0, 0) if layout is None else (n, int(layout.word_offsets[-1])), np.uint64),
     )
     counter, at_once = np.zeros(1, np.int64), np.array([rows])
-    n_slots = max(1, min(n_threads(threads), -(-n // rows)))
+    n_slots = max(1, min(n_threads(threads), -(-n // rows), n * _work_per_row(code) // _WORK_PER_SLOT))
     slots = [
         passes.ForwardSlot(
             code, points, *values, *bounds, counter, at_once,
@@ -68,6 +69,14 @@ def forward(code, points, *, outputs=False, preactivations=False, states=False, 
     ]  # fmt: skip
     run_slots(passes.forward_slot, slots)
     return values
+
+
+def _work_per_row(code):
+    """Return the number of multiplications and copies that one row takes."""
+    table = code.op_table[:-1]
+    positions = table[:, ir.HEIGHT] * table[:, ir.WIDTH]
+    uses = np.where(table[:, ir.KERNEL_H] > 0, positions, 1)  # of each weight
+    return int((table[:, ir.N_WEIGHTS] * uses + positions * table[:, ir.CHANNELS]).sum())
 
 
 def truncate_program(code, i):

@@ -36,13 +36,14 @@ def same_bits(first, second):
 
 @pytest.mark.parametrize("threads", [2, 3])
 def test_the_parallel_kernel_and_python_threads_give_the_bits_of_one_thread(network, ends, threads, monkeypatch):
-    one, outputs = pwlnet.partition_lines(network, *ends, threads=1), network.forward(ends[0], threads=1)
-    patterns, jacobians = network.patterns(ends[0], threads=1), network.jacobian(ends[0], threads=1)
+    one, points = pwlnet.partition_lines(network, *ends, threads=1), np.random.default_rng(1).random((500, network.n_inputs))
+    outputs, patterns = network.forward(points, threads=1), network.patterns(points, threads=1)
+    jacobians = network.jacobian(ends[0], threads=1)
     for execution in ("", "threads"):
         monkeypatch.setenv("PWLNET_EXECUTION", execution)
         assert same_bits(pwlnet.partition_lines(network, *ends, threads=threads), one)
-        assert np.array_equal(network.forward(ends[0], threads=threads), outputs)
-        assert network.patterns(ends[0], threads=threads) == patterns
+        assert np.array_equal(network.forward(points, threads=threads), outputs)
+        assert network.patterns(points, threads=threads) == patterns
         assert np.array_equal(network.jacobian(ends[0], threads=threads), jacobians)
 
 

@@ -165,15 +165,15 @@ def _common_rows(network, starts, ends):
 
 def _roles(network):
     """Return the role of each op in ``kernels.gradients.integral``: int64[ops]."""
-    program, n = network.program, len(network.program.op)
-    reads = [program.operands[program.operand_offsets[i] : program.operand_offsets[i + 1]] for i in range(n)]
-    roles = np.full(n, rank_one.EAGER)
-    for i in range(n):
-        if program.op[i] < ir.FIRST_SWITCHING and np.all(roles[reads[i]] == rank_one.STATIC):
+    graph, op = network.op_graph, network.program.op
+    roles = np.full(len(op), rank_one.EAGER)
+    for i in np.flatnonzero(~graph.is_switching):
+        if np.all(roles[graph.operands[i]] == rank_one.STATIC):
             roles[i] = rank_one.STATIC
-    for i in np.flatnonzero(program.op[: n - 1] >= ir.FIRST_SWITCHING):
-        readers = [j for j in range(n) if i in reads[j]]
-        if roles[reads[i]] == rank_one.STATIC and np.isin(program.op[readers], (ir.AFFINE, ir.CONV2D)).all():
+    for i in graph.switching:
+        readers = graph.readers[i]
+        of_static = roles[graph.operands[i]] == rank_one.STATIC
+        if len(readers) and of_static.all() and np.isin(op[readers], (ir.AFFINE, ir.CONV2D)).all():
             roles[i], roles[readers] = rank_one.FIRST, rank_one.KEPT
     return roles
 

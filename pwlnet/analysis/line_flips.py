@@ -21,13 +21,12 @@ class LineFlips(NamedTuple):
 
 def iter_line_flips(lines, first, last):
     """Yield the breakpoints and flips of lines ``first`` to ``last`` of a LinePartitions: LineFlips."""
-    bounds = lines.network.program.neuron_offsets
     for i, states in zip(range(first, last), first_states(lines, first, last), strict=True):
         points = slice(lines.offsets[i], lines.offsets[i + 1])
         offsets = lines.flip_offsets[points.start : points.stop + 1]
         flips = slice(offsets[0], offsets[-1])
         neurons, after = lines.flip_neurons[flips], lines.flip_states[flips]
-        ops = np.searchsorted(bounds, neurons, side="right") - 1
+        ops = lines.network.op_graph.op_of(neurons)
         yield LineFlips(lines.t[points], states, rank_one.Flips(offsets, neurons, ops, after))
 
 

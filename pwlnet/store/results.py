@@ -62,7 +62,7 @@ def axis_sizes(network):
     return {
         "D": network.n_inputs,
         "K": network.n_neurons,
-        "S": int(np.count_nonzero(np.diff(network.program.neuron_offsets))),
+        "S": len(network.op_graph.switching),
     }
 
 

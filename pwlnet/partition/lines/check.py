@@ -12,7 +12,7 @@ from ...kernels.lines import check
 from ...scheduling import run_slots
 from ...validation import refuse_unknown_states
 from .tracing import initial_states
-from .windows import largest_preactivations, op_bounds, refuse_overflow
+from .windows import largest_preactivations, refuse_overflow
 
 
 def points_at(start, end, t):
@@ -51,16 +51,16 @@ def residuals(network, starts, ends, traced, n_checked, buffers, first_line=0, l
     NumericalError
         Values overflow at a line's ends or, before the last op with a flip, at a sampled breakpoint.
     """
-    bounds, switching = op_bounds(network), np.flatnonzero(np.diff(network.program.neuron_offsets))
-    lines, places = _sample(traced, n_checked, bounds)
+    graph = network.op_graph
+    lines, places = _sample(traced, n_checked, graph)
     flips, rows = _flips_of(places, traced)
     neurons = traced.neuron[flips]
-    ops = np.searchsorted(bounds, neurons, side="right") - 1
+    ops = graph.switching_index(neurons)
     from_ends = [] if largest is not None else [_distinct(x) for x in (starts, ends)]
     t_ends = [np.full(len(x), at) for (x, _), at in zip(from_ends, (0.0, 1.0), strict=False)]
     n = sum(map(len, t_ends))
-    depth = np.full(n + len(places), switching.max(initial=0))
-    depth[n + rows] = switching[ops]  # of several flips of a row, the last one stays
+    depth = np.full(n + len(places), graph.switching.max(initial=0))
+    depth[n + rows] = graph.switching[ops]  # of several flips of a row, the last one stays
     points = np.concatenate([*(x for x, _ in from_ends), lines]), np.concatenate([*t_ends, traced.t[places]])
     sizes, z = _evaluate(network, starts, ends, points, depth, n + rows, neurons, buffers, stop)
     if from_ends:
@@ -76,7 +76,7 @@ def residuals(network, starts, ends, traced, n_checked, buffers, first_line=0, l
     return residual
 
 
-def _sample(traced, n_checked, bounds):
+def _sample(traced, n_checked, graph):
     """Breakpoints to check, spread evenly over each line: (line, place in t) of each, those of late ops first."""
     n_points = traced.n_points
     count = np.minimum(n_points, n_checked)
@@ -85,7 +85,7 @@ def _sample(traced, n_checked, bounds):
     first = (np.cumsum(n_points) - n_points)[lines]
     places = first + order * (n_points[lines] - 1) // np.maximum(1, count[lines] - 1)
     last_flips = np.cumsum(traced.flips_per_point)[places] - 1
-    late = np.argsort(-np.searchsorted(bounds, traced.neuron[last_flips], side="right"), kind="stable")
+    late = np.argsort(-graph.switching_index(traced.neuron[last_flips]), kind="stable")
     return lines[late], places[late]
 
 
@@ -111,7 +111,7 @@ def _evaluate(network, starts, ends, points, depth, rows, neurons, buffers, stop
     of ``neurons`` at the point with the index in ``rows`` (increasing, like the neurons of one row).
     """
     code = network.code
-    largest, z = np.zeros((len(depth), len(op_bounds(network)) - 1), np.int64), np.zeros(len(neurons))
+    largest, z = np.zeros((len(depth), len(network.op_graph.switching)), np.int64), np.zeros(len(neurons))
     offsets = np.searchsorted(rows, np.arange(len(depth) + 1))
     shared = code, starts, ends, *points, depth, offsets, neurons
     counter, stop = np.zeros(1, np.int64), np.zeros(1, np.int64) if stop is None else stop
@@ -130,7 +130,7 @@ def _distances(network, z, neurons):
     A MaxPool's pre-activation is its winner's value; a change of winner is no zero of it.
     """
     program = network.program
-    op = np.searchsorted(program.neuron_offsets, neurons, side="right") - 1
+    op = network.op_graph.op_of(neurons)
     kind = program.op[op]
     low, high = (np.where(kind == ir.CLIP, program.coefficients[op, k], 0.0) for k in range(2))
     return np.where(kind == ir.MAX_POOL, 0.0, np.minimum(np.abs(z - low), np.abs(z - high)))
@@ -139,7 +139,7 @@ def _distances(network, z, neurons):
 def find_problems(lines, n_samples, rng):
     """Sentences about sampled segments whose states a forward pass does not confirm."""
     network, problems = lines.network, []
-    widths = np.diff(op_bounds(network))
+    widths = network.op_graph.neuron_counts
     for part in lines.parts:
         n = part.n_segments
         if rng is not None:
@@ -168,7 +168,7 @@ def first_states(lines, first, last):
     middles = starts + 0.5 * lines.t[offsets[first:last] + 1, None] * (ends - starts)
     _, z, states, _ = evaluate.forward(network.code, middles, preactivations=True, states=True, threads=1)
     refuse_unknown_states(states)
-    scale = np.repeat(largest_preactivations(network, z), np.diff(op_bounds(network)), axis=1)
+    scale = np.repeat(largest_preactivations(network, z), network.op_graph.neuron_counts, axis=1)
     certain = _distances(network, z, np.arange(network.n_neurons)) > _noise(lines) * scale
     for row in np.flatnonzero(~certain.all(axis=1)):
         t = lines.t[offsets[first + row] : offsets[first + row + 1]]

@@ -165,11 +165,11 @@ class LineSummary:
         list of OpFlips
             One for each switching op that has neurons, in the network's order.
         """
-        ops, neurons = _switching_ops(self.network)
+        graph = self.network.op_graph
         program, flips = self.network.program, self.op_flips.sum(axis=0)
         return [
             OpFlips(int(i), self.network.names[i], OP_NAMES[program.op[i]], int(n), int(f))
-            for i, n, f in zip(ops, neurons, flips, strict=True)
+            for i, n, f in zip(graph.switching, graph.neuron_counts, flips, strict=True)
         ]
 
     def to_dict(self):
@@ -325,19 +325,12 @@ def measure_lines(starts, ends, offsets, t):
 
 def count_op_flips(network, neurons, bounds):
     """Count the flips of each line, ``neurons[bounds[i] : bounds[i + 1]]``, in each switching op: int64[L, S]."""
-    _, counts = _switching_ops(network)
+    counts = network.op_graph.neuron_counts
     op_of_neuron = np.repeat(np.arange(len(counts)), counts)
     n_lines = len(bounds) - 1
     cells = np.repeat(np.arange(n_lines) * len(counts), np.diff(bounds))
     cells += op_of_neuron[neurons]
     return np.bincount(cells, minlength=n_lines * len(counts)).reshape(n_lines, len(counts))
-
-
-def _switching_ops(network):
-    """Ops that have neurons, and how many: two int64[S]."""
-    neurons = np.diff(network.program.neuron_offsets)
-    ops = np.flatnonzero(neurons)
-    return ops, neurons[ops]
 
 
 def _checked_edges(edges):

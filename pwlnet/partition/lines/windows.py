@@ -29,18 +29,13 @@ CUT = 0.4813717  # where windows are cut: off the middle, as ties happen at roun
 _BOUNDARY_ERROR = 4.0 * UNIT_ROUNDOFF  # of t, which is at most 1
 
 
-def op_bounds(network):
-    """Return the first neuron of each switching op, and the number of neurons: int64[S+1]."""
-    return np.unique(network.program.neuron_offsets)
-
-
 def largest_preactivations(network, z):
     """Return the largest absolute pre-activation of each switching op in each row of z float64[B, K]: float64[B, S].
 
     Not finite on overflow. z may hold the neurons of the first ops only; S then counts these.
     """
-    bounds = op_bounds(network)
-    first = bounds[bounds < z.shape[1]]
+    starts = network.op_graph.neuron_starts
+    first = starts[starts < z.shape[1]]
     return np.maximum(np.maximum.reduceat(z, first, axis=1), -np.minimum.reduceat(z, first, axis=1))
 
 
