@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .errors import UnsupportedOperationError
 from .kernels.ir import passes
 from .kernels.ir import program as ir
 from .scheduling import n_threads, run_slots
@@ -45,6 +46,11 @@ def forward(code, points, *, outputs=False, preactivations=False, states=False, 
     -------
     Values
         Results that were not asked for have no rows.
+
+    Raises
+    ------
+    UnsupportedOperationError
+        The kernels do not handle an op of the network.
     """
     n, k = points.shape[0], int(code.op_table[-1, ir.NEURON])
     size, rows = int(code.op_table[-1, ir.VALUE]), int(passes.TILE)
@@ -58,16 +64,20 @@ def forward(code, points, *, outputs=False, preactivations=False, states=False, 
         np.empty((n if states else 0, k), np.int32),
         np.empty((0, 0) if layout is None else (n, int(layout.word_offsets[-1])), np.uint64),
     )
-    counter, at_once = np.zeros(1, np.int64), np.array([rows])
+    unknown, counter, at_once = np.zeros(1, np.int64), np.zeros(1, np.int64), np.array([rows])
     n_slots = max(1, min(n_threads(threads), -(-n // rows), n * _work_per_row(code) // _WORK_PER_SLOT))
     slots = [
         passes.ForwardSlot(
-            code, points, *values, *bounds, counter, at_once,
+            code, points, *values, *bounds, unknown, counter, at_once,
             np.zeros(passes.TILE * size), np.empty((passes.TILE, k), np.int32),
         )
         for _ in range(n_slots)
     ]  # fmt: skip
     run_slots(passes.forward_slot, slots)
+    if unknown[0]:
+        raise UnsupportedOperationError(
+            "the network has an op that the kernels do not handle; every chain of ops must handle it, see CONTRIBUTING.md"
+        )
     return values
 
 

@@ -9,7 +9,7 @@ import numbers
 
 import numpy as np
 
-from .errors import InputError, ShapeError, UnsupportedOperationError
+from .errors import InputError, ShapeError
 
 
 def check_count(value, name, *, least=1, or_none=None):
@@ -253,22 +253,3 @@ def refuse_missing_outputs(array, n_outputs, what):
     missing = array[(array < 0) | (array >= n_outputs)]
     if missing.size:
         raise InputError(f"{what} {missing.flat[0]} was given, but the network has {n_outputs} outputs; count from 0")
-
-
-def refuse_unknown_states(states):
-    """Refuse states that kernels computed for an op that they do not know, which are -1.
-
-    Parameters
-    ----------
-    states : int32[B, K]
-
-    Raises
-    ------
-    UnsupportedOperationError
-        There are such states.
-    """
-    if states.min(initial=0) < 0:
-        raise UnsupportedOperationError(
-            "the network has an op that the kernels do not handle, so its states are unknown; every chain of ops must handle "
-            "it, see CONTRIBUTING.md"
-        )

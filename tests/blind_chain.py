@@ -16,7 +16,7 @@ from importlib import import_module
 import numpy as np
 
 import pwlnet
-from pwlnet import evaluate, op_contract
+from pwlnet import op_contract, scheduling
 from pwlnet.convert.graph import Graph
 from pwlnet.convert.lower import lower
 from pwlnet.errors import PwlnetError
@@ -116,7 +116,7 @@ def evaluate_integrals(lines):
     from pwlnet.analysis import attribution
 
     integrals = np.empty((len(lines), lines.network.n_outputs, lines.network.n_inputs))
-    with evaluate.single_threaded_blas():
+    with scheduling.single_threaded_blas():
         attribution._integrate_lines(
             lines, attribution._roles(lines.network), np.arange(lines.network.n_outputs), integrals, 0, len(lines)
         )

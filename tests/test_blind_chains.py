@@ -19,7 +19,7 @@ KERNELS = [chain for chain in op_contract.CHAINS if chain.place.startswith("kern
 def report():
     """Outcomes by chain, op and analysis, of kernels that run as Python."""
     command = [sys.executable, "-m", "tests.blind_chain"]
-    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1", "NUMBA_NUM_THREADS": "1"}  # the report is about one thread
     root = Path(__file__).resolve().parent.parent
     done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=True)
     return json.loads(done.stdout)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pwlnet import validation
-from pwlnet.errors import InputError, ShapeError, UnsupportedOperationError
+from pwlnet.errors import InputError, ShapeError
 
 REFUSED = {
     "a fraction": (validation.check_count, (1.5, "n"), {}, "n is 1.5; a positive integer is needed"),
@@ -85,12 +85,3 @@ def test_points_of_both_forms_become_rows():
         ShapeError, match=r"^X has shape \(2, 5\), but the network takes 6 inputs; give \(rows, 6\) or \(rows, 2, 3\)$"
     ):
         validation.as_points(np.zeros((2, 5)), 6, (2, 3), "X")
-
-
-def test_states_of_ops_that_kernels_do_not_know_are_refused():
-    validation.refuse_unknown_states(np.zeros((0, 3), np.int32))
-    validation.refuse_unknown_states(np.zeros((2, 3), np.int32))
-    with pytest.raises(
-        UnsupportedOperationError, match=r"^the network has an op that the kernels do not handle, so its states"
-    ):
-        validation.refuse_unknown_states(np.array([[0, -1]], np.int32))

@@ -195,7 +195,7 @@ def test_sampled_attributions_come_near_the_exact_ones(method, network, images):
         ({"method": "monte_carlo"}, "InputError", "method is 'monte_carlo'; use 'exact' or one of left, right"),
         ({"method": "left"}, "InputError", "n_samples is None; the rule 'left' needs an integer of at least 1"),
         ({"n_samples": 5}, "InputError", "the exact method takes no samples"),
-        ({"outputs": [10]}, "InputError", "output 10 was requested, but the network has 10 outputs"),
+        ({"outputs": [10]}, "InputError", "output 10 was given, but the network has 10 outputs"),
         ({"outputs": [0.5]}, "InputError", "integers below 10 are needed"),
         ({"inputs": np.full((1, 64), np.nan)}, "InputError", "NaN or infinite"),
         ({"baselines": np.zeros((3, 64))}, "ShapeError", "there are 3 baselines and 2 inputs"),

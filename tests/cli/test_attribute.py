@@ -98,7 +98,7 @@ def test_resuming_ends_in_the_store_of_a_run_that_was_not_stopped(points, run, m
         (["--method", "middle", "--samples", "3"], "method is 'middle'; use 'exact' or one of left, right, "),
         (["--samples", "3"], "n_samples is 3, but the exact method takes no samples; omit it or give a rule"),
         (["--method", "left"], "n_samples"),
-        (["--outputs", "0,2"], "output 2 was requested, but the network has 2 outputs; count from 0"),
+        (["--outputs", "0,2"], "output 2 was given, but the network has 2 outputs; count from 0"),
         (["--outputs", "a"], "argument --outputs: invalid list of outputs value: 'a'"),
         (["--inputs", "missing.npy"], "missing.npy can't be read as .npy (No such file or directory)"),
         (["--inputs", "wide.npy"], "inputs has shape (2, 4), but the network takes 3 inputs; give (rows, 3)"),

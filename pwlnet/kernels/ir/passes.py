@@ -29,9 +29,9 @@ def n_values(code):
 
 @allocating_kernel
 def run_ops(code, rows, filled, buffer, states):
-    """Compute the first ``filled`` rows of all ops after the input.
+    """Compute the first ``filled`` rows of all ops after the input; return whether all ops are known.
 
-    Out: buffer float64[T * n_values], states int32[T, K] in source order; all -1 if an affine op is unknown.
+    Out: buffer float64[T * n_values], states int32[T, K] in source order.
     """
     scratch = np.empty(n_values(code), np.int32)
     known = True
@@ -46,8 +46,8 @@ def run_ops(code, rows, filled, buffer, states):
         for r in range(filled):
             apply_switching(code, i, x[r], y[r], scratch)
             to_source_order(code, i, scratch[: hi - lo], states[r, lo:hi])
-    if not known:
-        fill_rows(states, -1)
+            known = known and scratch[0] >= 0
+    return known
 
 
 @kernel
@@ -74,6 +74,7 @@ class ForwardSlot(NamedTuple):
     neuron_offsets: np.ndarray  # int64[N+1]
     word_offsets: np.ndarray  # int64[N+1]
     widths: np.ndarray  # int64[N]
+    unknown: np.ndarray  # int64[1] out: 1 where an op is unknown; the results mean nothing then
     next_tile: np.ndarray  # int64[1] counter
     at_once: np.ndarray  # int64[1] rows of a tile that are filled, at most TILE
     buffer: np.ndarray  # float64[T * n_values], zero at first
@@ -85,7 +86,8 @@ def _forward_tile(code, slot, first, rows):
     """Evaluate rows ``first`` to ``first + rows``, those that exist."""
     last = n_ops(code) - 1
     filled = load_inputs(code, slot.points[first : first + rows], ZERO, TILE, slot.buffer)
-    run_ops(code, TILE, filled, slot.buffer, slot.tile_states)
+    if not run_ops(code, TILE, filled, slot.buffer, slot.tile_states):
+        slot.unknown[0] = 1
     if slot.packed.shape[0] > 0:
         packed = slot.packed[first : first + filled]
         pack(slot.tile_states[:filled], slot.neuron_offsets, slot.word_offsets, slot.widths, packed)

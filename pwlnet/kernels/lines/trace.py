@@ -129,6 +129,8 @@ def _scan_position(code, work, i, p, t0, t1, rounding):
     f = code.op_table[i, ir.PRODUCER]
     n = collect(code, work, f, p)
     n_pinned = begin(code, work, i, p, n, t1 - t0, rounding)
+    if work.counts[ws.STATUS] != ws.DONE:  # an op that is unknown
+        return
     if is_wide(code, i, f, n):
         _call_wide(work.addresses[ws.WIDE], (code, work, i, p, n, t0, t1))
     else:

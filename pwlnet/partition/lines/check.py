@@ -10,7 +10,6 @@ from ...kernels.ir import passes
 from ...kernels.ir import program as ir
 from ...kernels.lines import check
 from ...scheduling import run_slots
-from ...validation import refuse_unknown_states
 from .tracing import initial_states
 from .windows import largest_preactivations, refuse_overflow
 
@@ -167,7 +166,6 @@ def first_states(lines, first, last):
     starts, ends = lines.starts[first:last], lines.ends[first:last]
     middles = starts + 0.5 * lines.t[offsets[first:last] + 1, None] * (ends - starts)
     _, z, states, _ = evaluate.forward(network.code, middles, preactivations=True, states=True, threads=1)
-    refuse_unknown_states(states)
     scale = np.repeat(largest_preactivations(network, z), network.op_graph.neuron_counts, axis=1)
     certain = _distances(network, z, np.arange(network.n_neurons)) > _noise(lines) * scale
     for row in np.flatnonzero(~certain.all(axis=1)):

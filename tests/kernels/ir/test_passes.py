@@ -25,7 +25,9 @@ def run(network, points, *, outputs=True, preactivations=True, states=True, patt
     packed = np.full((n * patterns, layout.word_offsets[-1]), 1, np.uint64)
     scratch = np.zeros(passes.TILE * network.code.op_table[-1, ir.VALUE]), np.empty((passes.TILE, network.n_neurons), np.int32)
     bounds, counter = (layout.neuron_offsets, layout.word_offsets, layout.widths), np.zeros(1, np.int64)
-    slot = passes.ForwardSlot(network.code, points, out, pre, sta, packed, *bounds, counter, np.array([height]), *scratch)
+    slot = passes.ForwardSlot(
+        network.code, points, out, pre, sta, packed, *bounds, np.zeros(1, np.int64), counter, np.array([height]), *scratch
+    )
     scheduling.run_slots(passes.forward_slot, [slot])
     return out, pre, sta, packed
 
