@@ -24,6 +24,7 @@ from .analysis.sampling_error import compare_rules
 from .convert.graph import Graph
 from .convert.lower import lower
 from .kernels import _jit
+from .kernels.lines.wide import WIDE_FROM
 from .partition.lines.batching import assemble
 from .partition.lines.check import residuals
 from .partition.lines.partitions import LinePartitions, partition_lines
@@ -58,6 +59,16 @@ def toy_network():
     return lower(graph)
 
 
+def _wide_network():
+    """Build a network with a layer that is wide enough for the kernels of wide layers."""
+    rng = np.random.default_rng(0)
+    graph = Graph((1, 4), batched=True)
+    x = graph.relu(graph.linear(graph.input, rng.normal(size=(WIDE_FROM, 4)), name="first"), name="relu1")
+    x = graph.relu(graph.linear(x, rng.normal(size=(WIDE_FROM, WIDE_FROM)), name="wide"), name="relu2")
+    graph.output = graph.linear(x, rng.normal(size=(2, WIDE_FROM)), name="outputs")
+    return lower(graph)
+
+
 class _Toy:
     """The toy network, and the points and lines that the steps use."""
 
@@ -80,6 +91,11 @@ class _Toy:
 def _trace(toy, tolerances=DEFAULT):
     with borrowed_tracer(toy.network, tolerances, _MEMORY) as tracer:
         tracer.trace_lines(toy.starts, toy.ends)
+
+
+def _trace_wide(toy, tolerances=DEFAULT):
+    with borrowed_tracer(_wide_network(), tolerances, _MEMORY) as tracer:
+        tracer.trace_lines(np.zeros((1, 4)), np.ones((1, 4)))
 
 
 def _check(toy):
@@ -105,12 +121,19 @@ STEPS = {  # name: what compiles the kernels
     "measure_linearity": lambda toy: measure_linearity(toy.unsplit_lines(), 0),
     "compare_rules": lambda toy: compare_rules(toy.unsplit_lines(), 0, counts=[4]),
     "integrate_gradients": lambda toy: integrate_gradients(toy.network, toy.starts, toy.ends),
+    "trace_wide": _trace_wide,
     "trace_float32": lambda toy: _trace(toy, DEFAULT.with_slope_dtype("float32")),
+    "trace_wide_float32": lambda toy: _trace_wide(toy, DEFAULT.with_slope_dtype("float32")),
 }
-PROCESSES = (  # steps that take long, by the process that runs them; balanced by their measured seconds
-    ("trace", "integrate_gradients", "trace_float32"),
-    ("forward", "check", "patterns", "jacobian", "affine_map", "measure_linearity", "compare_rules"),
-)
+# Steps that take long, by the process that runs them; balanced by their measured seconds. A step comes after those whose
+# kernels it uses: integrate_gradients and trace_wide find those of trace in the cache, where the other process left them.
+PROCESSES = (
+    ("trace", "jacobian", "trace_float32", "trace_wide_float32"),
+    (
+        "forward", "check", "patterns", "affine_map", "measure_linearity", "compare_rules", "integrate_gradients",
+        "trace_wide",
+    ),
+)  # fmt: skip
 LINE_STEPS = ("forward", "check", "trace", "partition_lines")  # all that ``partition_lines`` needs
 ATTRIBUTION_STEPS = ("jacobian", "integrate_gradients")
 

@@ -21,6 +21,7 @@ from pwlnet.store import schema
 from pwlnet.store.container.transaction import TransactionFile
 from pwlnet.tolerances import DEFAULT
 from tests.checksums import changing
+from tests.counts import few
 
 
 @pytest.fixture
@@ -68,7 +69,7 @@ def test_a_write_that_fails_anywhere_keeps_the_batches_before(path, network, mak
     monkeypatch.setattr(schema, "CHUNK_BYTES", chunk_bytes)
     small, large = make_lines(3), make_lines(200, seed=1)
     outcomes = []
-    for call in range(1, 100):
+    for call in range(1, 100, few(1, quick=3)):
         n_lines = 3
         with store.create(path, network, overwrite=True) as writer:
             writer.append_lines(small)
