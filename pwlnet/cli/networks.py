@@ -42,7 +42,8 @@ def run_info(options):
     from ..scheduling import execution
 
     network, how = load_network(options.path, input_shape=options.input_shape), execution()
-    text = f"{network.summary()}\ndigest {network.digest}\nkernels run on {how.n_threads} {how.kind}: {how.reason}"
+    slots = f"{how.n_threads} {'parallel slots' if how.kind == 'parallel' else 'Python threads'}"
+    text = f"{network.summary()}\ndigest {network.digest}\nkernels run on {slots}: {how.reason}"
     show(options, {"path": options.path, **_sizes(network), "execution": how._asdict()}, text)
 
 

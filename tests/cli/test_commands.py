@@ -393,8 +393,11 @@ def test_lines_that_the_network_does_not_confirm_do_not_verify(folder, run, netw
 
 def test_info_of_a_network_and_of_a_store(folder, run, network):
     code, out, _ = run("info", "net.h5")
-    assert (code, out) == (0, f"{network.summary()}\ndigest {network.digest}\n")
-    assert json.loads(run("info", "net.h5", "--json")[1])["neurons"] == 30
+    how = pwlnet.execution()
+    kernels = f"kernels run on {how.n_threads} {'parallel slots' if how.kind == 'parallel' else 'Python threads'}: {how.reason}"
+    assert (code, out) == (0, f"{network.summary()}\ndigest {network.digest}\n{kernels}\n")
+    found = json.loads(run("info", "net.h5", "--json")[1])
+    assert (found["neurons"], found["execution"]["kind"]) == (30, how.kind)
     run("lines", "net.h5", "--random", 5, "--out", "out.h5")
     code, out, _ = run("info", "out.h5", "--json")
     assert (code, json.loads(out)["n_lines"]) == (0, 5)
