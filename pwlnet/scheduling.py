@@ -100,7 +100,9 @@ def execution(n_slots=None):
         layer = _threading_layer()
         if layer not in ("omp", "tbb"):
             reason = f"Numba's threading layer is {layer or 'missing'}, which is not safe for concurrent callers"
-    return Execution("threads", reason, layer, n) if reason else Execution("parallel", f"one parallel kernel, threading layer {layer}", layer, n)
+    if reason:
+        return Execution("threads", reason, layer, n)
+    return Execution("parallel", f"one parallel kernel, threading layer {layer}", layer, n)
 
 
 def _reason_for_threads(n):

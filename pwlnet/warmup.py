@@ -168,8 +168,9 @@ def compile_kernels(steps=None, *, processes=True, notice=True):
         with _notice(notice and is_cold() and os.environ.get("PWLNET_QUIET", "0") in ("", "0")):
             for name, elapsed in _run_in_processes(shares):
                 seconds[name] += elapsed
-    for name, elapsed in run_steps(names):
-        seconds[name] += elapsed
+    with contextlib.nullcontext() if notice else _jit.CLOCK.muted():
+        for name, elapsed in run_steps(names):
+            seconds[name] += elapsed
     return seconds
 
 

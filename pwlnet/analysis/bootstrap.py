@@ -102,7 +102,7 @@ def _interval(values, statistic, level, n_resamples, seed):
         )  # fmt: skip
     low, high = (float(end) for end in result.confidence_interval)
     if np.isfinite([low, high]).all():
-        return low, high
+        return low, max(low, high)
     tail = 0.5 * (1.0 - level)
     low, high = np.quantile(result.bootstrap_distribution, [tail, 1.0 - tail])
-    return float(low), float(high)
+    return float(low), max(float(low), float(high))  # equal quantiles may differ by a rounding

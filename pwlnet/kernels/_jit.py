@@ -213,7 +213,7 @@ if MODE == LINKED:
 
 def compile_seconds():
     """Return how many seconds this process has spent in compiling kernels."""
-    return _CLOCK.seconds
+    return CLOCK.seconds
 
 
-_CLOCK = start_clock(__package__)
+CLOCK = start_clock(__package__)
