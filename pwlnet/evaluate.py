@@ -65,7 +65,9 @@ def forward(code, points, *, outputs=False, preactivations=False, states=False, 
         np.empty((0, 0) if layout is None else (n, int(layout.word_offsets[-1])), np.uint64),
     )
     unknown, counter, at_once = np.zeros(1, np.int64), np.zeros(1, np.int64), np.array([rows])
-    n_slots = max(1, min(n_threads(threads), -(-n // rows), n * _work_per_row(code) // _WORK_PER_SLOT))
+    n_slots = max(1, min(n_threads(threads), -(-n // rows)))
+    if n_slots > 1:
+        n_slots = max(1, min(n_slots, n * _work_per_row(code) // _WORK_PER_SLOT))
     slots = [
         passes.ForwardSlot(
             code, points, *values, *bounds, unknown, counter, at_once,

@@ -5,6 +5,8 @@ contains nothing but the call, so that it compiles in half a second, once for al
 code as Python threads do.
 """
 
+import weakref
+
 import numba
 import numpy as np
 from llvmlite import ir
@@ -12,6 +14,8 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from ._pointers import pointed_type
+
+_ADDRESSES = {}  # id of an array: (weak reference to it, address); of NamedTuples whose attribute ``is_kept`` is true
 
 
 @intrinsic
@@ -61,12 +65,27 @@ def _array_types(slot):
 
 def slot_words(slot):
     """List the addresses and shapes of the arrays of a slot, as its kernel reads them."""
-    words = []
+    words, address = [], _kept_address if getattr(slot, "is_kept", False) else _address
     for field in slot:
         if isinstance(field, np.ndarray):
             if not field.flags.c_contiguous:
                 raise ValueError(f"a slot has an array of strides {field.strides}; kernels read C-contiguous arrays")
-            words += (field.ctypes.data, *field.shape)
+            words.append(address(field))
+            words += field.shape
         else:
             words += slot_words(field)
     return words
+
+
+def _address(array):
+    return array.ctypes.data
+
+
+def _kept_address(array):
+    """Return the address of an array that is kept from call to call, and never resized; NumPy takes a microsecond for it."""
+    key = id(array)
+    entry = _ADDRESSES.get(key)
+    if entry is None or entry[0]() is not array:
+        entry = weakref.ref(array, lambda _: _ADDRESSES.pop(key, None)), array.ctypes.data
+        _ADDRESSES[key] = entry
+    return entry[1]

@@ -128,6 +128,8 @@ class PackedProgram(NamedTuple):
     The dtype of ``row_weights`` is that of the line kernels' slope changes.
     """
 
+    is_kept = True  # from call to call: _slots.py
+
     op_table: np.ndarray  # int64[N + 1, N_COLUMNS]
     indices: np.ndarray  # int64[*] operands, indices, input_index, output_index, tap positions
     parameters: np.ndarray  # float64[*] weights, biases, coefficients

@@ -50,6 +50,8 @@ N_STATE = 5
 class Found(NamedTuple):
     """Output buffers of one slot: breakpoints and flips of the windows that it traced."""
 
+    is_kept = True  # from call to call: _slots.py
+
     t: np.ndarray  # float64[*]
     error: np.ndarray  # float64[*]
     flips_per_point: np.ndarray  # int64[*] flips of each breakpoint

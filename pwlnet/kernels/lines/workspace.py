@@ -137,6 +137,8 @@ def has_float32_slopes(work):
 class Work(NamedTuple):
     """All buffers of one thread."""
 
+    is_kept = True  # from call to call: _slots.py
+
     counts: np.ndarray  # int64[N_COUNTS]
     values: np.ndarray  # float64[*] or float32[*] entries of rows
     columns: np.ndarray  # int32[*] channels of entries
