@@ -1,12 +1,12 @@
-"""Every exception and warning class of pwlnet.
+"""All exceptions and warnings of pwlnet.
 
-Each message is one sentence: what was given; what was needed; what to do. Every class also derives from the built-in
-exception a caller would expect, so ``except ValueError`` keeps working.
+Each message is one sentence: what was given; what was needed; what to do. Every class also derives from the corresponding
+built-in exception, so ``except ValueError`` works.
 """
 
 
 class PwlnetError(Exception):
-    """Root of all errors that pwlnet raises on purpose."""
+    """Base class of all errors that pwlnet raises."""
 
 
 class ShapeError(PwlnetError, ValueError):
@@ -14,11 +14,11 @@ class ShapeError(PwlnetError, ValueError):
 
 
 class InputError(PwlnetError, ValueError):
-    """A value is outside what the function accepts: not finite, of a wrong dtype, an unknown option."""
+    """A value is not accepted: not finite, of a wrong dtype, an unknown option."""
 
 
 class UnsupportedOperationError(PwlnetError, NotImplementedError):
-    """A network contains an operation that is not piecewise linear, or not supported; the message names the node."""
+    """A network has an operation that is not piecewise linear or not supported; the message names its node."""
 
 
 class ConversionError(PwlnetError, ValueError):
@@ -26,11 +26,11 @@ class ConversionError(PwlnetError, ValueError):
 
 
 class CapacityError(PwlnetError, RuntimeError):
-    """A result would be larger than the limit that the caller set."""
+    """A result would exceed a limit set by the caller."""
 
 
 class NumericalError(PwlnetError, ArithmeticError):
-    """A computation left the range in which its result can be trusted."""
+    """A computation left the range in which its result is reliable."""
 
 
 class InfeasibleError(PwlnetError, ValueError):

@@ -1,4 +1,4 @@
-"""Values, pre-activations, states, patterns and Jacobians of a network at many points, on all threads.
+"""Outputs, pre-activations, states, patterns and Jacobians of a network at many points, on several threads.
 
 Slots (``scheduling.py``) take tiles of rows; the bits of a row do not depend on the number of slots (kernels/ir/passes.py).
 
@@ -14,12 +14,12 @@ from .kernels.ir import passes
 from .kernels.ir import program as ir
 from .scheduling import n_threads, run_slots
 
-_WORK_PER_SLOT = 2**22  # multiplications that are worth another thread: about a millisecond
-_LOW_MEMORY_BYTES = 2**26  # values that a slot computes together with ``low_memory``
+_WORK_PER_SLOT = 2**22  # least number of multiplications for another thread: about a millisecond
+_LOW_MEMORY_BYTES = 2**26  # size of the values that a slot computes at a time with ``low_memory``
 
 
 class Values(NamedTuple):
-    """Results of a forward pass; those that were not asked for have no rows."""
+    """Results of a forward pass; those that were not requested have no rows."""
 
     outputs: np.ndarray  # float64[B, O]
     preactivations: np.ndarray  # float64[B, K]
@@ -28,7 +28,7 @@ class Values(NamedTuple):
 
 
 def forward(code, points, *, outputs=False, preactivations=False, states=False, layout=None, threads=None, low_memory=False):
-    """Evaluate rows.
+    """Evaluate a network at points.
 
     Parameters
     ----------
@@ -37,15 +37,15 @@ def forward(code, points, *, outputs=False, preactivations=False, states=False, 
     outputs, preactivations, states : bool
         Which results to compute.
     layout : PatternLayout, optional
-        Compute packed activation patterns, too.
+        Compute packed activation patterns, with this layout.
     threads : int, optional
     low_memory : bool
-        Hold the values of few rows of a large network at a time. The bits are the same.
+        Compute only few rows of a large network at a time. The bits are the same.
 
     Returns
     -------
     Values
-        Results that were not asked for have no rows.
+        Results that were not requested have no rows.
 
     Raises
     ------
@@ -92,20 +92,20 @@ def _work_per_row(code):
 
 
 def truncate_program(code, i):
-    """The code of the part of a network that ends with op i; its outputs mean nothing."""
+    """Return the program up to op i, included: PackedProgram, whose outputs are undefined."""
     op_table = code.op_table[: i + 2].copy()
     op_table[-1, : ir.N_OUTPUTS + 1] = code.op_table[-1, : ir.N_OUTPUTS + 1]
-    op_table.setflags(write=False)  # as the whole code's: kernels are compiled for read-only arrays
+    op_table.setflags(write=False)  # as in ``code``: kernels are compiled for read-only arrays
     return code._replace(op_table=op_table)
 
 
 def select_outputs(code, outputs):
-    """The code of a network with the outputs int64[C] alone, in that order: what isn't read isn't computed."""
+    """Return the program with the outputs int64[C] only, in that order; ops that these do not need are not computed."""
     op_table, first = code.op_table.copy(), code.op_table[-1, ir.OUTPUTS]
     op_table[-1, ir.OUTPUTS], op_table[-1, ir.N_OUTPUTS] = len(code.indices), len(outputs)
     indices = np.concatenate([code.indices, code.indices[first + outputs]])
     for array in (op_table, indices):
-        array.setflags(write=False)  # as the whole code's
+        array.setflags(write=False)  # as in ``code``
     return code._replace(op_table=op_table, indices=indices)
 
 

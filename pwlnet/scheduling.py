@@ -1,12 +1,12 @@
-"""Run compiled kernels and Python functions on several threads, in order and in bounded memory.
+"""Run compiled kernels and Python functions on several threads, with results in order and in bounded memory.
 
-Kernels that are the bulk of the work run on *slots*: each slot has buffers of its own and takes its next piece of work from a
-counter that all slots share (``kernels/_atomic.py``), so that the load is balanced without a plan, and results do not depend on
+Most of the work is done by kernels that run on *slots*, one per thread. Each slot has its own buffers and takes its next item
+from a counter that all slots share (``kernels/_atomic.py``), so that the load is balanced dynamically; results do not depend on
 the number of slots. ``run_slots`` runs them in one ``@njit(parallel=True)`` kernel, or on Python threads where that would be
 unsafe; both execute the same machine code.
 
-``look_ahead`` computes results on a background thread while the consumer uses those before; ``map_chunks`` applies a Python
-function to chunks.
+``look_ahead`` computes the next results on a background thread while the consumer uses the ones before; ``map_chunks`` applies
+a Python function to chunks.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ _POLL = 1.0  # seconds after which a waiting thread checks whether its consumer 
 
 
 def n_threads(threads=None):
-    """Return the number of threads to use: the argument, else NUMBA_NUM_THREADS, else the processors this process may use."""
+    """Return the number of threads: the argument, or the processors available to the process, at most NUMBA_NUM_THREADS."""
     if threads is None:
         available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         return max(1, min(numba.config.NUMBA_NUM_THREADS, available or 1))
@@ -45,7 +45,7 @@ def _blas_controller():
 
 
 class _Blas:
-    """Number of callers that keep BLAS on one thread; the first one limits it, the last one restores it."""
+    """The number of callers that limit BLAS to one thread; the first one sets the limit, the last one restores the old one."""
 
     lock = threading.Lock()
     callers = 0
@@ -54,7 +54,7 @@ class _Blas:
 
 @contextlib.contextmanager
 def single_threaded_blas():
-    """Keep BLAS on one thread: kernels call it from several threads, and its bits must not depend on a setting."""
+    """Limit BLAS to one thread: kernels call it from several threads, and results must not depend on its settings."""
     with _Blas.lock:
         if _Blas.callers == 0:
             _Blas.limiter = _blas_controller().limit(limits=1, user_api="blas")
@@ -69,7 +69,7 @@ def single_threaded_blas():
 
 
 class Execution(NamedTuple):
-    """How slots run side by side: ``kind`` is "parallel" (one parallel kernel) or "threads" (Python threads), and why."""
+    """How slots run in parallel: ``kind`` is "parallel" (one parallel kernel) or "threads" (Python threads); the reason."""
 
     kind: str
     reason: str
@@ -78,12 +78,12 @@ class Execution(NamedTuple):
 
 
 def execution(n_slots=None):
-    """Say how pwlnet runs kernels on several threads in this process, at this moment.
+    """Return how pwlnet runs kernels on several threads in this process at present, and why.
 
-    The parallel kernel is the usual way. Python threads run the same machine code, with the same results, where a parallel
-    kernel would be unsafe: in a forked child, where OpenMP ends the process; with Numba's workqueue layer, which ends it when
-    two threads call it; in a worker of dask or multiprocessing, where it would use processors that other workers use; with
-    more threads than NUMBA_NUM_THREADS. ``PWLNET_EXECUTION=threads`` asks for them.
+    By default, slots run in one parallel kernel. Python threads run the same machine code, with the same results, where a
+    parallel kernel would be unsafe: in a forked child, which OpenMP terminates; with Numba's workqueue layer, which terminates
+    the process if two threads call it; in a worker of dask or multiprocessing, where it would use processors of other workers;
+    with more threads than NUMBA_NUM_THREADS. ``PWLNET_EXECUTION=threads`` selects Python threads.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ def execution(n_slots=None):
 
 
 def _reason_for_threads(n):
-    """Say why slots run on Python threads, whatever the threading layer is; empty where a parallel kernel may run them."""
+    """Return why slots must run on Python threads for any threading layer; empty if a parallel kernel can run them."""
     if os.environ.get("PWLNET_EXECUTION", "") == "threads":
         return "PWLNET_EXECUTION is threads"
     if _jit.MODE != _jit.LINKED:
@@ -125,7 +125,7 @@ def _reason_for_threads(n):
 
 @functools.cache
 def _threading_layer():
-    """Start Numba's threading layer, and return its name; None where there is none."""
+    """Start Numba's threading layer, and return its name; None if there is none."""
     from numba.np.ufunc import parallel
 
     try:
@@ -151,14 +151,14 @@ if hasattr(os, "register_at_fork"):
 
 
 def run_slots(kernel, slots):
-    """Call a slot kernel with each slot, side by side, and return when all calls have ended.
+    """Call a slot kernel for all slots in parallel, and return when all calls have ended.
 
     Parameters
     ----------
     kernel
         A slot kernel.
     slots : list of NamedTuple
-        Arrays of the same types in each. What two slots share is read only, or a counter, or written by one slot per entry.
+        Arrays of the same types for each slot. A shared array is read-only, a counter, or has entries written by one slot each.
 
     Raises
     ------
@@ -181,7 +181,7 @@ def run_slots(kernel, slots):
 
 
 def _run_on_threads(calls):
-    """Make each call on a Python thread of its own; kernels release the GIL."""
+    """Make each call on a separate Python thread; kernels release the GIL."""
     if len(calls) == 1:
         calls[0]()
         return
@@ -206,7 +206,7 @@ def _run_on_threads(calls):
 def map_chunks(function, n_items, chunk, threads=None):
     """Yield ``function(first, last)`` for consecutive chunks of ``n_items`` items, in order, computed on Python threads.
 
-    An exception, Ctrl-C among them, is raised after the chunks that have begun; the others are dropped.
+    An exception, including Ctrl-C, is raised when the chunks that have started are finished; the others are cancelled.
     """
     bounds = [(k, min(k + chunk, n_items)) for k in range(0, n_items, chunk)]
     if len(bounds) <= 1 or n_threads(threads) == 1:
@@ -223,7 +223,7 @@ def map_chunks(function, n_items, chunk, threads=None):
 
 
 def run_chunks(function, n_items, chunk, threads=None):
-    """Call ``function(first, last)`` as ``map_chunks`` does, with BLAS on one thread, and drop the results."""
+    """Call ``function(first, last)`` as ``map_chunks`` does, with BLAS on one thread, and ignore the results."""
     with single_threaded_blas():
         deque(map_chunks(function, n_items, chunk, threads), maxlen=0)
 
@@ -234,11 +234,11 @@ def look_ahead(results, max_bytes, stop):
     Parameters
     ----------
     results : generator
-        Its items have ``nbytes``. An exception in it is raised in its place, after the items before it.
+        Its items have an attribute ``nbytes``. An exception is raised after the items before it.
     max_bytes : int
-        No further item is begun while finished ones that nobody has taken are larger than this.
+        No further item is computed while the finished items that have not been consumed are larger than this.
     stop : callable
-        Called from another thread where the consumer leaves; should end the item at hand soon.
+        Called when the consumer stops, while an item may be computed on the background thread; should end it soon.
     """
     queue = _Queue(max_bytes)
     worker = threading.Thread(target=queue.fill, args=(results,), name="pwlnet")
@@ -252,19 +252,19 @@ def look_ahead(results, max_bytes, stop):
 
 
 class _Queue:
-    """Finished items between the thread that computes them and their consumer."""
+    """A queue of finished items between the background thread and the consumer."""
 
     def __init__(self, max_bytes):
         self._max_bytes = max_bytes
         self._changed = threading.Condition()  # guards all of the following
         self._items = deque()
         self._waiting_bytes = 0
-        self._consumer = threading.current_thread()  # the thread that asked last
+        self._consumer = threading.current_thread()  # the thread that last requested an item
         self._closed = self._complete = False
         self._error = None
 
     def fill(self, results):
-        """Append items while there is room: runs on the background thread."""
+        """Append items while there is room. Runs on the background thread."""
         error = None
         try:
             with contextlib.closing(results):
@@ -280,7 +280,7 @@ class _Queue:
             self._changed.notify_all()
 
     def items(self, worker):
-        """Yield items in order, then raise the error there was."""
+        """Yield items in order, then raise the error of the background thread, if any."""
         while True:
             with self._changed:
                 self._consumer = threading.current_thread()
@@ -296,13 +296,13 @@ class _Queue:
             raise self._error
 
     def close(self):
-        """Let the background thread end after the item at hand."""
+        """Make the background thread end after the current item."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
 
     def _wait_for_room(self):
-        """Whether another item is wanted; waits until there is room for it."""
+        """Wait until there is room for another item; return False if no more items are needed."""
         with self._changed:
             while not self._closed and self._is_awaited():
                 if self._waiting_bytes <= self._max_bytes or not self._items:
@@ -311,5 +311,5 @@ class _Queue:
         return False
 
     def _is_awaited(self):
-        """Whether somebody may still take items: a thread that waits for nobody would keep a program from ending."""
+        """Return whether a consumer may still take items; otherwise the background thread must end, so that the program can."""
         return self._consumer.is_alive() and (threading.main_thread().is_alive() or not self._consumer.daemon)

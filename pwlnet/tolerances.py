@@ -1,4 +1,4 @@
-"""Every threshold: name, unit, value, derivation. No other module spells a literal like 1e-9."""
+"""All tolerances, with their units, values and derivations. No other module has literals such as 1e-9."""
 
 from typing import NamedTuple
 
@@ -6,8 +6,8 @@ from .errors import InputError
 
 UNIT_ROUNDOFF = 2.0**-53
 SINGLE_ROUNDOFF = 2.0**-24
-GRADIENT_OFFSET = 1e-12  # added to entries that are divided by, in SyReNN's relative change of gradients: a definition
-ATTRIBUTION_OFFSET = 1e-11  # the same in its relative error of attributions
+GRADIENT_OFFSET = 1e-12  # added to the denominators of SyReNN's relative change of gradients, by its definition
+ATTRIBUTION_OFFSET = 1e-11  # the same for its relative error of attributions
 
 
 _SLOPE_DTYPES = {UNIT_ROUNDOFF: "float64", SINGLE_ROUNDOFF: "float32"}
@@ -19,17 +19,16 @@ class Tolerances(NamedTuple):
     Attributes
     ----------
     rounding : float
-        Number of standard rounding errors within which a value counts as zero, without unit. The error of each
-        pre-activation along a line is estimated from the magnitudes that went into it (kernels/lines/rounding.py); 16 of
-        them leave no room for a wrong decision in the exact-arithmetic tests and are still of the order of 1e-14 of
-        the magnitudes.
+        Number of standard rounding errors within which a value is treated as zero. The error of each pre-activation along a
+        line is estimated from the sizes of the summed terms (kernels/lines/rounding.py). With 16 standard errors, no decision
+        is wrong in the tests against exact arithmetic; they are of the order of 1e-14 of these sizes.
     ambiguous : float
         Number of standard rounding errors within which a decision is counted in ``LinePartitions.ambiguous``.
     conversion : float
         Largest relative difference between a converted network and a float64 evaluation of its source, in units of the
-        largest output. Rounding of a float64 forward pass of a deep network, with three digits to spare.
+        largest output: a thousand times the rounding error of a float64 forward pass of a deep network.
     conversion_single : float
-        The same where the source can be evaluated in float32 only.
+        The same if the source can be evaluated in float32 only.
     slope_roundoff : float
         Unit roundoff of the slope changes of lines: 2**-53 for float64, 2**-24 for float32. Set by the argument
         ``slope_dtype`` of ``partition_lines``.
@@ -61,7 +60,7 @@ class Tolerances(NamedTuple):
         Raises
         ------
         InputError
-            It is another type.
+            ``slope_dtype`` is another type.
         """
         if slope_dtype is None:
             return self

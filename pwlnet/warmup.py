@@ -1,8 +1,8 @@
 """Compile all kernels ahead of time, in two processes, so that Numba's cache on disk is filled before it is needed.
 
 A *step* uses some of the public API once on a toy network, and so compiles the kernels below it. ``compile_kernels`` runs the
-steps in the calling process; those that take long are run before that by two other processes, which leave the compiled
-kernels in the cache. These processes only save time: what they leave out or fail to do is compiled by the calling process.
+steps in the calling process. Before that, two other processes run the steps that take long, and leave the compiled kernels in
+the cache. These processes only save time: kernels that they do not compile are compiled by the calling process.
 
 ``python -m pwlnet.warmup STEP...`` runs steps and prints one JSON line per step.
 """
@@ -60,7 +60,7 @@ def toy_network():
 
 
 def _wide_network():
-    """Build a network with a layer that is wide enough for the kernels of wide layers."""
+    """Build a network with a layer that uses the kernels of wide layers."""
     rng = np.random.default_rng(0)
     graph = Graph((1, 4), batched=True)
     x = graph.relu(graph.linear(graph.input, rng.normal(size=(WIDE_FROM, 4)), name="first"), name="relu1")
@@ -78,12 +78,12 @@ class _Toy:
         self.starts, self.ends = self.points[:2].copy(), self.points[2:].copy()
 
     def no_breakpoints(self):
-        """Result of a trace that found nothing: what follows a trace can be compiled without compiling the trace."""
+        """Return a trace result without breakpoints: its users can be compiled without compiling the trace."""
         none, zeros = np.empty(0, np.int64), np.zeros(2, np.int64)
         return TraceResult(zeros, zeros, zeros, np.zeros(2), np.empty(0), none, none, np.empty(0, np.int32))
 
     def unsplit_lines(self):
-        """Lines without breakpoints: LinePartitions."""
+        """Return lines without breakpoints: LinePartitions."""
         block = Block(self.starts, self.ends, self.no_breakpoints(), np.zeros(2))
         return LinePartitions(self.network, *assemble([block], self.network.n_inputs), DEFAULT)
 
@@ -109,7 +109,7 @@ def _patterns(toy):
     patterns.unpack()
 
 
-STEPS = {  # name: what compiles the kernels
+STEPS = {  # name: a function of _Toy that uses the kernels
     "forward": lambda toy: toy.network.forward(toy.points),
     "check": _check,
     "trace": _trace,
@@ -125,8 +125,8 @@ STEPS = {  # name: what compiles the kernels
     "trace_float32": lambda toy: _trace(toy, DEFAULT.with_slope_dtype("float32")),
     "trace_wide_float32": lambda toy: _trace_wide(toy, DEFAULT.with_slope_dtype("float32")),
 }
-# Steps that take long, by the process that runs them; balanced by their measured seconds. A step comes after those whose
-# kernels it uses: integrate_gradients and trace_wide find those of trace in the cache, where the other process left them.
+# The steps of each process, balanced by their measured times. A step follows those whose kernels it uses: integrate_gradients
+# and trace_wide load the kernels of trace, which the other process has written to the cache by then.
 PROCESSES = (
     ("trace", "jacobian", "trace_float32", "trace_wide_float32"),
     (
@@ -146,20 +146,19 @@ def compile_kernels(steps=None, *, processes=True, notice=True):
     steps : sequence of str, optional
         Names of ``STEPS``; all by default.
     processes : bool
-        Whether other processes may run the steps that take long, side by side. They are not used where they cannot help:
-        without a cache on disk, on a single processor.
+        Whether two other processes may run the steps that take long. They are not used without a cache on disk, or on a
+        single processor.
     notice : bool
-        Whether a line on stderr says that other processes compile an empty cache's kernels; ``PWLNET_QUIET=1`` prevents it.
+        Whether to say on stderr that two processes are compiling all kernels; ``PWLNET_QUIET=1`` turns this off.
 
     Returns
     -------
     dict of str to float
-        Seconds of each step, near zero where the cache held its kernels. With two processes their sum exceeds the time
-        passed.
+        Seconds of each step, small if its kernels were in the cache. With two processes, the sum exceeds the elapsed time.
 
     Notes
     -----
-    About a minute with an empty cache. A failure of the other processes is not an error: their steps are run here.
+    Takes about a minute with an empty cache. Failures of the other processes are ignored: their steps are run here.
     """
     names = [name for name in STEPS if steps is None or name in steps]
     seconds = dict.fromkeys(names, 0.0)
@@ -175,7 +174,7 @@ def compile_kernels(steps=None, *, processes=True, notice=True):
 
 
 def run_steps(names):
-    """Run steps in this process, one after the other: yields (name, seconds) of each."""
+    """Run steps in this process, one after another: yields (name, seconds) of each."""
     toy = _Toy()
     for name in names:
         start = time.perf_counter()
@@ -209,14 +208,14 @@ def _processes_help():
 
 
 def _run_in_processes(shares):
-    """Run each share of the steps in a process of its own: (name, seconds) of the steps that were completed."""
-    search_path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)  # the same pwlnet as here
+    """Run each share of the steps in a separate process: (name, seconds) of the completed steps."""
+    search_path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)  # the processes import the same pwlnet
     environment = {**os.environ, "PYTHONPATH": search_path, "PWLNET_QUIET": "1"}
     command = [sys.executable, "-P", "-m", "pwlnet.warmup"]
     with contextlib.ExitStack() as stack:
         outputs = [stack.enter_context(tempfile.TemporaryFile()) for _ in shares]
         started = []
-        with contextlib.suppress(OSError):  # no memory for another process, no executable: steps run in this one
+        with contextlib.suppress(OSError):  # no memory for another process, or no executable: the steps run in this one
             for share, output in zip(shares, outputs, strict=True):
                 options = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": subprocess.DEVNULL}
                 process = subprocess.Popen([*command, *share], env=environment, **options)
@@ -232,7 +231,7 @@ def _completed(output):
     output.seek(0)
     pairs = []
     for line in output:
-        with contextlib.suppress(ValueError):  # a line that was cut short
+        with contextlib.suppress(ValueError):  # an incomplete line
             pairs.append(tuple(json.loads(line)))
     return pairs
 

@@ -1,4 +1,4 @@
-"""The lines that a command is about. Ends are read from their files when they are needed."""
+"""The lines that a command processes. Starts and ends are read from their files when they are needed."""
 
 _NAMES = {  # kind of result: fields of both ends, name of one result, how a stored one differs
     "lines": (("starts", "ends"), "line", "other ends than the requested line; give the same points"),

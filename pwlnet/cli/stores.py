@@ -17,29 +17,29 @@ def add_commands(commands, common):
         "repair",
         parents=[common],
         help="keep the intact batches of a damaged store, or add missing checksums",
-        description="Keep the batches of a damaged store before the first damaged one. If another program changed or copied an "
-        "intact store, check it and add its checksums again; annotations are kept. Without --out and --yes nothing is written: "
-        "the command reports what could be kept.",
+        description="Keep the batches of a damaged store that precede the first damaged one. If another program changed or "
+        "copied an intact store, check it and add its checksums again; annotations are kept. Without --out and --yes, nothing "
+        "is written: the command reports what could be kept.",
     )
     repair.add_argument("store", metavar="STORE.h5")
     where = repair.add_mutually_exclusive_group()
-    where.add_argument("--out", metavar="NEW.h5", help="write them to a new store")
-    where.add_argument("--yes", action="store_true", help="replace the store by the repaired one")
-    repair.add_argument("--network", metavar="NET", help="use this network where the stored copy is damaged")
-    repair.add_argument("--threads", type=positive, metavar="N", help="default: all processors")
+    where.add_argument("--out", metavar="NEW.h5", help="write the kept batches to a new store")
+    where.add_argument("--yes", action="store_true", help="replace the store by the repaired one, in place")
+    repair.add_argument("--network", metavar="NET", help="use this network if the stored copy is damaged")
+    repair.add_argument("--threads", type=positive, metavar="N", help="number of threads (default: all processors)")
     repair.set_defaults(run=run_repair)
     merge = commands.add_parser("merge", parents=[common], help="join stores of the same network and parameters")
     merge.add_argument("stores", metavar="STORE.h5", nargs="+", help="in the order of their lines")
     merge.add_argument("--out", metavar="NEW.h5", required=True, help="a new store")
     merge.add_argument("--overwrite", action="store_true", help="replace an existing store")
-    merge.add_argument("--threads", type=positive, metavar="N", help="default: all processors")
+    merge.add_argument("--threads", type=positive, metavar="N", help="number of threads (default: all processors)")
     merge.set_defaults(run=run_merge)
     export = commands.add_parser("export", parents=[common], help="write results of a store for other programs")
     export.add_argument("store", metavar="STORE.h5")
     export.add_argument("out", metavar="OUT", help=".parquet, .arrow, .csv, or .nc (netCDF-4; needs memory for all rows)")
     export.add_argument("--table", metavar="NAME",
-                        help="segments, flips, lines, attributions, ... (default: segments; of .nc: lines)")  # fmt: skip
-    export.add_argument("--rows", type=row_range, metavar="FIRST:LAST", help="of the lines, or of another kind (default: all)")
+                        help="segments, flips, lines, attributions, ... (default: segments; for .nc: lines)")  # fmt: skip
+    export.add_argument("--rows", type=row_range, metavar="FIRST:LAST", help="lines, or rows of another table, to write (default: all)")
     export.add_argument("--patterns", action="store_true", help="add the activation pattern of each segment")
     export.add_argument("--wide", action="store_true", help="add arrays, such as starts, with a column per entry")
     export.add_argument("--overwrite", action="store_true", help="replace an existing file")

@@ -1,4 +1,4 @@
-"""The main jobs on what comes with pwlnet: lines through two networks, and three trainings of one.
+"""A demonstration with the shipped networks: lines through two networks, and three networks that differ in their training.
 
 pwlnet demo --out demo_output
 """
@@ -13,9 +13,9 @@ __all__ = ["run"]
 
 
 def run(out, *, n_lines=200, n_images=100):
-    """Partition lines, compare networks of different training, attribute; print, store, verify and draw the results.
+    """Partition lines, compare trainings, compute attributions; print, store, verify and plot the results.
 
-    Kernels are compiled before they are timed. Files of an earlier run in the folder are replaced.
+    Kernels are compiled before computations are timed. Files of an earlier run in the folder are replaced.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def run(out, *, n_lines=200, n_images=100):
 
 
 def _compile(purpose, steps, cold):
-    """Compile kernels and say how long it took."""
+    """Compile kernels, and print how long it took."""
     text = f"compiling the kernels of {purpose}, once per version of pwlnet" if cold else f"loading the kernels of {purpose}"
     print(f"{text} ... ", end="", flush=True)
     start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Exact partitions of many lines: a table, what sampling misses, a store of each network, a figure."""
+"""Exact partitions of many lines: a table, the segments that sampling misses, a store for each network, a figure."""
 
 import time
 
@@ -27,7 +27,7 @@ HEADINGS = (
 
 
 def show(out, n_lines):
-    """Partition lines between test images on both digits networks, and print, store, verify and draw the result.
+    """Partition lines between test images on two digits networks, and print, store, verify and plot the result.
 
     Writes ``digits_mlp.h5``, ``digits_conv.h5`` and ``digits_line.png``.
 
@@ -59,17 +59,17 @@ def show(out, n_lines):
 
 
 def draw_lines(n_lines):
-    """Ends of lines between test images of different classes, and from black to test images.
+    """Choose lines between test images of different classes, and from the black image to test images.
 
     Parameters
     ----------
     n_lines : int
-        Between images; a quarter as many, rounded up, start at the black image.
+        Number of lines between images; a quarter as many, rounded up, start at the black image.
 
     Returns
     -------
     starts, ends : float64[L, 64]
-        The lines from black are the last ones.
+        The lines from the black image are the last ones.
     """
     images, labels = datasets.digits_images()
     points = images.reshape(len(images), -1)
@@ -88,7 +88,7 @@ def count_missed(lines, n_samples):
     ----------
     lines : LinePartitions
     n_samples : int
-        Per line, at least 2.
+        Number of points per line, at least 2.
 
     Returns
     -------
@@ -113,7 +113,7 @@ def _row(name, lines, seconds):
 
 
 def _sampling(name, lines):
-    """Describe what forward passes at evenly spaced points find on the same lines, and their cost, in a sentence."""
+    """Return a sentence about forward passes at evenly spaced points of the lines: their cost, and the segments they miss."""
     missed, total = count_missed(lines, N_SAMPLES), int(lines.n_segments.sum())
     narrowest = np.min(np.subtract(*_segments(lines)[::-1]))
     start = time.perf_counter()
@@ -123,23 +123,23 @@ def _sampling(name, lines):
     return (
         f"{name}: sampling {N_SAMPLES} evenly spaced points per line took {N_SAMPLES * len(lines)} forward passes and "
         f"{seconds:.1f} s,\n  and misses {missed} of the {total} segments ({missed / total:.1%}). The narrowest is "
-        f"{narrowest:.0e} of its line:\n  to be sure to hit it, even sampling needs {1 / narrowest + 1:.0e} points."
+        f"{narrowest:.0e} of its line:\n  only with {1 / narrowest + 1:.0e} evenly spaced points, one is certain to be in it."
     )
 
 
 def _stored(path, lines):
-    """Write and verify a store; return the result as a sentence."""
+    """Write a store and verify it; return the result as a sentence."""
     parameters = {"command": "demo", "seed": SEED}
     store.save_lines(path, lines, parameters=parameters, overwrite=True)
     return verdict(path)
 
 
 def _drawn(path, results, n_lines):
-    """Draw the line between images that crosses the most classes on every network; return a sentence about the file."""
+    """Plot the line between images that crosses the most classes on both networks; return a sentence about the file."""
     n_classes = [[len(class_intervals(part)[1]) for part in lines.parts[:n_lines]] for lines in results.values()]
     best = int(np.min(n_classes, axis=0).argmax())
     titles = [
-        f"{name}: {lines.n_segments[best]} affine pieces, a tick where a neuron switches; in colour the largest output"
+        f"{name}: {lines.n_segments[best]} affine pieces, ticks: breakpoints; colour: predicted class"
         for name, lines in results.items()
     ]
     figure = plot.line_figure([lines.parts[best] for lines in results.values()], titles=titles)

@@ -1,4 +1,4 @@
-"""Networks of one architecture and three trainings: regions around images, and exact attributions."""
+"""Three networks of one architecture that differ in their training: regions around images, and exact attributions."""
 
 import numpy as np
 
@@ -12,14 +12,14 @@ from .text import text_table, verdict
 
 TRAININGS = ("standard", "pgd", "diffai")
 TITLES = {"standard": "standard", "pgd": "against PGD", "diffai": "DiffAI (boxes)"}
-EPSILON = 0.1  # of the steps, in l_inf: the radius that two of the trainings aim at
+EPSILON = 0.1  # length of the steps in l_inf: the radius that PGD and DiffAI training used
 SEED = 0
 N_ATTRIBUTED = 4
 HEADINGS = ("training", "accuracy", "regions per unit length, FGSM", "random signs", "FGSM / random")
 
 
 def show(out, n_images):
-    """Print a table of region densities of the three trainings, and store, verify and draw exact attributions.
+    """Print a table of the region densities of the three networks, and store, verify and plot exact attributions.
 
     Writes ``digits_conv_*.h5`` and ``digits_attributions.png``.
 
@@ -28,7 +28,7 @@ def show(out, n_images):
     out : Path
         Folder for the files.
     n_images : int
-        Test images that all three networks classify correctly.
+        Largest number of test images; images that one of the networks misclassifies are excluded.
     """
     networks = {name: load_network(datasets.digits_network_path(f"digits_conv_{name}")) for name in TRAININGS}
     images, labels = datasets.digits_images()
@@ -41,17 +41,17 @@ def show(out, n_images):
         lines = partition_lines(network, np.concatenate([points, points]), perturbed(network, points, labels))
         rows.append((TITLES[name], f"{right[name].mean():.3f}", *_densities(lines.density.reshape(2, -1))))
         shown = points[:N_ATTRIBUTED]
-        found = integrate_gradients(network, np.zeros(network.n_inputs), shown)
-        values.append(found.values[np.arange(len(shown)), labels[: len(shown)]])
-        verdicts.append(_stored(out / f"digits_conv_{name}.h5", lines, shown, found))
-    print(f"Three trainings of one architecture; lines of {EPSILON} in l_inf from {len(points)} test images; in brackets 95 %:")
+        attributions = integrate_gradients(network, np.zeros(network.n_inputs), shown)
+        values.append(attributions.values[np.arange(len(shown)), labels[: len(shown)]])
+        verdicts.append(_stored(out / f"digits_conv_{name}.h5", lines, shown, attributions))
+    print(f"Three trainings of one architecture; lines of {EPSILON} in l_inf from {len(points)} test images; intervals: 95 %")
     print(text_table(HEADINGS, rows) + "\n")
     print("\n".join(verdicts))
     print(_drawn(out / "digits_attributions.png", points, labels, np.stack(values, axis=1)))
 
 
 def perturbed(network, points, labels):
-    """Perturb images by one step: along the signs of the gradient of the class after the label (FGSM), then random signs.
+    """Perturb images by one step: along the signs of the gradient of the class after the label (FGSM), or random signs.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def perturbed(network, points, labels):
     Returns
     -------
     float64[2 * B, D]
-        In [0, 1].
+        Clipped to [0, 1]; first the images of FGSM, then those of random signs.
     """
     targets = (labels + 1) % network.n_outputs
     gradients = network.jacobian(points)[np.arange(len(points)), targets]
@@ -80,20 +80,19 @@ def _densities(density):
     return cells
 
 
-def _stored(path, lines, inputs, found):
+def _stored(path, lines, inputs, attributions):
     """Write lines and attributions to one store and verify it; return the result as a sentence."""
     parameters = {"command": "demo", "epsilon": EPSILON, "seed": SEED}
     with store.create(path, lines.network, parameters=parameters, overwrite=True) as writer:
         writer.append_lines(lines)
         ends = {"baselines": np.zeros_like(inputs), "inputs": inputs}
-        writer.append(
-            "attributions", {**ends, "values": found.values, "residual": found.residual, "n_segments": found.n_segments}
-        )
-    return f"{verdict(path)}; attributions add up to {np.abs(found.residual).max():.0e}"
+        results = {name: getattr(attributions, name) for name in ("values", "residual", "n_segments")}
+        writer.append("attributions", {**ends, **results})
+    return f"{verdict(path)}; completeness residual {np.abs(attributions.residual).max():.0e}"
 
 
 def _drawn(path, points, labels, values):
-    """Draw the attributions of each training; return a sentence about the file."""
+    """Plot the attributions of each network; return a sentence about the file."""
     n = values.shape[0]
     shape = datasets.digits_images()[0].shape[1:]
     figure = plot.attribution_figure(
@@ -104,4 +103,4 @@ def _drawn(path, points, labels, values):
         row_titles=[f"class {label}" for label in labels[:n]],
     )
     figure.savefig(path, dpi=110)
-    return f"{path} shows exact integrated gradients of the label's output, from black"
+    return f"{path} shows exact integrated gradients of the label's output, from the black image"

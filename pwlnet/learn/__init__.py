@@ -1,7 +1,7 @@
 """Attacks, training and interval bounds of torch modules; importing this package imports torch.
 
-Images are NumPy arrays (or tensors) [B, *S] in the units that the model takes, usually [0, 1]; labels are class numbers.
-Attacks and accuracies also take a ``pwlnet.Network``. Results are NumPy arrays, float64.
+Images are NumPy arrays (or tensors) [B, *S] in the input units of the model, usually [0, 1]; labels are class indices.
+Attacks and accuracies also accept a ``pwlnet.Network``. Results are NumPy arrays in float64.
 
     fgsm, pgd                    adversarial examples
     train                        standard, PGD, DiffAI (box relaxation) or Gaussian training; resumable

@@ -26,7 +26,7 @@ def build_conv(input_shape, n_classes, *, seed):
         Channels, rows, columns of an image; at least two rows and columns.
     n_classes : int
     seed : int
-        Of the weights (He's initialisation, biases zero).
+        Seed of the weights (He's initialisation; biases are zero).
 
     Returns
     -------
@@ -56,10 +56,10 @@ def build_mlp(n_inputs, hidden, n_classes, *, seed):
     ----------
     n_inputs : int
     hidden : sequence of int
-        Neurons of each hidden layer.
+        Number of neurons of each hidden layer.
     n_classes : int
     seed : int
-        Of the weights (He's initialisation, biases zero).
+        Seed of the weights (He's initialisation; biases are zero).
 
     Returns
     -------
@@ -100,17 +100,17 @@ def export_onnx(model, input_shape, path, *, overwrite=False):
     Parameters
     ----------
     model : torch.nn.Module
-        Written as it evaluates (evaluation mode), with its weights as they are; left as it was.
+        Exported in evaluation mode, with unchanged weights; its mode is restored.
     input_shape : tuple of int
-        Of one input, without a batch axis.
+        Shape of one input, without the batch axis.
     path : str or path
     overwrite : bool, optional
-        Replace an existing file. By default that is refused.
+        Replace an existing file; by default, that is an error.
 
     Raises
     ------
     StoreError
-        The file exists or can't be written; then nothing of it is left.
+        The file exists or can't be written; no incomplete file is left.
     """
     path = Path(path)
     device, dtype = classifiers.placement(model)

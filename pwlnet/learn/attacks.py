@@ -1,6 +1,6 @@
 """Adversarial examples: FGSM and PGD, in the l_inf and l_2 norms.
 
-Points are float64 throughout and lie in the ball and in the box; the model is evaluated in its own dtype.
+Points are float64, and are in the ball and in the box; the model is evaluated in the dtype of its weights.
 
 Legend: B images, S shape of an image, D its size, O classes.
 """
@@ -24,11 +24,11 @@ class AdversarialExamples(NamedTuple):
     images : float64[B, *S]
         In the units of the model's input.
     predictions : int64[B]
-        The model's class of each.
+        The model's class of each adversarial image.
     success : bool[B]
-        The prediction is not the label; of a targeted attack, it is the label.
+        Whether the prediction is not the label; for a targeted attack, whether it is the label.
     loss : float64[B]
-        The attack's loss there, of the class in ``labels``.
+        The attack's loss at these images for the classes in ``labels``.
     """
 
     images: np.ndarray
@@ -38,7 +38,7 @@ class AdversarialExamples(NamedTuple):
 
 
 def _margin(logits, labels):
-    """Compute the largest other score minus that of the label; positive if another class wins."""
+    """Compute the largest other score minus that of the label; positive if the image is misclassified."""
     is_label = functional.one_hot(labels, logits.shape[1]).bool()
     return logits.masked_fill(is_label, -torch.inf).amax(dim=1) - logits.masked_fill(~is_label, 0.0).sum(dim=1)
 
@@ -122,7 +122,7 @@ def _evaluate(module, attack, x, labels, with_gradient):
 
 
 class _Best:
-    """The best point so far of each image: misclassified points first, then the highest loss."""
+    """The best point so far of each image: a misclassified one if there is one, then the one with the highest loss."""
 
     def __init__(self, attack, labels):
         self.attack, self.labels, self.x = attack, labels, None
@@ -178,27 +178,27 @@ def _collect(attack, parts):
 def fgsm(model, images, labels, *, epsilon, norm="linf", clip=(0.0, 1.0), targeted=False, batch_size=256):
     """Attack images with one step along the gradient of the cross-entropy (fast gradient sign method).
 
-    Estimate: the point of the step, whether it fools the model or not; stronger attacks may exist.
+    Estimate: the result is the end of the step, even if it is classified correctly; stronger attacks may exist.
 
     Parameters
     ----------
     model : torch.nn.Module or Network
-        A classifier, [B, *S] -> [B, O]; run in evaluation mode; its mode is restored.
+        A classifier, [B, *S] -> [B, O]; evaluated in evaluation mode; its mode is restored.
     images : float64[B, *S]
-        In the units that the model takes.
+        In the input units of the model.
     labels : int64[B]
-        The true classes; of a targeted attack, the classes to reach.
+        The true classes; for a targeted attack, the classes to reach.
     epsilon : float
-        Length of the step in the norm, in the images' units.
+        Length of the step in the norm, in units of the images.
     norm : {"linf", "l2"}, optional
-        "linf" moves each entry by epsilon along the sign of the gradient; "l2" moves by epsilon along the gradient. Where
-        the gradient is zero, nothing moves.
+        "linf" changes each entry by epsilon in the direction of the sign of the gradient; "l2" takes a step of length epsilon
+        along the gradient. Entries with gradient zero do not change.
     clip : (lower, upper) or None, optional
-        The box that images lie in, numbers or arrays that fit an image; results are clipped to it.
+        The range of the images, numbers or arrays that can be broadcast to an image; results are clipped to it.
     targeted : bool, optional
-        Lower the loss of ``labels`` instead of raising it.
+        Decrease the loss of ``labels`` instead of increasing it.
     batch_size : int, optional
-        Images per pass, for memory.
+        Number of images that are evaluated together, which limits the memory.
 
     Returns
     -------
@@ -208,7 +208,7 @@ def fgsm(model, images, labels, *, epsilon, norm="linf", clip=(0.0, 1.0), target
     Raises
     ------
     InputError, ShapeError
-        Arguments that do not fit; images outside ``clip``; labels that are no class of the model.
+        An argument is invalid: images outside ``clip``, labels that are not classes of the model.
     NumericalError
         The model's outputs are not finite.
 
@@ -227,8 +227,8 @@ def fgsm(model, images, labels, *, epsilon, norm="linf", clip=(0.0, 1.0), target
     >>> model = torch.nn.Linear(2, 2, dtype=torch.float64)
     >>> with torch.no_grad():
     ...     _ = model.weight.copy_(torch.tensor([[1.0, -1.0], [0.0, 0.0]])), model.bias.zero_()
-    >>> found = pwlnet.learn.fgsm(model, np.array([[0.5, 0.25]]), np.array([0]), epsilon=0.25)
-    >>> found.images, found.success
+    >>> result = pwlnet.learn.fgsm(model, np.array([[0.5, 0.25]]), np.array([0]), epsilon=0.25)
+    >>> result.images, result.success
     (array([[0.25, 0.5 ]]), array([ True]))
     """
     attack = Attack(norm, epsilon, targeted=targeted)
@@ -265,42 +265,42 @@ def pgd(
 ):
     """Attack images with projected gradient ascent, and keep the best point of each image.
 
-    Estimate: a point in the ball, no worse for the attack than any other that was met; stronger attacks may exist. All
-    points on the way count, the image itself among them. One that fools the model goes before one that does not, and
-    among equals the one with the higher loss; so an image that the model gets wrong stays wrong.
+    Estimate: the best of all points of all runs, including the image itself; stronger attacks may exist. A misclassified
+    point is better than a correctly classified one; otherwise, a higher loss is better. So an image that is misclassified
+    without an attack is always a success.
 
     Parameters
     ----------
     model : torch.nn.Module or Network
-        A classifier, [B, *S] -> [B, O]; run in evaluation mode; its mode is restored.
+        A classifier, [B, *S] -> [B, O]; evaluated in evaluation mode; its mode is restored.
     images : float64[B, *S]
-        In the units that the model takes.
+        In the input units of the model.
     labels : int64[B]
-        The true classes; of a targeted attack, the classes to reach.
+        The true classes; for a targeted attack, the classes to reach.
     epsilon : float
-        Radius of the ball around each image, in the norm and in the images' units; kept up to rounding.
+        Radius of the ball around each image in the norm, in units of the images; up to rounding.
     rng : numpy.random.Generator
-        Draws the starts; needed unless ``random_start=False``. They do not depend on ``batch_size``.
+        Generator of the random starts; required unless ``random_start=False``. Starts do not depend on ``batch_size``.
     norm : {"linf", "l2"}, optional
-        Of the ball. "linf" steps along the sign of the gradient, "l2" along the gradient scaled to length 1.
+        Norm of the ball. "linf" steps along the sign of the gradient, "l2" along the gradient scaled to length 1.
     steps : int, optional
-        Steps of each run.
+        Number of steps of each run.
     step_size : float, optional
-        Length of a step in the norm; 2.5 epsilon / steps by default, so that every point of the ball can be reached.
+        Length of a step in the norm; by default 2.5 epsilon / steps, so that every point of the ball can be reached.
     restarts : int, optional
-        Runs, each from another start.
+        Number of runs, each from another start.
     random_start : bool, optional
-        Start at a point drawn uniformly from the ball (then clipped), or at the image.
+        Start at a point from the uniform distribution on the ball (then clipped), or at the image.
     clip : (lower, upper) or None, optional
-        The box that images lie in, numbers or arrays that fit an image; all points are clipped to it.
+        The range of the images, numbers or arrays that can be broadcast to an image; all points are clipped to it.
     loss : {"cross_entropy", "margin"}, optional
-        What to raise. "margin" is the largest other score less the label's.
+        Loss to increase. "margin" is the largest other score minus that of the label.
     targeted : bool, optional
-        Lower the loss of ``labels`` instead of raising it.
+        Decrease the loss of ``labels`` instead of increasing it.
     batch_size : int, optional
-        Images per pass, for memory.
+        Number of images that are evaluated together, which limits the memory.
     progress : bool, optional
-        Show a bar on stderr.
+        Show a progress bar on stderr.
 
     Returns
     -------
@@ -310,14 +310,14 @@ def pgd(
     Raises
     ------
     InputError, ShapeError
-        Arguments that do not fit; images outside ``clip``; labels that are no class of the model.
+        An argument is invalid: images outside ``clip``, labels that are not classes of the model.
     NumericalError
         The model's outputs are not finite.
 
     See Also
     --------
     fgsm : one step.
-    adversarial_accuracy : the share of images that withstand it.
+    adversarial_accuracy : the fraction of images for which it finds no adversarial example.
 
     Notes
     -----
@@ -351,7 +351,7 @@ def pgd(
 def _check_starts(rng, random_start, restarts):
     if random_start and not isinstance(rng, np.random.Generator):
         raise InputError(
-            f"rng is {rng!r}; give a numpy.random.Generator for the random starts, as numpy.random.default_rng(seed), "
+            f"rng is {rng!r}; give a numpy.random.Generator for the random starts, such as numpy.random.default_rng(seed), "
             "or random_start=False"
         )
     if restarts > 1 and not random_start:

@@ -1,6 +1,6 @@
 """Checkpoints of training: one file, replaced atomically, with a checksum.
 
-A file is one line, ``pwlnet checkpoint 1 SHA-256``, and what torch.save wrote; it is read without running code from it.
+A file is a line ``pwlnet checkpoint 1 SHA-256`` followed by the output of torch.save; reading it runs no code from the file.
 """
 
 import hashlib
@@ -40,9 +40,9 @@ def load(path):
     StoreError
         The file cannot be read, or is not a checkpoint.
     FormatVersionError
-        It is of another version.
+        The file has another format version.
     ChecksumError
-        It is damaged.
+        The file is damaged.
     """
     try:
         head, _, content = Path(path).read_bytes().partition(b"\n")
@@ -62,7 +62,7 @@ def load(path):
 
 
 def check_place(path, resume):
-    """Refuse a path in a missing folder, and an existing file unless training is resumed from it."""
+    """Validate that the folder of a path exists, and that the file does not, unless training is resumed from it."""
     path = Path(path)
     if not path.parent.is_dir():
         raise StoreError(f"checkpoint is {str(path)!r}, but {path.parent} is not a folder; create it, or give another path")
@@ -71,7 +71,7 @@ def check_place(path, resume):
 
 
 def check_settings(path, stored, given):
-    """Refuse a checkpoint with other settings, naming the first one that differs."""
+    """Validate that a checkpoint has the given settings; the error names the first one that differs."""
     for name in sorted(stored.keys() | given.keys()):
         if stored.get(name) != given.get(name):
             known = all(len(str(value)) < 40 for value in (stored.get(name), given.get(name)))

@@ -1,4 +1,4 @@
-"""Models and images as attacks and accuracies use them: evaluation mode, dtype, device, scores; also for networks.
+"""Models and images for attacks and accuracies: evaluation mode, dtype, device, scores; also of a pwlnet.Network.
 
 Legend: B images, S shape of an image, D its size, O classes.
 """
@@ -14,7 +14,7 @@ from ..validation import refuse_not_finite
 
 
 class NetworkFunction(torch.autograd.Function):
-    """A Network as a function that torch can differentiate once."""
+    """A Network as a torch function with first derivatives."""
 
     @staticmethod
     def forward(ctx, x, network):
@@ -44,7 +44,7 @@ class NetworkModule(torch.nn.Module):
 
 
 def as_module(model, name="model"):
-    """Return a module, or a Network as a torch module; refuse anything else."""
+    """Return a module, or a Network as a torch module. Raises InputError for anything else."""
     if isinstance(model, Network):
         return NetworkModule(model)
     if not isinstance(model, torch.nn.Module):
@@ -86,7 +86,7 @@ def to_numpy(array, name):
 
 
 def check_images(images, name="images"):
-    """Convert images to float64[B, *S]; refuse empty arrays, NaN and infinities."""
+    """Validate images, and convert them to float64[B, *S]: not empty, without NaN and infinities."""
     array = to_numpy(images, name).astype(np.float64)
     if array.ndim < 2 or len(array) == 0:
         raise ShapeError(f"{name} has shape {array.shape}; give one row per image, (B, ...) with B at least 1")
@@ -95,17 +95,17 @@ def check_images(images, name="images"):
 
 
 def check_labels(labels, n_images, name="labels"):
-    """Convert labels to int64[B]; refuse fractions and another number of labels."""
+    """Validate labels, and convert them to int64[B]: integers, one for each image."""
     array = to_numpy(labels, name)
     if array.shape != (n_images,):
         raise ShapeError(f"{name} has shape {array.shape}, but there are {n_images} images; give one class per image")
     if array.dtype.kind not in "iu":
-        raise InputError(f"{name} has dtype {array.dtype}; class numbers are needed, convert it to int64")
+        raise InputError(f"{name} has dtype {array.dtype}; class indices are needed, convert it to int64")
     return array.astype(np.int64)
 
 
 def check_classes(logits, labels, name="labels"):
-    """Refuse scores that are not [B, O], and labels that are not among the O classes."""
+    """Validate that scores have shape [B, O], and that labels are among the O classes."""
     if logits.ndim != 2 or len(logits) != len(labels):
         raise ShapeError(
             f"the model gives shape {tuple(logits.shape)} for {len(labels)} images, but (B, classes) is needed; "
@@ -117,7 +117,7 @@ def check_classes(logits, labels, name="labels"):
 
 
 def check_finite(values, what):
-    """Refuse NaN and infinities that a model computed."""
+    """Validate that a model computed no NaN or infinities."""
     if not bool(torch.isfinite(values).all()):
         raise NumericalError(f"{what} is not finite; check the model's weights and the range of the images")
 

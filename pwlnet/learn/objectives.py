@@ -1,4 +1,4 @@
-"""Objectives of training: a table of losses of one batch, and the schedules of their weights.
+"""Training objectives: a table of methods with their loss for one batch, and the schedules of their weights.
 
 Legend: B images, S shape of an image, O classes.
 """
@@ -15,7 +15,7 @@ from . import attacks, classifiers, relaxations
 
 
 class Options(NamedTuple):
-    """Validated options of the methods with defaults; None if a method does not take the option."""
+    """Validated options of a method with defaults; None for options that the method does not have."""
 
     epsilon: float = None
     norm: str = None
@@ -38,7 +38,7 @@ class Batch(NamedTuple):
     box : (lower, upper) or None
         Tensors that images are clipped to.
     share : float
-        Share of all batches that are done, from 0 to 1.
+        Fraction of all batches that are done, from 0 to 1.
     rng : numpy.random.Generator
     """
 
@@ -50,7 +50,7 @@ class Batch(NamedTuple):
 
 
 class Method(NamedTuple):
-    """A method: its loss (module, batch, options) -> (loss, logits [B, O]), and the options that it takes."""
+    """A method: its loss (module, batch, options) -> (loss, logits [B, O]), and its options."""
 
     loss: object
     required: tuple
@@ -83,10 +83,10 @@ def _pgd(module, batch, options):
 
 
 def ramped(options, share):
-    """Return the radius of the box and the weight of the clean loss after a share of the training: (epsilon, kappa)."""
+    """Return the radius of the box and the weight of the clean loss after a fraction of the training: (epsilon, kappa)."""
     first, last = options.ramp
-    part = min(max((share - first) / (last - first), 0.0), 1.0) if last > first else float(share >= last)
-    return options.epsilon * part, 1.0 - (1.0 - options.kappa) * part
+    progress = min(max((share - first) / (last - first), 0.0), 1.0) if last > first else float(share >= last)
+    return options.epsilon * progress, 1.0 - (1.0 - options.kappa) * progress
 
 
 def _diffai(module, batch, options):
@@ -112,9 +112,9 @@ def _check_ramp(ramp, name):
     try:
         first, last = (float(share) for share in ramp)
     except (TypeError, ValueError):
-        raise InputError(f"{name} is {ramp!r}; give two shares of the training, as (0.1, 0.6)") from None
+        raise InputError(f"{name} is {ramp!r}; give two fractions of the training, such as (0.1, 0.6)") from None
     if not 0 <= first <= last <= 1:
-        raise InputError(f"{name} is {ramp!r}; give two shares of the training between 0 and 1, the smaller one first")
+        raise InputError(f"{name} is {ramp!r}; give two fractions of the training between 0 and 1, the smaller one first")
     return first, last
 
 

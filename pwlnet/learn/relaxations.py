@@ -45,7 +45,7 @@ class Nearest:
 class Outward:
     """float64 arithmetic with every result rounded outward, so that the box contains every exact value."""
 
-    SPARE = 8  # roundings in addition to the sum: differences of weights, scale and shift of a normalization, the bias
+    SPARE = 8  # roundings in addition to those of the sum: differences of weights, scale and shift of a normalisation, the bias
 
     @staticmethod
     def down(x):
@@ -143,7 +143,7 @@ def _no_op(layer, box, rounding):
     return box
 
 
-STEPS = {  # layer type -> step(layer, box, rounding); exact types, since a subclass may compute something else
+STEPS = {  # layer type -> step(layer, box, rounding); not for subclasses, which may compute something else
     nn.Linear: _linear,
     nn.Conv1d: _convolution,
     nn.Conv2d: _convolution,
@@ -167,7 +167,7 @@ STEPS = {  # layer type -> step(layer, box, rounding); exact types, since a subc
 REFUSALS = (  # a layer type, the condition for refusing it, and the reason
     ((nn.Conv1d, nn.Conv2d), lambda layer: layer.padding_mode != "zeros", "pads with {0.padding_mode!r} instead of zeros"),
     ((nn.BatchNorm1d, nn.BatchNorm2d), lambda layer: layer.running_var is None, "has no running statistics"),
-    ((nn.LeakyReLU,), lambda layer: layer.negative_slope < 0, "falls where its input is negative"),
+    ((nn.LeakyReLU,), lambda layer: layer.negative_slope < 0, "has a negative slope for negative inputs"),
     ((nn.AvgPool2d,), lambda layer: (layer.divisor_override or 1) < 0, "divides by {0.divisor_override}"),
     (
         (nn.Module,),
@@ -181,7 +181,7 @@ def list_layers(model, prefix=""):
     """Return the layers of a Sequential and of nested ones as pairs (name, layer); refuse unsupported layers."""
     if not isinstance(model, nn.Sequential) or type(model).forward is not nn.Sequential.forward:
         raise UnsupportedOperationError(
-            f"model is a {type(model).__name__}, but boxes are taken through a torch.nn.Sequential only; write it as one"
+            f"model is a {type(model).__name__}, but bounds need a torch.nn.Sequential; write it as one"
         )
     layers = []
     _refuse(prefix.removesuffix(".") or "model", model)
@@ -192,7 +192,7 @@ def list_layers(model, prefix=""):
         if type(layer) not in STEPS:
             known = ", ".join(kind.__name__ for kind in STEPS)
             raise UnsupportedOperationError(
-                f"layer {prefix + name!r} is {type(layer).__name__}, which boxes can't be taken through; supported: {known}"
+                f"layer {prefix + name!r} is {type(layer).__name__}, for which there are no bounds; supported: {known}"
             )
         _refuse(prefix + name, layer)
         layers.append((prefix + name, layer))
@@ -205,20 +205,20 @@ def _refuse(name, layer):
     for kinds, refused, reason in REFUSALS:
         if isinstance(layer, kinds) and refused(layer):
             raise UnsupportedOperationError(
-                f"layer {name!r} is {type(layer).__name__} and {reason.format(layer)}, so boxes can't be taken through it; "
+                f"layer {name!r} is {type(layer).__name__} and {reason.format(layer)}, for which there are no bounds; "
                 "change the layer"
             )
 
 
 def evaluate(layers, x):
-    """Evaluate layers of ``list_layers`` at points."""
+    """Evaluate the layers of ``list_layers`` at points."""
     for _, layer in layers:
         x = layer(x)
     return x
 
 
 def propagate(layers, box, rounding):
-    """Propagate a box through layers of ``list_layers``."""
+    """Propagate a box through the layers of ``list_layers``."""
     for _, layer in layers:
         box = STEPS[type(layer)](layer, box, rounding)
     return box
@@ -227,7 +227,7 @@ def propagate(layers, box, rounding):
 def margins(layers, box, labels, rounding):
     """Compute lower bounds of the score of the label minus that of each class: [B, O], zero for the label itself.
 
-    A last fully connected layer is merged with the differences, which keeps what its scores have in common (Gowal et al. 2018,
+    A fully connected last layer is merged with the differences, so that terms common to both scores cancel (Gowal et al. 2018,
     Section 3, "Elision of the last layer").
     """
     last = layers[-1][1]

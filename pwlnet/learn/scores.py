@@ -1,4 +1,4 @@
-"""Accuracies: clean, under attack, and certified by boxes; bounds of outputs and margins over boxes.
+"""Accuracies: clean, under attack, and certified by interval bounds; bounds of outputs and margins over boxes.
 
 Legend: B images, S shape of an image, O classes.
 """
@@ -13,29 +13,29 @@ from .attacks import pgd
 
 
 def accuracy(model, images, labels, *, batch_size=256):
-    """Compute the share of images that a model classifies as labelled.
+    """Compute the fraction of images that a model classifies correctly.
 
-    Exact up to rounding, for these images: evaluated in the model's own dtype, in evaluation mode.
+    Exact up to rounding, for these images: evaluated in the dtype of the model's weights, in evaluation mode.
 
     Parameters
     ----------
     model : torch.nn.Module or Network
         A classifier, [B, *S] -> [B, O].
     images : float64[B, *S]
-        In the units that the model takes.
+        In the input units of the model.
     labels : int64[B]
     batch_size : int, optional
-        Images per pass, for memory.
+        Number of images that are evaluated together, which limits the memory.
 
     Returns
     -------
     float
-        Between 0 and 1. Of equal scores, the class with the lowest number counts.
+        Between 0 and 1. If several scores are the largest, the class with the lowest index is predicted.
 
     Raises
     ------
     InputError, ShapeError
-        Arguments that do not fit; labels that are no class of the model.
+        An argument is invalid: labels that are not classes of the model.
     NumericalError
         The model's outputs are not finite.
     """
@@ -56,10 +56,10 @@ def accuracy(model, images, labels, *, batch_size=256):
 
 
 def adversarial_accuracy(model, images, labels, *, epsilon, rng=None, **options):
-    """Compute the share of images that a model classifies as labelled at every point that PGD visits.
+    """Compute the fraction of images that a model classifies correctly at every point that PGD visits.
 
-    Estimate: an upper bound of the share of images that are classified as labelled in the whole ball, at an unknown
-    distance; ``certified_accuracy_ibp`` is a lower bound. Never above ``accuracy``, since the image itself counts.
+    Estimate: an upper bound, of unknown accuracy, of the fraction of images that are classified correctly on the whole ball;
+    ``certified_accuracy_ibp`` is a lower bound. At most ``accuracy``, since PGD also visits the image itself.
 
     Parameters
     ----------
@@ -79,23 +79,23 @@ def adversarial_accuracy(model, images, labels, *, epsilon, rng=None, **options)
         As for ``pgd``.
     """
     if "targeted" in options:
-        raise InputError("targeted was given, but the accuracy under attack is about any other class; leave it out")
+        raise InputError("targeted was given, but the accuracy under attack is for untargeted attacks; omit it")
     return 1.0 - float(np.mean(pgd(model, images, labels, epsilon=epsilon, rng=rng, **options).success))
 
 
 def bound_outputs_ibp(model, lower, upper):
     """Bound the outputs of a model over boxes of inputs.
 
-    Sound bound: interval bound propagation in float64, every step rounded outward, so that no exact value of the model
-    (its weights as they are, real arithmetic) is outside; exact up to that for one affine layer. An evaluation in floating
-    point may leave the bounds by its own rounding.
+    Sound bound: interval bound propagation in float64 with every step rounded outward, so the bounds contain all values of
+    the model in exact arithmetic with its weights; for a single affine layer, they are tight except for this rounding. A
+    floating-point evaluation of the model may exceed the bounds by its rounding error.
 
     Parameters
     ----------
     model : torch.nn.Sequential
-        Of supported layers, which the error for others lists; evaluated in evaluation mode, and not changed.
+        A model of supported layers (the error for other layers lists them); treated as in evaluation mode, and not changed.
     lower, upper : float64[B, *S]
-        Corners of the boxes, in the units that the model takes.
+        Corners of the boxes, in the input units of the model.
 
     Returns
     -------
@@ -104,9 +104,9 @@ def bound_outputs_ibp(model, lower, upper):
     Raises
     ------
     UnsupportedOperationError
-        Boxes can't be taken through the model; the message names the layer.
+        Boxes can't be propagated through the model; the message names the layer.
     InputError, ShapeError
-        The corners are no boxes.
+        The corners have different shapes, or ``lower`` is above ``upper``.
     NumericalError
         The bounds are not finite.
 
@@ -144,22 +144,22 @@ def bound_margins_ibp(model, images, labels, *, epsilon, clip=(0.0, 1.0), batch_
     """Compute lower bounds of the margin of the label over all other classes in l_inf balls around images.
 
     Sound bound: at every point of the ball inside ``clip``, the exact score of the label exceeds that of each other class
-    by at least this; negative or zero says nothing. As ``bound_outputs_ibp``, with a last full layer merged into the
-    differences of scores.
+    by at least this number; if it is not positive, nothing is proved. Computed as by ``bound_outputs_ibp``, with a fully
+    connected last layer merged into the differences of scores.
 
     Parameters
     ----------
     model : torch.nn.Sequential
-        A classifier, [B, *S] -> [B, O], of layers that the refusal lists; taken in evaluation mode, and left as it is.
+        A classifier, [B, *S] -> [B, O], of supported layers; treated as in evaluation mode, and not changed.
     images : float64[B, *S]
-        In the units that the model takes.
+        In the input units of the model.
     labels : int64[B]
     epsilon : float
-        Radius in the l_inf norm, in the images' units.
+        Radius of the ball in the l_inf norm, in units of the images.
     clip : (lower, upper) or None, optional
-        The box that images lie in; the ball is cut to it.
+        The range of the images; the ball is intersected with it.
     batch_size : int, optional
-        Images per pass, for memory.
+        Number of images that are evaluated together, which limits the memory.
 
     Returns
     -------
@@ -169,9 +169,9 @@ def bound_margins_ibp(model, images, labels, *, epsilon, clip=(0.0, 1.0), batch_
     Raises
     ------
     UnsupportedOperationError
-        Boxes can't be taken through the model; the message names the layer.
+        Boxes can't be propagated through the model; the message names the layer.
     InputError, ShapeError
-        Arguments that do not fit; images outside ``clip``; labels that are no class of the model.
+        An argument is invalid: images outside ``clip``, labels that are not classes of the model.
     NumericalError
         The bounds are not finite.
 
@@ -187,7 +187,7 @@ def bound_margins_ibp(model, images, labels, *, epsilon, clip=(0.0, 1.0), batch_
     limits = classifiers.check_clip(clip, images)
     limits = limits and tuple(torch.from_numpy(c.copy()) for c in limits)
     size = validation.check_count(batch_size, "batch_size")
-    found = np.empty(len(images))
+    margins = np.empty(len(images))
     with torch.no_grad():
         for first in range(0, len(images), size):
             part = slice(first, first + size)
@@ -197,15 +197,15 @@ def bound_margins_ibp(model, images, labels, *, epsilon, clip=(0.0, 1.0), batch_
             lower = relaxations.margins(layers, box, y, relaxations.Outward)
             classifiers.check_finite(lower, "a bound")
             is_label = torch.nn.functional.one_hot(y, lower.shape[1]).bool()
-            found[part] = lower.masked_fill(is_label, torch.inf).amin(dim=1).numpy()
-    return found
+            margins[part] = lower.masked_fill(is_label, torch.inf).amin(dim=1).numpy()
+    return margins
 
 
 def certified_accuracy_ibp(model, images, labels, *, epsilon, clip=(0.0, 1.0), batch_size=256):
-    """Compute the share of images whose whole l_inf ball a model provably classifies as labelled.
+    """Compute the fraction of images for which a model is proved to predict the label on the whole l_inf ball.
 
-    Sound bound: at least this share of the images keeps its label at every point of the ball inside ``clip``, in exact
-    arithmetic; the share that does may be larger. An image counts where ``bound_margins_ibp`` is above zero.
+    Sound bound: at least this fraction of the images is classified correctly at every point of the ball inside ``clip``, in
+    exact arithmetic; the true fraction may be larger. An image is certified if ``bound_margins_ibp`` is above zero.
 
     Parameters
     ----------
@@ -226,5 +226,5 @@ def certified_accuracy_ibp(model, images, labels, *, epsilon, clip=(0.0, 1.0), b
     ----------
     .. [1] As for ``bound_margins_ibp``.
     """
-    found = bound_margins_ibp(model, images, labels, epsilon=epsilon, clip=clip, batch_size=batch_size)
-    return float(np.mean(found > 0))
+    margins = bound_margins_ibp(model, images, labels, epsilon=epsilon, clip=clip, batch_size=batch_size)
+    return float(np.mean(margins > 0))

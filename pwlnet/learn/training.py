@@ -1,4 +1,4 @@
-"""Training: one loop over a table of losses; seeded, and resumable from checkpoints bit for bit.
+"""Training: one loop for all methods; seeded, and resumable from checkpoints bit for bit.
 
 Legend: N images, S shape of an image, O classes.
 """
@@ -18,7 +18,7 @@ from .. import validation
 from ..errors import InputError, NumericalError, PwlnetWarning
 from . import checkpoints, classifiers, objectives, relaxations
 
-SCHEDULES = {  # share of the epochs that are done -> factor of the learning rate
+SCHEDULES = {  # fraction of the epochs that are done -> factor of the learning rate
     "constant": lambda share: 1.0,
     "cosine": lambda share: (1.0 + math.cos(math.pi * share)) / 2.0,
 }
@@ -30,11 +30,11 @@ class TrainingResult(NamedTuple):
     Attributes
     ----------
     model : torch.nn.Module
-        The one that was given, trained in place, in evaluation mode.
+        The given model, trained in place, in evaluation mode.
     history : dict of str to float64[epochs]
-        ``loss`` and ``accuracy``: means over the batches of an epoch, of what the method trained on (attacked or noisy
-        images, if so), while it trained; ``learning_rate``; for "diffai" also ``epsilon`` and ``kappa`` at the end of
-        the epoch.
+        ``loss`` and ``accuracy``: means over the batches of an epoch, during training, on the images that the method
+        trained on (for instance, attacked or noisy ones); ``learning_rate``; for "diffai" also ``epsilon`` and ``kappa`` at
+        the end of the epoch.
     """
 
     model: torch.nn.Module
@@ -65,57 +65,57 @@ def train(
     resume=False,
     progress=False,
 ):
-    """Train a classifier by AdamW on the cross-entropy, plain or against attacks, boxes or noise.
+    """Train a classifier with AdamW and the cross-entropy: on clean images, or against attacks, boxes or noise.
 
-    Estimate: what it reaches is measured by ``accuracy``, ``adversarial_accuracy`` and ``certified_accuracy_ibp``. On one
-    machine, with one version of torch and one number of threads, equal arguments and initial weights give equal bits;
-    also of training that was stopped and resumed from its checkpoint. torch's random state is restored.
+    Estimate: the result is evaluated by ``accuracy``, ``adversarial_accuracy`` and ``certified_accuracy_ibp``. On the
+    same machine, with the same version of torch and number of threads, equal arguments and initial weights give equal bits;
+    so does training that is interrupted and resumed from its checkpoint. torch's random state is restored.
 
     Parameters
     ----------
     model : torch.nn.Module
         A classifier, [N, *S] -> [N, O], with its initial weights; trained in place. For "diffai" a Sequential.
     data : (images, labels)
-        float64[N, *S] in the units that the model takes, int64[N].
+        float64[N, *S] in the input units of the model, int64[N].
     method : {"standard", "pgd", "diffai", "gaussian"}, optional
-        "standard": the images as they are. "pgd": their adversarial examples, found for each batch anew, in evaluation
-        mode [1]_. "diffai": kappa times the loss of the images plus 1 - kappa times the loss of the worst scores in a
-        box around them [2]_ [3]_. "gaussian": images with fresh normal noise, which is not clipped.
+        "standard": the loss of the images. "pgd": that of adversarial examples, computed for each batch in evaluation mode
+        [1]_. "diffai": kappa times the loss of the images plus 1 - kappa times the loss of the worst scores in a box around
+        them [2]_ [3]_. "gaussian": the loss of images with new normal noise in each epoch, which is not clipped.
     epochs : int
-        Passes over the data.
+        Number of passes over the data.
     seed : int
-        Of the order of the images, the noise, the starts of attacks and dropout; not negative.
+        Seed of the order of the images, the noise, the starts of attacks, and dropout; not negative.
     epsilon : float, optional
-        "pgd" and "diffai": radius of the ball, in the images' units; of the l_inf norm for "diffai".
+        "pgd" and "diffai": radius of the ball in units of the images, for "diffai" in the l_inf norm.
     norm : {"linf", "l2"}, optional
         "pgd": norm of the ball, "linf" by default.
     steps : int, optional
-        "pgd": steps of the attack, 7 by default; it starts at random and runs once.
+        "pgd": number of steps of the attack, 7 by default; it has one run, from a random start.
     step_size : float, optional
         "pgd": 2.5 epsilon / steps by default.
     sigma : float, optional
-        "gaussian": standard deviation of the noise, in the images' units.
+        "gaussian": standard deviation of the noise in units of the images.
     kappa : float, optional
         "diffai": weight of the clean loss at the end, 0.5 by default.
     ramp : (float, float), optional
-        "diffai": shares of the training between which the box grows from nothing to epsilon, and the weight of the clean
-        loss falls from 1 to kappa, both linearly, batch by batch; (0.1, 0.6) by default.
+        "diffai": fractions of the training between which the radius of the box increases from 0 to epsilon, and the weight
+        of the clean loss decreases from 1 to kappa, both linearly, batch by batch; (0.1, 0.6) by default.
     clip : (lower, upper) or None, optional
-        The box that images lie in; attacks are clipped and boxes cut to it.
+        The range of the images; attacks are clipped to it, and boxes are intersected with it.
     batch_size : int, optional
-        A last batch of one image joins the one before it.
+        Number of images of a batch. A last batch of a single image is merged with the one before it.
     learning_rate, weight_decay : float, optional
-        Of AdamW.
+        Options of AdamW.
     schedule : {"cosine", "constant"}, optional
-        Of the learning rate, epoch by epoch; "cosine" falls to zero.
+        Schedule of the learning rate, epoch by epoch; "cosine" decreases to zero.
     checkpoint : str or path, optional
-        File for the state; replaced atomically. An existing file is refused unless ``resume``.
+        File for the state; replaced atomically. It must not exist unless ``resume`` is True.
     checkpoint_every : int, optional
-        Epochs between checkpoints; the last epoch always has one.
+        Number of epochs between checkpoints; there is always one after the last epoch.
     resume : bool, optional
         Resume from ``checkpoint`` if it exists; data, model and options must be the same.
     progress : bool, optional
-        Show a bar on stderr.
+        Show a progress bar on stderr.
 
     Returns
     -------
@@ -125,20 +125,20 @@ def train(
     Raises
     ------
     InputError, ShapeError
-        Arguments that do not fit: an option that the method doesn't take, images outside ``clip``, labels that are no
-        class of the model.
+        An argument is invalid: an option that the method does not have, images outside ``clip``, labels that are not classes
+        of the model.
     UnsupportedOperationError
-        "diffai": boxes can't be taken through the model; the message names the layer.
+        "diffai": boxes can't be propagated through the model; the message names the layer.
     NumericalError
         The loss is not finite.
     StoreError
-        The checkpoint can't be read or written, or exists; ChecksumError: it is damaged; FormatVersionError: of another
-        version; DigestMismatchError: of other settings.
+        The checkpoint can't be read or written, or exists. ChecksumError: it is damaged. FormatVersionError: it has another
+        version. DigestMismatchError: it has other settings.
 
     Notes
     -----
-    "pgd" costs steps + 1 times as much as "standard", "diffai" about three times. In boxes, batch normalisation takes its
-    running statistics and dropout does nothing, as after training.
+    "pgd" costs steps + 1 times as much as "standard", "diffai" about three times. For boxes, batch normalisation uses
+    its running statistics and dropout is a no-op, as after training.
 
     References
     ----------
@@ -298,11 +298,11 @@ class _Run:
         """Restore the state of a checkpoint."""
         state = checkpoints.load(path)
         checkpoints.check_settings(path, json.loads(state["settings"]), json.loads(json.dumps(self.settings)))
-        for name, there in json.loads(state["environment"]).items():
-            if there != _environment()[name]:
+        for name, stored in json.loads(state["environment"]).items():
+            if stored != _environment()[name]:
                 warnings.warn(
-                    f"checkpoint {path} was made with {name} {there}, here it is {_environment()[name]}; the result is as "
-                    "good, but other in its last bits",
+                    f"checkpoint {path} was made with {name} {stored}, but now it is {_environment()[name]}; the result is "
+                    "equivalent, but differs in its last bits",
                     PwlnetWarning,
                     stacklevel=3,
                 )
@@ -338,7 +338,7 @@ def _environment():
 
 
 def _split(order, size):
-    """Split into batches of ``size`` rows; a single last row joins the batch before it, as batch normalization needs two."""
+    """Split into batches of ``size`` rows; batch normalisation needs two, so a single last row is added to the last batch."""
     cuts = list(range(size, len(order), size))
     if len(cuts) > 1 and len(order) - cuts[-1] == 1:
         cuts.pop()

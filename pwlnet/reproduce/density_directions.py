@@ -26,11 +26,11 @@ def tabulate(measured, options):
     epsilon = options.parameters["epsilon"]
     absolute = Table(
         f"Regions on lines to perturbed images, {epsilon} from the image in l_inf",
-        ("network", "direction", "images", "regions, median", "length, median", "first border, median", "class changes",
+        ("network", "direction", "images", "regions, median", "length, median", "first breakpoint, median", "class changes",
          "regions per unit length"),
         [_regions(m, direction, options.seed) for m in measured.values() for direction in TITLES],
-        ("First border: where the region of the image ends, as a fraction of the line. Class changes: fraction of the lines "
-         "with another class at the end. Regions per unit length: mean over images.",),
+        ("First breakpoint: where the region of the image ends, as a fraction of the line. Class changes: fraction of the "
+         "lines with another class at the end. Regions per unit length: mean over images.",),
     )  # fmt: skip
     relative = Table(
         "Regions per unit length, relative to random signs",

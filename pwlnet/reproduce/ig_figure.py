@@ -1,7 +1,7 @@
 """Exact attributions of images, those with the recommended number of samples, and the breakpoints of the line.
 
 For each image: exact integrated gradients of the label's output from the black image, and the left Riemann sum with the number
-of samples of ``ig_error.py`` for completeness within 1 % (or 1000 if there is none). Both are kept in the store: two rows per
+of samples of ``ig_error.py`` for completeness within 1 % (or 1000 if there is none). The store contains both: two rows per
 image, the exact one first. The figure of each network shows one image, the parameter ``image``. Its lower part is Figure 3 of
 the paper: the line from the black image to the image, with a tick at each breakpoint.
 """
@@ -60,9 +60,9 @@ def tabulate(measured, options):
     """Tabulate the image of each figure."""
     headings = ("network", "image", "label", "regions", "samples", "mean relative error, %", "l1 error, %", "completeness, %")
     rows = []
-    for found in measured.values():
-        i, label, regions, samples, *errors = found.values[_shown(found, options)]
-        rows.append((found.title, int(i), int(label), int(regions), int(samples), *(100.0 * error for error in errors)))
+    for m in measured.values():
+        i, label, regions, samples, *errors = m.values[_shown(m, options)]
+        rows.append((m.title, int(i), int(label), int(regions), int(samples), *(100.0 * error for error in errors)))
     within = 100 * options.parameters["within"]
     notes = (f"Samples: those of the left sum, for completeness within {within:g} %.", NOTE)
     return [Table("Attributions in the figures", headings, rows, notes)]
@@ -70,31 +70,31 @@ def tabulate(measured, options):
 
 def draw(measured, options):
     """Draw a figure for each network."""
-    return {f"{key}.png": _figure(key, found, options) for key, found in measured.items()}
+    return {f"{key}.png": _figure(key, m, options) for key, m in measured.items()}
 
 
-def _shown(found, options):
+def _shown(m, options):
     """Return the row of the image to draw."""
     i = options.parameters["image"]
-    rows = np.flatnonzero(found["image"] == i)
+    rows = np.flatnonzero(m["image"] == i)
     if not rows.size:
-        raise InputError(f"image is {i}, but only {found.n_images} images of {found.key} were measured; measure more")
+        raise InputError(f"image is {i}, but only {m.n_images} images of {m.key} were measured; measure more")
     return rows[0]
 
 
-def _figure(key, found, options):
+def _figure(key, m, options):
     from .. import plot
 
-    row, subject = _shown(found, options), subjects.load(key)
-    i, shape = int(found["image"][row]), subject.network.input_shape
-    with store.open(found.path) as opened:
+    row, subject = _shown(m, options), subjects.load(key)
+    i, shape = int(m["image"][row]), subject.network.input_shape
+    with store.open(m.path) as opened:
         exact, left = opened.read("attributions", 2 * row, 2 * row + 2)["values"][:, 0]
     figure = plot.new_figure((8.4, 3.8))
-    figure.suptitle(f"{found.title}: image {i}, output {int(found['label'][row])}", fontsize=10)
+    figure.suptitle(f"{m.title}: image {i}, output {int(m['label'][row])}", fontsize=10)
     grid = figure.add_gridspec(2, 4, height_ratios=[2.2, 1.0])
     _show_image(figure.add_subplot(grid[0, 0]), subject.images[i], shape, "image")
     limit, largest_difference = (np.abs(each.reshape(shape).sum(axis=0)).max() or 1.0 for each in (exact, left - exact))
-    maps = (("exact", exact, limit), (f"left sum, {int(found['samples'][row])} samples", left, limit),
+    maps = (("exact", exact, limit), (f"left sum, {int(m['samples'][row])} samples", left, limit),
             (f"difference, {limit / largest_difference:.0f} times enlarged", left - exact, largest_difference))  # fmt: skip
     for k, (title, values, most) in enumerate(maps, start=1):
         ax = figure.add_subplot(grid[0, k])

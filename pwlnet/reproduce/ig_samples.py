@@ -40,13 +40,13 @@ def tabulate(measured, options):
 
 def _means(measured, options, suffix, title):
     most, rows = options.parameters["max_samples"], []
-    for found in measured.values():
-        kept = ~np.isnan([found[rule + suffix] for rule in PAPER_RULES]).any(axis=0)
-        left, trapezoid = (found[rule + suffix][kept] for rule in ("left", "trapezoid"))
-        columns = [found["regions"], *(found[method + suffix] for method in METHODS)]
+    for m in measured.values():
+        kept = ~np.isnan([m[rule + suffix] for rule in PAPER_RULES]).any(axis=0)
+        left, trapezoid = (m[rule + suffix][kept] for rule in ("left", "trapezoid"))
+        columns = [m["regions"], *(m[method + suffix] for method in METHODS)]
         cells = [estimate(values[kept], seed=options.seed) for values in columns]
         saved = estimate(100.0 * (1.0 - trapezoid / left), seed=options.seed)
-        rows.append((found.title, int(kept.sum()), int((~kept).sum()), *cells, saved))
+        rows.append((m.title, int(kept.sum()), int((~kept).sum()), *cells, saved))
     notes = [
         f"Left out: images for which the left, right or trapezoid rule needs more than {most}. Of the others, the mean of "
         "another rule includes those for which it needs no more. Saved: by the trapezoid rule relative to the left rule, per "
@@ -59,17 +59,18 @@ def _means(measured, options, suffix, title):
                 cells = [left if method == "left" else None for method in METHODS]
                 rows.append((f"paper: CIFAR10 {name}", None, None, exact, *cells, "20 to 40"))
         notes.append(NOTE)
-    headings = ("network", "images", "left out", "exact (regions)", *(NAMES.get(m, m) for m in METHODS), "saved, %")
+    rules = (NAMES.get(method, method) for method in METHODS)
+    headings = ("network", "images", "left out", "exact (regions)", *rules, "saved, %")
     return Table(title, headings, rows, tuple(notes))
 
 
 def _medians(measured, options, title):
     most, rows = options.parameters["max_samples"], []
-    for found in measured.values():
+    for m in measured.values():
         for suffix, name in (("", "mean relative"), ("_l1", "l1")):
-            counts = [np.nan_to_num(found[method + suffix], nan=most + 1) for method in METHODS]
-            rows.append((found.title, name, found.n_images, *(float(np.median(n)) for n in [found["regions"], *counts])))
-    headings = ("network", "error", "images", "exact (regions)", *(NAMES.get(m, m) for m in METHODS))
+            counts = [np.nan_to_num(m[method + suffix], nan=most + 1) for method in METHODS]
+            rows.append((m.title, name, m.n_images, *(float(np.median(n)) for n in [m["regions"], *counts])))
+    headings = ("network", "error", "images", "exact (regions)", *(NAMES.get(method, method) for method in METHODS))
     return Table(title, headings, rows, (f"{most + 1} stands for more than {most}.",))
 
 
@@ -80,9 +81,9 @@ def draw(measured, options):
     figure, most = plot.new_figure((9.0, 4.0)), options.parameters["max_samples"]
     texts = ("mean relative error", "l1 error")
     for ax, suffix, text in zip(figure.subplots(1, 2, sharey=True), ("", "_l1"), texts, strict=True):
-        for found in measured.values():
-            medians = [np.median(np.nan_to_num(found[method + suffix], nan=most + 1)) for method in METHODS]
-            ax.plot(range(len(METHODS)), medians, "o-", ms=4, lw=0.8, label=found.title)
+        for m in measured.values():
+            medians = [np.median(np.nan_to_num(m[method + suffix], nan=most + 1)) for method in METHODS]
+            ax.plot(range(len(METHODS)), medians, "o-", ms=4, lw=0.8, label=m.title)
         ax.set(yscale="log", title=text, xticks=range(len(METHODS)))
         ax.set_xticklabels([NAMES.get(method, method) for method in METHODS], rotation=30, ha="right")
         ax.spines[["top", "right"]].set_visible(False)

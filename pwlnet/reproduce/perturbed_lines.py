@@ -69,7 +69,7 @@ def perturbed_lines(subject, i, options):
 
 
 def line_numbers(i, perturbed):
-    """Return the numbers of the lines of image i that all experiments keep: float64[R, len(COLUMNS)]."""
+    """Return the numbers of the lines of image i that all experiments store: float64[R, len(COLUMNS)]."""
     lines = perturbed.lines
     return np.column_stack([
         np.full((len(lines), 2), (i, perturbed.label)), perturbed.rules, perturbed.directions, lines.n_segments, lines.length,

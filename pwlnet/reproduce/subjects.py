@@ -34,7 +34,7 @@ class Description(NamedTuple):
     file : str
         A name of ``pwlnet.datasets``; for the digits networks, of ``datasets.digits_network_path``.
     normalisation : (mean, deviation)
-        Per channel; the input of the network is (pixels - mean) / deviation.
+        For each channel; the input of the network is (pixels - mean) / deviation.
     """
 
     key: str

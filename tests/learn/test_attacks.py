@@ -209,7 +209,7 @@ WRONG = [
     ({"images": np.full((5, 1, 6, 6), "a")}, InputError, "images has dtype <U1; real numbers are needed"),
     ({"images": [[1.0], [1.0, 2.0]]}, InputError, "images has rows of different lengths"),
     ({"labels": [0, 1]}, ShapeError, "labels has shape (2,), but there are 5 images; give one class per image"),
-    ({"labels": np.zeros(5)}, InputError, "labels has dtype float64; class numbers are needed"),
+    ({"labels": np.zeros(5)}, InputError, "labels has dtype float64; class indices are needed"),
     ({"labels": [0, 1, 2, 3, 0]}, InputError, "labels has class 3, but the model has classes 0 to 2"),
     ({"model": "net"}, InputError, "model is a str; give a torch.nn.Module or a pwlnet.Network"),
     ({"model": nn.Identity()}, ShapeError, "the model gives shape (5, 1, 6, 6) for 5 images, but (B, classes) is needed"),

@@ -220,12 +220,12 @@ def hooked():
 REFUSED = [
     (
         nn.Sequential(nn.Linear(4, 4), nn.Sigmoid()),
-        "layer '1' is Sigmoid, which boxes can't be taken through; supported: Linear",
+        "layer '1' is Sigmoid, for which there are no bounds; supported: Linear",
     ),
     (nn.Sequential(nn.Sequential(nn.Identity(), nn.GELU())), "layer '0.1' is GELU"),
     (nn.Sequential(Doubling(4, 4)), "layer '0' is Doubling"),
-    (nn.Linear(4, 4), "model is a Linear, but boxes are taken through a torch.nn.Sequential only; write it as one"),
-    (nn.Sequential(nn.LeakyReLU(-0.5)), "layer '0' is LeakyReLU and falls where its input is negative"),
+    (nn.Linear(4, 4), "model is a Linear, but bounds need a torch.nn.Sequential; write it as one"),
+    (nn.Sequential(nn.LeakyReLU(-0.5)), "layer '0' is LeakyReLU and has a negative slope for negative inputs"),
     (nn.Sequential(nn.BatchNorm1d(4, track_running_stats=False)), "layer '0' is BatchNorm1d and has no running statistics"),
     (nn.Sequential(nn.Conv1d(1, 1, 3, padding=1, padding_mode="circular")), "layer '0' is Conv1d and pads with 'circular'"),
     (nn.Sequential(hooked()), "layer '0' is Linear and has hooks"),

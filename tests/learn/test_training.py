@@ -183,8 +183,8 @@ WRONG = [
     ({"method": "pgd", "epsilon": 0.0}, InputError, "epsilon is 0.0; a finite number above 0 is needed"),
     ({"method": "diffai", "epsilon": 0.1, "norm": "l2"}, InputError, "norm is given, but method='diffai' does not take it"),
     ({"method": "diffai", "epsilon": 0.1, "kappa": 2}, InputError, "kappa is 2; a weight between 0 and 1 is needed"),
-    ({"method": "diffai", "epsilon": 0.1, "ramp": 0.5}, InputError, "ramp is 0.5; give two shares of the training"),
-    ({"method": "diffai", "epsilon": 0.1, "ramp": (0.5, 0.1)}, InputError, "ramp is (0.5, 0.1); give two shares"),
+    ({"method": "diffai", "epsilon": 0.1, "ramp": 0.5}, InputError, "ramp is 0.5; give two fractions of the training"),
+    ({"method": "diffai", "epsilon": 0.1, "ramp": (0.5, 0.1)}, InputError, "ramp is (0.5, 0.1); give two fractions"),
     ({"epochs": 0}, InputError, "epochs is 0; a positive integer is needed"),
     ({"seed": -1}, InputError, "seed is -1; an integer of at least 0 is needed"),
     ({"batch_size": True}, InputError, "batch_size is True; a positive integer"),
@@ -282,6 +282,6 @@ def test_going_on_with_another_number_of_threads_warns_that_bits_may_differ(tmp_
     monkeypatch.setattr(training, "_environment", lambda: {"torch": str(torch.__version__), "number of threads": 1000})
     with (
         warnings.catch_warnings(),
-        pytest.warns(PwlnetWarning, match="number of threads .*, here it is 1000; the result is as good"),
+        pytest.warns(PwlnetWarning, match="number of threads .*, but now it is 1000; the result is equivalent"),
     ):
         trained(epochs=1, checkpoint=path, resume=True)

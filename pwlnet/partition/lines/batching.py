@@ -1,4 +1,4 @@
-"""Put finished blocks together to batches of lines, in the arrays of LinePartitions.
+"""Collect finished blocks into batches of lines, in the arrays of LinePartitions.
 
 Legend: L lines, D inputs.
 """
@@ -7,25 +7,25 @@ import numpy as np
 
 from .windows import TraceResult
 
-_BYTES_PER_POINT = 64  # of a batch: what a breakpoint with its flips takes, and more where inputs are many
-_LEAST_BYTES = 2**26  # finished lines that may wait, and the starts of a batch, in any case
+_BYTES_PER_POINT = 64  # of a batch: enough for a breakpoint with its flips, and for the inputs of most networks
+_LEAST_BYTES = 2**26  # a lower limit of the size of waiting results, and of the starts of a batch
 
 
 def waiting_bytes(max_points):
-    """Return the size of finished results above which no further ones are computed."""
+    """Return the size in bytes of finished results above which no others are computed until some are used."""
     return max(_LEAST_BYTES, _BYTES_PER_POINT * max_points)
 
 
 def batches(blocks, max_points, max_bytes):
-    """Split and collect blocks to batches, in order.
+    """Split and collect blocks into batches, in order.
 
     Parameters
     ----------
     blocks : iterable of Block
     max_points : int or inf
-        Most breakpoints of a batch, unless one line alone has more.
+        Largest number of breakpoints of a batch; a line with more is a batch alone.
     max_bytes : int or inf
-        Most bytes of the starts of a batch, unless one line alone has more.
+        Largest size of the starts of a batch; a line with more is a batch alone.
 
     Yields
     ------
@@ -50,7 +50,7 @@ def batches(blocks, max_points, max_bytes):
 
 
 def assemble(batch, n_inputs):
-    """Join the lines of a batch and add the ends: the array fields of LinePartitions, read-only; empties ``batch``."""
+    """Join the lines of a batch, add their ends, and empty ``batch``: the array fields of LinePartitions, read-only."""
     columns = {
         "starts": [np.empty((0, n_inputs)), *(x.starts for x in batch)],
         "ends": [np.empty((0, n_inputs)), *(x.ends for x in batch)],

@@ -1,4 +1,4 @@
-"""Points of lines, residuals, and comparison of a partition with forward passes.
+"""Points on lines, residuals, and comparison of a partition with forward passes.
 
 Legend: L lines, D inputs, K neurons, S switching ops, B rows, T tile rows.
 """
@@ -15,7 +15,7 @@ from .windows import largest_preactivations, refuse_overflow
 
 
 def points_at(start, end, t):
-    """Points start + t (end - start): float64[len(t), D]; counted from the nearer end, so the ends are exact."""
+    """Return the points start + t (end - start): float64[len(t), D]; computed from the nearer end, so the ends are exact."""
     t = np.asarray(t)
     direction, column = end - start, t[:, None]
     points = np.where(column <= 0.5, start + column * direction, end - (1.0 - column) * direction)
@@ -24,43 +24,43 @@ def points_at(start, end, t):
 
 
 def residuals(network, starts, ends, traced, n_checked, buffers, first_line=0, largest=None, stop=None):
-    """Largest relative distance from its threshold of a flipping neuron at sampled breakpoints: float64[L].
+    """Compute the largest relative distance of a flipping neuron from its threshold at sampled breakpoints: float64[L].
 
-    At each of them the network is evaluated in float64 as far as neurons flip there; the distance is relative to the largest
-    pre-activation of the neuron's op at these points and the line's ends.
+    At each of these breakpoints, the network is evaluated in float64 up to the last op with a flip. The distance is relative to
+    the largest pre-activation of the neuron's op at these points and at the ends of the line.
 
     Parameters
     ----------
     network : Network
     starts, ends : float64[L, D]
-    traced : Traced
+    traced : TraceResult
     n_checked : int
-        Breakpoints per line, spread evenly.
+        Number of breakpoints to check per line, evenly spaced in their order.
     buffers : list of float64[T * n_values]
-        Scratch memory of each slot, ``Tracer.forward_buffers``.
+        Temporary memory of each slot, ``Tracer.forward_buffers``.
     first_line : int
         Number of the first line in messages.
     largest : float64[L, S], optional
-        Largest absolute pre-activation of each op at both ends, where the caller knows it.
+        Largest absolute pre-activation of each op at both ends, if the caller has computed it.
     stop : int64[1], optional
-        Not zero: leave as soon as possible; the result means nothing then.
+        If not zero, return as soon as possible; the result is then undefined.
 
     Raises
     ------
     NumericalError
-        Values overflow at a line's ends or, before the last op with a flip, at a sampled breakpoint.
+        Values overflow at an end of a line or, up to the last op with a flip, at a sampled breakpoint.
     """
     graph = network.op_graph
-    lines, places = _sample(traced, n_checked, graph)
-    flips, rows = _flips_of(places, traced)
+    lines, chosen = _sample(traced, n_checked, graph)
+    flips, rows = _flips_of(chosen, traced)
     neurons = traced.neuron[flips]
     ops = graph.switching_index(neurons)
     from_ends = [] if largest is not None else [_distinct(x) for x in (starts, ends)]
     t_ends = [np.full(len(x), at) for (x, _), at in zip(from_ends, (0.0, 1.0), strict=False)]
     n = sum(map(len, t_ends))
-    depth = np.full(n + len(places), graph.switching.max(initial=0))
-    depth[n + rows] = graph.switching[ops]  # of several flips of a row, the last one stays
-    points = np.concatenate([*(x for x, _ in from_ends), lines]), np.concatenate([*t_ends, traced.t[places]])
+    depth = np.full(n + len(chosen), graph.switching.max(initial=0))
+    depth[n + rows] = graph.switching[ops]  # the last flip of each row counts
+    points = np.concatenate([*(x for x, _ in from_ends), lines]), np.concatenate([*t_ends, traced.t[chosen]])
     sizes, z = _evaluate(network, starts, ends, points, depth, n + rows, neurons, buffers, stop)
     if from_ends:
         (distinct, of_start), (_, of_end) = from_ends
@@ -76,38 +76,38 @@ def residuals(network, starts, ends, traced, n_checked, buffers, first_line=0, l
 
 
 def _sample(traced, n_checked, graph):
-    """Breakpoints to check, spread evenly over each line: (line, place in t) of each, those of late ops first."""
+    """Choose evenly spaced breakpoints of each line: (line, index in t) of each, those with flips in late ops first."""
     n_points = traced.n_points
     count = np.minimum(n_points, n_checked)
     lines = np.repeat(np.arange(len(n_points)), count)
     order = np.arange(lines.size) - np.repeat(np.cumsum(count) - count, count)
     first = (np.cumsum(n_points) - n_points)[lines]
-    places = first + order * (n_points[lines] - 1) // np.maximum(1, count[lines] - 1)
-    last_flips = np.cumsum(traced.flips_per_point)[places] - 1
+    chosen = first + order * (n_points[lines] - 1) // np.maximum(1, count[lines] - 1)
+    last_flips = np.cumsum(traced.flips_per_point)[chosen] - 1
     late = np.argsort(-graph.switching_index(traced.neuron[last_flips]), kind="stable")
-    return lines[late], places[late]
+    return lines[late], chosen[late]
 
 
-def _flips_of(places, traced):
-    """Flips at some breakpoints: place of each in ``neuron``, and the index of its breakpoint in ``places``."""
-    count = traced.flips_per_point[places]
-    rows = np.repeat(np.arange(len(places)), count)
-    first = (np.cumsum(traced.flips_per_point) - traced.flips_per_point)[places]
+def _flips_of(chosen, traced):
+    """Find the flips at breakpoints: index of each flip in ``neuron``, and index of its breakpoint in ``chosen``."""
+    count = traced.flips_per_point[chosen]
+    rows = np.repeat(np.arange(len(chosen)), count)
+    first = (np.cumsum(traced.flips_per_point) - traced.flips_per_point)[chosen]
     return np.arange(rows.size) + np.repeat(first - (np.cumsum(count) - count), count), rows
 
 
 def _distinct(points):
-    """Rows that don't repeat the one before (lines often have a common start), and for each row which of these it is."""
+    """Drop rows that repeat the row before: indices of the rows kept, and for each row its index among them."""
     new = np.ones(len(points), bool)
     new[1:] = (points[1:] != points[:-1]).any(axis=1)
     return np.flatnonzero(new), np.cumsum(new) - 1
 
 
 def _evaluate(network, starts, ends, points, depth, rows, neurons, buffers, stop):
-    """Evaluate points (lines, t) up to the op ``depth`` of each, which never increases.
+    """Evaluate points (lines, t), each up to its op ``depth``; depths are in decreasing order.
 
-    Returns the largest pre-activations of each switching op float64[B, S], 0 behind the depth, and the pre-activation of each
-    of ``neurons`` at the point with the index in ``rows`` (increasing, like the neurons of one row).
+    Returns the largest pre-activations of each switching op float64[B, S], 0 after that depth, and the pre-activation of each
+    of ``neurons`` at the point with the index in ``rows`` (increasing, as are the neurons of one row).
     """
     code = network.code
     largest, z = np.zeros((len(depth), len(network.op_graph.switching)), np.int64), np.zeros(len(neurons))
@@ -124,9 +124,9 @@ def _evaluate(network, starts, ends, points, depth, rows, neurons, buffers, stop
 
 
 def _distances(network, z, neurons):
-    """Distance of pre-activations from the nearest threshold of their neurons; 0 for MaxPool.
+    """Compute the distance of pre-activations from the nearest threshold of their neurons; 0 for MaxPool.
 
-    A MaxPool's pre-activation is its winner's value; a change of winner is no zero of it.
+    The pre-activation of a MaxPool is its maximum, which is in general not zero where the index of the maximum changes.
     """
     program = network.program
     op = network.op_graph.op_of(neurons)
@@ -136,7 +136,7 @@ def _distances(network, z, neurons):
 
 
 def find_problems(lines, n_samples, rng):
-    """Sentences about sampled segments whose states a forward pass does not confirm."""
+    """Describe the sampled segments whose states differ from those of a forward pass: list of str."""
     network, problems = lines.network, []
     widths = network.op_graph.neuron_counts
     for part in lines.parts:
@@ -147,11 +147,11 @@ def find_problems(lines, n_samples, rng):
             chosen = np.unique(np.linspace(0, n - 1, min(n, n_samples)).astype(np.int64))
         middle = 0.5 * (part.t[chosen] + part.t[chosen + 1])
         points = points_at(part.start, part.end, middle)
-        found, wanted, z = network.states(points), states_on(part, chosen), network.preactivations(points)
+        actual, expected, z = network.states(points), states_on(part, chosen), network.preactivations(points)
         scale = np.repeat(np.max(largest_preactivations(network, z), axis=0, initial=0.0), widths)
         certain = _distances(network, z, np.arange(network.n_neurons)) > _noise(lines) * np.where(scale > 0, scale, 1.0)
         for row, k in enumerate(chosen):
-            wrong = np.flatnonzero((found[row] != wanted[row]) & certain[row])
+            wrong = np.flatnonzero((actual[row] != expected[row]) & certain[row])
             if wrong.size:
                 problems.append(
                     f"line {part.index}, segment {k} (t = {middle[row]:.17g}): neuron {wrong[0]} and {wrong.size - 1} "
@@ -161,7 +161,10 @@ def find_problems(lines, n_samples, rng):
 
 
 def first_states(lines, first, last):
-    """States on the first segments of lines: int32[L, K]; forward passes, and a trace where a neuron is near a threshold."""
+    """Compute the states on the first segment of each line: int32[L, K].
+
+    By forward passes; a line on which a neuron is close to a threshold is traced instead.
+    """
     network, offsets = lines.network, lines.offsets
     starts, ends = lines.starts[first:last], lines.ends[first:last]
     middles = starts + 0.5 * lines.t[offsets[first:last] + 1, None] * (ends - starts)
@@ -175,18 +178,18 @@ def first_states(lines, first, last):
 
 
 def states_on(part, segments):
-    """States on some segments of a LinePartition, in increasing order: int32[len(segments), K]."""
+    """Return the states on segments of a LinePartition, given in increasing order: int32[len(segments), K]."""
     lines = part._lines
     first = int(lines.offsets[part.index])
     row = initial_states(part.network, part.start, part.end, part.t, lines.tolerances)
     states, done = np.empty((len(segments), row.size), np.int32), int(lines.flip_offsets[first])
     for k, segment in enumerate(segments):
         last = int(lines.flip_offsets[first + segment + 1])
-        row[lines.flip_neurons[done:last]] = lines.flip_states[done:last]  # of several flips of a neuron, the last one stays
+        row[lines.flip_neurons[done:last]] = lines.flip_states[done:last]  # of several flips of a neuron, the last one counts
         states[k], done = row, last
     return states
 
 
 def _noise(lines):
-    """Relative distance from a threshold below which a forward pass can't tell the state."""
+    """Return the relative distance from a threshold below which a forward pass does not determine the state."""
     return lines.tolerances.ambiguous * 2.0 * lines.tolerances.slope_roundoff

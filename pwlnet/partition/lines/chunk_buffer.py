@@ -1,4 +1,4 @@
-"""Breakpoints of a line that is traced in order: a buffer from which chunks are taken, and an index to find them again.
+"""Breakpoints of a line that is traced in order: a buffer from which chunks are taken, and an index to compute them again.
 
 Legend: T breakpoints and F flips of a chunk.
 """
@@ -32,7 +32,7 @@ class LineChunk(NamedTuple):
 
 
 class ResumePoint(NamedTuple):
-    """A line parameter at which tracing can resume, with the near-ties and the bound of the rounding errors of t before it."""
+    """A line parameter at which tracing can resume, with the number of near-ties and the bound of the errors of t before it."""
 
     boundary: float
     ambiguous: int
@@ -49,12 +49,12 @@ def end_point(*t):
 
 
 class ChunkBuffer:
-    """Breakpoints that have been traced and not been returned.
+    """Breakpoints that have been traced and not yet returned.
 
     Parameters
     ----------
     max_points : int
-        Breakpoints of a chunk.
+        Number of breakpoints of a chunk.
     after : float or None
         Drop the breakpoints up to this one.
     """
@@ -62,7 +62,7 @@ class ChunkBuffer:
     def __init__(self, max_points, after):
         self._max_points, self._after = max_points, after
         self._points, self._n_points = [], 0
-        self._resume_point, self._resume_points = LINE_START, []  # (breakpoints in the buffer before it, ResumePoint)
+        self._resume_point, self._resume_points = LINE_START, []  # (number of breakpoints in the buffer before it, ResumePoint)
 
     def push(self, points, resume_point):
         """Append the next breakpoints, and the ResumePoint at which they end, or None.
@@ -125,15 +125,13 @@ class BreakpointIndex:
 
     def __init__(self):
         self.n_points = 0
-        self._begins, self._firsts, self._n_joined = (
-            [],
-            [],
-            [],
-        )  # per window: t0, number of its first breakpoint, breakpoints joined to the window before
+        self._begins = []  # of each window: t0,
+        self._firsts = []  # the number of its first breakpoint,
+        self._n_joined = []  # and how many of its breakpoints were merged with the window before
         self._joined = {}  # number of a breakpoint at a boundary: (t, neurons)
 
     def add(self, t0, done, n_joined):
-        """Add the window that begins at ``t0``: the breakpoints that are final before it (Joiner.add) and n_joined."""
+        """Add the window that begins at ``t0``: the final breakpoints before it (``Joiner.add``), and ``Joiner.n_joined``."""
         for is_joined, points in enumerate(done):
             if is_joined and len(points.t):
                 self._joined[self.n_points] = points.t[0], points.neuron
@@ -143,7 +141,7 @@ class BreakpointIndex:
         self._n_joined.append(n_joined)
 
     def find(self, number, trace):
-        """Return a breakpoint by its number: (t, neurons that flip). ``trace`` gives the Window between two t."""
+        """Return a breakpoint by its number: (t, neurons that flip). ``trace`` returns the Window between two values of t."""
         if number in self._joined:
             return self._joined[number]
         k = bisect.bisect_right(self._firsts, number) - 1

@@ -1,8 +1,8 @@
 """One long line in chunks: its breakpoints in order, with a bounded number of them in memory.
 
 The line is cut into the same windows as in ``partition_lines``; they are traced, joined and returned in order, so the chunks
-have the bits of the whole line. Nothing after a boundary between planned windows that is away from all breakpoints depends on
-what lies before it: an interrupted line can be resumed there.
+have the bits of the whole line. An interrupted line can be resumed at a boundary between planned windows that is not close to a
+breakpoint, since nothing after it depends on what is before it.
 
 Legend: D inputs, K neurons, T breakpoints and F flips of a chunk.
 """
@@ -49,7 +49,7 @@ def iter_line_chunks(
     network : Network
     start, end : float64[D] or float64[*input_shape]
     max_points : int
-        Breakpoints (entries of ``t``) of a chunk; the last one may have fewer.
+        Number of breakpoints (entries of ``t``) of a chunk; the last one may have fewer.
     max_segments, progress, threads, tolerances, slope_dtype, memory, n_checked
         As for ``partition_lines``.
 
@@ -68,9 +68,9 @@ def iter_line_chunks(
 
     Notes
     -----
-    Memory: two chunks; three of the planned windows (of which a line has at most 64), with several threads also those of a
-    quarter of a second and 64 bytes times ``max_points`` or 64 MiB of finished ones; the threads' buffers. For the residual,
-    one or two windows are traced again at the end.
+    Memory: two chunks, three planned windows (a line has at most 64), and the buffers of the threads. With several threads
+    also the windows that are traced in a quarter of a second, and finished ones up to 64 bytes times ``max_points`` or 64 MiB.
+    For the residual, one or two windows are traced again at the end.
 
     See Also
     --------
@@ -107,15 +107,15 @@ class LineStream:
     threads : int, optional
     progress : bool
     number : int
-        Of the line, in messages.
+        Number of the line in messages.
 
     Attributes
     ----------
     start, end : float64[D]
     ambiguous : int
-        Near-ties of the line; complete when all its chunks have been returned.
+        Number of near-ties of the line; final when all its chunks have been returned.
     t_error : float
-        Bound of the rounding error of its breakpoints; likewise.
+        Bound of the rounding error of its breakpoints; final when all its chunks have been returned.
     """
 
     def __init__(self, settings, start, end, *, threads=None, progress=False, number=0):
@@ -127,7 +127,7 @@ class LineStream:
         self.ambiguous, self.t_error = LINE_START.ambiguous, LINE_START.t_error
         (plan,) = windows.plan_lines(network, self.start[None], self.end[None], number, self._threads)
         self._cuts = plan.cuts
-        self._largest = plan.largest[None] if windows.has_long_lines(network) else None  # as partition_lines has it
+        self._largest = plan.largest[None] if windows.has_long_lines(network) else None  # as in partition_lines
 
     def chunks(self, max_points, resume_point=LINE_START, after=None):
         """Trace the line.
@@ -136,9 +136,9 @@ class LineStream:
         ----------
         max_points : int
         resume_point : ResumePoint
-            Where to begin: that of a chunk of the same line.
+            Where tracing begins: that of a chunk of the same line.
         after : float, optional
-            Leave out the breakpoints up to this one.
+            Omit the breakpoints up to this one.
 
         Yields
         ------
@@ -147,7 +147,7 @@ class LineStream:
         Raises
         ------
         CapacityError
-            There are too many segments, or a window does not fit into the memory however short it is.
+            There are too many segments, or even a very short window does not fit into the memory.
         DigestMismatchError
             ``after`` is not a breakpoint of this line, or ``resume_point`` not a window boundary.
         """
@@ -169,7 +169,7 @@ class LineStream:
             yield from buffer.last_chunks()
 
     def retraced(self, numbers):
-        """Trace the windows of breakpoints, given by number, again: list of (t, neurons that flip)."""
+        """Compute breakpoints, given by number, by tracing their windows again: list of (t, neurons that flip)."""
         with self._tracer() as tracer:
             trace = functools.partial(tracer.fitting_window, self.start, self.end)
             return [self._index.find(k, trace) for k in numbers]
@@ -182,7 +182,7 @@ class LineStream:
         find : callable
             ``retraced``, or a function with the same argument and result.
         n_points : int, optional
-            Breakpoints inside (0, 1), where the line was resumed.
+            Number of breakpoints inside (0, 1), if the line was resumed.
 
         Returns
         -------
@@ -256,7 +256,7 @@ class LineStream:
                 yield from ahead
 
     def _in_rounds(self, bounds, stop):
-        """Trace windows on all threads, some at a time: yields _Planned."""
+        """Trace windows on all slots in rounds: yields _Planned."""
         with self._tracer(self._threads, stop) as tracer:
             starts, ends, lines = self.start[None], self.end[None], np.zeros(len(bounds), np.int64)
             rounds = trace_in_rounds(tracer, starts, ends, lines, bounds, self._number)

@@ -1,4 +1,4 @@
-"""Ends of many lines, read a slice at a time: from arrays, or from any data on disk that has a shape and can be sliced.
+"""Starts and ends of many lines, read in slices: from arrays, or from data on disk that have a shape and can be sliced.
 
 Legend: L lines, D inputs.
 """
@@ -45,16 +45,16 @@ class LineEnds:
     ----------
     network : Network
     starts, ends : float64[L, D] or float64[L, *input_shape]
-        Anything with a shape that can be sliced (arrays, np.memmap, h5py.Dataset), or what np.asarray takes.
+        Anything with a shape that can be sliced (arrays, np.memmap, h5py.Dataset), or that np.asarray accepts.
     names : (str, str), optional
         Names of the two arguments in error messages.
 
     Raises
     ------
     ShapeError
-        They don't hold the same number of points of the network.
+        ``starts`` and ``ends`` do not have the same number of rows, or are not points of the network.
     InputError
-        A single row holds NaN, infinities or something else than real numbers.
+        A single row contains NaN, infinities or something else than real numbers.
     """
 
     def __init__(self, network, starts, ends, *, names=("starts", "ends")):
@@ -72,12 +72,12 @@ class LineEnds:
         return self._length
 
     def read(self, first, last):
-        """Read the ends of lines ``first`` to ``last``: two new float64[last - first, D].
+        """Read starts and ends of lines ``first`` to ``last`` (not included): two new float64[last - first, D].
 
         Raises
         ------
         InputError
-            They hold NaN, infinities or something else than real numbers.
+            They contain NaN, infinities or something else than real numbers.
         """
         return [
             np.repeat(self._single[name], last - first, axis=0) if name in self._single else self._read(name, first, last)
@@ -85,17 +85,17 @@ class LineEnds:
         ]
 
     def select(self, first, last):
-        """Return the ends of lines ``first`` to ``last`` without reading them.
+        """Return starts and ends of lines ``first`` to ``last`` (not included) without reading them.
 
         Returns
         -------
         starts, ends
-            As ``LineEnds`` takes them.
+            Arguments for another ``LineEnds``.
         """
         return [source if name in self._single else RowRange(source, first, last) for name, source in self._sources.items()]
 
     def _sliceable(self, name, points):
-        """The points as they are if they have rows and can be sliced, else as rows of an array."""
+        """Return the points unchanged if they have rows and can be sliced, otherwise as rows of an array."""
         network, shape = self._network, tuple(getattr(points, "shape", ()))
         if len(shape) < 2 or shape == network.input_shape:
             return network.as_points(points, name)
@@ -103,6 +103,6 @@ class LineEnds:
         return points
 
     def _read(self, name, first, last):
-        """Rows of one source, checked, in an array of their own."""
+        """Read and validate rows of one source: a new array."""
         network = self._network
         return np.array(as_points(self._sources[name][first:last], network.n_inputs, network.input_shape, name, first))

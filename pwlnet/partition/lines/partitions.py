@@ -30,32 +30,32 @@ _SEGMENTS_AT_ONCE = 256
 class LinePartitions:
     """Breakpoints and flips of many lines, ragged; made by ``partition_lines``.
 
-    Exact up to rounding: ``residual`` tells how well a forward pass at sampled breakpoints confirms them.
+    Exact up to rounding: ``residual`` compares them with forward passes at sampled breakpoints.
 
     Attributes
     ----------
     network : Network
     starts, ends : float64[L, D]
     offsets : int64[L+1]
-        Line i owns ``t[offsets[i] : offsets[i + 1]]``.
+        Line i has ``t[offsets[i] : offsets[i + 1]]``.
     t : float64[*]
         Line parameters: strictly increasing per line, first 0.0, last 1.0; a breakpoint wherever a neuron changes state.
     flip_offsets : int64[len(t) + 1]
         Neurons that change state at ``t[k]``: ``flip_neurons[flip_offsets[k] : flip_offsets[k + 1]]``. None at 0 and 1.
     flip_neurons : int64[*]
-        Increasing for each t. Numbering: ``Network.neuron``.
+        Neuron indices (``Network.neuron``), increasing for each t.
     flip_states : int32[*]
         The neuron's state after the flip (meaning: ActivationPatterns).
     residual : float64[L]
-        At sampled breakpoints, the largest distance of a flipping neuron from its threshold, relative to the largest
-        pre-activation of its op: a forward pass against the partition.
+        Largest distance of a flipping neuron from its threshold in forward passes at sampled breakpoints, relative to the
+        largest pre-activation of its op.
     ambiguous : int64[L]
-        Near-ties whose decision came within ``tolerances.ambiguous`` standard rounding errors; with float32 rows
-        (``slope_dtype``) also those that their rounding may have decided.
+        Number of decisions within ``tolerances.ambiguous`` standard rounding errors (near-ties); with float32 slope changes
+        (``slope_dtype``) also those within their rounding error.
     t_error : float64[L]
-        Bound of the rounding error of the line's breakpoints: the largest of them, ``tolerances.rounding`` standard errors.
-        0.0 without breakpoints; 1.0, the whole line, where none is known. Like the last bits of ``t``, it depends on the
-        windows that the line is traced in, and so on ``memory`` where a line is cut for it.
+        Bound of the rounding error of the line's breakpoints: ``tolerances.rounding`` standard errors. 0.0 without
+        breakpoints, 1.0 (the whole line) if no bound is known. Like the last bits of ``t``, it depends on the windows in
+        which the line is traced, and so on ``memory`` if a window does not fit into it.
     tolerances : Tolerances
     """
 
@@ -105,14 +105,14 @@ class LinePartitions:
         Parameters
         ----------
         n_samples : int
-            Segments to check per line, spread evenly; all where the line has fewer.
+            Number of segments to check per line, evenly spaced in their order; all if the line has fewer.
         rng : numpy.random.Generator, optional
-            Draw the segments instead.
+            Choose the segments at random instead.
 
         Returns
         -------
         list of str
-            One sentence for each disagreement; empty where all is well.
+            One sentence for each disagreement; empty if there is none.
         """
         return line_check.find_problems(self, n_samples, rng)
 
@@ -139,7 +139,7 @@ class _Parts:
         if isinstance(index, slice):
             return [LinePartition(self._lines, i) for i in range(*index.indices(len(self)))]
         if not -len(self) <= index < len(self):
-            raise IndexError(f"line {index} was asked for, but there are {len(self)} lines; count from 0")
+            raise IndexError(f"line {index} was requested, but there are {len(self)} lines; count from 0")
         return LinePartition(self._lines, int(index) % len(self))
 
 
@@ -202,11 +202,11 @@ class LinePartition:
         return [(neurons[a:b], states[a:b]) for a, b in itertools.pairwise(offsets)]
 
     def points(self):
-        """Inputs at the breakpoints: float64[n, D]; the ends bit for bit."""
+        """Return the inputs at the breakpoints: float64[n, D]; the ends are exact."""
         return line_check.points_at(self.start, self.end, self.t)
 
     def midpoints(self):
-        """Inputs at the middles of the segments: float64[n - 1, D]."""
+        """Return the inputs at the midpoints of the segments: float64[n - 1, D]."""
         return line_check.points_at(self.start, self.end, 0.5 * (self.t[:-1] + self.t[1:]))
 
     def outputs(self):
@@ -217,25 +217,25 @@ class LinePartition:
         return self.network.forward(self.points())
 
     def states(self):
-        """State of each neuron on each segment: int32[n - 1, K], from the first segment's states and the flips."""
+        """Return the state of each neuron on each segment: int32[n - 1, K], from the first segment's states and the flips."""
         return np.concatenate(list(self._state_blocks()))
 
     def _state_blocks(self):
-        """States of consecutive segments, a block of rows at a time."""
+        """Yield the states of consecutive segments in blocks of rows."""
         row = tracing.initial_states(self.network, self.start, self.end, self.t, self._lines.tolerances)
         neurons, states = self._lines.flip_neurons, self._lines.flip_states
         for first in range(0, self.n_segments, _SEGMENTS_AT_ONCE):
             last = min(first + _SEGMENTS_AT_ONCE, self.n_segments)
             offsets, block = self._flip_offsets[first : last + 1].tolist(), np.empty((last - first, row.size), np.int32)
-            for k, (a, b) in enumerate(itertools.pairwise(offsets)):  # a row's copy takes longer than the rest
+            for k, (a, b) in enumerate(itertools.pairwise(offsets)):  # most of the time is the copy of a row
                 row[neurons[a:b]] = states[a:b]
                 block[k] = row
             yield block
 
     def patterns(self):
-        """Activation pattern of each segment: ActivationPatterns of n - 1 rows.
+        """Return the activation pattern of each segment: ActivationPatterns of n - 1 rows.
 
-        Exact up to rounding: the start's pattern and the flips, never a sign read at a breakpoint.
+        Exact up to rounding: from the pattern at the start and the flips; no sign is evaluated at a breakpoint.
         """
         layout = self.network.pattern_layout
         blocks = [ActivationPatterns.from_states(block, layout).packed for block in self._state_blocks()]
@@ -258,7 +258,7 @@ def partition_lines(
     memory=_MEMORY,
     n_checked=3,
 ):
-    """Split lines into the segments on which a network keeps one activation pattern, and so is affine.
+    """Split lines into the segments on which the activation pattern of a network is constant, so that it is affine.
 
     Exact up to rounding: ties are decided by rounding bounds; each line's residual and ``t_error`` are returned.
 
@@ -279,9 +279,9 @@ def partition_lines(
         float64 in both cases; ``t_error`` and ``ambiguous`` report what the rounding of float32 may have changed.
         By default that of ``tolerances``: float64.
     memory : int
-        Bytes that each thread's buffers may take; a line that needs more is traced in parts.
+        Largest size of the buffers of each thread in bytes; a line that needs more is traced in windows.
     n_checked : int
-        Breakpoints per line that are re-evaluated for ``residual``.
+        Number of breakpoints per line that are evaluated for ``residual``.
 
     Returns
     -------
@@ -292,21 +292,21 @@ def partition_lines(
     ShapeError
         ``starts`` and ``ends`` don't hold the same number of points of the network.
     InputError
-        They hold NaN, infinities or something else than real numbers.
+        They contain NaN, infinities or something else than real numbers.
     CapacityError
-        A line needs more than ``max_segments`` segments, or a part of it more than ``memory``.
+        A line has more than ``max_segments`` segments, or even a very short window does not fit into ``memory``.
     NumericalError
         Values overflow float64 along a line.
 
     Notes
     -----
-    Cost: the non-zero slope changes times their fan-out (the slope-change method), not breakpoints times a forward pass.
-    A line of length zero has one segment. States and tie rules: ActivationPatterns.
+    Cost: the number of non-zero slope changes times the number of weights that each is multiplied by, not breakpoints times a
+    forward pass. A line of length zero has one segment. States and tie rules: ActivationPatterns.
 
     References
     ----------
     .. [1] Sotoudeh and Thakur, "Computing Linear Restrictions of Neural Networks", NeurIPS 2019, Section 3 (the
-       problem, there called ExactLine; the method here is another).
+       problem, called ExactLine; this is another method).
 
     Examples
     --------
@@ -319,8 +319,8 @@ def partition_lines(
     check_limits(max_segments, memory, n_checked)
     lines = LineEnds(network, network.as_points(starts, "starts"), network.as_points(ends, "ends"))
     settings = Settings(network, tolerances.with_slope_dtype(slope_dtype), memory, n_checked, max_segments)
-    found = list(_partitions(settings, lines, math.inf, progress, n_threads(threads)))
-    return found[0] if found else LinePartitions(network, *assemble([], network.n_inputs), settings.tolerances)
+    results = list(_partitions(settings, lines, math.inf, progress, n_threads(threads)))
+    return results[0] if results else LinePartitions(network, *assemble([], network.n_inputs), settings.tolerances)
 
 
 def iter_line_partitions(
@@ -337,37 +337,37 @@ def iter_line_partitions(
     memory=_MEMORY,
     n_checked=3,
 ):
-    """Split lines as ``partition_lines`` does, and hand them out in batches while others are traced.
+    """Split lines as ``partition_lines`` does, and return them in batches while others are traced.
 
-    Exact up to rounding, and bit for bit what ``partition_lines`` gives.
+    Exact up to rounding, and bit for bit the result of ``partition_lines``.
 
     Parameters
     ----------
     network : Network
     starts, ends : float64[L, D] or float64[L, *input_shape]
-        Arrays, or anything with a shape that can be sliced (np.memmap, h5py.Dataset): some lines are read at a time, on
-        other threads. One start or end is used for all lines of the other.
+        Arrays, or anything with a shape that can be sliced (np.memmap, h5py.Dataset): read in slices, on another thread.
+        One start or end is used for all lines of the other.
     max_points : int
-        A batch ends before it has more breakpoints (entries of ``t``) than this; a line with more is a batch of its own.
-        It also ends where its starts take more than 64 bytes times this, or 64 MiB.
+        Largest number of breakpoints (entries of ``t``) of a batch; a line with more is a batch alone. The starts of a batch
+        take at most 64 bytes times this, or 64 MiB if that is more.
     max_segments, progress, threads, tolerances, slope_dtype, memory, n_checked
         As for ``partition_lines``.
 
     Returns
     -------
     iterator of LinePartitions
-        Of consecutive lines, at least one each, in order. ``close()`` it, or leave the loop, to stop the threads.
+        Batches of at least one line, in order. ``close()`` it, or leave the loop, to stop the threads.
 
     Raises
     ------
     ShapeError
         ``starts`` and ``ends`` don't hold the same number of points of the network.
     InputError, CapacityError, NumericalError
-        As for ``partition_lines``, when it is the turn of the line that they are about; the batches before are handed out.
+        As for ``partition_lines``; raised in place of the batch with that line, after the batches before it.
 
     Notes
     -----
-    Memory: two batches, finished lines that wait (64 bytes times ``max_points``, or 64 MiB), and the threads' buffers.
+    Memory: two batches, finished lines (up to 64 bytes times ``max_points``, or 64 MiB), and the buffers of the threads.
 
     Examples
     --------
@@ -389,7 +389,7 @@ def _partitions(settings, lines, max_points, progress, threads):
     """Yield LinePartitions of up to ``max_points`` breakpoints."""
     max_bytes = waiting_bytes(max_points)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(single_threaded_blas())  # once: BLAS's idle threads spin after each change
+        stack.enter_context(single_threaded_blas())  # once, since idle BLAS threads use a processor after each change
         bar = stack.enter_context(contextlib.closing(Progress(len(lines), progress)))
         stop = np.zeros(1, np.int64)
         blocks = trace_blocks(settings, lines, threads, bar.advance, stop)

@@ -1,6 +1,6 @@
 """Trace and check many lines in rounds: as many lines or windows at a time as all threads trace in a fraction of a second.
 
-How many depends on the time that the last ones took. That changes when results come, but no result.
+Their number depends on the time of the round before. It has no effect on the results.
 
 Legend: L lines, D inputs.
 """
@@ -18,9 +18,9 @@ from . import check, windows
 from .tracing import Stopped, borrowed_tracer
 from .windows import TraceResult, concatenate, join_windows, retrace_close_boundaries
 
-ROUND_SECONDS = 0.25  # long beside the cost of a round, short for someone who waits or presses Ctrl-C
-FIRST_SECONDS = 0.05  # of the first round, before the pace is known
-NEURONS_PER_SECOND = 500_000  # a first guess: neurons of a network by seconds per line
+ROUND_SECONDS = 0.25  # long relative to the overhead of a round, short for interactive use and Ctrl-C
+FIRST_SECONDS = 0.05  # of the first round, before the time of a line is known
+NEURONS_PER_SECOND = 500_000  # initial estimate: neurons of the network divided by seconds per line
 MOST_LINES = 4096
 MOST_BYTES = 2**24  # of a round's starts, ends or states
 
@@ -36,7 +36,7 @@ class Settings(NamedTuple):
 
 
 class Block(NamedTuple):
-    """Consecutive lines that are traced and checked."""
+    """Consecutive lines that have been traced and checked."""
 
     starts: np.ndarray  # float64[L, D]
     ends: np.ndarray  # float64[L, D]
@@ -49,7 +49,7 @@ class Block(NamedTuple):
         return sum(array.nbytes for array in (self.starts, self.ends, *self.traced, self.residual))
 
     def lines(self, first, last):
-        """Lines ``first`` to ``last`` of these: Block."""
+        """Return lines ``first`` to ``last`` (not included) of these: Block."""
         if last - first == len(self.starts):
             return self
         return Block(self.starts[first:last], self.ends[first:last], self.traced.lines(first, last), self.residual[first:last])
@@ -63,12 +63,12 @@ def check_limits(max_segments, memory, n_checked):
 
 
 class Pace:
-    """Seconds of one thread per item, as the last round had them.
+    """Estimates how many items a round should have, from the seconds of one thread per item in the round before.
 
     Parameters
     ----------
     seconds : float
-        A first guess.
+        Initial estimate of the seconds per item.
     threads : int
     """
 
@@ -76,12 +76,13 @@ class Pace:
         self._seconds, self._threads, self._round_seconds = seconds, threads, FIRST_SECONDS
 
     def n_items(self):
-        """Number of items for the next round, at least one for each thread."""
-        wanted = self._threads * self._round_seconds
-        return max(self._threads, int(wanted / self._seconds) if wanted < MOST_LINES * self._seconds else MOST_LINES)
+        """Return the number of items for the next round, at least one for each thread."""
+        available = self._threads * self._round_seconds
+        n = int(available / self._seconds) if available < MOST_LINES * self._seconds else MOST_LINES
+        return max(self._threads, n)
 
     def record_time(self, seconds, n_items):
-        """Take the time of a round."""
+        """Record the time of a round."""
         self._seconds, self._round_seconds = seconds * min(self._threads, n_items) / n_items, ROUND_SECONDS
 
 
@@ -96,12 +97,12 @@ def trace_blocks(settings, lines, threads, advance, stop):
     advance : callable
         Called with the number of lines, or the fraction of one, of each round.
     stop : int64[1]
-        Not zero: end soon.
+        If not zero, tracing ends as soon as possible, and Stopped is raised.
 
     Yields
     ------
     Block
-        Consecutive ones.
+        Blocks of consecutive lines, in order.
 
     Raises
     ------
@@ -119,13 +120,13 @@ def trace_blocks(settings, lines, threads, advance, stop):
             starts, ends = lines.read(first, last)
             began, n = time.perf_counter(), last - first
             for block in _trace_runs(settings, tracer, first, starts, ends, advance):
-                pace.record_time(time.perf_counter() - began, n)  # an estimate, until the last one comes
+                pace.record_time(time.perf_counter() - began, n)  # of the blocks so far; final after the last one
                 yield block
             first = last
 
 
 def _trace_runs(settings, tracer, first, starts, ends, advance):
-    """Trace and check lines ``first``, ...: yields a Block for each run of lines that are cut into windows, or are not."""
+    """Trace and check lines from number ``first`` on: yields a Block for each run of lines with (or without) windows."""
     network = settings.network
     if not windows.has_long_lines(network):
         traced = tracer.trace_lines(starts, ends, first)
@@ -147,7 +148,7 @@ def _trace_runs(settings, tracer, first, starts, ends, advance):
 
 
 def _trace_long(tracer, first, starts, ends, plans, advance):
-    """Trace lines in their planned windows, and join these: Traced."""
+    """Trace lines in their planned windows, and join the windows: TraceResult."""
     pairs = [np.stack([plan.cuts[:-1], plan.cuts[1:]], axis=1) for plan in plans]
     counts = np.array([len(of_line) for of_line in pairs])
     lines, bounds = np.repeat(np.arange(len(plans)), counts), np.concatenate(pairs)
@@ -168,13 +169,14 @@ def _trace_long(tracer, first, starts, ends, plans, advance):
 
 
 def trace_in_rounds(tracer, starts, ends, lines, bounds, first_line):
-    """Trace windows of lines, some at a time: yields lists of lists of Window, as ``Tracer.trace_windows`` returns them.
+    """Trace windows of lines in rounds: yields lists of lists of Window, as ``Tracer.trace_windows`` returns them.
 
     Parameters
     ----------
     tracer : Tracer
     starts, ends : float64[L, D]
     lines : int64[Q]
+        Line of each window.
     bounds : float64[Q, 2]
         Ends of each window.
     first_line : int
@@ -192,7 +194,7 @@ def trace_in_rounds(tracer, starts, ends, lines, bounds, first_line):
 
 
 def _checked(settings, tracer, first, starts, ends, traced, largest):
-    """A Block of lines ``first``, ..., or CapacityError or NumericalError."""
+    """Check traced lines from number ``first`` on: Block. Raises CapacityError and NumericalError."""
     most, n_segments = settings.max_segments, traced.n_points + 1
     too_many = np.flatnonzero(n_segments > most) if most is not None else ()
     if len(too_many):
@@ -209,17 +211,17 @@ def _checked(settings, tracer, first, starts, ends, traced, largest):
 
 
 class Progress:
-    """A progress bar on stderr that moves with the work done, fractions of lines included; nothing where it is not wanted."""
+    """A progress bar on stderr that also shows fractions of lines; no-op unless ``shown``."""
 
-    def __init__(self, n_lines, wanted):
+    def __init__(self, n_lines, shown):
         self._done, self._lock, self._bar = 0.0, threading.Lock(), None
-        if wanted:
+        if shown:
             from tqdm import tqdm
 
             self._bar = tqdm(total=n_lines, unit="line")
 
     def advance(self, n_lines):
-        """Count more lines, or a fraction of one; from any thread."""
+        """Add lines, or a fraction of one; may be called from any thread."""
         if self._bar is not None:
             with self._lock:
                 self._done += n_lines
@@ -228,10 +230,10 @@ class Progress:
                 self._bar.update(0)
 
     def reach(self, n_lines):
-        """Count lines up to this number; from one thread."""
+        """Set the number of finished lines; must be called from one thread only."""
         self.advance(n_lines - self._done)
 
     def close(self):
-        """Leave the bar as it is."""
+        """Close the bar, and leave it on the screen."""
         if self._bar is not None:
             self._bar.close()

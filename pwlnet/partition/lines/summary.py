@@ -1,4 +1,4 @@
-"""LineSummary: what is asked of many lines, without their breakpoints.
+"""LineSummary: counts, densities and lengths of the segments of many lines, without their breakpoints.
 
 Legend: L lines, S switching ops, E edges.
 """
@@ -14,14 +14,14 @@ from ...kernels.ir.program import OP_NAMES
 from ...tolerances import DEFAULT, Tolerances
 from .partitions import LinePartitions, iter_line_partitions, partition_lines
 
-# 2^(k/4) from 2^-40 to 2^20: about 13 per factor of ten. By square roots, which are the same on every machine.
+# 2^(k/4) from 2^-40 to 2^20: about 13 per factor of ten. Computed by square roots, which have the same bits on every machine.
 DEFAULT_EDGES = np.sqrt(np.sqrt(2.0 ** np.arange(-160, 81)))
 DEFAULT_EDGES.setflags(write=False)
-_OF_LINES = ("n_segments", "length", "shortest_t", "longest_t", "residual", "ambiguous", "t_error", "op_flips")  # have L rows
+_OF_LINES = ("n_segments", "length", "shortest_t", "longest_t", "residual", "ambiguous", "t_error", "op_flips")  # [L, ...]
 
 
 class OpFlips(NamedTuple):
-    """Flips in one switching op: its index in the program, the source's name, its kind, neurons, flips on all lines."""
+    """Flips in one switching op: its index in the program, name in the source, kind, number of neurons, flips on all lines."""
 
     op: int
     name: str
@@ -34,8 +34,8 @@ class OpFlips(NamedTuple):
 class LineSummary:
     """Numbers of lines, without breakpoints; made by ``summarize_lines`` or from line partitions by ``LineSummary.of``.
 
-    Exact up to rounding: taken from exact partitions, every segment counted once. Summaries of consecutive lines add up:
-    however lines are cut into batches, ``a.merge(b, c)`` has the same bits as the summary of all of them.
+    Exact up to rounding: computed from exact partitions; every segment is counted once. Summaries of consecutive lines can be
+    added: ``a.merge(b, c)`` has the same bits as the summary of all lines at once, for any division into batches.
 
     Attributes
     ----------
@@ -45,18 +45,18 @@ class LineSummary:
     length : float64[L]
         Euclidean length of each line, in input units.
     shortest_t, longest_t : float64[L]
-        Shortest and longest segment of each line, as a share of the line: in (0, 1].
+        Shortest and longest segment of each line, as a fraction of the line: in (0, 1].
     residual : float64[L]
     ambiguous : int64[L]
     t_error : float64[L]
         As for LinePartitions.
     op_flips : int64[L, S]
-        Neurons of each switching op that change state on each line; the ops are those of ``by_op``.
+        Number of flips in each switching op on each line; the ops are those of ``by_op``.
     edges : float64[E]
         Edges of the histogram, increasing, in input units.
     histogram : int64[E+1]
         Segments of all lines by length in input units: shorter than ``edges[0]``; for each k from ``edges[k]`` to
-        ``edges[k + 1]``, this not included; ``edges[-1]`` and longer. The sum is the number of segments.
+        ``edges[k + 1]`` (not included); ``edges[-1]`` and longer. The sum is the number of segments.
     tolerances : Tolerances
     """
 
@@ -82,8 +82,8 @@ class LineSummary:
         Parameters
         ----------
         lines : LinePartitions or iterable of LinePartitions
-            An iterable (``iter_line_partitions``, ``RegionStore.batches``) gives batches of consecutive lines of one
-            network; none of them is kept.
+            An iterable (``iter_line_partitions``, ``RegionStore.batches``) of batches of consecutive lines of one network,
+            which are not kept.
         edges : float64[E], optional
             Edges of the histogram, in input units, increasing. By default 2^(k/4), from 2^-40 (9.1e-13) to 2^20.
 
@@ -94,7 +94,7 @@ class LineSummary:
         Raises
         ------
         InputError
-            Edges that don't increase, an iterable that gives nothing, or batches that don't belong together.
+            The edges do not increase, the iterable is empty, or the batches have different networks or tolerances.
         """
         edges = _checked_edges(edges)
         batches = [lines] if isinstance(lines, LinePartitions) else lines
@@ -104,12 +104,12 @@ class LineSummary:
         return summaries[0].merge(*summaries[1:])
 
     def merge(self, *others):
-        """Join with the summaries of the lines that follow, in their order.
+        """Merge with the summaries of the lines that follow, in their order.
 
         Parameters
         ----------
         others : LineSummary
-            Of the same network, tolerances and edges.
+            Summaries with the same network, tolerances and edges.
 
         Returns
         -------
@@ -118,7 +118,7 @@ class LineSummary:
         Raises
         ------
         InputError
-            Another network, other tolerances or other edges.
+            A summary has another network, other tolerances or other edges.
         """
         for other in others:
             self._check_fits(other)
@@ -158,12 +158,12 @@ class LineSummary:
         return self.op_flips.sum(axis=1)
 
     def by_op(self):
-        """Say where the flips are.
+        """Count the flips in each op.
 
         Returns
         -------
         list of OpFlips
-            One for each switching op that has neurons, in the network's order.
+            One for each switching op, in the order of the network.
         """
         graph = self.network.op_graph
         program, flips = self.network.program, self.op_flips.sum(axis=0)
@@ -173,7 +173,7 @@ class LineSummary:
         ]
 
     def to_dict(self):
-        """Reduce to totals that JSON can hold.
+        """Convert to totals that can be written as JSON.
 
         Returns
         -------
@@ -181,7 +181,7 @@ class LineSummary:
             ``lines``; ``segments``, ``density`` and ``length``, each with min, median and max over the lines (density:
             of those that have a length); totals of ``segments`` and ``flips``; ``flips_by_op``; ``shortest_segment`` and
             ``longest_segment`` in input units; ``histogram`` without the empty bins at both ends; the largest
-            ``residual``; ``ambiguous``; the largest ``t_error``. None instead of a number that no line has.
+            ``residual``; ``ambiguous``; the largest ``t_error``. None where no line has a value.
         """
         return {
             "lines": len(self),
@@ -202,7 +202,7 @@ class LineSummary:
         return f"LineSummary({len(self)} lines, {self.n_segments.sum()} segments, {self.network!r})"
 
     def _trimmed_histogram(self):
-        """Counts and edges without the empty bins at both ends."""
+        """Return counts and edges without the empty bins at both ends."""
         bins = self.histogram[1:-1]
         filled = np.flatnonzero(bins)
         first, last = (int(filled[0]), int(filled[-1]) + 1) if filled.size else (0, 0)
@@ -215,7 +215,7 @@ class LineSummary:
         }
 
     def _check_fits(self, other):
-        """Refuse a summary that can't be added."""
+        """Validate that another summary can be merged with this one."""
         if other.network != self.network:
             problem = f"is of the network {other.network.digest[:12]}, but this one is of {self.network.digest[:12]}"
         elif other.tolerances != self.tolerances:
@@ -224,7 +224,7 @@ class LineSummary:
             problem = "has other edges than this one"
         else:
             return
-        raise InputError(f"a summary can't be merged: it {problem}; merge summaries that were made alike")
+        raise InputError(f"a summary can't be merged: it {problem}; give summaries with the same network, tolerances, edges")
 
 
 def summarize_lines(
@@ -232,7 +232,7 @@ def summarize_lines(
 ):
     """Count and measure the segments of lines without keeping their breakpoints.
 
-    Exact up to rounding: from the exact partitions of ``iter_line_partitions``, a batch in memory at a time.
+    Exact up to rounding: from the exact partitions of ``iter_line_partitions``, with one batch in memory at a time.
 
     Parameters
     ----------
@@ -244,21 +244,21 @@ def summarize_lines(
     progress, threads, tolerances, slope_dtype
         As for ``partition_lines``.
     **options
-        The others of ``iter_line_partitions``: ``max_points``, ``max_segments``, ``memory``, ``n_checked``.
+        Other options of ``iter_line_partitions``: ``max_points``, ``max_segments``, ``memory``, ``n_checked``.
 
     Returns
     -------
     LineSummary
-        A few numbers for each line: 56 bytes and 8 for each switching op.
+        56 bytes for each line, and 8 for each switching op on each line.
 
     Raises
     ------
     ShapeError, InputError, CapacityError, NumericalError
-        As for ``partition_lines``. InputError, too, for edges that don't increase.
+        As for ``partition_lines``; InputError also if the edges do not increase.
 
     See Also
     --------
-    partition_lines : keeps the breakpoints.
+    partition_lines : returns the breakpoints.
 
     Examples
     --------
@@ -273,8 +273,8 @@ def summarize_lines(
     options |= {"progress": progress, "threads": threads, "tolerances": tolerances}
     with contextlib.closing(iter_line_partitions(network, starts, ends, **options)) as batches:
         summaries = [_summary(batch, edges) for batch in batches]
-    nowhere = np.empty((0, network.n_inputs))
-    return _summary(partition_lines(network, nowhere, nowhere, tolerances=tolerances), edges).merge(*summaries)
+    no_points = np.empty((0, network.n_inputs))
+    return _summary(partition_lines(network, no_points, no_points, tolerances=tolerances), edges).merge(*summaries)
 
 
 def _summary(lines, edges):
@@ -297,7 +297,7 @@ def _summary(lines, edges):
 
 
 def segment_widths(offsets, t):
-    """Return the lengths of all segments as shares of their lines: float64[segments]."""
+    """Return the lengths of all segments as fractions of their lines: float64[segments]."""
     return np.delete(np.diff(t), offsets[1:-1] - 1)  # not from the end of a line to the start of the next
 
 
@@ -317,7 +317,7 @@ def measure_lines(starts, ends, offsets, t):
     """
     widths, firsts = segment_widths(offsets, t), offsets[:-1] - np.arange(len(offsets) - 1)
     return {
-        "length": np.linalg.norm(np.ascontiguousarray(ends - starts), axis=1),  # contiguous: bits of each row alone
+        "length": np.linalg.norm(np.ascontiguousarray(ends - starts), axis=1),  # contiguous: fixed order of summation
         "shortest_t": np.minimum.reduceat(widths, firsts) if len(firsts) else widths,
         "longest_t": np.maximum.reduceat(widths, firsts) if len(firsts) else widths,
     }
@@ -334,7 +334,7 @@ def count_op_flips(network, neurons, bounds):
 
 
 def _checked_edges(edges):
-    """Edges as an array of their own, read-only."""
+    """Validate edges: a new read-only array."""
     if edges is None:
         return DEFAULT_EDGES
     try:
@@ -348,7 +348,7 @@ def _checked_edges(edges):
 
 
 def _spread(values):
-    """Min, median and max, or None three times."""
+    """Return min, median and max, each None if there are no values."""
     return {name: _extreme(reduce, values) for name, reduce in (("min", np.min), ("median", np.median), ("max", np.max))}
 
 

@@ -1,4 +1,4 @@
-"""Run the line kernels: slots with buffers that grow, whole lines or windows, cuts where memory runs out.
+"""Run the line kernels on slots whose buffers grow: whole lines or windows, which are split if they need too much memory.
 
 Legend: L lines, D inputs, K neurons, Q windows.
 """
@@ -16,12 +16,12 @@ from ...kernels.lines import workspace
 from ...scheduling import run_slots
 from .windows import CUT, TraceResult, Window, concatenate, join_windows, largest_errors
 
-FIRST_IDS = 1024  # first sizes of the buffers
-FIRST_VALUES = 2**18  # room for the rows of a small network: they are moved together only when half of it is full
-FIRST_FOUND = 2**15  # breakpoints that are copied out together
+FIRST_IDS = 1024  # initial sizes of the buffers
+FIRST_VALUES = 2**18  # enough for a small network: rows are compacted only when half of the buffer is full
+FIRST_FOUND = 2**15  # breakpoints in the output buffer
 SHARES = {workspace.FULL_IDS: 0.25, workspace.FULL_ROWS: 0.05, workspace.FULL_VALUES: 0.7}  # of the memory
-KEPT_BYTES = 2**28  # buffers up to this size are kept for the next call ...
-KEPT_BUFFERS = 8  # ... so many for each network
+KEPT_BYTES = 2**28  # larger buffers are not kept for the next call
+KEPT_BUFFERS = 8  # number of buffers that are kept for each network
 _POOL = threading.Lock()
 LEAST_WINDOW = 2.0**-40  # a window that does not fit at this length is an error
 _FOUND = {
@@ -36,7 +36,7 @@ _FOUND = {
 
 
 class Stopped(Exception):
-    """The kernels were told to leave."""
+    """The kernels returned early because ``stop`` was set."""
 
 
 class SlotBuffers:
@@ -46,7 +46,7 @@ class SlotBuffers:
     ----------
     code : PackedProgram
     memory : int
-        Bytes that the buffers may take; a window that needs more is cut in two.
+        Largest size of the buffers in bytes; a window that needs more is cut in two.
     """
 
     def __init__(self, code, memory):
@@ -65,12 +65,12 @@ class SlotBuffers:
 
     @property
     def nbytes(self):
-        """Bytes of all buffers."""
+        """Size of all buffers in bytes."""
         return sum(array.nbytes for array in (*self.work, *self.found, self.forward_buffer))
 
     @property
     def status(self):
-        """Why the kernel returned."""
+        """The status with which the kernel returned."""
         return int(self.state[kernels.STATUS])
 
     def begin(self, number):
@@ -79,16 +79,16 @@ class SlotBuffers:
         self.work.counts[workspace.NEXT_OP] = 0
 
     def drop_window(self):
-        """Give the window up that did not fit: returns its index."""
+        """Discard the window that does not fit, and return its index."""
         window = int(self.state[kernels.WINDOW])
         self.state[kernels.WINDOW] = -1
         self.work.counts[workspace.NEXT_OP] = 0
         return window
 
     def grow(self):
-        """Double the buffer that was full; returns False where its share of the memory forbids it.
+        """Double the buffer that is full; return False if it would exceed its share of the memory.
 
-        Each buffer has a share of its own, so whether a line is cut does not depend on the lines before it.
+        Each buffer has a fixed share, so whether a line is split does not depend on the lines before it.
         """
         status = self.status
         if status == workspace.UNKNOWN_OP:
@@ -106,7 +106,7 @@ class SlotBuffers:
         return True
 
     def _entry_bytes(self, status):
-        """Bytes of one entry of the buffers that ``status`` says are full."""
+        """Return the bytes of one entry of the buffers that are full according to ``status``."""
         work = self.work
         arrays = {
             workspace.FULL_IDS: (work.labels, work.times),
@@ -125,7 +125,7 @@ class Tracer:
     tolerances : Tolerances
     buffers : list of SlotBuffers
     stop : int64[1]
-        Not zero: leave as soon as possible, by raising Stopped.
+        If not zero, kernels return as soon as possible, and Stopped is raised.
     """
 
     def __init__(self, network, tolerances, buffers, stop):
@@ -134,7 +134,7 @@ class Tracer:
 
     @property
     def forward_buffers(self):
-        """One scratch buffer for forward passes per slot: list of float64[T * n_values]."""
+        """A buffer for forward passes of each slot: list of float64[T * n_values]."""
         return [buffers.forward_buffer for buffers in self.buffers]
 
     def trace_lines(self, starts, ends, first_line=0):
@@ -148,7 +148,7 @@ class Tracer:
 
         Returns
         -------
-        Traced
+        TraceResult
         """
         n = len(starts)
         windows = self._windows(starts, ends, np.arange(n), np.zeros(n), np.ones(n), 0)
@@ -172,14 +172,14 @@ class Tracer:
         lines : int64[Q]
             Line of each window.
         t0, t1 : float64[Q]
-            Its ends.
+            Ends of each window.
         first_line : int
             Number of the first line in messages.
 
         Returns
         -------
         list of list of Window
-            For each window the consecutive parts in which it was traced: one where memory allows.
+            For each window, the consecutive windows in which it was traced: one, if it fits into the buffers.
         """
         windows = self._windows(starts, ends, lines, t0, t1, len(lines))
         too_large = self._run(windows)
@@ -190,18 +190,18 @@ class Tracer:
         return results
 
     def iter_window(self, start, end, t0, t1, number=0):
-        """Trace a window of one line: yields consecutive Window, one where memory allows."""
+        """Trace a window of one line: yields consecutive Windows, one if it fits into the buffers."""
         return self._trace_parts(start, end, [(t0, t1)], number)
 
     def fitting_window(self, start, end, t0, t1):
-        """Trace a window of one line in one piece: Window, or None where it does not fit into the buffers."""
+        """Trace a window of one line without splitting it: Window, or None if it does not fit into the buffers."""
         windows = self._windows(start[None], end[None], np.zeros(1, np.int64), np.array([t0]), np.array([t1]), 1)
         return None if self._run(windows) else self._window(windows, 0)
 
-    def _trace_parts(self, start, end, waiting, number):
-        """Trace windows of one line, the last of ``waiting`` first, cut further until they fit: yields Window."""
-        while waiting:
-            t0, t1 = waiting.pop()
+    def _trace_parts(self, start, end, pending, number):
+        """Trace windows of one line, the last of ``pending`` first, and split them until they fit: yields Window."""
+        while pending:
+            t0, t1 = pending.pop()
             window = self.fitting_window(start, end, t0, t1)
             if window is not None:
                 yield window
@@ -211,10 +211,10 @@ class Tracer:
                     f"line {number} has more breakpoints near t = {t0} than buffers of {memory} bytes hold; raise memory"
                 )
             else:
-                waiting += _halves(t0, t1)
+                pending += _halves(t0, t1)
 
     def _windows(self, starts, ends, lines, t0, t1, n_states):
-        """Input and output arrays of the kernel; states of all neurons at both ends of the first ``n_states`` windows."""
+        """Create the input and output arrays of the kernel, with states at both ends of the first ``n_states`` windows."""
         n, k = len(lines), self.network.n_neurons
         states = [np.zeros((n_states, k), np.int32) for _ in range(2)]
         return kernels.Windows(
@@ -223,21 +223,21 @@ class Tracer:
         )  # fmt: skip
 
     def _run(self, windows):
-        """Trace windows; returns the indices of those that do not fit into the buffers, increasing."""
-        waiting = self.buffers[: max(1, min(len(self.buffers), len(windows.lines)))]
+        """Trace windows, and return the indices of those that do not fit into the buffers, in increasing order."""
+        active = self.buffers[: max(1, min(len(self.buffers), len(windows.lines)))]
         too_large = []
-        for number, buffers in enumerate(waiting):
+        for number, buffers in enumerate(active):
             buffers.begin(number)
-        while waiting:
-            run_slots(kernels.trace_slot, [kernels.LineSlot(b.code, b.work, b.found, windows, b.state) for b in waiting])
+        while active:
+            run_slots(kernels.trace_slot, [kernels.LineSlot(b.code, b.work, b.found, windows, b.state) for b in active])
             if self.stop[0]:
                 raise Stopped
-            waiting = [buffers for buffers in waiting if buffers.status != workspace.DONE]
-            too_large += [buffers.drop_window() for buffers in waiting if not buffers.grow()]
+            active = [buffers for buffers in active if buffers.status != workspace.DONE]
+            too_large += [buffers.drop_window() for buffers in active if not buffers.grow()]
         return sorted(too_large)
 
     def _slices(self, windows, first, last):
-        """Views of the slots' buffers for windows ``first`` to ``last``, one array per window: lists by field."""
+        """Return views of the slots' buffers for windows ``first`` to ``last``, one per window: dict of lists by field."""
         table = windows.found[first:last].tolist()
         points = {name: [] for name in ("t", "error", "flips_per_point")}
         flips = {name: [] for name in ("neuron", "old_state", "new_state")}
@@ -250,9 +250,9 @@ class Tracer:
         return points | flips
 
     def _collect(self, windows, first, last):
-        """Results of windows ``first`` to ``last`` as lines of one window each: Traced, in arrays of its own."""
+        """Copy the results of windows ``first`` to ``last``, each as one line: TraceResult."""
         table = windows.found[first:last]
-        if len(np.unique(table[:, kernels.SLOT])) <= 1 and len(table):  # in order, side by side
+        if len(np.unique(table[:, kernels.SLOT])) <= 1 and len(table):  # consecutive in the buffer of one slot
             found = self.buffers[int(table[0, kernels.SLOT])].found
             points = slice(table[0, kernels.FIRST_POINT], table[-1, kernels.FIRST_POINT] + table[-1, kernels.N_POINTS])
             flips = slice(table[0, kernels.FIRST_FLIP], table[-1, kernels.FIRST_FLIP] + table[-1, kernels.N_FLIPS])
@@ -269,7 +269,7 @@ class Tracer:
         return TraceResult(n_points, n_flips, ambiguous, t_error, t, counts, neuron, new)
 
     def _window(self, windows, q):
-        """Result of window q: Window."""
+        """Copy the result of window q: Window."""
         (error,), (old,) = (self._slices(windows, q, q + 1)[name] for name in ("error", "old_state"))
         states = _small(windows.start_states[q]), _small(windows.end_states[q])
         traced = self._collect(windows, q, q + 1)
@@ -283,19 +283,19 @@ def _enlarged(array, size):
 
 
 def _small(states):
-    """The same numbers in bytes, where they fit: a line may have many windows."""
+    """Convert states to the smallest integer type that holds them: a line may have many windows."""
     return states.astype(np.min_scalar_type(states.max(initial=0)))
 
 
 def _halves(t0, t1):
-    """The two parts of a window, the second one first."""
+    """Split a window in two: the second half first."""
     cut = t0 + CUT * (t1 - t0)
     return [(cut, t1), (t0, cut)]
 
 
 @contextlib.contextmanager
 def borrowed_tracer(network, tolerances, memory, *, n_slots=1, stop=None):
-    """A tracer for one caller; its buffers are kept with the network for the next call, unless they have become large."""
+    """Create a tracer for one caller; its buffers are kept with the network for the next call, unless they are large."""
     code = network.float32_code if tolerances.slope_dtype == "float32" else network.code
     idle = network.__dict__.setdefault("_idle_buffers", [])
     with _POOL:
@@ -304,13 +304,16 @@ def borrowed_tracer(network, tolerances, memory, *, n_slots=1, stop=None):
             idle.remove(b)
     buffers += [SlotBuffers(code, memory) for _ in range(n_slots - len(buffers))]
     yield Tracer(network, tolerances, buffers, np.zeros(1, np.int64) if stop is None else stop)
-    with _POOL:  # not after an error: a window may be half traced
+    with _POOL:  # not after an error: a window may be incomplete
         kept = [b for b in buffers if b.nbytes <= KEPT_BYTES]
         idle += kept[: max(0, KEPT_BUFFERS - len(idle))]
 
 
 def initial_states(network, start, end, t, tolerances):
-    """States on a line's first segment: int32[K]. A trace up to the middle of the segment, so ties are decided alike."""
+    """Return the states on a line's first segment: int32[K].
+
+    The line is traced up to the middle of the segment, so ties are decided as in the partition.
+    """
     stop = 0.5 * t[1] if len(t) > 2 else 1.0
     with borrowed_tracer(network, tolerances, 2**30) as tracer:
         windows = tracer.iter_window(np.array(start), np.array(end), 0.0, stop)

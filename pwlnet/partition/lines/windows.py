@@ -1,12 +1,12 @@
-"""Windows of long lines: where to cut a line so that threads trace it side by side, and how to join the results.
+"""Windows of long lines: where a line is split so that threads trace it in parallel, and how the results are joined.
 
-A plan depends on the network and the line alone, never on threads or memory, so that the bits of a result do not either.
+A plan depends only on the network and the line, not on the number of threads or the memory; so do the bits of a result.
 
-A neuron whose state differs across a window boundary flips there. Rounding can report one crossing on both sides of a boundary,
-or beside the boundary and again on it; so breakpoints next to a boundary within their rounding bounds are joined, and flips
-that cancel are removed. Away from boundaries nothing is changed: ties there were decided by the kernel.
+A neuron whose state differs across a window boundary flips there. Because of rounding, one crossing may be found on both sides
+of a boundary, or next to the boundary and again on it. So breakpoints within rounding of a boundary are merged, and flips that
+cancel are removed. Other breakpoints are not changed: the kernel has decided their ties.
 
-The error of t is a bound, at most 1 (the length of a line) also where the kernel has a larger one or none is known.
+The error of t is a bound, and at most 1, the length of a line.
 
 Legend: L lines, D inputs, K neurons, S switching ops, W windows.
 """
@@ -20,19 +20,19 @@ from ... import evaluate
 from ...errors import NumericalError
 from ...tolerances import UNIT_ROUNDOFF
 
-WINDOW_POINTS = 3000  # starting a window costs as much as 100 to 300 breakpoints; smaller buffers make up for most of it
+WINDOW_POINTS = 3000  # the start of a window costs as much as 100 to 300 breakpoints; smaller buffers compensate for most
 MOST_WINDOWS = 64
-INTERVALS = 8  # in which breakpoints are estimated
-LINES_AT_ONCE = 16  # whose states at both ends are compared together
-COUNTED = 0.9  # share of the neurons among which they are estimated: the last ops of a network are costly and have few
-CUT = 0.4813717  # where windows are cut: off the middle, as ties happen at round fractions
+INTERVALS = 8  # number of intervals in which breakpoints are estimated
+LINES_AT_ONCE = 16  # lines whose states at both ends are computed together
+COUNTED = 0.9  # share of the neurons that are used for the estimate: the last ops are costly and have few breakpoints
+CUT = 0.4813717  # where windows are split: not in the middle, since ties are likely at simple fractions
 _BOUNDARY_ERROR = 4.0 * UNIT_ROUNDOFF  # of t, which is at most 1
 
 
 def largest_preactivations(network, z):
     """Return the largest absolute pre-activation of each switching op in each row of z float64[B, K]: float64[B, S].
 
-    Not finite on overflow. z may hold the neurons of the first ops only; S then counts these.
+    Not finite on overflow. z may have the neurons of the first ops only; S is then the number of these ops.
     """
     starts = network.op_graph.neuron_starts
     first = starts[starts < z.shape[1]]
@@ -40,9 +40,9 @@ def largest_preactivations(network, z):
 
 
 def refuse_overflow(largest, lines):
-    """Raise NumericalError for lines along which values overflow: no crossing on them can be trusted.
+    """Raise NumericalError if values overflow along a line, so that its crossings are not reliable.
 
-    ``largest`` float64[B, S] has an entry that is not finite; ``lines`` int64[B] is the line of each row.
+    ``largest`` float64[B, S] then has an entry that is not finite; ``lines`` int64[B] is the line of each row.
     """
     bad = lines[~np.isfinite(largest).all(axis=1)]
     if bad.size:
@@ -53,14 +53,14 @@ def refuse_overflow(largest, lines):
 
 
 class Plan(NamedTuple):
-    """What is known of a line before it is traced."""
+    """The planned windows of a line, and the size of its pre-activations."""
 
     cuts: np.ndarray  # float64[W+1] boundaries of its windows, from 0.0 to 1.0
     largest: np.ndarray  # float64[S] largest absolute pre-activations at its ends
 
 
 def has_long_lines(network):
-    """Return whether lines can have so many flips that they are cut into windows."""
+    """Return whether lines can have so many flips that they are split into windows."""
     return network.n_neurons >= 2 * WINDOW_POINTS
 
 
@@ -79,10 +79,10 @@ class Run(NamedTuple):
 
 
 def split_by_strategy(network, lines, *, max_points, first=0, stream=False):
-    """Decide which lines are traced as a whole, many together, and which ones in chunks, one after the other.
+    """Decide which lines are traced as a whole, many together, and which ones in chunks, one after another.
 
-    A line is traced in chunks if more than ``max_points`` neurons change state from its start to its end: it has at least
-    so many flips. How many breakpoints a line has is not known before it is traced.
+    A line is traced in chunks if more than ``max_points`` neurons change state from its start to its end, which is a lower
+    bound of its flips. The number of breakpoints of a line is not known before it is traced.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ def plan_lines(network, starts, ends, first_line=0, threads=None):
     Raises
     ------
     NumericalError
-        Values overflow at a line's end.
+        Values overflow at an end of a line.
     """
     n = len(starts)
     points = np.concatenate([starts, ends])
@@ -156,7 +156,7 @@ def _cuts(network, start, end, changes, threads):
 
 
 def _counted_part(network):
-    """Return the first ops of the program, which have the share COUNTED of the neurons: PackedProgram."""
+    """Return the first ops of the program, with a share COUNTED of the neurons: PackedProgram."""
     last = np.searchsorted(network.program.neuron_offsets[1:], COUNTED * network.n_neurons)
     return evaluate.truncate_program(network.code, int(last))
 
@@ -236,8 +236,8 @@ def join_windows(windows):
 
     Returns
     -------
-    Traced
-        Of one line.
+    TraceResult
+        The result of one line.
     """
     joiner, pieces, ambiguous = Joiner(), [], 0
     for window in windows:
@@ -249,14 +249,14 @@ def join_windows(windows):
 
 
 class Joiner:
-    """Joins the windows of one line as they come.
+    """Joins the windows of one line, one after another.
 
     Attributes
     ----------
     boundary_untouched : bool
-        Whether the border before the last window left everything as it was, so that both sides can be told apart.
+        Whether no breakpoint was changed at the boundary before the last window, so both sides are independent.
     n_joined : int
-        Breakpoints at the beginning of the last window that were joined with those before.
+        Number of breakpoints at the beginning of the last window that were merged with those before them.
     """
 
     def __init__(self):
@@ -264,8 +264,13 @@ class Joiner:
         self.boundary_untouched, self.n_joined = True, 0
 
     def add(self, window):
-        """Take the next window: the breakpoints before it that are final, list of Points (what is left of the window before
-        it, and what was joined at the border)."""
+        """Add the next window, and return the breakpoints before it that are final.
+
+        Returns
+        -------
+        list of Points
+            The rest of the window before it, and the breakpoints that were merged at the boundary; empty for the first window.
+        """
         points, done = window_points(window), []
         if self._before is not None:
             kept, merged, rest = _joined(self._rest, _boundary_points(self._before, window), points)
@@ -277,29 +282,29 @@ class Joiner:
         return done
 
     def last(self):
-        """What is left of the last window: Points."""
+        """Return the rest of the last window: Points."""
         return _with_float32_error(self._rest, self._before.float32_error)
 
 
 def retrace_close_boundaries(planned, trace):
-    """Put planned windows together whose border came within rounding of a breakpoint, and trace them again as one.
+    """Merge planned windows whose boundary is within rounding of a breakpoint, and trace them again as one.
 
-    Which neurons share a breakpoint is for the kernel to decide. Borders are put where that is very unlikely.
+    So the kernel decides which neurons share a breakpoint. Boundaries are chosen so that this is very unlikely.
 
     Parameters
     ----------
     planned : iterable of (float, float, iterable of Window)
-        Consecutive planned windows: from, to, and what they were traced in. At most two of them are held.
+        Consecutive planned windows: from, to, and the windows in which they were traced. At most two are in memory.
     trace : callable
-        Traces a part of the line: iterable of Window, of (from, to).
+        Maps (from, to) to the iterable of Window of this part of the line.
 
     Yields
     ------
     iterable of Window
-        Of planned windows, or of several of them.
+        The windows of one planned window, or of several merged ones.
     """
     begin = end = before = windows = None
-    whole = True  # windows are those from begin to end, not the planned ones before end
+    whole = True  # whether ``windows`` are those from begin to end, not only those of the last planned window
     for t0, t1, parts in planned:
         if windows is None:
             begin, end, before, windows = t0, t1, parts, parts
@@ -318,25 +323,25 @@ def retrace_close_boundaries(planned, trace):
 
 
 def boundary_is_close(before, window):
-    """Whether the border between two windows is within rounding errors of a breakpoint on either side, or on it."""
+    """Return whether the boundary between two windows is within rounding of a breakpoint, or states differ across it."""
     left, right = np.abs(before.traced.t[-1:] - window.t0), np.abs(window.traced.t[:1] - window.t0)
     near = (left <= before.error[-1:] + _BOUNDARY_ERROR).any() or (right <= window.error[:1] + _BOUNDARY_ERROR).any()
     return bool(near or (before.end_states != window.start_states).any())
 
 
 def _with_float32_error(points, float32_error):
-    """Points whose ties are decided: what float32 rows add to their errors matters now."""
+    """Add the errors of float32 slope changes, which do not take part in decisions about ties: Points."""
     return points._replace(error=points.error + float32_error)
 
 
 def window_points(window):
-    """The breakpoints of a window: Points."""
+    """Return the breakpoints of a window: Points."""
     traced = window.traced
     return Points(traced.t, window.error, traced.flips_per_point, traced.neuron, window.old_state, traced.new_state)
 
 
 def _boundary_points(before, window):
-    """The border between two windows as a breakpoint: neurons whose states differ across it; none where there are none."""
+    """Return the boundary between two windows as a breakpoint of the neurons whose states differ across it, if any."""
     neuron = np.flatnonzero(before.end_states != window.start_states)
     states = (x[neuron].astype(np.int32) for x in (before.end_states, window.start_states))
     n = min(1, neuron.size)
@@ -344,7 +349,7 @@ def _boundary_points(before, window):
 
 
 def _joined(left, boundary, right):
-    """Points left of a border, on it, and right of it, in pieces; those that are one breakpoint are joined."""
+    """Join points left of a boundary, on it and right of it; merge those that are one breakpoint: (left, merged, right)."""
     if len(boundary.t):
         on_left = _run_length(np.abs(left.t - boundary.t)[::-1] <= left.error[::-1] + boundary.error)
         on_right = _run_length(np.abs(right.t - boundary.t) <= right.error + boundary.error)
@@ -354,20 +359,20 @@ def _joined(left, boundary, right):
     kept, tail = left.split(len(left.t) - on_left)
     head, rest = right.split(on_right)
     merged = _merged(Points(*map(np.concatenate, zip(tail, boundary, head, strict=True))))
-    if len(boundary.t):  # a neuron whose state differs across it has no crossing of a known error there
+    if len(boundary.t):  # the error of a flip on the boundary is not known
         merged = merged._replace(error=np.ones(len(merged.t)))
     return [kept, merged, rest]
 
 
 def _run_length(flags):
-    """Number of True before the first False."""
+    """Return the number of True before the first False."""
     return len(flags) if flags.all() else int(np.argmin(flags))
 
 
 def _merged(points):
-    """Several spellings of one breakpoint as one, under the most accurate; none where all flips undo each other.
+    """Merge floating-point duplicates of one breakpoint into the most accurate one; empty if all flips cancel.
 
-    Its error is that of the spelling which is farthest off.
+    Its error bounds the distance to all of the duplicates.
     """
     if len(points.t) < 2:
         return points

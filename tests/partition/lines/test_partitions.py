@@ -268,7 +268,7 @@ def test_results_are_read_only_and_describe_themselves():
         lines.t[0] = 1.0
     assert "1 lines" in repr(lines) and "segments" in repr(lines.parts[0])
     assert [p.index for p in lines.parts[0:1]] == [0] and len(lines.parts) == 1
-    with pytest.raises(IndexError, match="line 7 was asked for, but there are 1 lines"):
+    with pytest.raises(IndexError, match="line 7 was requested, but there are 1 lines"):
         lines.parts[7]
 
 
