@@ -39,7 +39,7 @@ def add_commands(commands, common):
     export.add_argument("out", metavar="OUT", help=".parquet, .arrow, .csv, or .nc (netCDF-4; needs memory for all rows)")
     export.add_argument("--table", metavar="NAME",
                         help="segments, flips, lines, attributions, ... (default: segments; for .nc: lines)")  # fmt: skip
-    export.add_argument("--rows", type=row_range, metavar="FIRST:LAST", help="lines, or rows of another table, to write (default: all)")
+    export.add_argument("--rows", type=row_range, metavar="FIRST:LAST", help="lines, or rows of another kind (default: all)")
     export.add_argument("--patterns", action="store_true", help="add the activation pattern of each segment")
     export.add_argument("--wide", action="store_true", help="add arrays, such as starts, with a column per entry")
     export.add_argument("--overwrite", action="store_true", help="replace an existing file")

@@ -324,7 +324,7 @@ def test_ctrl_c_ends_a_line_that_takes_long_at_once(monkeypatch):
 
 
 def test_the_bar_moves_with_parts_of_lines_and_ends_at_the_total(capsys):
-    bar = Progress(3, wanted=True)
+    bar = Progress(3, shown=True)
     shown = []
     for n in (1, *[1 / 7] * 7, 1 / 3, 1 / 3, 1 / 3):
         bar.advance(n)
