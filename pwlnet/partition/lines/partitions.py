@@ -17,9 +17,8 @@ from ...tolerances import DEFAULT, Tolerances
 from ...validation import check_count
 from . import check as line_check
 from . import tracing, windows
-from .batching import assemble, batches, waiting_bytes
 from .ends import LineEnds
-from .rounds import Progress, Settings, check_limits, trace_blocks
+from .rounds import Progress, Settings, assemble, batches, check_limits, trace_blocks, waiting_bytes
 
 _MEMORY = 2**30
 _MAX_POINTS = 2**20
