@@ -1,4 +1,4 @@
-"""Ends of many lines, read a slice at a time: from arrays, or from any data on disk that has a shape and can be sliced.
+"""Points of lines, and the ends of many lines, read a slice at a time: from arrays, or from any data on disk that has a shape and can be sliced.
 
 Legend: L lines, D inputs.
 """
@@ -106,3 +106,12 @@ class LineEnds:
         """Rows of one source, checked, in an array of their own."""
         network = self._network
         return np.array(as_points(self._sources[name][first:last], network.n_inputs, network.input_shape, name, first))
+
+
+def points_at(start, end, t):
+    """Return points start + t (end - start), counted from the nearer end so that both ends are exact: float64[len(t), D]."""
+    t = np.asarray(t)
+    direction, column = end - start, t[:, None]
+    points = np.where(column <= 0.5, start + column * direction, end - (1.0 - column) * direction)
+    points[t == 0.0], points[t == 1.0] = start, end
+    return points

@@ -17,7 +17,7 @@ from ...tolerances import DEFAULT, Tolerances
 from ...validation import check_count
 from . import check as line_check
 from . import tracing, windows
-from .ends import LineEnds
+from .ends import LineEnds, points_at
 from .rounds import Progress, Settings, assemble, batches, check_limits, trace_blocks, waiting_bytes
 
 _MEMORY = 2**30
@@ -202,11 +202,11 @@ class LinePartition:
 
     def points(self):
         """Inputs at the breakpoints: float64[n, D]; the ends bit for bit."""
-        return line_check.points_at(self.start, self.end, self.t)
+        return points_at(self.start, self.end, self.t)
 
     def midpoints(self):
         """Inputs at the middles of the segments: float64[n - 1, D]."""
-        return line_check.points_at(self.start, self.end, 0.5 * (self.t[:-1] + self.t[1:]))
+        return points_at(self.start, self.end, 0.5 * (self.t[:-1] + self.t[1:]))
 
     def outputs(self):
         """Evaluate the network at the breakpoints: float64[n, O]; affine in t between them.
