@@ -1,4 +1,6 @@
-"""Points of lines, and the ends of many lines, read a slice at a time: from arrays, or from any data on disk that has a shape and can be sliced.
+"""Points of lines, and the ends of many lines, read a slice at a time.
+
+Ends are arrays, or any data on disk that have a shape and can be sliced.
 
 Legend: L lines, D inputs.
 """
