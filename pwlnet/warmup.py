@@ -25,10 +25,9 @@ from .convert.graph import Graph
 from .convert.lower import lower
 from .kernels import _jit
 from .kernels.lines.wide import WIDE_FROM
-from .partition.lines.batching import assemble
 from .partition.lines.check import residuals
 from .partition.lines.partitions import LinePartitions, partition_lines
-from .partition.lines.rounds import Block
+from .partition.lines.rounds import Block, assemble
 from .partition.lines.tracing import borrowed_tracer
 from .partition.lines.windows import TraceResult
 from .tolerances import DEFAULT

@@ -1,11 +1,8 @@
 """Settings for all tests: the level of the run, several processes at once (pytest-xdist), kernels run as Python."""
 
-import fcntl
 import os
-import pathlib
 
 import pytest
-from numba.core import caching
 
 from tests.counts import IN_PYTHON, LEVEL
 
@@ -15,7 +12,6 @@ def pytest_configure(config):
         config.addinivalue_line("filterwarnings", r"ignore:.*encountered in (scalar )?\w+:RuntimeWarning")
     if "PYTEST_XDIST_WORKER" in os.environ:
         os.environ.setdefault("OMP_NUM_THREADS", "1")  # torch: the processes share the processors
-        caching.IndexDataCacheFile.save = _save_alone
 
 
 def pytest_report_header():
@@ -35,17 +31,3 @@ def pytest_collection_modifyitems(config, items):
     slow = [item for item in items if item.get_closest_marker("slow")]
     config.hook.pytest_deselected(items=slow)
     items[:] = [item for item in items if not item.get_closest_marker("slow")]
-
-
-_save = caching.IndexDataCacheFile.save
-
-
-def _save_alone(cache, key, data):
-    """Save a compiled kernel while no other test process does.
-
-    Numba reads the index, adds an entry and writes it back, without a lock: of two processes that add a signature of the same
-    kernel at once, one could leave its machine code under the other's entry.
-    """
-    with (pathlib.Path(cache._cache_path) / "lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        _save(cache, key, data)

@@ -12,7 +12,7 @@ from .. import evaluate, scheduling
 from ..errors import InputError, ShapeError
 from ..kernels.gradients import integral, rank_one
 from ..kernels.ir import program as ir
-from ..partition.lines.check import points_at
+from ..partition.lines.ends import points_at
 from ..partition.lines.partitions import iter_line_partitions
 from ..tolerances import DEFAULT
 from ..validation import as_outputs

@@ -7,7 +7,7 @@ import numpy as np
 from .. import datasets, plot, store
 from ..analysis.boundary import class_intervals
 from ..loading import load_network
-from ..partition.lines.check import points_at
+from ..partition.lines.ends import points_at
 from ..partition.lines.partitions import partition_lines
 from .text import text_table, verdict
 

@@ -90,9 +90,42 @@ def _compiled(function, pipeline=None, **options):
         options = {"cache": cached, "nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True} | options
         if pipeline is not None:
             options |= {"pipeline_class": pipeline, "no_rewrites": True}
-        return numba.njit(**options)(function)
+        made = numba.njit(**options)(function)
+        if options["cache"]:
+            _lock_saving(made)
+        return made
     finally:
         config.CACHE_DIR = before
+
+
+def _lock_saving(made):
+    """Save a compiled kernel to disk while no other process does.
+
+    Numba reads the index of a kernel's signatures, adds one, and writes it back, without a lock: of two processes that do so at
+    once, one could leave its machine code under the other's signature.
+    """
+    save = made._cache.save_overload
+
+    def save_alone(signature, data):
+        with _exclusive(CACHE_FOLDER):
+            save(signature, data)
+
+    made._cache.save_overload = save_alone
+
+
+@contextlib.contextmanager
+def _exclusive(folder):
+    """Hold the lock of a folder, where there are file locks."""
+    try:
+        import fcntl
+
+        file = (Path(folder) / "lock").open("w")
+    except (ImportError, OSError):
+        yield
+        return
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _inner(function, **options):

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..analysis.boundary import class_intervals
 from ..errors import ShapeError
-from ..partition.lines.check import points_at
+from ..partition.lines.ends import points_at
 from .figures import new_figure, show_pixels
 
 _COLOURS = (

@@ -337,8 +337,8 @@ def test_resuming_without_a_store_is_refused(folder, run):
 PEAK_MEMORY = """
 import resource, sys
 from pwlnet import cli
-from pwlnet.partition.lines import batching
-batching._LEAST_BYTES = min(batching._LEAST_BYTES, 2**20)  # finished lines that may wait in any case
+from pwlnet.partition.lines import rounds
+rounds._LEAST_BYTES = min(rounds._LEAST_BYTES, 2**20)  # finished lines that may wait in any case
 code = cli.main(sys.argv[1:])
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 sys.exit(code)

@@ -1,5 +1,6 @@
 """Where compiled kernels are kept: beside the sources, in the cache folder, or nowhere."""
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ import numba
 import pytest
 
 from pwlnet.kernels import _jit
+from tests.counts import IN_PYTHON
 
 
 def test_the_cache_can_be_turned_off(monkeypatch):
@@ -101,6 +103,35 @@ def test_decorating_a_kernel_leaves_numbas_settings_as_they_are(monkeypatch, tmp
     kernel = _jit.entry_kernel(_double)
     assert before == numba.config.CACHE_DIR
     assert kernel(2) == 4
+
+
+@pytest.mark.skipif(IN_PYTHON, reason="nothing is compiled")
+def test_kernels_are_saved_by_one_process_at_a_time(monkeypatch, tmp_path):
+    held = []
+
+    @contextlib.contextmanager
+    def exclusive(folder):
+        held.append(folder)
+        yield
+
+    monkeypatch.setattr(_jit, "CACHE_FOLDER", str(tmp_path))
+    monkeypatch.setattr(_jit, "_exclusive", exclusive)
+    kernel = _jit._compiled(_double)
+    assert (kernel(2), kernel(2.5)) == (4, 5.0)
+    assert held == [str(tmp_path)] * 2
+    assert len(list(tmp_path.rglob("*.nbc"))) == 2
+
+
+def test_a_folder_is_locked_by_one_at_a_time(tmp_path):
+    program = (
+        "import sys, time; from pwlnet.kernels import _jit\n"
+        "with _jit._exclusive(sys.argv[1]):\n    print('in', flush=True); time.sleep(0.3); print('out', flush=True)\n"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    with open(tmp_path / "output", "w") as output:
+        processes = [subprocess.Popen(command, stdout=output) for _ in range(3)]
+        assert [process.wait() for process in processes] == [0, 0, 0]
+    assert (tmp_path / "output").read_text().split() == ["in", "out"] * 3
 
 
 def _double(x):

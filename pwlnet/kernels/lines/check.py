@@ -15,6 +15,7 @@ from ..ir import program as ir
 from ..ir.affine import PLAIN, add_constant, apply_linear, operand, rows_of
 from ..ir.passes import TILE
 from ..ir.switching import apply_switching
+from .points import coordinate
 
 MAGNITUDE = 2**63 - 1  # the bits of a float64 without its sign: as integers they are ordered as the magnitudes, NaN last
 
@@ -28,8 +29,7 @@ def _load_points(code, starts, ends, lines, t, first, buffer):
         start, end, at = starts[lines[first + r]], ends[lines[first + r]], t[first + r]
         for d in range(start.shape[0]):
             k = code.indices[code.op_table[-1, ir.INPUTS] + d]
-            slope = end[d] - start[d]
-            x[r, k] = start[d] + at * slope if at <= 0.5 else end[d] - (1.0 - at) * slope
+            x[r, k], _ = coordinate(start, end, at, d)
     return filled
 
 

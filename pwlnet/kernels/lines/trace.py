@@ -20,6 +20,7 @@ from ..ir.affine import n_ops, rows_of
 from . import workspace as ws
 from .channel import begin
 from .order import compact, merge_crossings, net_flips, relabel_rows
+from .points import coordinate
 from .pool_scan import scan_pool
 from .rounding import add_float32_errors, float32_variance, input_errors, push_float32_errors, push_start
 from .scan import scan_rows
@@ -94,9 +95,7 @@ def _start_window(code, work, start, end, t0, length):
     x = rows_of(code, 0, 2, work.at_start[ws.VALUE_AND_SLOPE])
     for d in range(start.shape[0]):
         k = code.indices[code.op_table[-1, ir.INPUTS] + d]
-        slope = end[d] - start[d]
-        x[0, k] = start[d] + t0 * slope if t0 <= 0.5 else end[d] - (1.0 - t0) * slope
-        x[1, k] = slope
+        x[0, k], x[1, k] = coordinate(start, end, t0, d)
     input_errors(code, work.at_start[ws.VALUE_AND_SLOPE], length, work.at_start[ws.VARIANCE])
     if has_float32_slopes(work):
         fill(float32_variance(code, work, 0), 0.0)

@@ -1,4 +1,4 @@
-"""Points on lines, residuals, and comparison of a partition with forward passes.
+"""Residuals of lines, and comparison of a partition with forward passes.
 
 Legend: L lines, D inputs, K neurons, S switching ops, B rows, T tile rows.
 """
@@ -10,17 +10,9 @@ from ...kernels.ir import passes
 from ...kernels.ir import program as ir
 from ...kernels.lines import check
 from ...scheduling import run_slots
+from .ends import points_at
 from .tracing import initial_states
 from .windows import largest_preactivations, refuse_overflow
-
-
-def points_at(start, end, t):
-    """Return the points start + t (end - start): float64[len(t), D]; computed from the nearer end, so the ends are exact."""
-    t = np.asarray(t)
-    direction, column = end - start, t[:, None]
-    points = np.where(column <= 0.5, start + column * direction, end - (1.0 - column) * direction)
-    points[t == 0.0], points[t == 1.0] = start, end
-    return points
 
 
 def residuals(network, starts, ends, traced, n_checked, buffers, first_line=0, largest=None, stop=None):
@@ -167,7 +159,7 @@ def first_states(lines, first, last):
     """
     network, offsets = lines.network, lines.offsets
     starts, ends = lines.starts[first:last], lines.ends[first:last]
-    middles = starts + 0.5 * lines.t[offsets[first:last] + 1, None] * (ends - starts)
+    middles = starts + 0.5 * lines.t[offsets[first:last] + 1, None] * (ends - starts)  # as points_at, for many lines
     _, z, states, _ = evaluate.forward(network.code, middles, preactivations=True, states=True, threads=1)
     scale = np.repeat(largest_preactivations(network, z), network.op_graph.neuron_counts, axis=1)
     certain = _distances(network, z, np.arange(network.n_neurons)) > _noise(lines) * scale

@@ -19,9 +19,8 @@ from ...scheduling import look_ahead, n_threads, single_threaded_blas
 from ...tolerances import DEFAULT
 from ...validation import check_count
 from . import check, windows
-from .batching import waiting_bytes
 from .chunk_buffer import LINE_START, BreakpointIndex, ChunkBuffer, ResumePoint, end_point
-from .rounds import Progress, Settings, check_limits, trace_in_rounds
+from .rounds import Progress, Settings, check_limits, trace_in_rounds, waiting_bytes
 from .tracing import borrowed_tracer
 from .windows import Joiner, TraceResult, largest_error, retrace_close_boundaries
 

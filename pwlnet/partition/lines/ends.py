@@ -1,4 +1,6 @@
-"""Starts and ends of many lines, read in slices: from arrays, or from data on disk that have a shape and can be sliced.
+"""Points on lines, and the starts and ends of many lines, read in slices.
+
+Starts and ends are arrays, or data on disk that have a shape and can be sliced.
 
 Legend: L lines, D inputs.
 """
@@ -106,3 +108,12 @@ class LineEnds:
         """Read and validate rows of one source: a new array."""
         network = self._network
         return np.array(as_points(self._sources[name][first:last], network.n_inputs, network.input_shape, name, first))
+
+
+def points_at(start, end, t):
+    """Return the points start + t (end - start): float64[len(t), D]; computed from the nearer end, so the ends are exact."""
+    t = np.asarray(t)
+    direction, column = end - start, t[:, None]
+    points = np.where(column <= 0.5, start + column * direction, end - (1.0 - column) * direction)
+    points[t == 0.0], points[t == 1.0] = start, end
+    return points

@@ -17,9 +17,8 @@ from ...tolerances import DEFAULT, Tolerances
 from ...validation import check_count
 from . import check as line_check
 from . import tracing, windows
-from .batching import assemble, batches, waiting_bytes
-from .ends import LineEnds
-from .rounds import Progress, Settings, check_limits, trace_blocks
+from .ends import LineEnds, points_at
+from .rounds import Progress, Settings, assemble, batches, check_limits, trace_blocks, waiting_bytes
 
 _MEMORY = 2**30
 _MAX_POINTS = 2**20
@@ -203,11 +202,11 @@ class LinePartition:
 
     def points(self):
         """Return the inputs at the breakpoints: float64[n, D]; the ends are exact."""
-        return line_check.points_at(self.start, self.end, self.t)
+        return points_at(self.start, self.end, self.t)
 
     def midpoints(self):
         """Return the inputs at the midpoints of the segments: float64[n - 1, D]."""
-        return line_check.points_at(self.start, self.end, 0.5 * (self.t[:-1] + self.t[1:]))
+        return points_at(self.start, self.end, 0.5 * (self.t[:-1] + self.t[1:]))
 
     def outputs(self):
         """Evaluate the network at the breakpoints: float64[n, O]; affine in t between them.

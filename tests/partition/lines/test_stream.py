@@ -93,9 +93,7 @@ def test_no_lines_give_no_batches(network):
 
 
 def test_inputs_of_a_batch_are_bounded_too(network, monkeypatch):
-    from pwlnet.partition.lines import batching
-
-    monkeypatch.setattr(batching, "_LEAST_BYTES", 5 * 64 * 8)
+    monkeypatch.setattr(rounds, "_LEAST_BYTES", 5 * 64 * 8)
     lengths = [len(lines) for lines in pwlnet.iter_line_partitions(network, np.zeros(64), np.zeros((12, 64)), max_points=40)]
     assert lengths == [5, 5, 2]
 
