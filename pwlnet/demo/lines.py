@@ -139,7 +139,7 @@ def _drawn(path, results, n_lines):
     n_classes = [[len(class_intervals(part)[1]) for part in lines.parts[:n_lines]] for lines in results.values()]
     best = int(np.min(n_classes, axis=0).argmax())
     titles = [
-        f"{name}: {lines.n_segments[best]} affine pieces, ticks: breakpoints; colour: predicted class"
+        f"{name}: {lines.n_segments[best]} activation regions; ticks: breakpoints, colour: predicted class"
         for name, lines in results.items()
     ]
     figure = plot.line_figure([lines.parts[best] for lines in results.values()], titles=titles)
