@@ -1,7 +1,7 @@
 """Trace and check many lines in rounds, and collect them into batches.
 
-A round has as many lines or windows as all threads trace in a fraction of a second, estimated from the round before. Their
-number has no effect on the results.
+A round has as many lines or windows as all threads trace in a fraction of a second, estimated from the time of the last round.
+Their number has no effect on the results.
 
 Legend: L lines, D inputs.
 """
