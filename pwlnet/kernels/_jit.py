@@ -91,7 +91,7 @@ def _compiled(function, pipeline=None, **options):
         if pipeline is not None:
             options |= {"pipeline_class": pipeline, "no_rewrites": True}
         made = numba.njit(**options)(function)
-        if options["cache"]:
+        if options["cache"] and hasattr(made, "_cache"):  # not with NUMBA_DISABLE_JIT=1: `made` is the function
             _lock_saving(made)
         return made
     finally:
