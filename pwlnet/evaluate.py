@@ -15,6 +15,7 @@ from .kernels.ir import program as ir
 from .scheduling import n_threads, run_slots
 
 _WORK_PER_SLOT = 2**22  # least number of multiplications for another thread: about a millisecond
+_WORK_PER_CALL = 2**28  # number of multiplications of a slot before Ctrl-C is noticed: a quarter of a second at most
 _LOW_MEMORY_BYTES = 2**26  # size of the values that a slot computes at a time with ``low_memory``
 
 
@@ -64,23 +65,26 @@ def forward(code, points, *, outputs=False, preactivations=False, states=False, 
         np.empty((n if states else 0, k), np.int32),
         np.empty((0, 0) if layout is None else (n, int(layout.word_offsets[-1])), np.uint64),
     )
-    unknown, counter, at_once = np.zeros(1, np.int64), np.zeros(1, np.int64), np.array([rows])
+    unknown, at_once, work = np.zeros(1, np.int64), np.array([rows]), _work_per_row(code)
     n_slots = max(1, min(n_threads(threads), -(-n // rows)))
     if n_slots > 1:
-        n_slots = max(1, min(n_slots, n * _work_per_row(code) // _WORK_PER_SLOT))
-    slots = [
-        passes.ForwardSlot(
-            code, points, *values, *bounds, unknown, counter, at_once,
-            np.zeros(passes.TILE * size), np.empty((passes.TILE, k), np.int32),
-        )
-        for _ in range(n_slots)
-    ]  # fmt: skip
-    run_slots(passes.forward_slot, slots)
-    if unknown[0]:
-        raise UnsupportedOperationError(
-            "the network has an op that the kernels do not handle; every chain of ops must handle it, see CONTRIBUTING.md"
-        )
+        n_slots = max(1, min(n_slots, n * work // _WORK_PER_SLOT))
+    buffers = [(np.zeros(passes.TILE * size), np.empty((passes.TILE, k), np.int32)) for _ in range(n_slots)]
+    for part in _parts(n, work, n_slots, rows):
+        here, counter = (array[part] for array in (points, *values)), np.zeros(1, np.int64)
+        arrays = code, *here, *bounds, unknown, counter, at_once
+        run_slots(passes.forward_slot, [passes.ForwardSlot(*arrays, *own) for own in buffers])
+        if unknown[0]:
+            raise UnsupportedOperationError(
+                "the network has an op that the kernels do not handle; every chain of ops must handle it, see CONTRIBUTING.md"
+            )
     return values
+
+
+def _parts(n, work_per_row, n_slots, rows):
+    """Yield slices of n rows that slots compute in one call: multiples of ``rows`` for each slot; one slice, if n is 0."""
+    size = n_slots * rows * max(1, _WORK_PER_CALL // (max(1, work_per_row) * rows))
+    yield from (slice(first, min(n, first + size)) for first in range(0, max(1, n), size))
 
 
 def _work_per_row(code):
@@ -112,7 +116,7 @@ def select_outputs(code, outputs):
 def jacobians(code, states, threads=None):
     """Compute the Jacobians float64[B, O, D] of the affine pieces with states int32[B, K]."""
     out = np.empty((states.shape[0], int(code.op_table[-1, ir.N_OUTPUTS]), int(code.op_table[-1, ir.N_INPUTS])))
-    counter = np.zeros(1, np.int64)
-    slot = passes.JacobianSlot(code, np.ascontiguousarray(states), counter, out)
-    run_slots(passes.jacobian_slot, [slot] * max(1, min(n_threads(threads), len(states))))
+    states, n_slots = np.ascontiguousarray(states), max(1, min(n_threads(threads), len(states)))
+    for part in _parts(len(states), _work_per_row(code) * max(1, out.shape[1]), n_slots, 1):
+        run_slots(passes.jacobian_slot, [passes.JacobianSlot(code, states[part], np.zeros(1, np.int64), out[part])] * n_slots)
     return out

@@ -57,6 +57,7 @@ def single_threaded_blas():
     """Limit BLAS to one thread: kernels call it from several threads, and results must not depend on its settings."""
     with _Blas.lock:
         if _Blas.callers == 0:
+            _allow_any_thread()
             _Blas.limiter = _blas_controller().limit(limits=1, user_api="blas")
         _Blas.callers += 1
     try:
@@ -65,7 +66,16 @@ def single_threaded_blas():
         with _Blas.lock:
             _Blas.callers -= 1
             if _Blas.callers == 0:
+                _allow_any_thread()
                 _Blas.limiter.restore_original_limits()
+
+
+def _allow_any_thread():
+    """Let any thread set the number of BLAS threads: threadpoolctl 3.8 ignores all threads but the first one that does."""
+    for library in _blas_controller().lib_controllers:
+        release = getattr(library, "clear_controlling_thread", None)
+        if release is not None:
+            release(force=True)
 
 
 class Execution(NamedTuple):
@@ -144,6 +154,7 @@ class _Process:
 def _after_fork():
     _Process.forked = True
     _Blas.lock = threading.Lock()  # another thread of the parent may have held it
+    _Blas.callers = 0  # those of the parent do not exist here
 
 
 if hasattr(os, "register_at_fork"):
@@ -194,13 +205,27 @@ def _run_on_threads(calls):
             errors.append(error)
 
     threads = [threading.Thread(target=work, args=(call,), name="pwlnet slot") for call in calls[1:]]
-    for thread in threads:
-        thread.start()
-    work(calls[0])
-    for thread in threads:
-        thread.join()
+    try:
+        for thread in threads:
+            thread.start()
+        work(calls[0])
+    finally:
+        _join_all(threads)
     if errors:
         raise errors[0]
+
+
+def _join_all(threads):
+    """Wait for the threads that were started, and raise Ctrl-C only then: they use arrays of the caller by address."""
+    interrupt = None
+    for thread in threads:
+        while thread.ident is not None and thread.is_alive():
+            try:
+                thread.join()
+            except BaseException as error:
+                interrupt = error
+    if interrupt is not None:
+        raise interrupt
 
 
 def map_chunks(function, n_items, chunk, threads=None):
@@ -242,13 +267,14 @@ def look_ahead(results, max_bytes, stop):
     """
     queue = _Queue(max_bytes)
     worker = threading.Thread(target=queue.fill, args=(results,), name="pwlnet")
-    worker.start()
     try:
+        worker.start()
         yield from queue.items(worker)
     finally:
         queue.close()
         stop()
-        worker.join()
+        if worker.ident is not None and worker is not threading.current_thread():  # the garbage collector may run anywhere
+            worker.join()
 
 
 class _Queue:
@@ -286,6 +312,10 @@ class _Queue:
                 self._consumer = threading.current_thread()
                 while not self._items and not self._complete and worker.is_alive():
                     self._changed.wait(_POLL)
+                if not self._items and not self._complete:
+                    raise RuntimeError(
+                        "the thread that computes the results has ended, as in a forked child; iterate anew there"
+                    )
                 if not self._items:
                     break
                 item = self._items.popleft()
@@ -308,8 +338,14 @@ class _Queue:
                 if self._waiting_bytes <= self._max_bytes or not self._items:
                     return True
                 self._changed.wait(_POLL)
+            if not self._closed:
+                raise RuntimeError("the program is ending; the other results were not computed")
         return False
 
     def _is_awaited(self):
-        """Return whether a consumer may still take items; otherwise the background thread must end, so that the program can."""
-        return self._consumer.is_alive() and (threading.main_thread().is_alive() or not self._consumer.daemon)
+        """Return whether a consumer may still take items; otherwise the background thread must end, so that the program can.
+
+        A consumer that has ended may have passed the iterator to another thread; an abandoned iterator is closed when it is
+        deleted.
+        """
+        return threading.main_thread().is_alive() or (self._consumer.is_alive() and not self._consumer.daemon)

@@ -156,7 +156,7 @@ def as_points(points, n_inputs, input_shape, name, first_row=0):
     if array.shape in (tuple(input_shape), (n_inputs,)) and array.ndim:
         array = array[None]
     check_points_shape(array.shape, n_inputs, input_shape, name)
-    rows = np.ascontiguousarray(array.reshape(array.shape[0], n_inputs), np.float64)
+    rows = np.require(array.reshape(array.shape[0], n_inputs), np.float64, ["C_CONTIGUOUS", "ALIGNED"])
     refuse_not_finite(rows, name, first_row)
     return rows
 

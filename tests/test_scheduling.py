@@ -8,12 +8,13 @@ import os
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
 
 import pwlnet
-from pwlnet import scheduling
+from pwlnet import evaluate, scheduling
 from tests.counts import IN_PYTHON
 
 LAYERS = ("omp", "workqueue", "tbb")
@@ -79,6 +80,118 @@ def test_chunks_come_in_order_from_any_thread():
     assert list(itertools.chain.from_iterable(scheduling.map_chunks(work, 23, 5, 3))) == list(range(23))
     assert threading.current_thread() not in threads
     assert list(scheduling.map_chunks(work, 4, 5, 3)) == [[0, 1, 2, 3]]
+
+
+def test_an_iterator_goes_on_after_the_thread_that_used_it_has_ended(network):
+    ends, got = np.random.default_rng(2).random((1500, network.n_inputs)), []
+    batches = pwlnet.iter_line_partitions(network, np.zeros(network.n_inputs), ends, max_points=300, threads=2)
+    first = threading.Thread(target=lambda: got.append(next(batches)))
+    first.start()
+    first.join()
+    time.sleep(2.5 * scheduling._POLL)  # the background thread finds out that its consumer has ended
+    assert sum(map(len, [*got, *batches])) == 1500
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_forked_child_cannot_go_on_with_an_iterator_and_says_so(network):
+    script = """
+ends = np.random.default_rng(2).random((1500, network.n_inputs))
+batches = pwlnet.iter_line_partitions(network, np.zeros(network.n_inputs), ends, max_points=300, threads=2)
+n = len(next(batches))
+child = os.fork()
+if child == 0:
+    try:
+        print(list(batches))
+    except RuntimeError as error:
+        os._exit(7 if "forked" in str(error) else 8)
+    os._exit(9)
+code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+print(code, n + sum(map(len, batches)))
+"""
+    assert run(SCRIPT + script) == ["7", "1500"]
+
+
+def test_ctrl_c_at_the_wait_for_slots_is_raised_when_all_have_ended(monkeypatch):
+    """They use arrays of the caller by address."""
+
+    class Interrupted(threading.Thread):
+        def join(self, timeout=None):
+            if not waits and not ended.is_set():
+                waits.append(1)
+                threading.Timer(0.2, release.set).start()
+                raise KeyboardInterrupt
+            super().join(timeout)
+
+    waits, release, ended = [], threading.Event(), threading.Event()
+
+    def slow():
+        release.wait(30)
+        ended.set()
+
+    monkeypatch.setattr(scheduling.threading, "Thread", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        scheduling._run_on_threads([lambda: None, slow])
+    assert ended.is_set()
+
+
+def test_a_thread_that_cannot_start_leaves_none_behind(monkeypatch):
+    class Refused(threading.Thread):
+        def start(self):
+            if len(started) == 1:
+                raise RuntimeError("can't start new thread")
+            started.append(self)
+            super().start()
+
+    started, ended = [], threading.Event()
+    monkeypatch.setattr(scheduling.threading, "Thread", Refused)
+    with pytest.raises(RuntimeError, match="new thread"):
+        scheduling._run_on_threads([lambda: None, lambda: (time.sleep(0.2), ended.set()), lambda: None])
+    assert ended.is_set()
+
+
+def test_blas_is_limited_from_any_thread_and_given_back_by_any():
+    def numbers():
+        return [library.num_threads for library in scheduling._blas_controller().lib_controllers if library.user_api == "blas"]
+
+    before, seen = numbers(), []
+    inside, outside = threading.Event(), threading.Event()
+
+    def first():
+        with scheduling.single_threaded_blas():
+            inside.set()
+            outside.wait(30)
+        left.set()
+        end.wait(30)  # threadpoolctl has the thread that set the number first in control while it lives
+
+    left, end = threading.Event(), threading.Event()
+    other = threading.Thread(target=first)
+    other.start()
+    inside.wait(30)
+    with scheduling.single_threaded_blas():
+        outside.set()
+        left.wait(30)
+        seen = numbers()
+    after = numbers()
+    with scheduling.single_threaded_blas():
+        again = numbers()
+    end.set()
+    other.join()
+    assert seen == again == [1] * len(before)
+    assert after == numbers() == before
+
+
+def test_passes_over_many_rows_are_calls_of_a_quarter_second_with_the_same_bits(network, monkeypatch):
+    points = np.random.default_rng(3).random((300, network.n_inputs))
+    outputs, patterns, jacobians = network.forward(points), network.patterns(points), network.jacobian(points)
+    calls, run_slots = [], evaluate.run_slots
+    monkeypatch.setattr(evaluate, "_WORK_PER_CALL", 50 * evaluate._work_per_row(network.code))
+    monkeypatch.setattr(evaluate, "run_slots", lambda *arguments: (calls.append(1), run_slots(*arguments)))
+    assert np.array_equal(network.forward(points), outputs)
+    n_forward = len(calls)
+    assert network.patterns(points) == patterns
+    assert np.array_equal(network.jacobian(points), jacobians)
+    assert n_forward >= 2
+    assert len(calls) - n_forward >= 4
 
 
 SCRIPT = """

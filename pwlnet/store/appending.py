@@ -52,7 +52,7 @@ def append_lines_by_length(
 
     network, lines = writer.network, LineEnds(writer.network, starts, ends)
     limits = {"max_segments": max_segments, "progress": progress, "threads": threads}
-    for run in _runs(writer, lines, max_points, stream):
+    for run in _runs(writer, lines, max_points, stream, threads):
         if run.in_chunks:
             (start,), (end,) = lines.read(run.first, run.last)
             writer.append_long_line(start, end, max_points=max(max_points, WINDOW_POINTS), **limits)
@@ -66,7 +66,7 @@ def append_lines_by_length(
                 yield LineSummary.of(batch)
 
 
-def _runs(writer, lines, max_points, stream):
+def _runs(writer, lines, max_points, stream, threads):
     """Yield the runs of lines that are left, the line that was started first."""
     from ..partition.lines.windows import Run, split_by_strategy
 
@@ -74,4 +74,4 @@ def _runs(writer, lines, max_points, stream):
     if writer.unfinished_t is not None and first < len(lines):
         yield Run(first, first + 1, True)
         first += 1
-    yield from split_by_strategy(writer.network, lines, max_points=max_points, first=first, stream=stream)
+    yield from split_by_strategy(writer.network, lines, max_points=max_points, first=first, stream=stream, threads=threads)

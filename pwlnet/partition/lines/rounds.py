@@ -17,7 +17,7 @@ from ...errors import CapacityError
 from ...validation import check_count
 from . import check, windows
 from .tracing import Stopped, borrowed_tracer
-from .windows import TraceResult, concatenate, join_windows, retrace_close_boundaries
+from .windows import TraceResult, join_windows, retrace_close_boundaries
 
 ROUND_SECONDS = 0.25  # long relative to the overhead of a round, short for interactive use and Ctrl-C
 FIRST_SECONDS = 0.05  # of the first round, before the time of a line is known
@@ -116,20 +116,25 @@ def trace_blocks(settings, lines, threads, advance, stop):
     """
     network, first = settings.network, 0
     pace = Pace(max(network.n_neurons, 1) / NEURONS_PER_SECOND, threads)
-    most = max(1, min(MOST_LINES, MOST_BYTES // (8 * network.n_inputs)))
+    most = max(threads, min(MOST_LINES, MOST_BYTES // (8 * max(network.n_inputs, network.n_neurons))))
     with borrowed_tracer(network, settings.tolerances, settings.memory, n_slots=threads, stop=stop) as tracer:
         while first < len(lines):
             last = min(len(lines), first + min(pace.n_items(), most))
             starts, ends = lines.read(first, last)
-            began, n = time.perf_counter(), last - first
-            for block in _trace_runs(settings, tracer, first, starts, ends, advance):
-                pace.record_time(time.perf_counter() - began, n)  # of the blocks so far; final after the last one
+            blocks, seconds, block = _trace_runs(settings, tracer, first, starts, ends, advance), 0.0, None
+            while True:
+                began = time.perf_counter()
+                block = next(blocks, None)
+                seconds += time.perf_counter() - began  # without the time until the next block is requested
+                if block is None:
+                    break
                 yield block
+            pace.record_time(seconds, last - first)
             first = last
 
 
 def _trace_runs(settings, tracer, first, starts, ends, advance):
-    """Trace and check lines from number ``first`` on: yields a Block for each run of lines with (or without) windows."""
+    """Trace and check lines from number ``first`` on: yields a Block for each line with windows, or run of lines without."""
     network = settings.network
     if not windows.has_long_lines(network):
         traced = tracer.trace_lines(starts, ends, first)
@@ -142,33 +147,42 @@ def _trace_runs(settings, tracer, first, starts, ends, advance):
         a, *_ = run = list(run)
         b = run[-1] + 1
         if long:
-            traced = _trace_long(tracer, first + a, starts[a:b], ends[a:b], plans[a:b], advance)
+            results = _trace_long(tracer, first + a, starts[a:b], ends[a:b], plans[a:b], advance)
+            bounds = [(k, k + 1) for k in run]
         else:
-            traced = tracer.trace_lines(starts[a:b], ends[a:b], first + a)
+            results, bounds = [tracer.trace_lines(starts[a:b], ends[a:b], first + a)], [(a, b)]
             advance(b - a)
-        largest = np.stack([plan.largest for plan in plans[a:b]])
-        yield _checked(settings, tracer, first + a, starts[a:b], ends[a:b], traced, largest)
+        for (k, m), traced in zip(bounds, results, strict=True):
+            largest = np.stack([plan.largest for plan in plans[k:m]])
+            yield _checked(settings, tracer, first + k, starts[k:m], ends[k:m], traced, largest)
 
 
 def _trace_long(tracer, first, starts, ends, plans, advance):
-    """Trace lines in their planned windows, and join the windows: TraceResult."""
+    """Trace lines in their planned windows, and join the windows: yields the TraceResult of each line.
+
+    Only the windows of one round and those of one line are in memory.
+    """
     pairs = [np.stack([plan.cuts[:-1], plan.cuts[1:]], axis=1) for plan in plans]
     counts = np.array([len(of_line) for of_line in pairs])
     lines, bounds = np.repeat(np.arange(len(plans)), counts), np.concatenate(pairs)
-    results = []
-    for parts in trace_in_rounds(tracer, starts, ends, lines, bounds, first):
-        advance(float(np.sum(1.0 / counts[lines[len(results) : len(results) + len(parts)]])))
-        results += parts
-    planned = iter(zip(*bounds.T.tolist(), results, strict=True))
-    joined = []
+
+    def trace_all():
+        done = 0
+        for results in trace_in_rounds(tracer, starts, ends, lines, bounds, first):
+            advance(float(np.sum(1.0 / counts[lines[done : done + len(results)]])))
+            done += len(results)
+            results.reverse()
+            while results:
+                yield results.pop()
+
+    planned = zip(*bounds.T.tolist(), trace_all(), strict=True)
     for k, n in enumerate(counts):
 
         def trace(t0, t1, k=k):
             return tracer.iter_window(starts[k], ends[k], t0, t1, first + k)
 
         runs = retrace_close_boundaries(itertools.islice(planned, int(n)), trace)
-        joined.append(join_windows(itertools.chain.from_iterable(runs)))
-    return concatenate(joined)
+        yield join_windows(itertools.chain.from_iterable(runs))
 
 
 def trace_in_rounds(tracer, starts, ends, lines, bounds, first_line):

@@ -64,9 +64,10 @@ def has_long_lines(network):
     return network.n_neurons >= 2 * WINDOW_POINTS
 
 
-def count_changes(network, starts, ends):
+def count_changes(network, starts, ends, threads=None):
     """Count the neurons whose states differ at both ends of each line, a lower bound of its flips: int64[L]."""
-    states = evaluate.forward(network.code, np.concatenate([starts, ends]), states=True, low_memory=True).states
+    points = np.concatenate([starts, ends])
+    states = evaluate.forward(network.code, points, states=True, threads=threads, low_memory=True).states
     return np.count_nonzero(states[: len(starts)] != states[len(starts) :], axis=1)
 
 
@@ -78,7 +79,7 @@ class Run(NamedTuple):
     in_chunks: bool  # a single line, whose breakpoints are never all in memory
 
 
-def split_by_strategy(network, lines, *, max_points, first=0, stream=False):
+def split_by_strategy(network, lines, *, max_points, first=0, stream=False, threads=None):
     """Decide which lines are traced as a whole, many together, and which ones in chunks, one after another.
 
     A line is traced in chunks if more than ``max_points`` neurons change state from its start to its end, which is a lower
@@ -94,6 +95,7 @@ def split_by_strategy(network, lines, *, max_points, first=0, stream=False):
         The first line; those before it are skipped.
     stream : bool, optional
         Trace every line in chunks.
+    threads : int, optional
 
     Yields
     ------
@@ -109,7 +111,7 @@ def split_by_strategy(network, lines, *, max_points, first=0, stream=False):
         return
     for low in range(first, n_lines, LINES_AT_ONCE):
         high = min(low + LINES_AT_ONCE, n_lines)
-        is_long = count_changes(network, *lines.read(low, high)) > max_points
+        is_long = count_changes(network, *lines.read(low, high), threads) > max_points
         for in_chunks, group in itertools.groupby(range(low, high), key=lambda k, low=low, is_long=is_long: is_long[k - low]):
             rows = list(group)
             runs = [(k, k + 1) for k in rows] if in_chunks else [(rows[0], rows[-1] + 1)]
