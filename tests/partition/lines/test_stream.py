@@ -18,9 +18,11 @@ import pwlnet
 from pwlnet.convert.graph import Graph
 from pwlnet.convert.lower import lower
 from pwlnet.partition.lines import rounds, tracing, windows
+from pwlnet.partition.lines.ends import LineEnds
 from pwlnet.partition.lines.rounds import Progress
 from pwlnet.partition.lines.windows import TraceResult, Window, boundary_is_close, join_windows, largest_errors
 from pwlnet.scheduling import look_ahead
+from pwlnet.tolerances import DEFAULT
 from tests.counts import few
 from tests.described import live, to_network
 from tests.reference.random_lines import random_line
@@ -435,6 +437,23 @@ def test_short_lines_beside_long_ones_are_not_cut(network, many_windows):
     assert {number for number, _, _ in many_windows} == {1, 4, 5}
     alone = [pwlnet.partition_lines(network, *pair) for pair in zip(starts, ends, strict=True)]
     assert_equal_bits(alone, lines)
+
+
+def test_long_lines_of_a_round_are_returned_one_by_one(network, many_windows, monkeypatch):
+    """A round can have as many as the round before had short lines: much memory, and a long wait for the first one."""
+    sizes = [6]  # one round of six lines, and of one window each
+    monkeypatch.setattr(rounds.Pace, "n_items", lambda self: sizes.pop() if sizes else 1)
+    settings, ends = rounds.Settings(network, DEFAULT, 2**30, 3, None), LineEnds(network, *draw_lines(6))
+    blocks = rounds.trace_blocks(settings, ends, 1, lambda n: None, np.zeros(1, np.int64))
+    assert len(next(blocks).starts) == 1
+    assert {number for number, _, _ in many_windows} <= {0, 1}
+    assert [len(block.starts) for block in blocks] == [1] * 5
+    n_segments = int(pwlnet.partition_lines(network, *ends.read(0, 1)).n_segments[0])
+    many_windows.clear()
+    sizes.append(6)
+    with pytest.raises(pwlnet.errors.CapacityError, match="line 0 has"):
+        pwlnet.partition_lines(network, *ends.read(0, 6), max_segments=n_segments - 1, threads=1)
+    assert {number for number, _, _ in many_windows} <= {0, 1}
 
 
 def test_windows_are_cut_further_where_memory_is_short(network, many_windows, monkeypatch):
