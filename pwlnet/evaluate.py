@@ -65,7 +65,8 @@ def forward(code, points, *, outputs=False, preactivations=False, states=False, 
         np.empty((n if states else 0, k), np.int32),
         np.empty((0, 0) if layout is None else (n, int(layout.word_offsets[-1])), np.uint64),
     )
-    unknown, at_once, work = np.zeros(1, np.int64), np.array([rows]), _work_per_row(code)
+    unknown, at_once = np.zeros(1, np.int64), np.array([rows])
+    work = _work_per_row(code) if n > rows else 1
     n_slots = max(1, min(n_threads(threads), -(-n // rows)))
     if n_slots > 1:
         n_slots = max(1, min(n_slots, n * work // _WORK_PER_SLOT))

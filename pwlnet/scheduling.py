@@ -37,11 +37,11 @@ def n_threads(threads=None):
 
 
 @functools.cache
-def _blas_controller():
+def _blas_libraries():
     import scipy.linalg.cython_blas  # noqa: F401  the BLAS that compiled kernels call
     import threadpoolctl
 
-    return threadpoolctl.ThreadpoolController()
+    return threadpoolctl.ThreadpoolController().select(user_api="blas").lib_controllers
 
 
 class _Blas:
@@ -49,16 +49,17 @@ class _Blas:
 
     lock = threading.Lock()
     callers = 0
-    limiter = None
+    before = ()  # numbers of threads of the libraries
 
 
 @contextlib.contextmanager
 def single_threaded_blas():
     """Limit BLAS to one thread: kernels call it from several threads, and results must not depend on its settings."""
+    libraries = _blas_libraries()
     with _Blas.lock:
         if _Blas.callers == 0:
-            _allow_any_thread()
-            _Blas.limiter = _blas_controller().limit(limits=1, user_api="blas")
+            _Blas.before = [library.num_threads for library in libraries]
+            _set_blas([1] * len(libraries))
         _Blas.callers += 1
     try:
         yield
@@ -66,16 +67,20 @@ def single_threaded_blas():
         with _Blas.lock:
             _Blas.callers -= 1
             if _Blas.callers == 0:
-                _allow_any_thread()
-                _Blas.limiter.restore_original_limits()
+                _set_blas(_Blas.before)
 
 
-def _allow_any_thread():
-    """Let any thread set the number of BLAS threads: threadpoolctl 3.8 ignores all threads but the first one that does."""
-    for library in _blas_controller().lib_controllers:
-        release = getattr(library, "clear_controlling_thread", None)
-        if release is not None:
-            release(force=True)
+def _set_blas(numbers):
+    """Set the number of threads of each BLAS library."""
+    for library, number in zip(_blas_libraries(), numbers, strict=True):
+        if library.num_threads != number:
+            # threadpoolctl 3.8 ignores all threads but the first one that sets a number, unless that is forgotten
+            release = getattr(library, "clear_controlling_thread", None)
+            if release is not None:
+                release(force=True)
+            library.set_num_threads(number)
+            if release is not None:
+                release(force=True)
 
 
 class Execution(NamedTuple):

@@ -153,10 +153,10 @@ def test_a_thread_that_cannot_start_leaves_none_behind(monkeypatch):
 @pytest.mark.skipif(IN_PYTHON, reason="about the BLAS of compiled kernels")
 def test_blas_is_limited_from_any_thread_and_given_back_by_any():
     def is_shared(library):  # the number of an OpenMP library belongs to the calling thread
-        return library.user_api == "blas" and library.info()["threading_layer"] != "openmp"
+        return library.info()["threading_layer"] != "openmp"
 
     def numbers():
-        return [library.num_threads for library in scheduling._blas_controller().lib_controllers if is_shared(library)]
+        return [library.num_threads for library in scheduling._blas_libraries() if is_shared(library)]
 
     def first():
         with scheduling.single_threaded_blas():
