@@ -1,6 +1,7 @@
 """Settings for all tests: the level of the run, several processes at once (pytest-xdist), kernels run as Python."""
 
 import os
+import signal
 
 import pytest
 
@@ -31,3 +32,12 @@ def pytest_collection_modifyitems(config, items):
     slow = [item for item in items if item.get_closest_marker("slow")]
     config.hook.pytest_deselected(items=slow)
     items[:] = [item for item in items if not item.get_closest_marker("slow")]
+
+
+@pytest.fixture
+def interruptible():
+    """Python's own handler of Ctrl-C, for SIGTERM too: tests that run in the background of a shell start with Ctrl-C ignored."""
+    before = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)

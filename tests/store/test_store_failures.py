@@ -149,15 +149,6 @@ def test_a_really_full_disk_keeps_the_batches_before_and_the_rest_follows_when_t
         assert resumed.digest() == whole.digest()
 
 
-@pytest.fixture
-def interruptible():
-    """Python's own handler of Ctrl-C, for SIGTERM too: a test run in a shell's background starts with Ctrl-C ignored."""
-    before = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_waits_for_the_batch(path, network, make_lines, monkeypatch, interruptible, number):
     real = TransactionFile.write

@@ -297,7 +297,7 @@ def test_ctrl_c_in_the_consumer_stops_the_item_at_hand():
     assert pwlnet_threads() == [] and items.begun < 1000 and items.stopped == 1
 
 
-def test_ctrl_c_ends_a_line_that_takes_long_at_once(monkeypatch):
+def test_ctrl_c_ends_a_line_that_takes_long_at_once(monkeypatch, interruptible):
     """The kernels leave between two positions of a layer, also in the middle of a window."""
     rng = np.random.default_rng(0)
     graph = Graph((1, 3, 32, 32), batched=True)
