@@ -36,7 +36,7 @@ def pytest_collection_modifyitems(config, items):
 
 @pytest.fixture
 def interruptible():
-    """Python's own handler of Ctrl-C, for SIGTERM too: tests that run in the background of a shell start with Ctrl-C ignored."""
+    """Python's own handler of Ctrl-C, for SIGTERM too: tests that run in a shell's background start with Ctrl-C ignored."""
     before = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGINT, signal.SIGTERM)}
     yield
     for number, handler in before.items():
