@@ -183,6 +183,14 @@ def summing_kernel(function):
     return _inner(function, _nrt=False, forceinline=True, fastmath={"reassoc", "contract", "nsz"})
 
 
+def finite_kernel(function):
+    """Compile an inlined kernel whose values are never NaN, so that its largest value is found by the processor's vectors.
+
+    No sum is reordered, so its bits are those of ``inlined_kernel``.
+    """
+    return _inner(function, _nrt=False, forceinline=True, fastmath={"nnan", "nsz"})
+
+
 def allocating_kernel(function):
     """Compile an inner kernel that allocates arrays."""
     return _inner(function, _nrt=True)

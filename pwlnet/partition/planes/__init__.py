@@ -1,0 +1,1 @@
+"""Exact partitions of two-dimensional slices of the input space."""
