@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .._jit import allocating_kernel, entry_kernel, finite_kernel, inlined_kernel, kernel
+from .._jit import ZERO, allocating_kernel, entry_kernel, finite_kernel, inlined_kernel, kernel, matrix_view
 from ..arrays import fill, fill_rows
 from ..ir import program as ir
 from ..ir.affine import PLAIN, add_constant, apply_linear, rows_of
@@ -19,7 +19,8 @@ from . import mesh as ms
 from .words import ONE_BIT, lowest_bit
 
 HEIGHT = np.int64(32)  # rows of a block
-PART = 16  # rows of a block that share a growth factor
+DENSE_HEIGHT = np.int64(64)  # rows of a block of a dense chain
+PART = np.int64(16)  # rows of a block that share a growth factor
 TINY = np.float64(1e-300)
 
 # How a column becomes the value of an op: columns of ``Chain.loads`` (op, first column, number of columns, how).
@@ -27,7 +28,6 @@ COPY = 0
 RELU = 1  # the value if the function is positive, else 0
 LEAKY = 2  # the value times the slope ``Chain.load_slope`` if the function is not positive
 CLIP = 3  # as COPY, and then limited by two functions: ``Chain.clip``
-KEEP_ZERO = np.bool_(True)
 
 
 class Chain(NamedTuple):
@@ -127,10 +127,134 @@ def advance_rows(code, chain, vertices, n_vertices, buffer, rows_out):
         known = _run_ops(code, chain.ops, n, buffer) and known
         _store_rows(code, chain, first, n, buffer, rows_out)
         for v in range(first, first + n):
-            rounding = gamma * (growth * size + constant) + TINY
-            for k in (ms.DRIFT, ms.ERROR):
-                vertices.bounds[v, k] = min((growth * vertices.bounds[v, k] + rounding) * (1.0 + 2.0**-40), ms.UNBOUNDED)
+            _grow_bounds(vertices, v, growth, gamma * (growth * size + constant))
     return known
+
+
+@finite_kernel
+def _largest_of(x):
+    """Return the largest absolute value. The values are finite."""
+    largest = 0.0
+    for k in range(x.shape[0]):
+        largest = max(largest, abs(x[k]))
+    return largest
+
+
+class DenseChain(NamedTuple):
+    """Plan of a chain that is one fully connected op after a ReLU, with columns in their units."""
+
+    weights: np.ndarray  # float64[C, C']
+    sizes: np.ndarray  # float64[C, C'] their absolute values
+    biases: np.ndarray  # float64[C']
+    rounding: np.ndarray  # float64[2] relative rounding; size of constants
+
+
+@kernel
+def _growth_of_part(vertices, first, last, sizes, active, sums):
+    """Return the largest sum of absolute weights over the functions that are not negative at all of some vertices.
+
+    Out: active uint64[W]: these functions are added.
+    """
+    fill(sums, 0.0)
+    for w in range(active.shape[0]):
+        bits = np.uint64(0)
+        for v in range(first, last):
+            bits |= ~vertices.negative[v, w]
+        n = sizes.shape[0] - 64 * w
+        if n < 64:
+            bits &= (ONE_BIT << np.uint64(n)) - ONE_BIT
+        active[w] |= bits
+        while bits != np.uint64(0):
+            row = sizes[64 * w + lowest_bit(bits)]
+            bits &= bits - ONE_BIT
+            for k in range(sums.shape[0]):
+                sums[k] += row[k]
+    return _largest_of(sums) * (1.0 + 2.0**-20)
+
+
+@allocating_kernel
+def _dense_block(vertices, dense, first, last, columns, x, w, rows_out):
+    """Compute the rows of vertices ``first`` to ``last`` from the columns that are not 0 in all of them.
+
+    Returns the largest value. Out: rows_out; x, w: scratch.
+    """
+    n, c, m = last - first, columns.shape[0], dense.weights.shape[1]
+    size = 0.0
+    y = rows_out[first:last]
+    if c == 0:
+        fill_rows(y, 0.0)
+        return size
+    values = matrix_view(x, ZERO, n, c)
+    for r in range(n):
+        z, h = vertices.rows[first + r], values[r]
+        for i in range(c):
+            k = columns[i]
+            h[i] = z[k] if _is_positive(vertices, first + r, k) else 0.0
+        size = max(size, _largest_of(h))
+    if c == dense.weights.shape[0]:
+        np.dot(values, dense.weights, y)
+        return size
+    chosen = matrix_view(w, ZERO, c, m)
+    for i in range(c):
+        source, target = dense.weights[columns[i]], chosen[i]
+        for k in range(m):
+            target[k] = source[k]
+    np.dot(values, chosen, y)
+    return size
+
+
+@allocating_kernel
+def _advance_dense(vertices, dense, n_vertices, rows_out, growth_out):
+    k, m = dense.weights.shape
+    active, sums, columns = np.empty((k + 63) // 64, np.uint64), np.empty(m), np.empty(k, np.int64)
+    x, w = np.empty(DENSE_HEIGHT * k), np.empty(k * m)
+    for first in range(0, n_vertices, DENSE_HEIGHT):
+        last = min(n_vertices, first + DENSE_HEIGHT)
+        for i in range(active.shape[0]):
+            active[i] = np.uint64(0)
+        for a in range(first, last, PART):
+            b = min(last, a + PART)
+            growth = _growth_of_part(vertices, a, b, dense.sizes, active, sums)
+            for v in range(a, b):
+                growth_out[v] = growth
+        c = np.int64(0)
+        for i in range(active.shape[0]):
+            bits = active[i]
+            while bits != np.uint64(0):
+                columns[c] = 64 * i + lowest_bit(bits)
+                c += 1
+                bits &= bits - ONE_BIT
+        size = _dense_block(vertices, dense, first, last, columns[:c], x, w, rows_out)
+        for v in range(first, last):
+            row = rows_out[v]
+            for i in range(m):
+                row[i] += dense.biases[i]
+            _grow_bounds(vertices, v, growth_out[v], dense.rounding[0] * (growth_out[v] * size + dense.rounding[1]))
+
+
+@inlined_kernel
+def _grow_bounds(vertices, v, growth, rounding):
+    """Carry the bounds of a vertex through affine ops."""
+    for k in (ms.DRIFT, ms.ERROR):
+        value = (growth * vertices.bounds[v, k] + rounding + TINY) * (1.0 + 2.0**-40)
+        vertices.bounds[v, k] = min(value, ms.UNBOUNDED)
+
+
+@entry_kernel
+def advance_dense(vertices, dense, n_vertices, rows_out, growth_out):
+    """Compute the next rows of all vertices by a dense chain.
+
+    Out: rows_out float64[V, C'], vertices.bounds, growth_out float64[V]: what bounds are multiplied by.
+    """
+    _advance_dense(vertices, dense, n_vertices, rows_out, growth_out)
+
+
+@entry_kernel
+def grow_offsets(edges, n_edges, growth):
+    """Carry the offsets of edges through affine ops that multiply bounds by growth float64[V]."""
+    for e in range(n_edges):
+        factor = min(growth[edges.ends[e, 0]], growth[edges.ends[e, 1]])
+        edges.offset[e] = min(edges.offset[e] * factor * (1.0 + 2.0**-40), ms.UNBOUNDED)
 
 
 @entry_kernel
@@ -147,15 +271,6 @@ def load_points(code, points, n, buffer, chain, rows_out, first_vertex):
         known = _run_ops(code, chain.ops, here, buffer) and known
         _store_rows(code, chain, first_vertex + first, here, buffer, rows_out)
     return known
-
-
-@finite_kernel
-def _largest_of(x):
-    """Return the largest absolute value. The values are finite."""
-    largest = 0.0
-    for k in range(x.shape[0]):
-        largest = max(largest, abs(x[k]))
-    return largest
 
 
 @entry_kernel

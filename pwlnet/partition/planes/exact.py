@@ -214,6 +214,16 @@ class Exact:
             return self._input(face)[0]
         if kind == ir.AFFINE:
             return self._fully_connected(op, slice(None), depth, face)
+        if kind == ir.RELU:
+            x = int(self._operands[op][0])
+            on = self._decisions(self._stage_ops.index(op), depth, face)[self._neurons(op)]
+            result = np.zeros((len(on), 3), object)
+            if int(self._op_codes[x]) == ir.AFFINE:
+                result[on] = self._fully_connected(x, np.flatnonzero(on), depth, face)
+            else:
+                for k in np.flatnonzero(on).tolist():
+                    result[k] = self.value(x, k, depth, face)
+            return result
         result = np.empty((n_values(self.ops.network, op), 3), object)
         for k in range(len(result)):
             result[k] = self.value(op, k, depth, face)
@@ -291,18 +301,15 @@ class Exact:
                     total = total + kernel[tap, k] * self.value(x, q * c_all + group * c_in + k, depth, face)
         return self._plus(total, biases[c] if len(biases) else 0, d, op, depth, face)
 
-    def _function_of(self, op, entry):
-        """Return the neuron of an entry of a switching op's value."""
-        memo = self.ops._weights  # noqa: SLF001
-        if ("order", op) not in memo:
-            order = source_order(self.ops.network, op)
-            memo["order", op] = inverse = np.empty(len(order), np.int64)
-            inverse[order] = np.arange(len(order))
-        return int(memo["order", op][entry])
+    def _neurons(self, op):
+        """Return the neuron of each entry of a switching op's value: int64[n]."""
+        channels, n_positions = self.ops.shape(op)
+        return np.arange(channels * n_positions).reshape(channels, n_positions).T.ravel()
 
     def _switched(self, op, kind, x, entry, depth, face):
         """Return an entry of a switching op's value under the states on the face."""
-        s, neuron = self._stage_ops.index(op), self._function_of(op, entry)
+        s, (channels, n_positions) = self._stage_ops.index(op), self.ops.shape(op)
+        neuron = entry % channels * n_positions + entry // channels
         decided = self._decisions(s, depth, face)
         if kind == ir.MAX_POOL:
             return self._tap(s, neuron, int(decided[neuron]), depth, face)

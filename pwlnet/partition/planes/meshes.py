@@ -17,11 +17,11 @@ from ...kernels.ir import program as ir
 from ...kernels.planes import edges as edge_kernels
 from ...kernels.planes import faces as face_kernels
 from ...kernels.planes import mesh as ms
-from ...kernels.planes import pools, rows
+from ...kernels.planes import parts, pools, rows
 from .exact import CORNER, SIDE, Exact, ExactOps, Level, stage_code, unpack_bits
 
 WINDOW = 256  # functions that cut the faces in one round: it limits how many cells one face is cut into
-MOST_FACES = 4096  # of a mesh; more are divided
+MOST_FACES = 8192  # of a mesh; more are divided
 MOST_BYTES = 2**26  # of the rows of a mesh that has more than one face
 _MOST_QUESTIONS = 2**16
 _NO_ANSWERS = np.zeros((0, 5), np.int64)
@@ -191,9 +191,9 @@ def cut_mesh(problem, mesh):
             if problem.stop[0]:
                 raise Stopped
             cut_round(problem, mesh)
-            parts = _divide(mesh)
-            if len(parts) > 1:
-                waiting += parts[::-1]
+            divided = _divide(mesh)
+            if len(divided) > 1:
+                waiting += divided[::-1]
                 mesh = waiting.pop()
         yield mesh
 
@@ -233,10 +233,14 @@ def _advance(problem, mesh):
     stage = problem.stages[mesh.stage]
     n, old = mesh.n_vertices, mesh.vertices
     new_rows = np.empty((2 * n + 64, stage.width))
-    if not rows.advance_rows(problem.network.code, stage.chain, old, n, _row_buffer(problem), new_rows):
-        raise UnsupportedOperationError("the network has an op that the kernels do not handle, see CONTRIBUTING.md")
-    mesh.edges.offset[: mesh.n_edges] *= stage.chain.growth[0] * (1.0 + 2.0**-40)
-    np.minimum(mesh.edges.offset[: mesh.n_edges], float(ms.UNBOUNDED), out=mesh.edges.offset[: mesh.n_edges])
+    if stage.dense is not None:
+        growth = np.empty(n)
+        rows.advance_dense(old, stage.dense, n, new_rows, growth)
+    else:
+        growth = np.full(n, stage.chain.growth[0])
+        if not rows.advance_rows(problem.network.code, stage.chain, old, n, _row_buffer(problem), new_rows):
+            raise UnsupportedOperationError("the network has an op that the kernels do not handle, see CONTRIBUTING.md")
+    rows.grow_offsets(mesh.edges, mesh.n_edges, growth)
     n_words = max(1, -(-stage.n_functions // 64))
     room = len(new_rows)
     words = [np.empty((room, n_words), np.uint64) for _ in range(2)]
@@ -470,7 +474,8 @@ def _finish_comparison(mesh, stage):
         order = np.argsort(group, kind="stable")
         joined, n_joined = _join_faces(mesh, order, group[order])
         representative = np.sort(first)
-        mesh.faces, mesh.n_faces = joined, n_joined
+        mesh.faces, mesh.n_faces, mesh.numbers, mesh.winners = joined, n_joined, None, None
+        _keep_used(mesh, joined, _Numbers(mesh))
         winners, faces = winners[representative], faces[representative]
     mesh.levels.append(Level(mesh.stage, 0, 0, mesh.op_level, faces.astype(np.int32), winners=winners))
     mesh.numbers, mesh.winners = None, winners
@@ -488,7 +493,9 @@ def _join_faces(mesh, order, group):
     count = pools.join_faces(mesh.faces, order, group, stamps, following, sides, joined)
     if count < 0:
         raise CapacityError("faces were joined inconsistently; this is an error in pwlnet, report it with the network")
-    return joined, int(count)
+    n, corners = int(count), int(joined.starts[count])
+    parts_of = (joined.starts[: n + 1], joined.vertices[:corners], joined.edges[:corners], joined.parents[:n], joined.states[:n])
+    return ms.Faces(*parts_of), n
 
 
 def _divide(mesh):
@@ -506,37 +513,62 @@ def _divide(mesh):
         bounds = np.unique(np.append(starts[np.searchsorted(starts, bounds[:-1], side="right") - 1], mesh.n_faces))
         if len(bounds) < 3:
             return [mesh]
-    part_of = np.repeat(np.arange(len(bounds) - 1), np.diff(bounds))
-    corners = np.diff(mesh.faces.starts[: mesh.n_faces + 1])
-    used, part_of_corner = mesh.faces.edges[: mesh.faces.starts[mesh.n_faces]], np.repeat(part_of, corners)
-    lowest, highest = np.full(mesh.n_edges, len(bounds), np.int64), np.full(mesh.n_edges, -1, np.int64)
-    np.minimum.at(lowest, used, part_of_corner)
-    np.maximum.at(highest, used, part_of_corner)
-    seam = np.flatnonzero(highest > lowest)
-    mesh.edges.on_seam[seam] = 1
-    mesh.vertices.on_seam[mesh.edges.ends[seam].ravel()] = 1
-    return [_part(mesh, int(a), int(b)) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+    part_of_face = np.repeat(np.arange(len(bounds) - 1), np.diff(bounds))
+    scratch = np.full(mesh.n_edges, -1, np.int64)
+    parts.mark_seams(mesh.vertices, mesh.edges, mesh.faces, mesh.n_faces, part_of_face, scratch)
+    numbers = _Numbers(mesh)
+    return [_part(mesh, int(a), int(b), numbers) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
 
 
-def _part(mesh, first, last):
+class _Numbers:
+    """Scratch to number what parts of a mesh use."""
+
+    def __init__(self, mesh):
+        self._arrays = {
+            name: (np.empty(n, np.int64), np.full(n, -1, np.int64))
+            for name, n in (("vertices", mesh.n_vertices), ("edges", mesh.n_edges), ("lines", len(mesh.lines)))
+        }
+        self._stamp = 0
+
+    def renumber(self, name, items):
+        """Replace items by numbers 0, 1, ...; return the items in this order."""
+        self._stamp += 1
+        used = np.empty(len(items), np.int32)
+        return used[: parts.renumber(items, *self._arrays[name], self._stamp, used)]
+
+    def numbers_of_vertices(self, vertices):
+        """Return the numbers that vertices got last: int32."""
+        return self._arrays["vertices"][0][vertices].astype(np.int32)
+
+
+def _part(mesh, first, last, numbers):
     """Return faces ``first`` to ``last`` of a mesh as a mesh of its own."""
-    chosen = np.arange(first, last, dtype=np.int32)
-    faces = _chosen_faces(mesh.faces, chosen)
-    vertex_used, vertex_new = np.unique(faces.vertices, return_inverse=True)
-    edge_used, edge_new = np.unique(faces.edges, return_inverse=True)
-    n = len(vertex_used)
-    vertices = ms.Vertices(*(_taken(array, vertex_used, n + n // 2 + 64) for array in mesh.vertices))
-    edges = ms.Edges(*(array[edge_used] for array in mesh.edges))
-    edges.ends[:] = np.searchsorted(vertex_used, edges.ends)
-    line_used = np.unique(np.concatenate([vertices.lines[:n].ravel(), edges.line]))
-    vertices.lines[:n] = np.searchsorted(line_used, vertices.lines[:n])
-    edges.line[:] = np.searchsorted(line_used, edges.line)
-    faces = faces._replace(vertices=vertex_new.astype(np.int32), edges=edge_new.astype(np.int32))
-    return dataclasses.replace(
-        mesh, vertices=vertices, edges=edges, faces=faces, n_vertices=n, n_edges=len(edge_used), n_faces=last - first,
-        lines=mesh.lines[line_used], levels=list(mesh.levels), numbers=mesh.number(chosen),
-        winners=None if mesh.winners is None else mesh.winners[chosen],
+    part, chosen = dataclasses.replace(mesh, levels=list(mesh.levels)), np.arange(first, last, dtype=np.int32)
+    part.numbers = mesh.number(chosen)
+    part.winners = None if mesh.winners is None else mesh.winners[chosen]
+    lo, hi = mesh.faces.starts[first], mesh.faces.starts[last]
+    faces = ms.Faces(
+        mesh.faces.starts[first : last + 1] - lo, mesh.faces.vertices[lo:hi].copy(), mesh.faces.edges[lo:hi].copy(),
+        mesh.faces.parents[first:last], mesh.faces.states[first:last],
     )  # fmt: skip
+    _keep_used(part, faces, numbers)
+    return part
+
+
+def _keep_used(mesh, faces, numbers):
+    """Keep only what some faces use."""
+    old = mesh.vertices
+    vertex_used, edge_used = numbers.renumber("vertices", faces.vertices), numbers.renumber("edges", faces.edges)
+    n = len(vertex_used)
+    vertices = ms.Vertices(*(_taken(array, vertex_used, n + n // 2 + 64) for array in old))
+    edges = ms.Edges(*(array[edge_used] for array in mesh.edges))
+    ends = numbers.numbers_of_vertices(edges.ends)
+    lines = np.concatenate([vertices.lines[:n].ravel(), edges.line])
+    line_used = numbers.renumber("lines", lines)
+    vertices.lines[:n] = lines[: 2 * n].reshape(n, 2)
+    mesh.vertices, mesh.edges = vertices, edges._replace(line=lines[2 * n :].copy(), ends=ends)
+    mesh.faces, mesh.lines = faces, mesh.lines[line_used]
+    mesh.n_vertices, mesh.n_edges, mesh.n_faces = n, len(edge_used), len(faces.starts) - 1
 
 
 def _taken(array, chosen, room):

@@ -40,6 +40,7 @@ class Stage(NamedTuple):
     n_functions: int  # J; 0 for the outputs
     width: int  # C
     units: np.ndarray  # float64[C]
+    dense: rows.DenseChain | None  # the chain again, if it is one fully connected op after a ReLU
     comparisons: tuple = ()  # MaxPool: Comparison for each tap after the first one
     first_taps: np.ndarray | None = None  # MaxPool: int64[windows] number of the first tap
     best: int = 0  # MaxPool: column of the largest one of the taps so far, of the first window
@@ -237,7 +238,25 @@ class _Row:
             np.ldexp(1.0, -exponents),
             np.array(bounds),
         )
-        return Stage(i, chain, n_functions, self.width, np.ldexp(1.0, exponents), **details)
+        return Stage(i, chain, n_functions, self.width, np.ldexp(1.0, exponents), self._dense(chain, exponents), **details)
+
+    def _dense(self, chain, exponents):
+        """Return the chain as a DenseChain, or None."""
+        program, loads = self._network.program, self._previous
+        if len(self._ops) != 1 or int(program.op[self._ops[0]]) != ir.AFFINE or len(loads.groups) != 1:
+            return None
+        op, (source, _, n, how), width = self._ops[0], loads.groups[0], len(loads.exponents)
+        if how != rows.RELU or n != width or {s[0] for s in self._stores} != {op}:
+            return None
+        matrix = program.weights[program.weight_offsets[op] : program.weight_offsets[op + 1]].reshape(width, -1)
+        weights = np.ldexp(
+            matrix[loads.entries[:, None], chain.store_entry] * chain.store_sign, loads.exponents[:, None] - exponents
+        )
+        biases = program.biases[program.bias_offsets[op] : program.bias_offsets[op + 1]]
+        biases = biases[chain.store_entry] if len(biases) else np.zeros(self.width)
+        biases = np.ldexp(chain.store_sign * biases - chain.store_shift, -exponents)
+        del source
+        return rows.DenseChain(np.ascontiguousarray(weights), np.abs(weights), biases, chain.growth[1:].copy())
 
     def loads_of(self, stage):
         """Return how the finished row is loaded."""
