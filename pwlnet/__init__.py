@@ -17,6 +17,8 @@ _HOMES = {
     "LinePartitions": "partition.lines.partitions",
     "iter_line_chunks": "partition.lines.chunks",
     "LineChunk": "partition.lines.chunk_buffer",
+    "partition_planes": "partition.planes.partitions",
+    "PlanePartitions": "partition.planes.partitions",
     "summarize_lines": "partition.lines.summary",
     "LineSummary": "partition.lines.summary",
     "integrate_gradients": "analysis.attribution",

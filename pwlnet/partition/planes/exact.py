@@ -9,6 +9,7 @@ Legend: n entries of a value, F faces, W words.
 
 import functools
 import math
+import weakref
 from fractions import Fraction
 
 import numpy as np
@@ -78,7 +79,12 @@ class ExactOps:
     """The ops of a network with integer weights; made when the first question is asked."""
 
     def __init__(self, network):
-        self.network, self._weights = network, {}
+        self._network, self._weights = weakref.ref(network), {}
+
+    @property
+    def network(self):
+        """The network, which keeps these."""
+        return self._network()
 
     @functools.cached_property
     def denominators(self):
@@ -129,6 +135,16 @@ class ExactOps:
         """Return channels and positions of op i's value."""
         channels, height, width = (int(n) for n in self.network.program.shapes[i])
         return channels, height * width
+
+
+_OPS = weakref.WeakKeyDictionary()  # Network -> ExactOps
+
+
+def exact_ops(network):
+    """Return the ExactOps of a network, which are kept while it exists."""
+    if network not in _OPS:
+        _OPS[network] = ExactOps(network)
+    return _OPS[network]
 
 
 class Exact:
@@ -427,4 +443,3 @@ class Exact:
 def stage_code(stage, comparison):
     """Return the number for a stage, and the comparison of a MaxPool stage, that lines are marked with."""
     return stage | comparison << 16
-

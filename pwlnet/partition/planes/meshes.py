@@ -113,7 +113,7 @@ def start_mesh(problem, first, last):
     for kind, part in ((CORNER, lines[:n]), (SIDE, lines[n:])):
         part[:, ms.STAGE], part[:, ms.FUNCTION], part[:, ms.FACE] = kind, corner, of_plane
     vertices.lines[:n] = np.arange(n)[:, None]
-    vertices.keys[:n] = (np.uint64(first) + of_plane.astype(np.uint64)) << np.uint64(20) | corner.astype(np.uint64)
+    vertices.keys[:n] = _hashed((np.uint64(first) + of_plane.astype(np.uint64)) << np.uint64(32) | corner.astype(np.uint64))
     vertices.on_seam[:n] = 0
     edges.ends[:, 0], edges.ends[:, 1], edges.line[:], edges.offset[:], edges.on_seam[:] = np.arange(n), following, n + np.arange(n), 0.0, 0  # fmt: skip
     every = np.arange(n, dtype=np.int32)
@@ -121,6 +121,14 @@ def start_mesh(problem, first, last):
     _load_corners(problem, vertices, planes, counts, stage)
     root = Level(-1, 0, 0, 0, np.arange(first, last, dtype=np.int32))
     return Mesh(vertices, edges, faces, n, n, len(planes), lines, [root])
+
+
+def _hashed(keys):
+    """Return a hash of each key (the finalizer of SplitMix64): keys of two vertices are added later, so they must look random."""
+    x = (keys + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
 
 
 def _load_corners(problem, vertices, planes, counts, stage):
@@ -176,8 +184,15 @@ def _cells(problem, n_cells, n_sides, n_words, n_edges):
     return problem.local.cells
 
 
-def cut_mesh(problem, mesh):
+def cut_mesh(problem, mesh, once=False):
     """Cut a mesh by the stages that remain.
+
+    Parameters
+    ----------
+    problem : Problem
+    mesh : Mesh
+    once : bool
+        Stop at the first division, with the parts as they are.
 
     Yields
     ------
@@ -193,6 +208,9 @@ def cut_mesh(problem, mesh):
             cut_round(problem, mesh)
             divided = _divide(mesh)
             if len(divided) > 1:
+                if once:
+                    yield from divided
+                    return
                 waiting += divided[::-1]
                 mesh = waiting.pop()
         yield mesh
@@ -494,7 +512,13 @@ def _join_faces(mesh, order, group):
     if count < 0:
         raise CapacityError("faces were joined inconsistently; this is an error in pwlnet, report it with the network")
     n, corners = int(count), int(joined.starts[count])
-    parts_of = (joined.starts[: n + 1], joined.vertices[:corners], joined.edges[:corners], joined.parents[:n], joined.states[:n])
+    parts_of = (
+        joined.starts[: n + 1],
+        joined.vertices[:corners],
+        joined.edges[:corners],
+        joined.parents[:n],
+        joined.states[:n],
+    )
     return ms.Faces(*parts_of), n
 
 

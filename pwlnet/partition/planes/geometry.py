@@ -1,0 +1,92 @@
+"""Geometry of the polygons of a plane: areas, points, neighbours, comparison with forward passes.
+
+Legend: R polygons, V vertices, D inputs, O outputs, M pairs of neighbours.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ...errors import CapacityError
+from ...tolerances import UNIT_ROUNDOFF
+
+
+_SMALLEST = 2.0**-900  # outputs below this are 0: rows hold a tiny number where a positive value underflows
+
+
+class Adjacency(NamedTuple):
+    """Pairs of polygons that share an edge."""
+
+    polygons: np.ndarray  # int64[M, 2] the smaller number first
+    vertices: np.ndarray  # int64[M, 2] numbers of the ends of the edge
+
+
+def polygon_areas(offsets, numbers, uv):
+    """Compute the areas of polygons, relative to their first corners: float64[R]."""
+    corners, first = uv[numbers], uv[numbers[offsets[:-1]]]
+    counts = np.diff(offsets)
+    d = corners - np.repeat(first, counts, axis=0)
+    following = np.arange(len(d)) + 1
+    following[offsets[1:] - 1] = offsets[:-1]
+    cross = d[:, 0] * d[following, 1] - d[following, 0] * d[:, 1]
+    return 0.5 * np.add.reduceat(cross, offsets[:-1]) if len(counts) else np.zeros(0)
+
+
+def to_input_space(plane, uv):
+    """Return points of a plane in the input space: float64[V, D]."""
+    return plane.origin + uv[:, :1] * plane.e1 + uv[:, 1:] * plane.e2
+
+
+def centroids(part):
+    """Return the mean of each polygon's corners: float64[R, 2]."""
+    counts = np.diff(part.offsets)
+    first = part.vertices[part.offsets[:-1]]
+    d = part.vertices - np.repeat(first, counts, axis=0)
+    return first + np.add.reduceat(d, part.offsets[:-1], axis=0) / counts[:, None] if len(counts) else np.zeros((0, 2))
+
+
+def find_slivers(part):
+    """Find polygons whose area is within the rounding errors of their coordinates: int64[*]."""
+    counts, largest = np.diff(part.offsets), np.abs(part.plane.polygon).max(initial=0.0)
+    first = np.repeat(part.vertices[part.offsets[:-1]], counts, axis=0)
+    width = np.maximum.reduceat(np.abs(part.vertices - first).max(axis=1), part.offsets[:-1]) if len(counts) else counts
+    return np.flatnonzero(part.areas <= 16.0 * UNIT_ROUNDOFF * largest * width)
+
+
+def sides(part):
+    """Return the sides of all polygons: (polygon int64[S], first and last vertex int64[S, 2])."""
+    counts = np.diff(part.offsets)
+    following = np.arange(len(part.vertex_numbers)) + 1
+    following[part.offsets[1:] - 1] = part.offsets[:-1]
+    ends = np.stack([part.vertex_numbers, part.vertex_numbers[following]], axis=1).astype(np.int64)
+    return np.repeat(np.arange(len(counts)), counts), ends
+
+
+def adjacency(part):
+    """Find the pairs of polygons that share an edge: Adjacency."""
+    polygons, ends = sides(part)
+    keys = ends.min(axis=1) * len(part.shared_vertices) + ends.max(axis=1)
+    order = np.argsort(keys, kind="stable")
+    same = np.flatnonzero(keys[order[1:]] == keys[order[:-1]])
+    first, second = polygons[order[same]], polygons[order[same + 1]]
+    pairs = np.stack([np.minimum(first, second), np.maximum(first, second)], axis=1)
+    shared = np.stack([ends[order[same]].min(axis=1), ends[order[same]].max(axis=1)], axis=1)
+    by_polygon = np.lexsort((shared[:, 1], shared[:, 0], pairs[:, 1], pairs[:, 0]))
+    return Adjacency(pairs[by_polygon], shared[by_polygon])
+
+
+def residual(network, plane, uv, outputs, n_checked):
+    """Compare outputs with forward passes at up to ``n_checked`` vertices: largest difference relative to the largest output."""
+    if not n_checked or not len(uv) or not outputs.shape[1]:
+        return 0.0
+    chosen = np.unique(np.linspace(0, len(uv) - 1, min(n_checked, len(uv))).astype(np.int64))
+    actual = network.forward(to_input_space(plane, uv[chosen]), threads=1)
+    largest = max(np.abs(actual).max(), np.abs(outputs[chosen]).max())
+    return float(np.abs(actual - outputs[chosen]).max() / largest) if largest > _SMALLEST else 0.0
+
+
+def refuse_many(n, most):
+    """Refuse more polygons than a limit."""
+    raise CapacityError(
+        f"there are at least {n} polygons, more than max_polygons={most}; raise the limit or use smaller polygons"
+    )

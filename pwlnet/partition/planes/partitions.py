@@ -1,0 +1,359 @@
+"""PlanePartitions: the exact activation regions on two-dimensional slices.
+
+Legend: P planes, D inputs, O outputs, R polygons, V vertices, K neurons, W words.
+"""
+
+import contextlib
+import functools
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ...patterns import ActivationPatterns
+from ...scheduling import n_threads, single_threaded_blas
+from ...validation import check_count
+from . import flat, geometry, locating, maps
+from .assembly import Assembled, assemble
+from .exact import exact_ops
+from .meshes import Problem, cut_mesh, start_mesh
+from .polygons import as_planes
+from .stages import plan_stages
+
+_PLANES_AT_ONCE = 32
+_LOOK_AHEAD = 3  # parts for each thread that are cut, or wait, ahead of the one whose turn it is
+
+
+@dataclass(frozen=True, eq=False)
+class PlanePartitions:
+    """Activation regions of many planes; made by ``partition_planes``.
+
+    Exact: which activation patterns occur, and which polygons share which vertices, is decided by sound bounds on rounding
+    errors, and in integer arithmetic where these do not decide. Coordinates, areas and outputs are exact up to rounding.
+
+    Attributes
+    ----------
+    network : Network
+    planes : tuple of Plane
+        ``origin``, ``e1``, ``e2`` float64[D] and ``polygon`` float64[V, 2], counter-clockwise.
+    parts : tuple of PlanePartition
+        One for each plane.
+    n_exact : int
+        Number of decisions in integer arithmetic.
+    """
+
+    network: object = field(repr=False)
+    planes: tuple = field(repr=False)
+    parts: tuple = field(repr=False)
+    n_exact: int = 0
+
+    def __len__(self):
+        """Return the number of planes."""
+        return len(self.parts)
+
+    @property
+    def n_polygons(self):
+        """Number of polygons of each plane: int64[P]."""
+        return np.array([part.n_polygons for part in self.parts], np.int64)
+
+    @property
+    def residual(self):
+        """Largest difference from forward passes, of each plane: float64[P] (``PlanePartition.residual``)."""
+        return np.array([part.residual for part in self.parts])
+
+    def __repr__(self):
+        return f"PlanePartitions({len(self)} planes, {int(self.n_polygons.sum())} polygons, {self.network!r})"
+
+
+@dataclass(frozen=True, eq=False)
+class PlanePartition:
+    """Activation regions of one plane: convex polygons that share vertices.
+
+    Point ``(u, v)`` of the plane is ``origin + u e1 + v e2`` in the input space.
+
+    Attributes
+    ----------
+    network : Network
+    plane : Plane
+    offsets : int64[R+1]
+        Polygon r has ``vertices[offsets[r] : offsets[r + 1]]``, counter-clockwise.
+    vertex_numbers : int32[*]
+        Number of the shared vertex of each corner; neighbours share vertices.
+    shared_vertices : float64[V, 2]
+    outputs : float64[V, O]
+        Outputs of the network at the shared vertices.
+    error : float64[V, O]
+        Sound bound of the difference between these and the outputs at the exact vertices.
+    packed : uint64[R, W]
+        Activation patterns (``patterns()``).
+    areas : float64[R]
+        In units of (u, v). A polygon that is too thin for its coordinates to show may have the area 0 or, up to rounding, a
+        negative one; ``slivers`` lists these.
+    residual : float64
+        Largest difference between ``outputs`` and forward passes at sampled vertices, relative to the largest output.
+    """
+
+    network: object = field(repr=False)
+    plane: object = field(repr=False)
+    offsets: np.ndarray = field(repr=False)
+    vertex_numbers: np.ndarray = field(repr=False)
+    shared_vertices: np.ndarray = field(repr=False)
+    outputs: np.ndarray = field(repr=False)
+    error: np.ndarray = field(repr=False)
+    packed: np.ndarray = field(repr=False)
+    areas: np.ndarray = field(repr=False)
+    residual: float = field(repr=False)
+    _problem: object = field(default=None, repr=False)
+    _meshes: tuple = field(default=(), repr=False)
+
+    @property
+    def n_polygons(self):
+        """Number of polygons, R."""
+        return len(self.offsets) - 1
+
+    @functools.cached_property
+    def vertices(self):
+        """Corners of all polygons: float64[*, 2]."""
+        return self.shared_vertices[self.vertex_numbers]
+
+    @functools.cached_property
+    def slivers(self):
+        """Polygons whose area is less than the rounding errors of their coordinates: int64[*]."""
+        return geometry.find_slivers(self)
+
+    def points(self):
+        """Return the shared vertices in the input space: float64[V, D]."""
+        return geometry.to_input_space(self.plane, self.shared_vertices)
+
+    def centroids(self):
+        """Return the mean of each polygon's corners, a point inside: float64[R, 2]."""
+        return geometry.centroids(self)
+
+    def patterns(self):
+        """Return the activation pattern of each polygon: ActivationPatterns of R rows."""
+        return ActivationPatterns(self.packed, self.network.pattern_layout)
+
+    def affine_maps(self, *, threads=None):
+        """Compute the affine map of each polygon.
+
+        Exact up to rounding.
+
+        Returns
+        -------
+        float64[R, O, 3]
+            Outputs on polygon r: ``maps[r] @ (u, v, 1)``.
+        """
+        return maps.affine_maps(self.network, self.plane, self.patterns().unpack(), threads)
+
+    def adjacency(self):
+        """Find the polygons that share an edge.
+
+        Returns
+        -------
+        Adjacency
+            ``polygons`` int64[M, 2], the smaller number first; ``vertices`` int64[M, 2], ends of the shared edge.
+        """
+        return geometry.adjacency(self)
+
+    def locate(self, points):
+        """Find the polygon of each point.
+
+        Exact up to rounding; a point on an edge is in the polygon with the smallest number.
+
+        Parameters
+        ----------
+        points : float64[N, 2]
+            Coordinates (u, v).
+
+        Returns
+        -------
+        int64[N]
+            Number of the polygon; -1 outside.
+        """
+        return self._locator(points)
+
+    @functools.cached_property
+    def _locator(self):
+        return locating.Locator(self)
+
+    def __repr__(self):
+        return f"PlanePartition({self.n_polygons} polygons, {self.network!r})"
+
+
+def partition_planes(network, origins, e1, e2, polygons, *, progress=False, threads=None, max_polygons=None, n_checked=16):
+    """Split polygons in planes into the activation regions of a network, on each of which it is affine.
+
+    Exact: no region with interior is missing, none is reported twice, and neighbours share vertices; decided by sound bounds
+    on rounding errors, and in integer arithmetic where these do not decide. Coordinates are exact up to rounding.
+
+    Parameters
+    ----------
+    network : Network
+    origins, e1, e2 : float64[P, D], float64[D] or with the network's input shape
+        Point (u, v) of plane i is ``origins[i] + u e1[i] + v e2[i]``. One may be given for all planes.
+    polygons : float64[V, 2] or list of float64[V, 2]
+        Corners (u, v) of a convex polygon for all planes, or of one for each, in order around it. Corners on one line are a
+        segment, equal ones are a point; their "polygons" have area 0.
+    progress : bool
+        Show a progress bar on stderr.
+    threads : int, optional
+        All processors by default. Results do not depend on it.
+    max_polygons : int, optional
+        Refuse more polygons of a call than this. No limit by default.
+    n_checked : int
+        Number of vertices of each plane that are evaluated for ``residual``.
+
+    Returns
+    -------
+    PlanePartitions
+        ``parts[i]`` is the PlanePartition of plane i.
+
+    Raises
+    ------
+    ShapeError
+        The arguments do not hold the same number of planes, or points of another network.
+    InputError
+        Numbers are not finite, e1 and e2 are parallel, or a polygon is not convex.
+    CapacityError
+        There are more than ``max_polygons``.
+    NumericalError
+        Values overflow float64 on a plane.
+
+    See Also
+    --------
+    partition_lines : the same on lines.
+
+    Notes
+    -----
+    Cost: about one forward pass for each vertex, in blocks. Memory: about 200 bytes for each polygon of a small network.
+
+    References
+    ----------
+    .. [1] Sotoudeh and Thakur, "Computing Linear Restrictions of Neural Networks", NeurIPS 2019 (the problem; SyReNN cuts
+       polygons one by one, and this is another method: pwlnet/kernels/planes/mesh.py).
+
+    Examples
+    --------
+    >>> import numpy as np, pwlnet
+    >>> network = pwlnet.load_network(pwlnet.datasets.digits_network_path("digits_mlp"))
+    >>> images, _ = pwlnet.datasets.digits_images()
+    >>> a, b, c = images[:3]
+    >>> planes = pwlnet.partition_planes(network, a, b - a, c - a, [[0, 0], [1, 0], [0, 1]])
+    >>> part = planes.parts[0]
+    >>> bool(abs(part.areas.sum() - 0.5) < 1e-12), len(part.patterns()) == part.n_polygons
+    (True, True)
+    """
+    check_count(max_polygons, "max_polygons", or_none="no limit")
+    check_count(n_checked, "n_checked", least=0)
+    planes = as_planes(network, origins, e1, e2, polygons)
+    parts, n_exact = [None] * len(planes), 0
+    whole = [k for k, plane in enumerate(planes) if len(plane.polygon) > 2]
+    for k in set(range(len(planes))).difference(whole):
+        parts[k] = flat.partition_flat(network, planes[k], n_checked)
+    if whole:
+        problem = make_problem(network, [planes[k] for k in whole])
+        with contextlib.closing(_Bar(len(whole), progress)) as bar:
+            assembled = _cut_all(problem, len(whole), n_threads(threads), max_polygons, bar)
+        for k, made in zip(whole, assembled, strict=True):
+            residual = geometry.residual(network, planes[k], made.shared_vertices, made.outputs, n_checked)
+            arrays = (getattr(made, name) for name in Assembled._fields[:-1])
+            parts[k] = PlanePartition(network, planes[k], *arrays, residual, problem, made.meshes)
+        n_exact = int(problem.questions.sum())
+    return PlanePartitions(network, tuple(planes), tuple(parts), n_exact)
+
+
+def make_problem(network, planes):
+    """Prepare the cutting of planes: Problem."""
+    frames, sizes = [], np.zeros(network.n_inputs)
+    order = network.program.input_index
+    for plane in planes:
+        frame = np.empty((network.n_inputs, 3))
+        frame[order] = np.stack([plane.e1, plane.e2, plane.origin], axis=1)
+        largest = np.abs(plane.polygon).max(axis=0)
+        np.maximum(sizes, np.abs(plane.origin) + largest[0] * np.abs(plane.e1) + largest[1] * np.abs(plane.e2), out=sizes)
+        frames.append((frame, plane.polygon))
+    stages = plan_stages(network, sizes)
+    return Problem(network, stages, frames, exact_ops(network), np.zeros(1, np.int64), np.zeros(3, np.int64))
+
+
+def _cut_all(problem, n_planes, threads, max_polygons, bar):
+    """Cut all planes: list of Assembled, one for each."""
+    bounds = [(k, min(k + _PLANES_AT_ONCE, n_planes)) for k in range(0, n_planes, _PLANES_AT_ONCE)]
+    if threads > 1 and n_planes > 1:
+        size = max(1, min(_PLANES_AT_ONCE, n_planes // (4 * threads)))
+        bounds = [(k, min(k + size, n_planes)) for k in range(0, n_planes, size)]
+    assembled, total = [], 0
+    with single_threaded_blas():
+        for (first, last), meshes in _meshes_in_order(problem, bounds, threads):
+            made = assemble(problem, meshes, first, last)
+            total += sum(len(one.offsets) - 1 for one in made)
+            if max_polygons is not None and total > max_polygons:
+                geometry.refuse_many(total, max_polygons)
+            assembled += made
+            bar.advance(last - first)
+    return assembled
+
+
+def _meshes_in_order(problem, bounds, threads):
+    """Yield ((first, last), finished meshes) for consecutive planes ``first`` to ``last``."""
+    if threads == 1:
+        for first, last in bounds:
+            yield (first, last), list(cut_mesh(problem, start_mesh(problem, first, last)))
+        return
+    with ThreadPoolExecutor(threads, thread_name_prefix="pwlnet") as pool:
+        waiting = deque()
+        try:
+            if len(bounds) == 1:
+                (first, last), meshes = bounds[0], []
+                for future in [pool.submit(_finish, problem, part) for part in _first_parts(problem, first, last)]:
+                    meshes += future.result()
+                yield (first, last), meshes
+                return
+            ahead = iter(bounds)
+            for first, last in ahead:
+                waiting.append(((first, last), pool.submit(_start_and_finish, problem, first, last)))
+                if len(waiting) >= _LOOK_AHEAD * threads:
+                    of, future = waiting.popleft()
+                    yield of, future.result()
+            while waiting:
+                of, future = waiting.popleft()
+                yield of, future.result()
+        except BaseException:
+            problem.stop[0] = 1
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _first_parts(problem, first, last):
+    """Cut planes until their mesh is divided: list of Mesh."""
+    return list(cut_mesh(problem, start_mesh(problem, first, last), once=True))
+
+
+def _finish(problem, mesh):
+    return list(cut_mesh(problem, mesh))
+
+
+def _start_and_finish(problem, first, last):
+    return list(cut_mesh(problem, start_mesh(problem, first, last)))
+
+
+class _Bar:
+    """A progress bar on stderr; no-op unless ``shown``."""
+
+    def __init__(self, n_planes, shown):
+        self._bar = None
+        if shown:
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=n_planes, unit="plane")
+
+    def advance(self, n):
+        """Add finished planes."""
+        if self._bar is not None:
+            self._bar.update(n)
+
+    def close(self):
+        """Close the bar, and leave it on the screen."""
+        if self._bar is not None:
+            self._bar.close()
