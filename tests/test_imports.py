@@ -13,6 +13,7 @@ LAYERS = {
     0: ["kernels"],
     1: [
         "network",
+        "conditions",
         "op_contract",
         "op_graph",
         "program_check",
@@ -47,6 +48,7 @@ HEAVY = {  # the packages that may import a library
 EXCEPTIONS = {  # (importer, imported): why. Only inside functions.
     ("network", "store"): "Network.save writes the store's file format",
     ("partition", "store"): "LinePartitions.save likewise",
+    ("partition", "analysis"): "PlanePartition.classes is the method that users look for",
 }
 
 

@@ -27,16 +27,24 @@ class Assembled(NamedTuple):
     meshes: tuple
 
 
+class Joined(NamedTuple):
+    """Faces of several meshes as polygons that share vertices."""
+
+    offsets: np.ndarray  # int64[R+1]
+    numbers: np.ndarray  # int32[*]
+    uv: np.ndarray  # float64[V, 2]
+    rows: np.ndarray  # float64[V, C]
+    error: np.ndarray  # float64[V]
+    more: tuple  # other values of the vertices
+
+
 def assemble(problem, meshes, first, last):
-    """Return the Assembled of planes ``first`` to ``last``, which the meshes hold."""
-    of_plane = [_plane_of_faces(mesh) - first for mesh in meshes]
-    if last - first == 1:
-        return [_assemble_plane(problem, meshes, [np.arange(mesh.n_faces) for mesh in meshes])]
+    """Return the Assembled of planes ``first`` to ``last``, which the meshes hold, faces in the order of the planes."""
+    bounds = [np.searchsorted(_plane_of_faces(mesh), np.arange(first, last + 1)) for mesh in meshes]
     made = []
     for k in range(last - first):
-        chosen = [(mesh, np.flatnonzero(numbers == k)) for mesh, numbers in zip(meshes, of_plane, strict=True)]
-        chosen = [(mesh, faces) for mesh, faces in chosen if len(faces)]
-        made.append(_assemble_plane(problem, [mesh for mesh, _ in chosen], [faces for _, faces in chosen]))
+        spans = [(mesh, int(b[k]), int(b[k + 1])) for mesh, b in zip(meshes, bounds, strict=True) if b[k] < b[k + 1]]
+        made.append(_assemble_plane(problem, spans))
     return made
 
 
@@ -49,55 +57,66 @@ def _plane_of_faces(mesh):
     return mesh.levels[0].parents[numbers]
 
 
-def _assemble_plane(problem, meshes, chosen):
-    """Join faces of meshes that are the polygons of one plane."""
-    counts, numbers, keys, on_seam, uv, outputs, bounds, packed = [], [], [], [], [], [], [], []
-    units, n = problem.stages[-1].units, 0
-    for mesh, faces in zip(meshes, chosen, strict=True):
-        sizes = np.diff(mesh.faces.starts[: mesh.n_faces + 1])[faces]
-        starts = np.concatenate([[0], np.cumsum(sizes)])
-        at = np.arange(starts[-1]) - np.repeat(starts[:-1] - mesh.faces.starts[faces], sizes)
-        corners = mesh.faces.vertices[at]
+def _assemble_plane(problem, spans):
+    """Join the polygons of one plane: Assembled."""
+    joined, units = join(spans), problem.stages[-1].units
+    packed = [pack_states(problem, mesh, first, last) for mesh, first, last in spans]
+    areas = polygon_areas(joined.offsets, joined.numbers, joined.uv)
+    outputs, error = joined.rows * units, joined.error[:, None] * units
+    arrays = joined.offsets, joined.numbers, joined.uv, outputs, error, np.concatenate(packed), areas
+    for array in arrays:
+        array.setflags(write=False)
+    return Assembled(*arrays, tuple(spans))
+
+
+def join(spans, *of_vertices):
+    """Join faces of meshes, vertices at seams once.
+
+    Parameters
+    ----------
+    spans : list of (Mesh, int, int)
+        Faces from the first number to the last, not included.
+    *of_vertices : callable
+        Called with a mesh: more values of its vertices, [V, ...].
+
+    Returns
+    -------
+    Joined
+    """
+    counts, numbers, vertices, n = [], [], [], 0
+    for mesh, first, last in spans:
+        starts = mesh.faces.starts
+        corners = mesh.faces.vertices[starts[first] : starts[last]]
         used = np.zeros(mesh.n_vertices, bool)
         used[corners] = True
-        renumbered = np.cumsum(used) - 1 + n
-        vertices, used = mesh.vertices, np.flatnonzero(used)
-        counts.append(sizes)
-        numbers.append(renumbered[corners])
-        keys.append(vertices.keys[used])
-        on_seam.append(vertices.on_seam[used])
-        uv.append(vertices.uv[used])
-        outputs.append(vertices.rows[used] * units)
-        bounds.append(vertices.bounds[used, ms.ERROR])
-        packed.append(pack_states(problem, mesh)[faces])
+        counts.append(np.diff(starts[first : last + 1]))
+        numbers.append((np.cumsum(used) - 1 + n)[corners])
+        used, v = np.flatnonzero(used), mesh.vertices
+        more = [values(mesh)[used] for values in of_vertices]
+        vertices.append((v.keys[used], v.on_seam[used], v.uv[used], v.rows[used], v.bounds[used, ms.ERROR], *more))
         n += len(used)
-    counts, numbers, keys, on_seam, uv, outputs, bounds, packed = (
-        np.concatenate(x) for x in (counts, numbers, keys, on_seam, uv, outputs, bounds, packed)
-    )
-    if len(meshes) > 1:
+    keys, on_seam, *columns = (np.concatenate(x) for x in zip(*vertices, strict=True))
+    numbers = np.concatenate(numbers)
+    if len(spans) > 1:
         seam = np.flatnonzero(on_seam)
         _, kept, inverse = np.unique(keys[seam], return_index=True, return_inverse=True)
         target = np.arange(n)
         target[seam] = seam[kept][inverse]
         keep = target == np.arange(n)
-        renumbered = np.cumsum(keep) - 1
-        numbers = renumbered[target[numbers]]
-        uv, outputs, bounds = uv[keep], outputs[keep], bounds[keep]
-    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    numbers = numbers.astype(np.int32)
-    error = bounds[:, None] * units
-    arrays = offsets, numbers, uv, outputs, error, packed, polygon_areas(offsets, numbers, uv)
-    for array in arrays:
-        array.setflags(write=False)
-    return Assembled(*arrays, tuple(meshes))
+        numbers = (np.cumsum(keep) - 1)[target[numbers]]
+        columns = [column[keep] for column in columns]
+    offsets = np.concatenate([[0], np.cumsum(np.concatenate(counts))]).astype(np.int64)
+    return Joined(offsets, numbers.astype(np.int32), *columns[:3], tuple(columns[3:]))
 
 
-def pack_states(problem, mesh):
-    """Return the packed activation patterns of the faces of a finished mesh: uint64[F, W]."""
-    layout, network = problem.network.pattern_layout, problem.network
-    packed = np.zeros((mesh.n_faces, int(layout.word_offsets[-1])), np.uint64)
-    decided = decisions(problem, mesh)
-    for s, stage in enumerate(problem.stages[:-1]):
+def pack_states(problem, mesh, first_face, last_face):
+    """Return the packed activation patterns of faces ``first_face`` to ``last_face`` of a finished mesh: uint64[F, W]."""
+    layout, network, n_faces = problem.network.pattern_layout, problem.network, last_face - first_face
+    packed = np.zeros((n_faces, int(layout.word_offsets[-1])), np.uint64)
+    decided = _decisions(problem, mesh, np.arange(first_face, last_face))
+    for s, stage in enumerate(problem.stages):
+        if stage.op < 0:
+            break
         op = stage.op
         columns = slice(int(layout.word_offsets[op]), int(layout.word_offsets[op + 1]))
         kind = int(network.program.op[op])
@@ -105,18 +124,18 @@ def pack_states(problem, mesh):
             for first, words in decided[s]:
                 packed[:, columns.start + first // 64 : columns.start + first // 64 + words.shape[1]] = words
             continue
-        states = _states(problem, stage, kind, decided[s], mesh.n_faces)
+        states = _states(problem, stage, kind, decided[s], n_faces)
         one = [np.array(x, np.int64) for x in ((0, states.shape[1]), (0, columns.stop - columns.start), (layout.widths[op],))]
-        result = np.empty((mesh.n_faces, columns.stop - columns.start), np.uint64)
+        result = np.empty((n_faces, columns.stop - columns.start), np.uint64)
         bits.pack(np.ascontiguousarray(states, np.int32), *one, result)
         packed[:, columns] = result
     return packed
 
 
-def decisions(problem, mesh):
-    """Return what each stage decided on the faces: list of [(first function, uint64[F, W])], for MaxPool int16[F, windows]."""
+def _decisions(problem, mesh, faces):
+    """Return what each stage decided on faces: list of [(first function, uint64[F, W])], for MaxPool int16[F, windows]."""
     found = [[] for _ in problem.stages]
-    numbers, depth = mesh.number(np.arange(mesh.n_faces)), len(mesh.levels) - 1
+    numbers, depth = mesh.number(faces), len(mesh.levels) - 1
     while depth > 0:
         level = mesh.levels[depth]
         if level.winners is not None:

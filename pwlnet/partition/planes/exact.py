@@ -16,7 +16,7 @@ import numpy as np
 
 from ...kernels.ir import program as ir
 from ...kernels.ir.affine import pool_divisor
-from .stages import n_values, source_order
+from .stages import CONDITIONS, LARGEST, n_values, source_order
 
 SIDE, CORNER = -1, -2  # stages of lines: a side of a polygon; a corner of a polygon, which is a point
 
@@ -358,9 +358,12 @@ class Exact:
     def function(self, s, j, depth, face, comparison=0):
         """Return function j of stage s on a face, times a positive number: object[3]."""
         stage, network = self.stages[s], self.ops.network
-        if stage.op < 0:
-            stage_op = len(network.program.op) - 1
-            return self.value(stage_op, int(network.program.output_index[j]), depth, face)
+        if stage.op == LARGEST:
+            step = stage.comparisons[comparison]
+            best = int(self._best_taps(s, depth, face)[0])
+            return self._of_outputs(stage, int(step.taps[j]), depth, face) - self._of_outputs(stage, best, depth, face)
+        if stage.op == CONDITIONS:
+            return self._of_outputs(stage, j, depth, face)
         kind, x = int(self._op_codes[stage.op]), int(self._operands[stage.op][0])
         if kind == ir.MAX_POOL:
             step = stage.comparisons[comparison]
@@ -379,6 +382,20 @@ class Exact:
             return z
         channels, n_positions = self.ops.shape(stage.op)
         return self.value(x, (j % n_positions) * channels + j // n_positions, depth, face)
+
+    def _of_outputs(self, stage, j, depth, face):
+        """Return an affine function of the outputs, times a positive number that is the same for all functions: object[3]."""
+        program = self.ops.network.program
+        last, memo = len(program.op) - 1, self.levels[0].memo
+        key = ("matrix", stage.op, stage.matrix.tobytes(), stage.shift.tobytes())
+        if key not in memo:
+            memo[key] = as_integers(np.concatenate([stage.matrix, stage.shift[:, None]], axis=1))
+        whole, _ = memo[key]
+        total = np.zeros(3, object)
+        for o in np.flatnonzero(stage.matrix[j]):
+            total = total + whole[j, o] * self.value(last, int(program.output_index[o]), depth, face)
+        total[2] -= whole[j, -1] * self._denominator(last, depth, face)
+        return total
 
     def _best_taps(self, s, depth, face):
         """Return the number of the tap that is the largest one so far in each window of MaxPool stage s: int16[windows]."""

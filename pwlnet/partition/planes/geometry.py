@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...errors import CapacityError
+from ...errors import CapacityError, InputError
 from ...tolerances import UNIT_ROUNDOFF
 
 
@@ -83,6 +83,13 @@ def residual(network, plane, uv, outputs, n_checked):
     actual = network.forward(to_input_space(plane, uv[chosen]), threads=1)
     largest = max(np.abs(actual).max(), np.abs(outputs[chosen]).max())
     return float(np.abs(actual - outputs[chosen]).max() / largest) if largest > _SMALLEST else 0.0
+
+
+def refuse_without_mesh(part):
+    """Refuse a plane whose polygons cannot be cut further."""
+    if part._problem is None:  # noqa: SLF001
+        what = "has no interior" if len(part.plane.polygon) < 3 else "was loaded from a store"
+        raise InputError(f"the plane {what}, so that its polygons cannot be cut further; use one made by partition_planes")
 
 
 def refuse_many(n, most):

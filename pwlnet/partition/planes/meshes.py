@@ -8,6 +8,7 @@ Legend: V vertices, E edges, F faces, D inputs, C columns, W words.
 """
 
 import dataclasses
+import itertools
 import threading
 
 import numpy as np
@@ -19,6 +20,7 @@ from ...kernels.planes import faces as face_kernels
 from ...kernels.planes import mesh as ms
 from ...kernels.planes import parts, pools, rows
 from .exact import CORNER, SIDE, Exact, ExactOps, Level, stage_code, unpack_bits
+from .stages import OUTPUTS
 
 WINDOW = 256  # functions that cut the faces in one round: it limits how many cells one face is cut into
 MOST_FACES = 8192  # of a mesh; more are divided
@@ -202,7 +204,7 @@ def cut_mesh(problem, mesh, once=False):
     waiting = [mesh]
     while waiting:
         mesh = waiting.pop()
-        while mesh.stage < len(problem.stages) - 1:
+        while mesh.stage < len(problem.stages) and problem.stages[mesh.stage].op != OUTPUTS:
             if problem.stop[0]:
                 raise Stopped
             cut_round(problem, mesh)
@@ -248,6 +250,8 @@ def cut_round(problem, mesh):
 def _advance(problem, mesh):
     """Compute the rows of the next stage."""
     mesh.stage += 1
+    if mesh.stage == len(problem.stages):
+        return
     stage = problem.stages[mesh.stage]
     n, old = mesh.n_vertices, mesh.vertices
     new_rows = np.empty((2 * n + 64, stage.width))
@@ -541,7 +545,7 @@ def _divide(mesh):
     scratch = np.full(mesh.n_edges, -1, np.int64)
     parts.mark_seams(mesh.vertices, mesh.edges, mesh.faces, mesh.n_faces, part_of_face, scratch)
     numbers = _Numbers(mesh)
-    return [_part(mesh, int(a), int(b), numbers) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+    return [_part(mesh, int(a), int(b), numbers) for a, b in itertools.pairwise(bounds)]
 
 
 class _Numbers:
@@ -577,6 +581,11 @@ def _part(mesh, first, last, numbers):
     )  # fmt: skip
     _keep_used(part, faces, numbers)
     return part
+
+
+def divide_off(mesh, first, last):
+    """Return a copy of faces ``first`` to ``last`` of a finished mesh."""
+    return _part(mesh, first, last, _Numbers(mesh))
 
 
 def _keep_used(mesh, faces, numbers):

@@ -173,6 +173,25 @@ class PlanePartition:
         """
         return self._locator(points)
 
+    def classes(self, rule="max"):
+        """Compute the decision regions: where which output is the largest (``rule="max"``) or the smallest (``"min"``).
+
+        Exact, as the partition; a class of equal outputs is the lowest of them.
+
+        Returns
+        -------
+        DecisionRegions
+            Class polygons with their areas, joined to connected regions with outlines, and the segments between classes.
+
+        Raises
+        ------
+        InputError
+            Another rule, or a plane without interior, or one that was loaded from a store.
+        """
+        from ...analysis.decision_regions import decision_regions
+
+        return decision_regions(self, rule)
+
     @functools.cached_property
     def _locator(self):
         return locating.Locator(self)

@@ -17,7 +17,9 @@ from ...kernels.ir import program as ir
 from ...kernels.planes import rows
 from ...kernels.planes.mesh import UNIT_ROUNDOFF
 
-OUTPUTS = -1  # ``Stage.op`` of the last stage
+OUTPUTS = -1  # ``Stage.op`` of the outputs, which cut nothing
+LARGEST = -2  # of a stage that compares outputs, or their negatives, as MaxPool compares taps
+CONDITIONS = -3  # of a stage of affine functions of the outputs
 _LARGEST_EXPONENT = 900
 _KEPT_PLANS = 16  # for different sizes of inputs
 _MARGIN = 1.0 + 2.0**-30  # of bounds computed with rounding
@@ -35,8 +37,8 @@ class Comparison(NamedTuple):
 class Stage(NamedTuple):
     """One stage."""
 
-    op: int  # the switching op, or OUTPUTS
-    chain: rows.Chain
+    op: int  # the switching op, or OUTPUTS, LARGEST, CONDITIONS
+    chain: rows.Chain | None  # from the row of the stage before
     n_functions: int  # J; 0 for the outputs
     width: int  # C
     units: np.ndarray  # float64[C]
@@ -44,6 +46,8 @@ class Stage(NamedTuple):
     comparisons: tuple = ()  # MaxPool: Comparison for each tap after the first one
     first_taps: np.ndarray | None = None  # MaxPool: int64[windows] number of the first tap
     best: int = 0  # MaxPool: column of the largest one of the taps so far, of the first window
+    matrix: np.ndarray | None = None  # LARGEST, CONDITIONS: float64[J, O] functions of the outputs, matrix @ y - shift
+    shift: np.ndarray | None = None  # float64[J]
     zeros_exact: bool = False  # MaxPool: its taps are outputs of a ReLU, which are exactly 0 where they are stored as 0
 
 
@@ -214,7 +218,7 @@ class _Row:
             exponents[:n_functions] += 1
         if np.abs(exponents).max(initial=0) > _LARGEST_EXPONENT:
             raise NumericalError(
-                "the weights of the network are so large or so small that bounds on rounding errors overflow; rescale its layers"
+                "the network's weights are so large or so small that bounds on rounding errors overflow; rescale its layers"
             )
         self.entries, self.exponents = entries, exponents
         loads, previous = self._previous, self._previous.clip

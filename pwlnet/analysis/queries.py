@@ -1,0 +1,262 @@
+"""Queries on partitions: where a condition on the outputs holds, and the range of each output.
+
+Legend: J functions, M rows of a condition, O outputs, D inputs, Q pieces, V vertices.
+"""
+
+import functools
+from typing import NamedTuple
+
+import numpy as np
+
+from ..conditions import as_union
+from ..errors import InputError
+from ..partition.lines.partitions import LinePartition, LinePartitions
+from ..partition.planes import geometry, outputs
+from ..partition.planes.partitions import PlanePartition, PlanePartitions
+from ..tolerances import UNIT_ROUNDOFF
+
+_ROUNDINGS = 64.0  # of an output and a condition, relative to the sizes of what is added: forward passes differ by less
+
+
+class PlanePieces(NamedTuple):
+    """Where a condition holds on a plane: convex polygons."""
+
+    offsets: np.ndarray  # int64[Q+1]
+    vertices: np.ndarray  # float64[*, 2]
+    polygon: np.ndarray  # int64[Q] activation polygon of each piece
+    areas: np.ndarray  # float64[Q]
+
+
+class LinePieces(NamedTuple):
+    """Where a condition holds on a line: intervals."""
+
+    t: np.ndarray  # float64[Q, 2]
+
+
+class Found(NamedTuple):
+    """Answer of ``find_where``."""
+
+    exists: bool
+    share: float  # of the area or length; 0.0 also where the condition holds at single points or on edges only
+    witness: np.ndarray | None  # float64[D] a point where the condition holds
+    margin: float  # largest entry of A y - b there, by a forward pass of the network; not positive, up to rounding
+    pieces: object  # PlanePieces or LinePieces; a tuple of them for a PlanePartitions or LinePartitions
+
+
+class OutputRange(NamedTuple):
+    """Answer of ``output_range``."""
+
+    lower: np.ndarray  # float64[O]
+    upper: np.ndarray  # float64[O]
+    lower_witnesses: np.ndarray  # float64[O, D] where each output is smallest
+    upper_witnesses: np.ndarray  # float64[O, D]
+
+
+def find_where(partition, condition):
+    """Find where the outputs of a network satisfy a condition, on planes or lines.
+
+    Exact on planes: whether the condition holds anywhere, and on which pieces, is decided as the partition is; single points
+    and edges count. Exact up to rounding on lines, and on polygons without interior.
+
+    Parameters
+    ----------
+    partition : PlanePartition, PlanePartitions, LinePartition or LinePartitions
+    condition : HalfSpaces or list of HalfSpaces
+        A list stands for the union.
+
+    Returns
+    -------
+    Found
+        Of a PlanePartitions or LinePartitions: ``share`` of the total area or length.
+
+    Raises
+    ------
+    InputError, ShapeError
+        Another kind of partition or condition, or a condition on another number of outputs.
+
+    Examples
+    --------
+    >>> import numpy as np, pwlnet
+    >>> network = pwlnet.load_network(pwlnet.datasets.digits_network_path("digits_mlp"))
+    >>> images, _ = pwlnet.datasets.digits_images()
+    >>> lines = pwlnet.partition_lines(network, images[:1], images[1:2])
+    >>> found = pwlnet.find_where(lines.parts[0], pwlnet.HalfSpaces.largest(network.forward(images[0]).argmax(), 10))
+    >>> found.exists, 0.0 < found.share < 1.0
+    (True, True)
+    """
+    union = as_union(condition, _network_of(partition).n_outputs)
+    matrix = np.concatenate([np.zeros((0, _network_of(partition).n_outputs)), *(part.A for part in union)])
+    shift = np.concatenate([np.zeros(0), *(part.b for part in union)])
+    ends = np.cumsum([0, *(len(part.b) for part in union)])
+    answers = [_find(part, matrix, shift, ends) for part in _parts_of(partition)]
+    total = sum(size for _, size, *_ in answers)
+    share = sum(held for held, *_ in answers) / total if total > 0.0 else 0.0
+    candidates = np.concatenate([np.zeros((0, _network_of(partition).n_inputs)), *(points for *_, points, _ in answers)])
+    witness, margin = _deepest(_network_of(partition), candidates, union)
+    pieces = tuple(x for *_, x in answers)
+    exists = len(candidates) > 0
+    return Found(exists, float(share), witness, margin, pieces if _is_collection(partition) else pieces[0])
+
+
+def output_range(partition):
+    """Compute the exact minimum and maximum of each output, on planes or lines.
+
+    Exact up to rounding: outputs are affine between the vertices or breakpoints, where they are evaluated.
+
+    Parameters
+    ----------
+    partition : PlanePartition, PlanePartitions, LinePartition or LinePartitions
+
+    Returns
+    -------
+    OutputRange
+
+    Raises
+    ------
+    InputError
+        Another kind of partition, or one without parts.
+    """
+    parts = _parts_of(partition)
+    if not parts:
+        raise InputError("the partition has no lines or planes, so that outputs have no range; give at least one")
+    values = [part.outputs if isinstance(part, PlanePartition) else part.outputs() for part in parts]
+    points = [part.points() for part in parts]
+    columns = np.arange(values[0].shape[1])
+
+    def extreme(sign):
+        at = [(sign * y).argmax(axis=0) for y in values]
+        best = np.stack([y[k, columns] for y, k in zip(values, at, strict=True)])
+        which = (sign * best).argmax(axis=0)
+        witnesses = np.stack([points[w][at[w][o]] for o, w in enumerate(which)]) if len(columns) else np.zeros((0, 0))
+        return best[which, columns], witnesses
+
+    (lower, lower_at), (upper, upper_at) = extreme(-1.0), extreme(1.0)
+    return OutputRange(lower, upper, lower_at, upper_at)
+
+
+def _is_collection(partition):
+    return isinstance(partition, PlanePartitions | LinePartitions)
+
+
+def _parts_of(partition):
+    """Return the parts of a partition, or the one that it is: list."""
+    if _is_collection(partition):
+        return list(partition.parts)
+    if isinstance(partition, PlanePartition | LinePartition):
+        return [partition]
+    raise InputError(f"partition is a {type(partition).__name__}; give a result of partition_lines or partition_planes")
+
+
+def _network_of(partition):
+    _parts_of(partition)
+    return partition.network
+
+
+@functools.singledispatch
+def _find(part, matrix, shift, ends):
+    """Return (size of the pieces, size of the part, candidates for a witness float64[B, D], pieces).
+
+    There is a candidate if, and only if, the condition holds somewhere. Function j is ``matrix[j] @ y - shift[j]``; the union's
+    k-th polytope has functions ``ends[k]`` to ``ends[k + 1]``.
+    """
+    raise InputError(f"partition is a {type(part).__name__}; give a result of partition_lines or partition_planes")
+
+
+@_find.register
+def _(part: PlanePartition, matrix, shift, ends):
+    if len(part.plane.polygon) < 3:
+        return _find_flat(part, matrix, shift, ends)
+    geometry.refuse_without_mesh(part)
+    cut = outputs.cut_by_conditions(part, matrix, shift)
+    inside = _any_polytope(~cut.decided, ends)
+    areas = geometry.polygon_areas(cut.offsets, cut.vertex_numbers, cut.shared_vertices)
+    chosen = np.flatnonzero(inside)
+    counts = np.diff(cut.offsets)[chosen]
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    at = np.arange(offsets[-1]) - np.repeat(offsets[:-1] - cut.offsets[chosen], counts)
+    pieces = PlanePieces(offsets, cut.shared_vertices[cut.vertex_numbers[at]], cut.polygon[chosen], areas[chosen])
+    touching = cut.shared_vertices[_any_polytope(cut.signs <= 0, ends)]
+    uv = touching
+    if len(chosen):
+        centres = np.add.reduceat(pieces.vertices, offsets[:-1], axis=0) / counts[:, None]
+        largest = np.argsort(-pieces.areas, kind="stable")[:64]
+        uv = np.concatenate([centres[largest], touching[:: max(1, len(touching) // 256)]])
+    return areas[chosen].sum(), areas.sum(), geometry.to_input_space(part.plane, uv), pieces
+
+
+def _any_polytope(holds, ends):
+    """Return where all functions of some polytope hold: bool[Q] from bool[Q, J]."""
+    result = np.zeros(len(holds), bool)
+    for first, last in zip(ends[:-1], ends[1:], strict=True):
+        result |= holds[:, first:last].all(axis=1)
+    return result
+
+
+def _find_flat(part, matrix, shift, ends):
+    """Answer for a polygon without interior: at its vertices and segments."""
+    if len(part.plane.polygon) == 1:
+        t = np.zeros(1)
+    else:
+        a, b = part.plane.polygon
+        axis = int(np.abs(b - a).argmax())
+        t = (part.shared_vertices[:, axis] - a[axis]) / (b[axis] - a[axis])
+    intervals = _intervals(t, part.outputs, matrix, shift, ends)
+    uv = part.plane.polygon[0] + intervals.mean(axis=1)[:, None] * (part.plane.polygon[-1] - part.plane.polygon[0])
+    empty = PlanePieces(np.zeros(1, np.int64), np.zeros((0, 2)), np.zeros(0, np.int64), np.zeros(0))
+    return 0.0, 0.0, geometry.to_input_space(part.plane, uv), empty
+
+
+@_find.register
+def _(part: LinePartition, matrix, shift, ends):
+    intervals = _intervals(part.t, part.outputs(), matrix, shift, ends)
+    by_length = np.argsort(intervals[:, 0] - intervals[:, 1], kind="stable")[:64]
+    middle = intervals[by_length].mean(axis=1)
+    length = float(np.linalg.norm(part.end - part.start))
+    points = part.start + middle[:, None] * (part.end - part.start)
+    widths = intervals[:, 1] - intervals[:, 0]
+    return widths.sum() * length, length, points, LinePieces(intervals)
+
+
+def _intervals(t, values, matrix, shift, ends):
+    """Return the intervals of t where some polytope holds, joined where they touch: float64[Q, 2].
+
+    The functions are affine between consecutive entries of t, where the outputs are float64[n, O].
+    """
+    g = values @ matrix.T - shift
+    sizes = np.abs(values) @ np.abs(matrix).T + np.abs(shift)
+    g[np.abs(g) <= _ROUNDINGS * UNIT_ROUNDOFF * (sizes + sizes.max(axis=0, initial=0.0))] = 0.0
+    found = []
+    for first, last in zip(ends[:-1], ends[1:], strict=True):
+        a, b = g[:-1, first:last], g[1:, first:last]
+        if len(t) == 1:
+            a = b = g[:, first:last]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            root = a / (a - b)
+        low = np.where(a <= 0.0, 0.0, np.where(b <= 0.0, root, np.inf)).max(axis=1, initial=0.0)
+        high = np.where(b <= 0.0, 1.0, np.where(a <= 0.0, root, -np.inf)).min(axis=1, initial=1.0)
+        start, step = (t[:-1], np.diff(t)) if len(t) > 1 else (t, np.zeros(1))
+        chosen = low <= high
+        found.append(np.stack([start + low * step, start + high * step], axis=1)[chosen])
+    return _join_intervals(np.concatenate([np.zeros((0, 2)), *found]))
+
+
+def _join_intervals(intervals):
+    """Join intervals that touch or overlap: float64[Q, 2], in order."""
+    intervals = intervals[np.lexsort(intervals.T[::-1])]
+    joined = []
+    for low, high in intervals.tolist():
+        if joined and low <= joined[-1][1]:
+            joined[-1][1] = max(joined[-1][1], high)
+        else:
+            joined.append([low, high])
+    return np.array(joined).reshape(-1, 2)
+
+
+def _deepest(network, points, union):
+    """Return the point at which a condition holds best, by a forward pass, and the largest entry of A y - b there."""
+    if not len(points):
+        return None, np.nan
+    y = network.forward(points)
+    margins = np.min([part.margins(y) for part in union], axis=0)
+    k = int(margins.argmin())
+    return points[k], float(margins[k])
