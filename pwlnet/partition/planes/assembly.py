@@ -9,6 +9,7 @@ import numpy as np
 
 from ...kernels.ir import bits
 from ...kernels.ir import program as ir
+from ...kernels.planes import areas as area_kernels
 from ...kernels.planes import mesh as ms
 from .exact import unpack_bits
 from .geometry import polygon_areas
@@ -86,27 +87,29 @@ def join(spans, *of_vertices):
     counts, numbers, vertices, n = [], [], [], 0
     for mesh, first, last in spans:
         starts = mesh.faces.starts
-        corners = mesh.faces.vertices[starts[first] : starts[last]]
-        used = np.zeros(mesh.n_vertices, bool)
-        used[corners] = True
+        corners, v = mesh.faces.vertices[starts[first] : starts[last]], mesh.vertices
+        used = slice(0, mesh.n_vertices)
+        if (first, last) != (0, mesh.n_faces):
+            is_used = np.zeros(mesh.n_vertices, bool)
+            is_used[corners] = True
+            corners, used = (np.cumsum(is_used) - 1)[corners], np.flatnonzero(is_used)
         counts.append(np.diff(starts[first : last + 1]))
-        numbers.append((np.cumsum(used) - 1 + n)[corners])
-        used, v = np.flatnonzero(used), mesh.vertices
+        numbers.append(corners + np.int32(n))
         more = [values(mesh)[used] for values in of_vertices]
         vertices.append((v.keys[used], v.on_seam[used], v.uv[used], v.rows[used], v.bounds[used, ms.ERROR], *more))
-        n += len(used)
+        n += len(vertices[-1][0])
     keys, on_seam, *columns = (np.concatenate(x) for x in zip(*vertices, strict=True))
-    numbers = np.concatenate(numbers)
+    numbers = np.concatenate(numbers).astype(np.int32, copy=False)
     if len(spans) > 1:
         seam = np.flatnonzero(on_seam)
         _, kept, inverse = np.unique(keys[seam], return_index=True, return_inverse=True)
         target = np.arange(n)
         target[seam] = seam[kept][inverse]
         keep = target == np.arange(n)
-        numbers = (np.cumsum(keep) - 1)[target[numbers]]
+        area_kernels.replace_numbers(numbers, (np.cumsum(keep) - 1)[target])
         columns = [column[keep] for column in columns]
     offsets = np.concatenate([[0], np.cumsum(np.concatenate(counts))]).astype(np.int64)
-    return Joined(offsets, numbers.astype(np.int32), *columns[:3], tuple(columns[3:]))
+    return Joined(offsets, numbers, *columns[:3], tuple(columns[3:]))
 
 
 def pack_states(problem, mesh, first_face, last_face):

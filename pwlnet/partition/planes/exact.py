@@ -230,16 +230,6 @@ class Exact:
             return self._input(face)[0]
         if kind == ir.AFFINE:
             return self._fully_connected(op, slice(None), depth, face)
-        if kind == ir.RELU:
-            x = int(self._operands[op][0])
-            on = self._decisions(self._stage_ops.index(op), depth, face)[self._neurons(op)]
-            result = np.zeros((len(on), 3), object)
-            if int(self._op_codes[x]) == ir.AFFINE:
-                result[on] = self._fully_connected(x, np.flatnonzero(on), depth, face)
-            else:
-                for k in np.flatnonzero(on).tolist():
-                    result[k] = self.value(x, k, depth, face)
-            return result
         result = np.empty((n_values(self.ops.network, op), 3), object)
         for k in range(len(result)):
             result[k] = self.value(op, k, depth, face)
@@ -247,14 +237,32 @@ class Exact:
 
     def _fully_connected(self, op, columns, depth, face):
         """Return entries of a fully connected op's value: object[n, 3]."""
-        x = self.values(int(self._operands[op][0]), depth, face)
-        weights, biases, d = self.ops.weights(op)
-        matrix = weights.reshape(len(x), -1)[:, columns]
-        used = np.flatnonzero((x != 0).any(axis=1))
-        result = matrix[used].T.dot(x[used]) if len(used) else np.zeros((matrix.shape[1], 3), object)
+        x, (weights, biases, d) = int(self._operands[op][0]), self.ops.weights(op)
+        matrix = weights.reshape(n_values(self.ops.network, x), -1)
+        if int(self._op_codes[x]) == ir.RELU:
+            used, values = self._active_values(x, depth, face)
+        else:
+            used, values = slice(None), self.values(x, depth, face)
+        result = matrix[used, columns].T.dot(values) if isinstance(columns, slice) else matrix[used][:, columns].T.dot(values)
         if len(biases):
             result[:, 2] += biases[columns] * (self._denominator(op, depth, face) // d)
         return result
+
+    def _active_values(self, op, depth, face):
+        """Return which entries of a ReLU are active on a face, and their values: int64[n], object[n, 3]."""
+        depth, face = self._face_of(op, depth, face)
+        memo = self.levels[depth].memo
+        if (face, op, "active") not in memo:
+            on = np.flatnonzero(self._decisions(self._stage_ops.index(op), depth, face)[self._neurons(op)])
+            x = int(self._operands[op][0])
+            if int(self._op_codes[x]) == ir.AFFINE:
+                values = self._fully_connected(x, on, depth, face)
+            else:
+                values = np.empty((len(on), 3), object)
+                for k, entry in enumerate(on.tolist()):
+                    values[k] = self.value(x, entry, depth, face)
+            memo[face, op, "active"] = on, values
+        return memo[face, op, "active"]
 
     def _compute_entry(self, op, entry, depth, face):
         kind, x = int(self._op_codes[op]), int(self._operands[op][0]) if op else 0

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ...errors import CapacityError, InputError
+from ...kernels.planes import areas as area_kernels
 from ...tolerances import UNIT_ROUNDOFF
 
 
@@ -23,13 +24,9 @@ class Adjacency(NamedTuple):
 
 def polygon_areas(offsets, numbers, uv):
     """Compute the areas of polygons, relative to their first corners: float64[R]."""
-    corners, first = uv[numbers], uv[numbers[offsets[:-1]]]
-    counts = np.diff(offsets)
-    d = corners - np.repeat(first, counts, axis=0)
-    following = np.arange(len(d)) + 1
-    following[offsets[1:] - 1] = offsets[:-1]
-    cross = d[:, 0] * d[following, 1] - d[following, 0] * d[:, 1]
-    return 0.5 * np.add.reduceat(cross, offsets[:-1]) if len(counts) else np.zeros(0)
+    areas = np.empty(len(offsets) - 1)
+    area_kernels.polygon_areas(offsets, numbers, uv, areas)
+    return areas
 
 
 def to_input_space(plane, uv):
