@@ -157,7 +157,7 @@ def _trace_loops(ends, uv):
         loop, (before, v) = [start], ends[k].tolist()
         if not leaving[start]:
             del leaving[start]
-        while v != start or v in leaving and _continues(leaving[v], ends, uv, before, v, loop[1] if len(loop) > 1 else v):
+        while v != start or (v in leaving and _continues(leaving[v], ends, uv, before, v, loop[1] if len(loop) > 1 else v)):
             loop.append(v)
             candidates = leaving[v]
             k = candidates.pop(_first_clockwise(candidates, ends, uv, before, v))

@@ -3,7 +3,6 @@
 Legend: R polygons, V vertices.
 """
 
-import numpy as np
 
 from .._jit import entry_kernel
 

@@ -3,12 +3,12 @@
 Legend: V vertices, E edges, C columns, W words.
 """
 
+import numpy as np
+
 from .._jit import entry_kernel, finite_kernel, inlined_kernel, kernel
 from ..ir.bits import popcount
 from . import mesh as ms
 from .words import ONE_BIT, lowest_bit, mix_key
-
-import numpy as np
 
 
 @inlined_kernel

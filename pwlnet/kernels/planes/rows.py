@@ -14,7 +14,6 @@ from .._jit import ZERO, allocating_kernel, entry_kernel, finite_kernel, inlined
 from ..arrays import fill, fill_rows
 from ..ir import program as ir
 from ..ir.affine import PLAIN, add_constant, apply_linear, rows_of
-from ..ir.passes import n_values
 from . import mesh as ms
 from .words import ONE_BIT, lowest_bit
 

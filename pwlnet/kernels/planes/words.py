@@ -1,10 +1,9 @@
 """Bits of 64-bit words: the position of the lowest one, and hashing."""
 
+import numpy as np
 from llvmlite import ir
 from numba.core import config, types
 from numba.extending import intrinsic
-
-import numpy as np
 
 from .._jit import inlined_kernel
 

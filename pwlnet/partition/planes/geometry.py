@@ -11,7 +11,6 @@ from ...errors import CapacityError, InputError
 from ...kernels.planes import areas as area_kernels
 from ...tolerances import UNIT_ROUNDOFF
 
-
 _SMALLEST = 2.0**-900  # outputs below this are 0: rows hold a tiny number where a positive value underflows
 
 
@@ -84,7 +83,7 @@ def residual(network, plane, uv, outputs, n_checked):
 
 def refuse_without_mesh(part):
     """Refuse a plane whose polygons cannot be cut further."""
-    if part._problem is None:  # noqa: SLF001
+    if part._problem is None:
         what = "has no interior" if len(part.plane.polygon) < 3 else "was loaded from a store"
         raise InputError(f"the plane {what}, so that its polygons cannot be cut further; use one made by partition_planes")
 

@@ -186,36 +186,36 @@ def _cells(problem, n_cells, n_sides, n_words, n_edges):
     return problem.local.cells
 
 
-def cut_mesh(problem, mesh, once=False):
-    """Cut a mesh by the stages that remain.
+def is_finished(problem, mesh):
+    """Return whether a mesh has been cut by all stages."""
+    return mesh.stage == len(problem.stages) or problem.stages[mesh.stage].op == OUTPUTS
 
-    Parameters
-    ----------
-    problem : Problem
-    mesh : Mesh
-    once : bool
-        Stop at the first division, with the parts as they are.
 
-    Yields
+def cut_until_divided(problem, mesh):
+    """Cut a mesh by the stages that remain, until it is finished, or has too many faces: list of Mesh, its parts.
+
+    Raises
     ------
-    Mesh
-        Finished meshes: one, or the parts.
+    Stopped
+        ``problem.stop`` was set.
     """
+    while not is_finished(problem, mesh):
+        if problem.stop[0]:
+            raise Stopped
+        cut_round(problem, mesh)
+        parts_of_mesh = _divide(mesh)
+        if len(parts_of_mesh) > 1:
+            return parts_of_mesh
+    return [mesh]
+
+
+def cut_mesh(problem, mesh):
+    """Cut a mesh by the stages that remain: yields finished meshes, one or the parts."""
     waiting = [mesh]
     while waiting:
-        mesh = waiting.pop()
-        while mesh.stage < len(problem.stages) and problem.stages[mesh.stage].op != OUTPUTS:
-            if problem.stop[0]:
-                raise Stopped
-            cut_round(problem, mesh)
-            divided = _divide(mesh)
-            if len(divided) > 1:
-                if once:
-                    yield from divided
-                    return
-                waiting += divided[::-1]
-                mesh = waiting.pop()
-        yield mesh
+        waiting += cut_until_divided(problem, waiting.pop())[::-1]
+        while waiting and is_finished(problem, waiting[-1]):
+            yield waiting.pop()
 
 
 def cut_round(problem, mesh):

@@ -35,7 +35,7 @@ class Pieces(NamedTuple):
 def cut_by_largest(part, sign):
     """Cut the polygons of a plane where another output becomes the largest one of ``sign`` times the outputs: Pieces."""
     n = part.network.n_outputs
-    units = part._problem.stages[-1].units  # noqa: SLF001
+    units = part._problem.stages[-1].units
     unit = units.max()
     steps = tuple(Comparison(*(np.array([k]) for k in (0, o, 2 + o, o))) for o in range(1, n))
     matrix, shift = sign * np.eye(n), np.zeros(n)
@@ -71,7 +71,7 @@ def cut_by_conditions(part, matrix, shift):
     matrix : float64[J, O]
     shift : float64[J]
     """
-    units = part._problem.stages[-1].units  # noqa: SLF001
+    units = part._problem.stages[-1].units
     n = len(shift)
     sizes = np.abs(matrix) @ units + np.abs(shift)
     own = np.ldexp(1.0, np.frexp(np.where(sizes > 0.0, sizes, 1.0))[1])
@@ -113,12 +113,12 @@ def _cut(part, stage, make_rows):
     ``make_rows(rows of outputs) -> (rows, growth of bounds, size of constants)``. Returns [(Mesh, 0, number of faces)], and the
     polygon of each face int64[Q].
     """
-    problem = part._problem  # noqa: SLF001
+    problem = part._problem
     n_stages = len(problem.stages)
     own = dataclasses.replace(problem, stages=(*problem.stages, stage), stop=np.zeros(1, np.int64), local=threading.local())
     cut, polygons, first_polygon = [], [], 0
     with single_threaded_blas():
-        for mesh, first, last in part._meshes:  # noqa: SLF001
+        for mesh, first, last in part._meshes:
             begun = divide_off(mesh, first, last)
             _set_rows(begun, stage, make_rows)
             begun.stage = n_stages

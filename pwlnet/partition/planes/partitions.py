@@ -5,8 +5,10 @@ Legend: P planes, D inputs, O outputs, R polygons, V vertices, K neurons, W word
 
 import contextlib
 import functools
+import itertools
+import operator
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,7 +19,7 @@ from ...validation import check_count
 from . import flat, geometry, locating, maps
 from .assembly import Assembled, assemble
 from .exact import exact_ops
-from .meshes import Problem, cut_mesh, start_mesh
+from .meshes import Problem, cut_mesh, cut_until_divided, is_finished, start_mesh
 from .polygons import as_planes
 from .stages import plan_stages
 
@@ -266,20 +268,67 @@ def partition_planes(network, origins, e1, e2, polygons, *, progress=False, thre
     check_count(max_polygons, "max_polygons", or_none="no limit")
     check_count(n_checked, "n_checked", least=0)
     planes = as_planes(network, origins, e1, e2, polygons)
-    parts, n_exact = [None] * len(planes), 0
-    whole = [k for k, plane in enumerate(planes) if len(plane.polygon) > 2]
-    for k in set(range(len(planes))).difference(whole):
-        parts[k] = flat.partition_flat(network, planes[k], n_checked)
-    if whole:
-        problem = make_problem(network, [planes[k] for k in whole])
-        with contextlib.closing(_Bar(len(whole), progress)) as bar:
-            assembled = _cut_all(problem, len(whole), n_threads(threads), max_polygons, bar)
-        for k, made in zip(whole, assembled, strict=True):
-            residual = geometry.residual(network, planes[k], made.shared_vertices, made.outputs, n_checked)
-            arrays = (getattr(made, name) for name in Assembled._fields[:-1])
-            parts[k] = PlanePartition(network, planes[k], *arrays, residual, problem, made.meshes)
-        n_exact = int(problem.questions.sum())
-    return PlanePartitions(network, tuple(planes), tuple(parts), n_exact)
+    batches = list(_partitions(network, planes, progress, n_threads(threads), n_checked, max_polygons, len(planes)))
+    return PlanePartitions(
+        network,
+        tuple(planes),
+        tuple(part for batch in batches for part in batch.parts),
+        sum(batch.n_exact for batch in batches),
+    )
+
+
+def iter_plane_partitions(
+    network, origins, e1, e2, polygons, *, max_planes=1024, progress=False, threads=None, n_checked=16
+):  # fmt: skip
+    """Split polygons in planes as ``partition_planes`` does, and return them in batches while others are cut.
+
+    Exact: as for ``partition_planes``.
+
+    Parameters
+    ----------
+    network, origins, e1, e2, polygons, progress, threads, n_checked
+        As for ``partition_planes``.
+    max_planes : int
+        Planes of a batch.
+
+    Returns
+    -------
+    iterator of PlanePartitions
+        Of consecutive planes, in order.
+
+    Raises
+    ------
+    ShapeError, InputError, NumericalError
+        As for ``partition_planes``.
+    """
+    check_count(max_planes, "max_planes")
+    check_count(n_checked, "n_checked", least=0)
+    planes = as_planes(network, origins, e1, e2, polygons)
+    return _partitions(network, planes, progress, n_threads(threads), n_checked, None, max_planes)
+
+
+def _partitions(network, planes, progress, threads, n_checked, max_polygons, max_planes):
+    """Yield PlanePartitions of up to ``max_planes`` consecutive planes."""
+    n_polygons = 0
+    with contextlib.closing(Bar(len(planes), progress)) as bar:
+        for first in range(0, len(planes), max_planes):
+            here = planes[first : first + max_planes]
+            parts, whole = [None] * len(here), [k for k, plane in enumerate(here) if len(plane.polygon) > 2]
+            for k in set(range(len(here))).difference(whole):
+                parts[k] = flat.partition_flat(network, here[k], n_checked)
+                bar.advance(1)
+            n_exact = 0
+            if whole:
+                problem = make_problem(network, [here[k] for k in whole])
+                for k, made in zip(whole, _cut_planes(problem, len(whole), threads, bar), strict=True):
+                    n_polygons += len(made.offsets) - 1
+                    if max_polygons is not None and n_polygons > max_polygons:
+                        geometry.refuse_many(n_polygons, max_polygons)
+                    residual = geometry.residual(network, here[k], made.shared_vertices, made.outputs, n_checked)
+                    arrays = (getattr(made, name) for name in Assembled._fields[:-1])
+                    parts[k] = PlanePartition(network, here[k], *arrays, residual, problem, made.meshes)
+                n_exact = int(problem.questions.sum())
+            yield PlanePartitions(network, tuple(here), tuple(parts), n_exact)
 
 
 def make_problem(network, planes):
@@ -296,79 +345,62 @@ def make_problem(network, planes):
     return Problem(network, stages, frames, exact_ops(network), np.zeros(1, np.int64), np.zeros(3, np.int64))
 
 
-def _cut_all(problem, n_planes, threads, max_polygons, bar):
-    """Cut all planes: list of Assembled, one for each."""
-    bounds = [(k, min(k + _PLANES_AT_ONCE, n_planes)) for k in range(0, n_planes, _PLANES_AT_ONCE)]
-    if threads > 1 and n_planes > 1:
-        size = max(1, min(_PLANES_AT_ONCE, n_planes // (4 * threads)))
-        bounds = [(k, min(k + size, n_planes)) for k in range(0, n_planes, size)]
-    assembled, total = [], 0
-    with single_threaded_blas():
-        for (first, last), meshes in _meshes_in_order(problem, bounds, threads):
-            made = assemble(problem, meshes, first, last)
-            total += sum(len(one.offsets) - 1 for one in made)
-            if max_polygons is not None and total > max_polygons:
-                geometry.refuse_many(total, max_polygons)
-            assembled += made
-            bar.advance(last - first)
-    return assembled
+def _cut_planes(problem, n_planes, threads, bar):
+    """Cut all planes: yields an Assembled for each."""
+    size = max(1, min(_PLANES_AT_ONCE, n_planes // (4 * threads) if threads > 1 else n_planes))
+    batches = [(k, min(k + size, n_planes)) for k in range(0, n_planes, size)]
+    for (first, last), group in itertools.groupby(finished_meshes(problem, batches, threads), key=operator.itemgetter(0)):
+        yield from assemble(problem, [mesh for _, mesh in group], first, last)
+        bar.advance(last - first)
 
 
-def _meshes_in_order(problem, bounds, threads):
-    """Yield ((first, last), finished meshes) for consecutive planes ``first`` to ``last``."""
-    if threads == 1:
-        for first, last in bounds:
-            yield (first, last), list(cut_mesh(problem, start_mesh(problem, first, last)))
-        return
-    with ThreadPoolExecutor(threads, thread_name_prefix="pwlnet") as pool:
-        waiting = deque()
-        try:
-            if len(bounds) == 1:
-                (first, last), meshes = bounds[0], []
-                for future in [pool.submit(_finish, problem, part) for part in _first_parts(problem, first, last)]:
-                    meshes += future.result()
-                yield (first, last), meshes
-                return
-            ahead = iter(bounds)
-            for first, last in ahead:
-                waiting.append(((first, last), pool.submit(_start_and_finish, problem, first, last)))
-                if len(waiting) >= _LOOK_AHEAD * threads:
-                    of, future = waiting.popleft()
-                    yield of, future.result()
-            while waiting:
-                of, future = waiting.popleft()
-                yield of, future.result()
-        except BaseException:
-            problem.stop[0] = 1
-            pool.shutdown(cancel_futures=True)
-            raise
+def finished_meshes(problem, batches, threads):
+    """Cut the meshes of batches of planes, given as (first, last): yields (batch, finished Mesh), in order.
+
+    Each task cuts a mesh until it is divided, and the parts take its place, so that few meshes are in memory at a time, and the
+    order does not depend on the number of threads.
+    """
+    with single_threaded_blas(), contextlib.ExitStack() as stack:
+        if threads == 1:
+            for batch in batches:
+                for mesh in cut_mesh(problem, start_mesh(problem, *batch)):
+                    yield batch, mesh
+            return
+        pool = stack.enter_context(ThreadPoolExecutor(threads, thread_name_prefix="pwlnet"))
+        stack.callback(pool.shutdown, cancel_futures=True)
+        stack.callback(problem.stop.fill, 1)
+        waiting = deque((batch, None) for batch in batches)
+        while waiting:
+            for k in range(min(len(waiting), _LOOK_AHEAD * threads)):
+                batch, item = waiting[k]
+                if not isinstance(item, Future):
+                    waiting[k] = batch, pool.submit(_next_parts, problem, batch, item)
+            batch, future = waiting.popleft()
+            parts = future.result()
+            if len(parts) == 1:
+                yield batch, parts[0]
+            else:
+                waiting.extendleft((batch, part) for part in parts[::-1])
 
 
-def _first_parts(problem, first, last):
-    """Cut planes until their mesh is divided: list of Mesh."""
-    return list(cut_mesh(problem, start_mesh(problem, first, last), once=True))
+def _next_parts(problem, batch, mesh):
+    """Cut a mesh, or that of the planes of a batch, until it is finished or divided: list of Mesh."""
+    mesh = start_mesh(problem, *batch) if mesh is None else mesh
+    return [mesh] if is_finished(problem, mesh) else cut_until_divided(problem, mesh)
 
 
-def _finish(problem, mesh):
-    return list(cut_mesh(problem, mesh))
-
-
-def _start_and_finish(problem, first, last):
-    return list(cut_mesh(problem, start_mesh(problem, first, last)))
-
-
-class _Bar:
+class Bar:
     """A progress bar on stderr; no-op unless ``shown``."""
 
-    def __init__(self, n_planes, shown):
+    def __init__(self, total, shown, unit="plane"):
         self._bar = None
         if shown:
             from tqdm import tqdm
 
-            self._bar = tqdm(total=n_planes, unit="plane")
+            self._bar = tqdm(total=total, unit=unit)
 
     def advance(self, n):
-        """Add finished planes."""
+        """Add what is finished."""
         if self._bar is not None:
             self._bar.update(n)
 

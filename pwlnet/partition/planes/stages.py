@@ -211,7 +211,8 @@ class _Row:
     def finish(self, i, n_functions, **details):
         """Return the stage of op i."""
         entries, signs, shifts, growth, constants = (np.concatenate(x) for x in zip(*self._parts, strict=True))
-        exponents = np.where(growth > 0.0, _exponents(growth) + self._top, _exponents(constants))
+        exponents = np.where(growth > 0.0, _exponents(growth) + self._top, -_LARGEST_EXPONENT)
+        exponents = np.maximum(exponents, _exponents(constants))  # so that no constant is large in units of its column
         exponents[(growth == 0.0) & (constants == 0.0)] = 0
         if self.n_alike:  # values that are compared have one unit, their differences its double
             exponents[: self.n_alike] = exponents[: self.n_alike].max()
