@@ -4,6 +4,7 @@ Legend: J functions, M rows of a condition, O outputs, D inputs, Q pieces, V ver
 """
 
 import functools
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -187,7 +188,7 @@ def _(part: PlanePartition, matrix, shift, ends):
 def _any_polytope(holds, ends):
     """Return where all functions of some polytope hold: bool[Q] from bool[Q, J]."""
     result = np.zeros(len(holds), bool)
-    for first, last in zip(ends[:-1], ends[1:], strict=True):
+    for first, last in itertools.pairwise(ends):
         result |= holds[:, first:last].all(axis=1)
     return result
 
@@ -226,7 +227,7 @@ def _intervals(t, values, matrix, shift, ends):
     sizes = np.abs(values) @ np.abs(matrix).T + np.abs(shift)
     g[np.abs(g) <= _ROUNDINGS * UNIT_ROUNDOFF * (sizes + sizes.max(axis=0, initial=0.0))] = 0.0
     found = []
-    for first, last in zip(ends[:-1], ends[1:], strict=True):
+    for first, last in itertools.pairwise(ends):
         a, b = g[:-1, first:last], g[1:, first:last]
         if len(t) == 1:
             a = b = g[:, first:last]

@@ -3,7 +3,6 @@
 Legend: R polygons, V vertices.
 """
 
-
 from .._jit import entry_kernel
 
 

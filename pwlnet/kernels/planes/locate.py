@@ -10,6 +10,8 @@ import numpy as np
 
 from .._jit import entry_kernel, inlined_kernel, kernel
 
+_MARGIN = 2.0**-20  # of a grid cell: more than the rounding errors of coordinates in grid units
+
 
 @inlined_kernel
 def _clamp(x, n):
@@ -26,14 +28,14 @@ def _row_interval(offsets, numbers, uv, low, scale, r, y):
         a, b = numbers[k], numbers[k + 1 if k + 1 < last else first]
         ua, va = (uv[a, 0] - low[0]) * scale[0], (uv[a, 1] - low[1]) * scale[1]
         ub, vb = (uv[b, 0] - low[0]) * scale[0], (uv[b, 1] - low[1]) * scale[1]
-        if y - 1e-6 <= va <= y + 1 + 1e-6:
+        if y - _MARGIN <= va <= y + 1 + _MARGIN:
             left, right = min(left, ua), max(right, ua)
         for edge in range(2):
             t = y + edge
             if (va - t) * (vb - t) < 0.0:
                 u = ua + (t - va) / (vb - va) * (ub - ua)
                 left, right = min(left, u), max(right, u)
-    return left - 1e-6, right + 1e-6
+    return left - _MARGIN, right + _MARGIN
 
 
 @kernel
@@ -43,7 +45,7 @@ def _rows(offsets, numbers, uv, low, scale, shape, r):
     for k in range(offsets[r], offsets[r + 1]):
         v = (uv[numbers[k], 1] - low[1]) * scale[1]
         bottom, top = min(bottom, v), max(top, v)
-    return _clamp(bottom - 1e-6, shape[1]), _clamp(top + 1e-6, shape[1])
+    return _clamp(bottom - _MARGIN, shape[1]), _clamp(top + _MARGIN, shape[1])
 
 
 @entry_kernel
@@ -101,7 +103,7 @@ def locate_points(offsets, numbers, uv, low, scale, shape, starts, lists, points
         u, v = points[n, 0], points[n, 1]
         polygons_out[n] = -1
         x, y = (u - low[0]) * scale[0], (v - low[1]) * scale[1]
-        if not (-1e-6 <= x <= shape[0] + 1e-6 and -1e-6 <= y <= shape[1] + 1e-6):
+        if not (-_MARGIN <= x <= shape[0] + _MARGIN and -_MARGIN <= y <= shape[1] + _MARGIN):
             continue
         c = _clamp(y, shape[1]) * shape[0] + _clamp(x, shape[0])
         best, near = -np.inf, np.int64(-1)

@@ -78,7 +78,7 @@ FACE = 3  # the face; the plane
 N_LINE_COLUMNS = 4
 
 UNIT_ROUNDOFF = np.float64(2.0**-53)
-UNBOUNDED = np.float64(1e300)
+UNBOUNDED = np.float64(2.0**996)
 
 
 class Vertices(NamedTuple):

@@ -42,8 +42,8 @@ def join_faces(faces, order, group, stamps, following, sides, faces_out):
     """Join the faces of each group.
 
     order int64[F]: the faces, group by group; group int64[F]: the group of each of them, from 0 on. stamps int64[E], -1 at
-    first; following, sides int64[V]: scratch. The union of a group is convex. Returns the number of groups, -1 if a union is not
-    one polygon. Out: faces_out (starts, vertices, edges).
+    first; following, sides int64[V]: scratch. The union of a group is convex. Returns the number of groups; -1 if a union is
+    not one polygon. Out: faces_out (starts, vertices, edges).
     """
     n, corner, first = order.shape[0], np.int64(0), np.int64(0)
     faces_out.starts[0] = 0

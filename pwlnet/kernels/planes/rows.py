@@ -20,7 +20,7 @@ from .words import ONE_BIT, lowest_bit
 HEIGHT = np.int64(32)  # rows of a block
 DENSE_HEIGHT = np.int64(64)  # rows of a block of a dense chain
 PART = np.int64(16)  # rows of a block that share a growth factor
-TINY = np.float64(1e-300)
+TINY = np.float64(2.0**-996)
 
 # How a column becomes the value of an op: columns of ``Chain.loads`` (op, first column, number of columns, how).
 COPY = 0
@@ -64,7 +64,7 @@ def _load_rows(code, chain, vertices, first, n, buffer):
             v = first + r
             for k in range(column, column + n_columns):
                 z = vertices.rows[v, k]
-                if how == RELU or how == LEAKY:
+                if how != COPY:
                     positive = _is_positive(vertices, v, k)
                     if positive and z == 0.0:
                         z = TINY  # only what is exactly 0 is stored as 0

@@ -61,7 +61,7 @@ def _plane_of_faces(mesh):
 def _assemble_plane(problem, spans):
     """Join the polygons of one plane: Assembled."""
     joined, units = join(spans), problem.stages[-1].units
-    packed = [pack_states(problem, mesh, first, last) for mesh, first, last in spans]
+    packed = [mesh.packed[first:last] for mesh, first, last in spans]
     areas = polygon_areas(joined.offsets, joined.numbers, joined.uv)
     outputs, error = joined.rows * units, joined.error[:, None] * units
     arrays = joined.offsets, joined.numbers, joined.uv, outputs, error, np.concatenate(packed), areas
@@ -112,11 +112,17 @@ def join(spans, *of_vertices):
     return Joined(offsets, numbers, *columns[:3], tuple(columns[3:]))
 
 
-def pack_states(problem, mesh, first_face, last_face):
-    """Return the packed activation patterns of faces ``first_face`` to ``last_face`` of a finished mesh: uint64[F, W]."""
-    layout, network, n_faces = problem.network.pattern_layout, problem.network, last_face - first_face
+def with_patterns(problem, mesh):
+    """Give a finished mesh the packed activation patterns of its faces, and return it."""
+    mesh.packed = _pack_states(problem, mesh)
+    return mesh
+
+
+def _pack_states(problem, mesh):
+    """Return the packed activation patterns of the faces of a finished mesh: uint64[F, W]."""
+    layout, network, n_faces = problem.network.pattern_layout, problem.network, mesh.n_faces
     packed = np.zeros((n_faces, int(layout.word_offsets[-1])), np.uint64)
-    decided = _decisions(problem, mesh, np.arange(first_face, last_face))
+    decided = _decisions(problem, mesh, np.arange(n_faces))
     for s, stage in enumerate(problem.stages):
         if stage.op < 0:
             break

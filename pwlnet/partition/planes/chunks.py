@@ -12,7 +12,6 @@ from ...errors import InputError
 from ...kernels.planes import mesh as ms
 from ...scheduling import n_threads
 from ...validation import check_count
-from .assembly import pack_states
 from .geometry import polygon_areas
 from .partitions import Bar, finished_meshes, make_problem
 from .polygons import as_planes
@@ -135,7 +134,7 @@ def _make_chunk(problem, plane, meshes, seam, first_polygon, first_vertex):
         new = np.flatnonzero(is_new)
         local = polygon_areas(mesh.faces.starts[: mesh.n_faces + 1], mesh.faces.vertices, v.uv)
         vertices.append((v.uv[new], v.rows[new], v.bounds[new, ms.ERROR], local))
-        packed.append(pack_states(problem, mesh, 0, mesh.n_faces))
+        packed.append(mesh.packed)
     *columns, areas = zip(*vertices, strict=True)
     (uv, rows, error), units = (np.concatenate(x) for x in columns), problem.stages[-1].units
     offsets = np.concatenate([[0], np.cumsum(np.concatenate(counts))]).astype(np.int64)

@@ -72,7 +72,7 @@ def adjacency(part):
 
 
 def residual(network, plane, uv, outputs, n_checked):
-    """Compare outputs with forward passes at up to ``n_checked`` vertices: largest difference relative to the largest output."""
+    """Return the largest difference of outputs from forward passes at up to ``n_checked`` vertices, over the largest output."""
     if not n_checked or not len(uv) or not outputs.shape[1]:
         return 0.0
     chosen = np.unique(np.linspace(0, len(uv) - 1, min(n_checked, len(uv))).astype(np.int64))

@@ -24,6 +24,8 @@ from .stages import OUTPUTS
 
 WINDOW = 256  # functions that cut the faces in one round: it limits how many cells one face is cut into
 MOST_FACES = 8192  # of a mesh; more are divided
+FIRST_FACES = 2048  # of a mesh that has not been divided: soon, since its parts are cut on several threads
+N_PARTS = 8  # into which a mesh is divided
 MOST_BYTES = 2**26  # of the rows of a mesh that has more than one face
 _MOST_QUESTIONS = 2**16
 _NO_ANSWERS = np.zeros((0, 5), np.int64)
@@ -60,6 +62,8 @@ class Mesh:
     first: int = 0  # the next function
     op_level: int = 0  # MaxPool: the level before the op
     winners: np.ndarray | None = None  # MaxPool: int16[F, windows] before the comparison
+    is_part: bool = False  # of a mesh that was divided
+    packed: np.ndarray | None = None  # uint64[F, W] activation patterns of a finished mesh
 
     def number(self, faces):
         """Return the numbers of faces in the last level."""
@@ -117,7 +121,8 @@ def start_mesh(problem, first, last):
     vertices.lines[:n] = np.arange(n)[:, None]
     vertices.keys[:n] = _hashed((np.uint64(first) + of_plane.astype(np.uint64)) << np.uint64(32) | corner.astype(np.uint64))
     vertices.on_seam[:n] = 0
-    edges.ends[:, 0], edges.ends[:, 1], edges.line[:], edges.offset[:], edges.on_seam[:] = np.arange(n), following, n + np.arange(n), 0.0, 0  # fmt: skip
+    edges.ends[:, 0], edges.ends[:, 1], edges.line[:] = np.arange(n), following, n + np.arange(n)
+    edges.offset[:], edges.on_seam[:] = 0.0, 0
     every = np.arange(n, dtype=np.int32)
     faces = ms.Faces(starts, every, every.copy(), np.arange(len(planes), dtype=np.int32), np.zeros((len(planes), 0), np.uint64))
     _load_corners(problem, vertices, planes, counts, stage)
@@ -126,7 +131,7 @@ def start_mesh(problem, first, last):
 
 
 def _hashed(keys):
-    """Return a hash of each key (the finalizer of SplitMix64): keys of two vertices are added later, so they must look random."""
+    """Return a hash of each key (the finalizer of SplitMix64), since keys of two vertices are added later."""
     x = (keys + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -203,9 +208,9 @@ def cut_until_divided(problem, mesh):
         if problem.stop[0]:
             raise Stopped
         cut_round(problem, mesh)
-        parts_of_mesh = _divide(mesh)
-        if len(parts_of_mesh) > 1:
-            return parts_of_mesh
+        divided = [mesh] if is_finished(problem, mesh) else _divide(mesh)
+        if len(divided) > 1:
+            return divided
     return [mesh]
 
 
@@ -529,11 +534,12 @@ def _join_faces(mesh, order, group):
 def _divide(mesh):
     """Divide a mesh with too many faces: list of Mesh."""
     row_bytes = 8 * mesh.vertices.rows.shape[1] * mesh.n_vertices
-    if mesh.n_faces <= MOST_FACES and (row_bytes <= MOST_BYTES or mesh.n_faces < 2):
+    most = MOST_FACES if mesh.is_part else min(FIRST_FACES, MOST_FACES)
+    if mesh.n_faces <= most and (row_bytes <= MOST_BYTES or mesh.n_faces < 2):
         return [mesh]
     if mesh.winners is not None and mesh.levels[-1].winners is None:
         return [mesh]  # faces that may be joined stay together
-    n_parts = max(-(-4 * mesh.n_faces // MOST_FACES), min(-(-4 * row_bytes // MOST_BYTES), mesh.n_faces))
+    n_parts = min(mesh.n_faces, max(N_PARTS, N_PARTS * mesh.n_faces // (2 * most), N_PARTS * row_bytes // (2 * MOST_BYTES)))
     bounds = np.linspace(0, mesh.n_faces, n_parts + 1).astype(np.int64)
     if mesh.winners is not None:  # between faces of one parent before the op, nothing is divided
         parents = mesh.levels[-1].parents[mesh.number(np.arange(mesh.n_faces))]
@@ -571,7 +577,7 @@ class _Numbers:
 
 def _part(mesh, first, last, numbers):
     """Return faces ``first`` to ``last`` of a mesh as a mesh of its own."""
-    part, chosen = dataclasses.replace(mesh, levels=list(mesh.levels)), np.arange(first, last, dtype=np.int32)
+    part, chosen = dataclasses.replace(mesh, levels=list(mesh.levels), is_part=True), np.arange(first, last, dtype=np.int32)
     part.numbers = mesh.number(chosen)
     part.winners = None if mesh.winners is None else mesh.winners[chosen]
     lo, hi = mesh.faces.starts[first], mesh.faces.starts[last]

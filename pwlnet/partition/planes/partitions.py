@@ -17,9 +17,9 @@ from ...patterns import ActivationPatterns
 from ...scheduling import n_threads, single_threaded_blas
 from ...validation import check_count
 from . import flat, geometry, locating, maps
-from .assembly import Assembled, assemble
+from .assembly import Assembled, assemble, with_patterns
 from .exact import exact_ops
-from .meshes import Problem, cut_mesh, cut_until_divided, is_finished, start_mesh
+from .meshes import Problem, cut_mesh, cut_until_divided, start_mesh
 from .polygons import as_planes
 from .stages import plan_stages
 
@@ -268,7 +268,7 @@ def partition_planes(network, origins, e1, e2, polygons, *, progress=False, thre
     check_count(max_polygons, "max_polygons", or_none="no limit")
     check_count(n_checked, "n_checked", least=0)
     planes = as_planes(network, origins, e1, e2, polygons)
-    batches = list(_partitions(network, planes, progress, n_threads(threads), n_checked, max_polygons, len(planes)))
+    batches = list(_partitions(network, planes, progress, n_threads(threads), n_checked, max_polygons, max(1, len(planes))))
     return PlanePartitions(
         network,
         tuple(planes),
@@ -364,7 +364,7 @@ def finished_meshes(problem, batches, threads):
         if threads == 1:
             for batch in batches:
                 for mesh in cut_mesh(problem, start_mesh(problem, *batch)):
-                    yield batch, mesh
+                    yield batch, with_patterns(problem, mesh)
             return
         pool = stack.enter_context(ThreadPoolExecutor(threads, thread_name_prefix="pwlnet"))
         stack.callback(pool.shutdown, cancel_futures=True)
@@ -385,8 +385,8 @@ def finished_meshes(problem, batches, threads):
 
 def _next_parts(problem, batch, mesh):
     """Cut a mesh, or that of the planes of a batch, until it is finished or divided: list of Mesh."""
-    mesh = start_mesh(problem, *batch) if mesh is None else mesh
-    return [mesh] if is_finished(problem, mesh) else cut_until_divided(problem, mesh)
+    parts = cut_until_divided(problem, start_mesh(problem, *batch) if mesh is None else mesh)
+    return [with_patterns(problem, parts[0])] if len(parts) == 1 else parts
 
 
 class Bar:

@@ -101,8 +101,8 @@ def as_convex_polygon(polygon, name):
         raise InputError(f"{name} has dtype {array.dtype}; real numbers are needed, convert it to float64")
     corners = np.require(array, np.float64, ["C_CONTIGUOUS", "ALIGNED"])
     refuse_not_finite(corners, name)
-    corners = corners[(corners != np.roll(corners, 1, axis=0)).any(axis=1)] if len(corners) > 1 else corners
-    if not len(corners):
+    corners = corners[(corners != np.roll(corners, 1, axis=0)).any(axis=1)]
+    if len(corners) < 2:
         return np.asarray(array[:1], np.float64) + 0.0
     exact = [(Fraction(u), Fraction(v)) for u, v in corners.tolist()]
     turns = [_turn(exact[k - 2], exact[k - 1], exact[k]) for k in range(len(exact))]

@@ -1,0 +1,207 @@
+"""Queries against brute force in exact arithmetic: where conditions hold, witnesses, ranges of outputs."""
+
+from fractions import Fraction
+from math import lcm
+
+import numpy as np
+import pytest
+
+import pwlnet
+from pwlnet.errors import InputError, ShapeError
+from pwlnet.partition.planes import meshes
+from tests.counts import few
+from tests.described import to_network
+from tests.reference import exact_line, exact_plane
+from tests.reference.random_cases import random_case
+from tests.reference.random_planes import random_plane_case
+
+AGREE = 1e-12
+
+
+def draw_conditions(rng, values):
+    """Draw a union of polytopes for exact outputs [points, O] of Fractions: some only touch the range of the outputs."""
+    n, union = len(values[0]), []
+    for _ in range(rng.integers(1, 3)):
+        matrix = rng.integers(-2, 3, (rng.integers(1, 4), n)).astype(np.float64)
+        shift = []
+        for row in matrix:
+            at = [sum((Fraction(a) * y for a, y in zip(row.tolist(), point, strict=True)), Fraction(0)) for point in values]
+            low, high = min(at), max(at)
+            shift.append(float(low if rng.integers(3) == 0 else low + (high - low) * Fraction(int(rng.integers(0, 9)), 8)))
+        union.append(pwlnet.HalfSpaces(matrix, shift))
+    return union
+
+
+def integer_functions(condition, coefficients, denominator):
+    """Return A y - b as integer functions, up to positive factors, for y = coefficients [n, O] / denominator."""
+    functions = []
+    for row, b in zip(condition.A.tolist(), condition.b.tolist(), strict=True):
+        function = [sum(Fraction(a) * int(c) for a, c in zip(row, line, strict=True)) / denominator for line in coefficients]
+        function[0] -= Fraction(b)
+        common = lcm(*(c.denominator for c in function))
+        functions.append([int(c * common) for c in function])
+    return functions
+
+
+def exact_answer(plane, signal, denominator, union):
+    """Return (whether the union holds anywhere, share of the area) exactly."""
+    held, whole, exists = Fraction(0), Fraction(0), False
+    for coefficients, corners in zip(signal, plane.polygons, strict=True):
+        polytopes = [integer_functions(condition, coefficients, denominator) for condition in union]
+        parts = [corners]
+        for function in (f for polytope in polytopes for f in polytope):
+            split = []
+            for part in parts:
+                values = np.array(part, object) @ np.array(function, object)
+                split += exact_plane._split(part, function) if (values > 0).any() and (values < 0).any() else [part]
+            parts = split
+        for part in parts:
+            area, points = exact_plane._area(part), np.array(part, object)
+            inside = points.sum(axis=0)
+            whole += area
+            held += area * any(all(inside @ np.array(f, object) <= 0 for f in polytope) for polytope in polytopes)
+            exists |= any(
+                all(p @ np.array(f, object) <= 0 for f in polytope) for p in points for polytope in polytopes
+            )  # fmt: skip
+    return exists, float(held / whole)
+
+
+def check_plane(seed):
+    rng = np.random.default_rng(seed)
+    description, origin, e1, e2, polygon = random_plane_case(seed)
+    network = to_network(description)
+    part = pwlnet.partition_planes(network, origin, e1, e2, polygon, threads=1).parts[0]
+    plane = exact_plane.trace(description, origin, e1, e2, polygon)
+    signal, denominator = plane.signals[len(description) - 1]
+    values = [
+        [Fraction(int(np.array(corner, object) @ signal[cell, :, o]), corner[0] * denominator) for o in range(signal.shape[2])]
+        for cell, corners in enumerate(plane.polygons)
+        for corner in corners
+    ]
+    size = max(1.0, float(max(abs(y) for point in values for y in point)))
+    bounds = pwlnet.output_range(part)
+    for o, column in enumerate(zip(*values, strict=True)):
+        for actual, expected, witness in (
+            (bounds.lower[o], min(column), bounds.lower_witnesses[o]),
+            (bounds.upper[o], max(column), bounds.upper_witnesses[o]),
+        ):
+            assert (
+                abs(actual - float(expected)) <= AGREE * size and abs(network.forward(witness)[0, o] - actual) <= AGREE * size
+            )
+    union = draw_conditions(rng, values)
+    found, (exists, share) = pwlnet.find_where(part, union), exact_answer(plane, signal, denominator, union)
+    assert found.exists == exists and abs(found.share - share) <= AGREE, seed
+    assert (found.witness is not None) == exists and (not exists or found.margin <= AGREE * size), seed
+    if exists:
+        y = network.forward(found.witness)
+        assert min(condition.margins(y)[0] for condition in union) == found.margin
+    assert abs(found.pieces.areas.sum() / part.areas.sum() - share) <= AGREE
+    return exists, share
+
+
+@pytest.mark.parametrize("first", range(0, few(500, 50), 25))
+def test_answers_on_planes_equal_brute_force(first):
+    answers = [check_plane(seed) for seed in range(first, first + 25)]
+    kinds = {(exists, share > 0.0) for exists, share in answers}
+    assert len(kinds) >= 2  # conditions that hold, hold at points or edges only, hold nowhere
+
+
+def test_answers_on_meshes_that_were_divided(monkeypatch):
+    monkeypatch.setattr(meshes, "MOST_FACES", 3)
+    for seed in range(600, 600 + few(60, 6, quick=10)):
+        check_plane(seed)
+
+
+@pytest.mark.parametrize("first", range(0, few(500, 50), 50))
+def test_answers_on_lines_equal_brute_force(first):
+    for seed in range(first, first + 50):
+        rng = np.random.default_rng(seed)
+        description, starts, ends = random_case(seed)
+        network = to_network(description)
+        line = exact_line.trace(description, starts[0], ends[0])
+        signal, denominator = line.signals[len(description) - 1]
+        segments = list(zip(line.t[:-1], line.t[1:], signal, strict=True))
+        values = [
+            [Fraction(int(c), denominator) + t * Fraction(int(s), denominator) for c, s in f.T]
+            for a, b, f in segments
+            for t in (a, b)
+        ]
+        union = draw_conditions(rng, values)
+        exists, intervals = False, []
+        for a, b, f in segments:
+            for condition in union:
+                low, high = a, b
+                for row, shift in zip(condition.A.tolist(), condition.b.tolist(), strict=True):
+                    c = sum(Fraction(x) * int(y) for x, y in zip(row, f[0], strict=True)) / denominator - Fraction(shift)
+                    s = sum(Fraction(x) * int(y) for x, y in zip(row, f[1], strict=True)) / denominator
+                    if s == 0:
+                        low = low if c <= 0 else b + 1
+                    elif s > 0:
+                        high = min(high, -c / s)
+                    else:
+                        low = max(low, -c / s)
+                if low <= high:
+                    exists = True
+                    intervals.append((low, high))
+        length, upto = Fraction(0), Fraction(-1)
+        for low, high in sorted(intervals):
+            length += max(Fraction(0), high - max(low, upto))
+            upto = max(upto, high)
+        part = pwlnet.partition_lines(network, starts[:1], ends[:1], threads=1).parts[0]
+        found, size = pwlnet.find_where(part, union), max(1.0, float(max(abs(y) for point in values for y in point)))
+        assert found.exists == exists, seed
+        if np.array_equal(starts[0], ends[0]):
+            continue
+        assert abs(found.share - float(length)) <= AGREE, seed
+        assert not exists or found.margin <= AGREE * size
+        bounds = pwlnet.output_range(part)
+        columns = list(zip(*values, strict=True))
+        assert np.allclose(bounds.lower, [float(min(c)) for c in columns], atol=AGREE * size)
+        assert np.allclose(bounds.upper, [float(max(c)) for c in columns], atol=AGREE * size)
+
+
+@pytest.fixture(scope="module")
+def network():
+    nodes = [{"kind": "input", "inputs": [], "shape": (2,)}]
+    nodes.append({"kind": "linear", "inputs": [0], "weight": np.array([[1.0, 0.0], [0.0, 1.0]]), "bias": np.zeros(2)})
+    nodes.append({"kind": "relu", "inputs": [1]})
+    return to_network(nodes)
+
+
+def test_collections_answer_for_all_their_parts(network):
+    triangle = [[0, 0], [1, 0], [0, 1]]
+    planes = pwlnet.partition_planes(network, [[0, 0], [-2, -2]], [1, 0], [0, 1], triangle)
+    found = pwlnet.find_where(planes, pwlnet.HalfSpaces([[1.0, 0.0]], [0.0]))
+    assert found.exists and found.share == 0.5 and [len(p.areas) for p in found.pieces] == [0, 1]
+    lines = pwlnet.partition_lines(network, np.array([[-1.0, 0.0], [0.0, 0.0]]), np.array([[1.0, 0.0], [2.0, 0.0]]))
+    found = pwlnet.find_where(lines, pwlnet.HalfSpaces.largest(1, 2))
+    assert found.exists and found.share == 0.25 and found.margin == 0.0
+    assert pwlnet.output_range(lines).upper.tolist() == [2.0, 0.0]
+    assert pwlnet.output_range(planes).upper_witnesses.tolist() == [[1.0, 0.0], [0.0, 1.0]]
+
+
+def test_polygons_without_interior_have_answers(network):
+    segment = pwlnet.partition_planes(network, [0, 0], [1, 0], [0, 1], [[-1, 0], [1, 0]]).parts[0]
+    found = pwlnet.find_where(segment, pwlnet.HalfSpaces([[-1.0, 0.0]], [-1.0]))
+    assert found.exists and found.share == 0.0 and found.witness.tolist() == [1.0, 0.0]
+    point = pwlnet.partition_planes(network, [0, 0], [1, 0], [0, 1], [[0.5, 0]]).parts[0]
+    assert pwlnet.find_where(point, pwlnet.HalfSpaces.largest(0, 2)).exists
+    assert not pwlnet.find_where(point, pwlnet.HalfSpaces.smallest(0, 2)).exists
+
+
+def test_what_is_refused(network):
+    line = pwlnet.partition_lines(network, np.zeros((1, 2)), np.ones((1, 2)))
+    with pytest.raises(ShapeError, match="the condition is on 3 outputs, but the network has 2"):
+        pwlnet.find_where(line, pwlnet.HalfSpaces(np.eye(3), np.zeros(3)))
+    with pytest.raises(InputError, match="give pwlnet.HalfSpaces"):
+        pwlnet.find_where(line, "class 1")
+    with pytest.raises(InputError, match="give a result of partition_lines or partition_planes"):
+        pwlnet.output_range(network)
+    with pytest.raises(ShapeError, match="A has shape"):
+        pwlnet.HalfSpaces([[1.0, 2.0]], [1.0, 2.0])
+    with pytest.raises(InputError, match="b has 1 rows with NaN"):
+        pwlnet.HalfSpaces([[1.0, 2.0]], [np.nan])
+    with pytest.raises(AttributeError, match="immutable"):
+        pwlnet.HalfSpaces([[1.0, 2.0]], [1.0]).A = None
+    with pytest.raises(InputError, match="no lines or planes"):
+        pwlnet.output_range(pwlnet.partition_lines(network, np.zeros((0, 2)), np.zeros((0, 2))))
