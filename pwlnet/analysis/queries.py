@@ -13,10 +13,11 @@ from ..conditions import as_union
 from ..errors import InputError
 from ..partition.lines.partitions import LinePartition, LinePartitions
 from ..partition.planes import geometry, outputs
+from ..partition.planes.flat import output_errors
 from ..partition.planes.partitions import PlanePartition, PlanePartitions
 from ..tolerances import UNIT_ROUNDOFF
 
-_ROUNDINGS = 64.0  # of an output and a condition, relative to the sizes of what is added: forward passes differ by less
+_ROUNDINGS = 4.0  # of a condition, relative to the sizes of what is added
 
 
 class PlanePieces(NamedTuple):
@@ -201,7 +202,7 @@ def _find_flat(part, matrix, shift, ends):
         a, b = part.plane.polygon
         axis = int(np.abs(b - a).argmax())
         t = (part.shared_vertices[:, axis] - a[axis]) / (b[axis] - a[axis])
-    intervals = _intervals(t, part.outputs, matrix, shift, ends)
+    intervals = _intervals(t, part.outputs, part.error, matrix, shift, ends)
     uv = part.plane.polygon[0] + intervals.mean(axis=1)[:, None] * (part.plane.polygon[-1] - part.plane.polygon[0])
     empty = PlanePieces(np.zeros(1, np.int64), np.zeros((0, 2)), np.zeros(0, np.int64), np.zeros(0))
     return 0.0, 0.0, geometry.to_input_space(part.plane, uv), empty
@@ -209,7 +210,8 @@ def _find_flat(part, matrix, shift, ends):
 
 @_find.register
 def _(part: LinePartition, matrix, shift, ends):
-    intervals = _intervals(part.t, part.outputs(), matrix, shift, ends)
+    values = part.outputs()
+    intervals = _intervals(part.t, values, output_errors(part.t, values, part.t_error), matrix, shift, ends)
     by_length = np.argsort(intervals[:, 0] - intervals[:, 1], kind="stable")[:64]
     middle = intervals[by_length].mean(axis=1)
     length = float(np.linalg.norm(part.end - part.start))
@@ -218,14 +220,14 @@ def _(part: LinePartition, matrix, shift, ends):
     return widths.sum() * length, length, points, LinePieces(intervals)
 
 
-def _intervals(t, values, matrix, shift, ends):
+def _intervals(t, values, errors, matrix, shift, ends):
     """Return the intervals of t where some polytope holds, joined where they touch: float64[Q, 2].
 
-    The functions are affine between consecutive entries of t, where the outputs are float64[n, O].
+    The functions are affine between consecutive entries of t, where the outputs are float64[n, O], with errors float64[n, O].
     """
     g = values @ matrix.T - shift
     sizes = np.abs(values) @ np.abs(matrix).T + np.abs(shift)
-    g[np.abs(g) <= _ROUNDINGS * UNIT_ROUNDOFF * (sizes + sizes.max(axis=0, initial=0.0))] = 0.0
+    g[np.abs(g) <= errors @ np.abs(matrix).T + _ROUNDINGS * UNIT_ROUNDOFF * sizes] = 0.0
     found = []
     for first, last in itertools.pairwise(ends):
         a, b = g[:-1, first:last], g[1:, first:last]
@@ -237,7 +239,8 @@ def _intervals(t, values, matrix, shift, ends):
         high = np.where(b <= 0.0, 1.0, np.where(a <= 0.0, root, -np.inf)).min(axis=1, initial=1.0)
         start, step = (t[:-1], np.diff(t)) if len(t) > 1 else (t, np.zeros(1))
         chosen = low <= high
-        found.append(np.stack([start + low * step, start + high * step], axis=1)[chosen])
+        low, high, start, step = (x[chosen] for x in (low, high, start, step))
+        found.append(np.stack([start + low * step, start + high * step], axis=1))
     return _join_intervals(np.concatenate([np.zeros((0, 2)), *found]))
 
 

@@ -7,7 +7,7 @@ import pytest
 
 import pwlnet
 from pwlnet.errors import InputError
-from pwlnet.partition.planes import meshes
+from pwlnet.partition.planes import dividing
 from tests.counts import few
 from tests.described import to_network
 from tests.reference import exact_plane
@@ -88,7 +88,7 @@ def test_class_areas_pieces_and_outlines_equal_the_exact_ones(first):
 
 
 def test_planes_whose_meshes_were_divided_have_the_same_classes(monkeypatch):
-    monkeypatch.setattr(meshes, "MOST_FACES", 3)
+    monkeypatch.setattr(dividing, "MOST_FACES", 3)
     for seed in range(600, 600 + few(100, 10, quick=20)):
         check_case(seed, "max")
 

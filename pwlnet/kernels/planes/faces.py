@@ -253,15 +253,27 @@ def _cut_cell(
         v, sign = following, next_sign
     if zeros != 2:
         return ms.INCONSISTENT
+    status = _close_halves(vertices, c, other, k, x, y, line, rate, new_edges, cells, counts)
+    if status != ms.DONE:
+        return status
+    _set_cell_bits(vertices, cells, c, first_word, last_word)
+    _set_cell_bits(vertices, cells, other, first_word, last_word)
+    first_positive = walk_s[x + 1] > 0
+    return ms.DONE if first_positive == (cells.positive[other, w - first_word] & bit != np.uint64(0)) else ms.INCONSISTENT
+
+
+@kernel
+def _close_halves(vertices, c, other, n, x, y, line, rate, new_edges, cells, counts):
+    """Store the n corners walked as cells c and ``other``, cut from corner x to corner y along a new edge: status."""
+    walk_v, walk_e = cells.walk_vertices, cells.walk_edges
     closing = counts[ms.N_EDGES]
-    if closing >= new_edges.ends.shape[0]:
+    if closing >= new_edges.line.shape[0]:
         return ms.NEED_EDGES
     counts[ms.N_EDGES] += 1
     a, b = np.int64(walk_v[x]), np.int64(walk_v[y])
     new_edges.ends[closing, 0], new_edges.ends[closing, 1], new_edges.line[closing] = a, b, line
     new_edges.offset[closing] = min(rate * max(vertices.bounds[a, ms.DRIFT], vertices.bounds[b, ms.DRIFT]), ms.UNBOUNDED)
     new_edges.on_seam[closing], cells.stamps[closing] = 0, 0
-    first_positive = walk_s[x + 1] > 0
     m = np.int64(0)
     for i in range(x, y):
         cells.vertices[other, m], cells.edges[other, m] = walk_v[i], walk_e[i]
@@ -269,15 +281,13 @@ def _cut_cell(
     cells.vertices[other, m], cells.edges[other, m] = b, closing
     cells.n_sides[other] = m + 1
     m = np.int64(0)
-    for i in range(y, k + x):
-        at = i if i < k else i - k
+    for i in range(y, n + x):
+        at = i if i < n else i - n
         cells.vertices[c, m], cells.edges[c, m] = walk_v[at], walk_e[at]
         m += 1
     cells.vertices[c, m], cells.edges[c, m] = a, closing
     cells.n_sides[c] = m + 1
-    _set_cell_bits(vertices, cells, c, first_word, last_word)
-    _set_cell_bits(vertices, cells, other, first_word, last_word)
-    return ms.DONE if first_positive == (cells.positive[other, w - first_word] & bit != np.uint64(0)) else ms.INCONSISTENT
+    return ms.DONE
 
 
 @kernel

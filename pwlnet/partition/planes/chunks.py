@@ -13,8 +13,8 @@ from ...kernels.planes import mesh as ms
 from ...scheduling import n_threads
 from ...validation import check_count
 from .geometry import polygon_areas
-from .partitions import Bar, finished_meshes, make_problem
 from .polygons import as_planes
+from .running import Bar, finished_meshes, make_problem
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,8 +58,8 @@ class PlaneChunk:
 def iter_plane_chunks(network, origin, e1, e2, polygon, *, max_polygons=2**17, progress=False, threads=None):
     """Split one polygon as ``partition_planes`` does, and return its activation regions in chunks while others are cut.
 
-    Exact: as for ``partition_planes``. Memory does not grow with the number of polygons, but for the numbers of vertices
-    between parts that are cut one after the other.
+    Exact up to rounding: as for ``partition_planes``. Memory does not grow with the number of polygons, but for the numbers of
+    vertices between parts that are cut one after the other.
 
     Parameters
     ----------

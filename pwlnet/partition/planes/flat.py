@@ -2,8 +2,29 @@
 
 import numpy as np
 
+from ...tolerances import UNIT_ROUNDOFF
 from ..lines.partitions import partition_lines
 from . import geometry
+
+_ROUNDINGS = 64.0  # of an output, relative to the largest one: forward passes differ by less
+
+
+def output_errors(t, values, t_error):
+    """Estimate the errors of outputs at the breakpoints of a line: float64[n, O].
+
+    Estimate: the rounding of a forward pass, and the slope times the bound of the error of a breakpoint.
+
+    Parameters
+    ----------
+    t : float64[n]
+    values : float64[n, O]
+    t_error : float
+    """
+    slopes = np.abs(np.diff(values, axis=0)) / np.maximum(np.diff(t), t_error)[:, None] if len(t) > 1 else values[:0]
+    steepest = np.zeros(values.shape)
+    steepest[:-1] = slopes
+    steepest[1:] = np.maximum(steepest[1:], slopes)
+    return t_error * steepest + _ROUNDINGS * UNIT_ROUNDOFF * (np.abs(values) + np.abs(values).max(axis=0, initial=0.0))
 
 
 def partition_flat(network, plane, n_checked):
@@ -24,15 +45,8 @@ def partition_flat(network, plane, n_checked):
         uv = corners[0] + line.t[:, None] * (corners[1] - corners[0])
         numbers = np.stack([np.arange(n), np.arange(1, n + 1)], axis=1).ravel().astype(np.int32)
         offsets, outputs = 2 * np.arange(n + 1), line.outputs()
-    arrays = [
-        offsets.astype(np.int64),
-        numbers,
-        uv,
-        outputs,
-        np.full(outputs.shape, np.nan),
-        line.patterns().packed,
-        np.zeros(n),
-    ]
+    error = output_errors(line.t, line.outputs(), line.t_error)[: len(uv)]
+    arrays = offsets.astype(np.int64), numbers, uv, outputs, error, line.patterns().packed, np.zeros(len(offsets) - 1)
     for array in arrays:
         array.setflags(write=False)
-    return PlanePartition(network, plane, *arrays, geometry.residual(network, plane, uv, outputs, n_checked))
+    return PlanePartition(network, plane, *arrays, geometry.residual(network, plane, uv, outputs, error, n_checked))

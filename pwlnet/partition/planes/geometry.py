@@ -11,8 +11,6 @@ from ...errors import CapacityError, InputError
 from ...kernels.planes import areas as area_kernels
 from ...tolerances import UNIT_ROUNDOFF
 
-_SMALLEST = 2.0**-900  # outputs below this are 0: rows hold a tiny number where a positive value underflows
-
 
 class Adjacency(NamedTuple):
     """Pairs of polygons that share an edge."""
@@ -71,14 +69,16 @@ def adjacency(part):
     return Adjacency(pairs[by_polygon], shared[by_polygon])
 
 
-def residual(network, plane, uv, outputs, n_checked):
+def residual(network, plane, uv, outputs, error, n_checked):
     """Return the largest difference of outputs from forward passes at up to ``n_checked`` vertices, over the largest output."""
     if not n_checked or not len(uv) or not outputs.shape[1]:
         return 0.0
     chosen = np.unique(np.linspace(0, len(uv) - 1, min(n_checked, len(uv))).astype(np.int64))
     actual = network.forward(to_input_space(plane, uv[chosen]), threads=1)
-    largest = max(np.abs(actual).max(), np.abs(outputs[chosen]).max())
-    return float(np.abs(actual - outputs[chosen]).max() / largest) if largest > _SMALLEST else 0.0
+    largest, difference = max(np.abs(actual).max(), np.abs(outputs).max()), np.abs(actual - outputs[chosen])
+    if largest <= 2.0 * error.max():  # all outputs are 0 within their bounds, so that there is no relative difference
+        return 0.0 if difference.max() <= 2.0 * error.max() else np.inf
+    return float(difference.max() / largest)
 
 
 def refuse_without_mesh(part):

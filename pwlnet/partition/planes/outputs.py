@@ -16,8 +16,10 @@ from ...kernels.planes import mesh as ms
 from ...kernels.planes.mesh import UNIT_ROUNDOFF
 from ...scheduling import single_threaded_blas
 from . import assembly
+from .cutting import cut_mesh
+from .dividing import divide_off
 from .exact import unpack_bits
-from .meshes import Mesh, cut_mesh, divide_off
+from .meshes import Mesh
 from .stages import CONDITIONS, LARGEST, Comparison, Stage
 
 

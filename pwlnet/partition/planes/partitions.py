@@ -5,26 +5,17 @@ Legend: P planes, D inputs, O outputs, R polygons, V vertices, K neurons, W word
 
 import contextlib
 import functools
-import itertools
-import operator
-from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from ...patterns import ActivationPatterns
-from ...scheduling import n_threads, single_threaded_blas
+from ...scheduling import n_threads
 from ...validation import check_count
 from . import flat, geometry, locating, maps
-from .assembly import Assembled, assemble, with_patterns
-from .exact import exact_ops
-from .meshes import Problem, cut_mesh, cut_until_divided, start_mesh
+from .assembly import Assembled
 from .polygons import as_planes
-from .stages import plan_stages
-
-_PLANES_AT_ONCE = 32
-_LOOK_AHEAD = 3  # parts for each thread that are cut, or wait, ahead of the one whose turn it is
+from .running import Bar, cut_planes, make_problem
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,8 +196,8 @@ class PlanePartition:
 def partition_planes(network, origins, e1, e2, polygons, *, progress=False, threads=None, max_polygons=None, n_checked=16):
     """Split polygons in planes into the activation regions of a network, on each of which it is affine.
 
-    Exact: no region with interior is missing, none is reported twice, and neighbours share vertices; decided by sound bounds
-    on rounding errors, and in integer arithmetic where these do not decide. Coordinates are exact up to rounding.
+    Exact up to rounding: only coordinates and outputs are rounded. No region with interior is missing, none is reported twice,
+    and neighbours share vertices: this is decided by sound bounds on rounding errors, or by integers.
 
     Parameters
     ----------
@@ -282,7 +273,7 @@ def iter_plane_partitions(
 ):  # fmt: skip
     """Split polygons in planes as ``partition_planes`` does, and return them in batches while others are cut.
 
-    Exact: as for ``partition_planes``.
+    Exact up to rounding: as for ``partition_planes``.
 
     Parameters
     ----------
@@ -320,91 +311,12 @@ def _partitions(network, planes, progress, threads, n_checked, max_polygons, max
             n_exact = 0
             if whole:
                 problem = make_problem(network, [here[k] for k in whole])
-                for k, made in zip(whole, _cut_planes(problem, len(whole), threads, bar), strict=True):
+                for k, made in zip(whole, cut_planes(problem, len(whole), threads, bar), strict=True):
                     n_polygons += len(made.offsets) - 1
                     if max_polygons is not None and n_polygons > max_polygons:
                         geometry.refuse_many(n_polygons, max_polygons)
-                    residual = geometry.residual(network, here[k], made.shared_vertices, made.outputs, n_checked)
+                    residual = geometry.residual(network, here[k], made.shared_vertices, made.outputs, made.error, n_checked)
                     arrays = (getattr(made, name) for name in Assembled._fields[:-1])
                     parts[k] = PlanePartition(network, here[k], *arrays, residual, problem, made.meshes)
                 n_exact = int(problem.questions.sum())
             yield PlanePartitions(network, tuple(here), tuple(parts), n_exact)
-
-
-def make_problem(network, planes):
-    """Prepare the cutting of planes: Problem."""
-    frames, sizes = [], np.zeros(network.n_inputs)
-    order = network.program.input_index
-    for plane in planes:
-        frame = np.empty((network.n_inputs, 3))
-        frame[order] = np.stack([plane.e1, plane.e2, plane.origin], axis=1)
-        largest = np.abs(plane.polygon).max(axis=0)
-        np.maximum(sizes, np.abs(plane.origin) + largest[0] * np.abs(plane.e1) + largest[1] * np.abs(plane.e2), out=sizes)
-        frames.append((frame, plane.polygon))
-    stages = plan_stages(network, sizes)
-    return Problem(network, stages, frames, exact_ops(network), np.zeros(1, np.int64), np.zeros(3, np.int64))
-
-
-def _cut_planes(problem, n_planes, threads, bar):
-    """Cut all planes: yields an Assembled for each."""
-    size = max(1, min(_PLANES_AT_ONCE, n_planes // (4 * threads) if threads > 1 else n_planes))
-    batches = [(k, min(k + size, n_planes)) for k in range(0, n_planes, size)]
-    for (first, last), group in itertools.groupby(finished_meshes(problem, batches, threads), key=operator.itemgetter(0)):
-        yield from assemble(problem, [mesh for _, mesh in group], first, last)
-        bar.advance(last - first)
-
-
-def finished_meshes(problem, batches, threads):
-    """Cut the meshes of batches of planes, given as (first, last): yields (batch, finished Mesh), in order.
-
-    Each task cuts a mesh until it is divided, and the parts take its place, so that few meshes are in memory at a time, and the
-    order does not depend on the number of threads.
-    """
-    with single_threaded_blas(), contextlib.ExitStack() as stack:
-        if threads == 1:
-            for batch in batches:
-                for mesh in cut_mesh(problem, start_mesh(problem, *batch)):
-                    yield batch, with_patterns(problem, mesh)
-            return
-        pool = stack.enter_context(ThreadPoolExecutor(threads, thread_name_prefix="pwlnet"))
-        stack.callback(pool.shutdown, cancel_futures=True)
-        stack.callback(problem.stop.fill, 1)
-        waiting = deque((batch, None) for batch in batches)
-        while waiting:
-            for k in range(min(len(waiting), _LOOK_AHEAD * threads)):
-                batch, item = waiting[k]
-                if not isinstance(item, Future):
-                    waiting[k] = batch, pool.submit(_next_parts, problem, batch, item)
-            batch, future = waiting.popleft()
-            parts = future.result()
-            if len(parts) == 1:
-                yield batch, parts[0]
-            else:
-                waiting.extendleft((batch, part) for part in parts[::-1])
-
-
-def _next_parts(problem, batch, mesh):
-    """Cut a mesh, or that of the planes of a batch, until it is finished or divided: list of Mesh."""
-    parts = cut_until_divided(problem, start_mesh(problem, *batch) if mesh is None else mesh)
-    return [with_patterns(problem, parts[0])] if len(parts) == 1 else parts
-
-
-class Bar:
-    """A progress bar on stderr; no-op unless ``shown``."""
-
-    def __init__(self, total, shown, unit="plane"):
-        self._bar = None
-        if shown:
-            from tqdm import tqdm
-
-            self._bar = tqdm(total=total, unit=unit)
-
-    def advance(self, n):
-        """Add what is finished."""
-        if self._bar is not None:
-            self._bar.update(n)
-
-    def close(self):
-        """Close the bar, and leave it on the screen."""
-        if self._bar is not None:
-            self._bar.close()

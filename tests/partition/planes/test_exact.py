@@ -8,7 +8,7 @@ import pytest
 
 import pwlnet
 from pwlnet.kernels.planes import mesh as ms
-from pwlnet.partition.planes import meshes
+from pwlnet.partition.planes import dividing, rounds
 from pwlnet.partition.planes.exact import Exact
 from tests.counts import few
 from tests.described import to_network
@@ -56,8 +56,8 @@ def test_patterns_and_areas_equal_the_exact_ones(first):
 
 @pytest.mark.parametrize("most", [2, 5])
 def test_meshes_that_are_divided_give_the_same_polygons(monkeypatch, most):
-    monkeypatch.setattr(meshes, "MOST_FACES", most)
-    for seed in range(1000, 1000 + few(300, 20, quick=60)):
+    monkeypatch.setattr(dividing, "MOST_FACES", most)
+    for seed in range(1000, 1000 + few(300, 20, quick=40)):
         part = partition_of(seed)
         assert_equals_exact(part, seed)
         assert_is_watertight(part, seed)
@@ -85,7 +85,7 @@ def exact_outputs(part):
     assert (first, last) == (0, mesh.n_faces)
     problem, network = part._problem, part.network
     exact = Exact(problem.exact_ops, problem.stages, problem.planes, mesh.levels, mesh.lines)
-    depth, at = len(mesh.levels) - 1, meshes._faces_of_vertices(mesh)
+    depth, at = len(mesh.levels) - 1, rounds.faces_of_vertices(mesh)
     last_op = len(network.program.op) - 1
     for v in range(mesh.n_vertices):
         p = exact.point(mesh.vertices.lines[v])
@@ -101,7 +101,7 @@ def test_errors_of_outputs_are_within_their_bounds(kind):
     """The bounds carried with the vertices (kernels/planes/mesh.py) hold at every vertex, against integer arithmetic."""
     torch = pytest.importorskip("torch")
     largest = 0.0
-    for seed in range(few(30, 2, quick=4)):
+    for seed in range(few(30, 2, quick=2)):
         rng = np.random.default_rng(seed)
         if kind == "integer":
             part = partition_of(3000 + seed)
@@ -137,7 +137,7 @@ def test_errors_of_outputs_are_within_their_bounds(kind):
 def test_one_hidden_layer_has_the_regions_of_an_arrangement():
     """n lines in general position, all crossing in the polygon, have 1 + n + n (n - 1) / 2 regions."""
     torch = pytest.importorskip("torch")
-    for n in (1, 5, 40, few(300, 20, quick=150)):
+    for n in (1, 5, 40, few(300, 20, quick=100)):
         torch.manual_seed(n)
         network = pwlnet.from_torch(
             torch.nn.Sequential(torch.nn.Linear(2, n), torch.nn.ReLU(), torch.nn.Linear(n, 1)).double(), (2,)
@@ -209,7 +209,7 @@ def test_results_do_not_depend_on_threads(monkeypatch):
         ),
         (2,),
     )
-    monkeypatch.setattr(meshes, "MOST_FACES", 100)
+    monkeypatch.setattr(dividing, "MOST_FACES", 100)
     square = 3.0 * np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]])
     one, two = (pwlnet.partition_planes(network, [0, 0], [1, 0], [0, 1], square, threads=k).parts[0] for k in (1, 2))
     for name in ("offsets", "vertex_numbers", "shared_vertices", "outputs", "error", "packed", "areas"):
