@@ -11,6 +11,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from ...errors import UnsupportedOperationError
 from ...kernels.ir import program as ir
 from .integers import as_integers, cross, sign_at
 from .stages import CONDITIONS, LARGEST, n_values, source_order
@@ -201,7 +202,9 @@ class Exact:
                     up = self.ops.denominators[op] // self.ops.denominators[int(k)]
                     return self.value(int(k), p * n + c, depth, face) * up
                 c -= n
-        _, biases, d = self.ops.weights(op)  # Gather
+        if kind != ir.GATHER:
+            raise UnsupportedOperationError(f"op {op} has code {kind}, which exact answers do not handle; see CONTRIBUTING.md")
+        _, biases, d = self.ops.weights(op)
         p = self.ops.network.program
         source = int(p.indices[p.index_offsets[op] + entry])
         if source >= 0:
@@ -245,6 +248,8 @@ class Exact:
         if kind == ir.LEAKY_RELU:
             slopes, _, d = self.ops.weights(op)
             return self.value(x, entry, depth, face) * (d if decided[neuron] else slopes[entry % len(slopes)])
+        if kind != ir.CLIP:
+            raise UnsupportedOperationError(f"op {op} has code {kind}, which exact answers do not handle; see CONTRIBUTING.md")
         limits, d = self.ops.coefficients(op)
         lower, upper = np.isfinite(self.ops.network.program.coefficients[op, :2])
         n = len(decided) // (int(lower) + int(upper)) if lower or upper else 0

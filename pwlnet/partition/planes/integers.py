@@ -6,6 +6,7 @@ import weakref
 
 import numpy as np
 
+from ...errors import UnsupportedOperationError
 from ...kernels.ir import program as ir
 from ...kernels.ir.affine import pool_divisor
 
@@ -59,7 +60,9 @@ class ExactOps:
             elif kind in (ir.CONCAT, ir.RELU, ir.MAX_POOL):
                 found[i] = common
             else:
-                raise ValueError(f"op {i} is {ir.OP_NAMES[kind]}, which exact answers do not handle")
+                raise UnsupportedOperationError(
+                    f"op {i} has code {kind}, which exact answers do not handle; see CONTRIBUTING.md"
+                )
         return found
 
     def weights(self, i):

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...errors import NumericalError
+from ...errors import NumericalError, UnsupportedOperationError
 from ...kernels.ir import program as ir
 from ...kernels.planes import rows
 from ...kernels.planes.mesh import UNIT_ROUNDOFF
@@ -146,9 +146,11 @@ def _make_stage(network, row, i):
         lower, upper = (float(c) for c in program.coefficients[i, :2])
         first_lower = row.add(x, order, 1.0, lower) if np.isfinite(lower) else -1
         first_upper = row.add(x, order, -1.0, -upper) if np.isfinite(upper) else -1
-    else:
+    elif kind in (ir.RELU, ir.LEAKY_RELU):
         row.add(x, order)
         row.loads.append((i, 0, row.width, rows.RELU if kind == ir.RELU else rows.LEAKY))
+    else:
+        raise UnsupportedOperationError(f"op {i} has code {kind}, which planes do not handle; see CONTRIBUTING.md")
     n_functions = len(order) if kind == ir.MAX_POOL else row.width
     if kind == ir.CLIP:
         value = row.add(x, order)
