@@ -20,7 +20,9 @@ import numpy as np
 
 from .analysis.attribution import integrate_gradients
 from .analysis.linearity import measure_linearity
+from .analysis.queries import find_where
 from .analysis.sampling_error import compare_rules
+from .conditions import HalfSpaces
 from .convert.graph import Graph
 from .convert.lower import lower
 from .kernels import _jit
@@ -30,6 +32,7 @@ from .partition.lines.partitions import LinePartitions, partition_lines
 from .partition.lines.rounds import Block, assemble
 from .partition.lines.tracing import borrowed_tracer
 from .partition.lines.windows import TraceResult
+from .partition.planes.partitions import partition_planes
 from .tolerances import DEFAULT
 
 _MEMORY = 2**26  # bytes of a tracer's buffers, more than enough for the toy network
@@ -108,6 +111,18 @@ def _patterns(toy):
     patterns.unpack()
 
 
+def _planes(toy):
+    """Use the kernels of planes: with convolutions and pools, with fully connected layers, and what is asked of a plane."""
+    triangle = 0.01 * np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    a, b, c = toy.points[:3]
+    partition_planes(toy.network, a, b - a, c - a, triangle, threads=1)
+    part = partition_planes(_wide_network(), np.zeros(4), np.eye(4)[0], np.eye(4)[1], 10.0 * triangle, threads=1).parts[0]
+    part.locate(np.zeros((1, 2)))
+    part.affine_maps()
+    find_where(part, HalfSpaces.largest(0, 2))
+    part.classes()
+
+
 STEPS = {  # name: a function of _Toy that uses the kernels
     "forward": lambda toy: toy.network.forward(toy.points),
     "check": _check,
@@ -120,6 +135,7 @@ STEPS = {  # name: a function of _Toy that uses the kernels
     "measure_linearity": lambda toy: measure_linearity(toy.unsplit_lines(), 0),
     "compare_rules": lambda toy: compare_rules(toy.unsplit_lines(), 0, counts=[4]),
     "integrate_gradients": lambda toy: integrate_gradients(toy.network, toy.starts, toy.ends),
+    "planes": _planes,
     "trace_wide": _trace_wide,
     "trace_float32": lambda toy: _trace(toy, DEFAULT.with_slope_dtype("float32")),
     "trace_wide_float32": lambda toy: _trace_wide(toy, DEFAULT.with_slope_dtype("float32")),
@@ -127,13 +143,14 @@ STEPS = {  # name: a function of _Toy that uses the kernels
 # The steps of each process, balanced by their measured times. A step follows those whose kernels it uses: integrate_gradients
 # and trace_wide load the kernels of trace, which the other process has written to the cache by then.
 PROCESSES = (
-    ("trace", "jacobian", "trace_float32", "trace_wide_float32"),
+    ("trace", "jacobian", "planes", "trace_float32", "trace_wide_float32"),
     (
         "forward", "check", "patterns", "affine_map", "measure_linearity", "compare_rules", "integrate_gradients",
         "trace_wide",
     ),
 )  # fmt: skip
 LINE_STEPS = ("forward", "check", "trace", "partition_lines")  # all that ``partition_lines`` needs
+PLANE_STEPS = ("forward", "planes")
 ATTRIBUTION_STEPS = ("jacobian", "integrate_gradients")
 
 
