@@ -41,6 +41,7 @@ HEAVY = {  # the packages that may import a library
     "dask": {"distribute"},
     "distributed": {"distribute"},
     "matplotlib": {"plot"},
+    "anywidget": {"plot"},
     "pooch": {"datasets"},
     "scipy.optimize": {"partition", "convert", "analysis"},
     "tqdm": {"partition", "analysis", "learn", "smoothing", "store", "distribute", "reproduce", "cli"},
