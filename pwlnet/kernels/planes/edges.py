@@ -160,6 +160,15 @@ def _set_piece(new_edges, k, a, b, edges, e):
     new_edges.line[k], new_edges.offset[k], new_edges.on_seam[k] = edges.line[e], edges.offset[e], edges.on_seam[e]
 
 
+@inlined_kernel
+def agree_with_sign(vertices, v, j, sign):
+    """Give the stored number of function j its exact sign, which the computed one may not have; the drift grows by the change."""
+    value = vertices.rows[v, j]
+    if sign == 0 or (value > 0.0) != (sign > 0) or value == 0.0:
+        vertices.bounds[v, ms.DRIFT] += abs(value) + ms.TINY
+        vertices.rows[v, j] = sign * ms.TINY
+
+
 @kernel
 def _copy_signs(vertices, new, a, b, last_word, crossings, first, here, after, last):
     """Set the signs of a new vertex on an edge: functions crossed before it have those of b, functions after it those of a."""
@@ -169,8 +178,11 @@ def _copy_signs(vertices, new, a, b, last_word, crossings, first, here, after, l
         j = np.int64(crossings.functions[k])
         w, bit = j // 64, ONE_BIT << np.uint64(j % 64)
         if here <= k < after:
-            vertices.rows[new, j] = 0.0
+            if k > here:
+                agree_with_sign(vertices, new, j, 0)
             continue
         end = b if k < here else a
-        vertices.positive[new, w] |= vertices.positive[end, w] & bit
+        positive = vertices.positive[end, w] & bit
+        vertices.positive[new, w] |= positive
         vertices.negative[new, w] |= vertices.negative[end, w] & bit
+        agree_with_sign(vertices, new, j, 1 if positive != np.uint64(0) else -1)

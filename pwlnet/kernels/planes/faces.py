@@ -8,18 +8,18 @@ import numpy as np
 from .._jit import entry_kernel, inlined_kernel, kernel
 from ..ir.bits import popcount
 from . import mesh as ms
-from .edges import interpolate_vertex, largest_difference, sign_bits_between
+from .edges import agree_with_sign, interpolate_vertex, largest_difference, sign_bits_between
 from .words import ONE_BIT, lowest_bit, mix_key
 
 _UNDECIDED = -2
+CROSSINGS_PER_CUT = 32  # room for: the cuts of a face with more are repeated with more room
 
 
 @entry_kernel
 def estimate_cuts(vertices, faces, n_faces, first_word, last_word, sizes_out):
     """Estimate what cutting the faces needs.
 
-    Out: sizes_out int64[3]: cuts of all faces; crossings of cuts if each face's cuts crossed their two neighbours; most cuts of
-    a face.
+    Out: sizes_out int64[3]: cuts of all faces; crossings of cuts, at most ``CROSSINGS_PER_CUT`` for each; most cuts of a face.
     """
     for k in range(3):
         sizes_out[k] = 0
@@ -28,7 +28,7 @@ def estimate_cuts(vertices, faces, n_faces, first_word, last_word, sizes_out):
         for w in range(first_word, last_word):
             n += popcount(_cut_bits(vertices, faces, f, w))
         sizes_out[0] += n
-        sizes_out[1] += min(n * (n - 1) // 2, 2 * n)
+        sizes_out[1] += min(n * (n - 1) // 2, CROSSINGS_PER_CUT * n)
         sizes_out[2] = max(sizes_out[2], n)
 
 
@@ -323,9 +323,8 @@ def _split_edge(
                 sign = _answer(f, np.int64(lines[new_edges.line[e], ms.FUNCTION]), j, g, questions, counts)
                 if sign == _UNDECIDED:
                     decided = False
-                if sign == 0:
-                    vertices.bounds[new, ms.DRIFT] += abs(value)
-                    vertices.rows[new, g] = 0.0
+                else:
+                    agree_with_sign(vertices, new, g, sign)
             if sign > 0:
                 vertices.positive[new, u] |= mask
             if sign == -1:

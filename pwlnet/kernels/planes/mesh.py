@@ -28,8 +28,8 @@ most R. To return to its line, move along the direction between two exact vertic
 ``T = R max_k |D_k / D_j|``.
 
 *The next op.* A switching op sets a column to its value under the state on the face. Where the exact sign at the vertex is
-positive or negative, all faces at the vertex have this state, and the value is taken under it, whatever the sign of the
-computed number; where the neuron is exactly 0 at the vertex, the column is set to 0, and R grows by the number replaced. So
+positive or negative, all faces at the vertex have this state. A computed number with another sign than the exact one is
+replaced by 0, or by a tiny number with that sign, and R grows by the number replaced, so the stored sign is the exact one. So
 R, T and E hold for the values after the op as before (slopes are part of the units). An affine op maps columns by a matrix W:
 R, T and E are multiplied by ``max_k sum_i |W_ki|`` in units of the columns, over those i that are not surely inactive at the
 vertex (T: at either end), and R and E grow by ``gamma (sum_i |W_ki row_i| + |b_k|)``, ``gamma = n u / (1 - n u)``.
@@ -79,6 +79,7 @@ N_LINE_COLUMNS = 4
 
 UNIT_ROUNDOFF = np.float64(2.0**-53)
 UNBOUNDED = np.float64(2.0**996)
+TINY = np.float64(2.0**-996)  # stands for a positive number that rounding has made 0, or negative
 
 
 class Vertices(NamedTuple):

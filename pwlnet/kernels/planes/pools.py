@@ -9,7 +9,7 @@ Legend: F faces, J functions.
 import numpy as np
 
 from .._jit import entry_kernel
-from .rows import TINY
+from .mesh import TINY
 from .words import ONE_BIT
 
 

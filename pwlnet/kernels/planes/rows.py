@@ -15,17 +15,17 @@ from ..arrays import fill, fill_rows
 from ..ir import program as ir
 from ..ir.affine import PLAIN, add_constant, apply_linear, rows_of
 from . import mesh as ms
+from .edges import agree_with_sign
 from .words import ONE_BIT, lowest_bit
 
 HEIGHT = np.int64(32)  # rows of a block
 DENSE_HEIGHT = np.int64(64)  # rows of a block of a dense chain
 PART = np.int64(16)  # rows of a block that share a growth factor
-TINY = np.float64(2.0**-996)
 
 # How a column becomes the value of an op: columns of ``Chain.loads`` (op, first column, number of columns, how).
 COPY = 0
-RELU = 1  # the value if the function is positive, else 0
-LEAKY = 2  # the value times the slope ``Chain.load_slope`` if the function is not positive
+RELU = 1  # the value if it is positive, else 0
+LEAKY = 2  # the value, times the slope ``Chain.load_slope`` if it is negative
 CLIP = 3  # as COPY, and then limited by two functions: ``Chain.clip``
 
 
@@ -64,12 +64,8 @@ def _load_rows(code, chain, vertices, first, n, buffer):
             v = first + r
             for k in range(column, column + n_columns):
                 z = vertices.rows[v, k]
-                if how != COPY:
-                    positive = _is_positive(vertices, v, k)
-                    if positive and z == 0.0:
-                        z = TINY  # only what is exactly 0 is stored as 0
-                    if not positive:
-                        z = z * chain.load_slope[k] if how == LEAKY else 0.0
+                if how != COPY and z < 0.0:
+                    z = z * chain.load_slope[k] if how == LEAKY else 0.0
                 largest = max(largest, abs(z) / max(1.0, abs(chain.load_slope[k])))
                 x[r, chain.load_entry[k]] = z * chain.load_unit[k]
     for s in range(chain.clip.shape[0]):
@@ -187,8 +183,7 @@ def _dense_block(vertices, dense, first, last, columns, x, w, rows_out):
     for r in range(n):
         z, h = vertices.rows[first + r], values[r]
         for i in range(c):
-            k = columns[i]
-            h[i] = z[k] if _is_positive(vertices, first + r, k) else 0.0
+            h[i] = max(z[columns[i]], 0.0)
         size = max(size, _largest_of(h))
     if c == dense.weights.shape[0]:
         np.dot(values, dense.weights, y)
@@ -235,7 +230,7 @@ def _advance_dense(vertices, dense, n_vertices, rows_out, growth_out):
 def _grow_bounds(vertices, v, growth, rounding):
     """Carry the bounds of a vertex through affine ops."""
     for k in (ms.DRIFT, ms.ERROR):
-        value = (growth * vertices.bounds[v, k] + rounding + TINY) * (1.0 + 2.0**-40)
+        value = (growth * vertices.bounds[v, k] + rounding + ms.TINY) * (1.0 + 2.0**-40)
         vertices.bounds[v, k] = min(value, ms.UNBOUNDED)
 
 
@@ -320,6 +315,4 @@ def answer_signs(vertices, questions, signs, n):
             vertices.positive[v, w] |= bit
         elif signs[i] < 0:
             vertices.negative[v, w] |= bit
-        else:
-            vertices.bounds[v, ms.DRIFT] += abs(vertices.rows[v, j])
-            vertices.rows[v, j] = 0.0
+        agree_with_sign(vertices, v, j, signs[i])

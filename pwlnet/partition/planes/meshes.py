@@ -146,7 +146,7 @@ def _load_corners(problem, vertices, planes, counts, stage):
     largest = relative
     growth, gamma, constant = stage.chain.growth
     error = (4.0 * float(ms.UNIT_ROUNDOFF) * relative * growth + gamma * (growth * largest + constant)) * (1 + 2.0**-40)
-    vertices.bounds[:n, : ms.LARGEST] = error + float(rows.TINY)
+    vertices.bounds[:n, : ms.LARGEST] = error + float(ms.TINY)
     buffer = row_buffer(problem)
     if not rows.load_points(network.code, points, n, buffer, stage.chain, vertices.rows, 0):
         raise UnsupportedOperationError("the network has an op that the kernels do not handle, see CONTRIBUTING.md")

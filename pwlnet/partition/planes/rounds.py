@@ -167,8 +167,8 @@ class _FaceState:
 def _cut_all_faces(problem, mesh, state, crossings, words, depth, code, label):
     """Cut all faces; return whether some were deferred, so that the new faces are not in the order of their parents."""
     counts, chosen = state.counts, np.arange(mesh.n_faces, dtype=np.int32)
-    n_cells = 1 + state.most + min(state.most * (state.most - 1) // 2, 4 * state.most)
-    n_sides, was_deferred = 32, False
+    n_cells = 1 + state.most + min(state.most * (state.most - 1) // 2, face_kernels.CROSSINGS_PER_CUT * state.most)
+    n_sides, was_deferred = 32 + 2 * state.most, False
     questions = ms.Questions(np.empty((_MOST_QUESTIONS, 4), np.int64), _NO_ANSWERS, np.empty(mesh.n_faces, np.int32))
     while True:
         cells = _cells(problem, n_cells, n_sides, words[1] - words[0], len(state.edges.line))
