@@ -162,7 +162,7 @@ def _set_piece(new_edges, k, a, b, edges, e):
 
 @inlined_kernel
 def agree_with_sign(vertices, v, j, sign):
-    """Give the stored number of function j its exact sign, which the computed one may not have; the drift grows by the change."""
+    """Give the stored number of function j its exact sign, which the computed one may lack; the drift grows by the change."""
     value = vertices.rows[v, j]
     if sign == 0 or (value > 0.0) != (sign > 0) or value == 0.0:
         vertices.bounds[v, ms.DRIFT] += abs(value) + ms.TINY
