@@ -84,7 +84,7 @@ class Exact:
         return self._ancestor(depth, face, sum(k <= op for k in self._stage_ops))
 
     def _plane(self, depth, face):
-        return self._ancestor(depth, face, 0)[1]
+        return int(self.levels[0].parents[self._ancestor(depth, face, 0)[1]])
 
     def _decisions(self, s, depth, face):
         """Return what stage s decided on a face: bool[J], or for MaxPool int16[windows]."""
@@ -131,7 +131,7 @@ class Exact:
     def _compute(self, op, depth, face):
         kind = int(self._op_codes[op])
         if kind == ir.INPUT:
-            return self._input(face)[0]
+            return self._input(self._plane(depth, face))[0]
         if kind == ir.AFFINE:
             return self._fully_connected(op, slice(None), depth, face)
         result = np.empty((n_values(self.ops.network, op), 3), object)
@@ -171,7 +171,7 @@ class Exact:
     def _compute_entry(self, op, entry, depth, face):
         kind, x = int(self._op_codes[op]), int(self._operands[op][0]) if op else 0
         if kind == ir.INPUT:
-            return self._input(face)[0][entry]
+            return self._input(self._plane(depth, face))[0][entry]
         if kind == ir.AFFINE:
             return self._fully_connected(op, slice(entry, entry + 1), depth, face)[0]
         if kind >= ir.FIRST_SWITCHING:
@@ -329,7 +329,7 @@ class Exact:
         key = ("line", stage, j, face)
         if key not in memo:
             if stage == SIDE:
-                corners = self._corners(face)
+                corners = self._corners(int(self.levels[0].parents[face]))
                 memo[key] = cross(corners[j], corners[(j + 1) % len(corners)])
             else:
                 memo[key] = tuple(self.function(stage & 0xFFFF, j, depth, face, stage >> 16))
@@ -346,7 +346,7 @@ class Exact:
         """Return the intersection of two lines, or the corner that both stand for."""
         stage, j, _, plane = (int(n) for n in self.lines[int(lines[0])])
         if stage == CORNER:
-            return self._corners(plane)[j]
+            return self._corners(int(self.levels[0].parents[plane]))[j]
         return cross(self.line(int(lines[0])), self.line(int(lines[1])))
 
     def sign(self, function, lines):

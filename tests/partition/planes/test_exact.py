@@ -12,7 +12,7 @@ from pwlnet.partition.planes import dividing, rounds
 from pwlnet.partition.planes.exact import Exact
 from tests.counts import few
 from tests.described import to_network
-from tests.reference import exact_line
+from tests.reference import exact_line, exact_plane
 from tests.reference.random_planes import random_plane_case, random_plane_cells
 
 AGREE = 1e-12  # of areas and outputs from exact ones, relative to the largest
@@ -245,3 +245,24 @@ def test_sawtooth_networks_have_exponentially_many_regions():
 
 def test_constants_of_the_mesh_agree():
     assert ms.DRIFT < ms.LARGEST and ms.ERROR < ms.LARGEST  # bounds[:, : LARGEST] are set together
+
+
+def test_many_planes_with_ties_are_those_of_the_oracle():
+    """Exact answers use the plane that a face belongs to, also in the second mesh of a call and later."""
+    nodes = [{"kind": "input", "inputs": [], "shape": (3,)}]
+    rng = np.random.default_rng(0)
+    for n_in, n_out in ((3, 6), (6, 5)):
+        weight = rng.integers(-2, 3, (n_out, n_in)).astype(np.float64)
+        nodes.append({"kind": "linear", "inputs": [len(nodes) - 1], "weight": weight, "bias": np.zeros(n_out)})
+        nodes.append({"kind": "relu", "inputs": [len(nodes) - 1]})
+    origins, e1, e2 = rng.integers(-1, 2, (3, 80, 3)).astype(np.float64)
+    spans = np.linalg.norm(np.cross(e1, e2), axis=1) > 0
+    origins, e1, e2 = origins[spans], e1[spans], e2[spans]
+    square = np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
+    planes = pwlnet.partition_planes(to_network(nodes), origins, e1, e2, square, threads=1)
+    assert planes.n_exact > 500 and len(planes) > 40
+    for part, *arguments in zip(planes.parts, origins, e1, e2, strict=True):
+        expected = {states: float(area) for states, area, _ in exact_plane.partition(nodes, *arguments, square)}
+        states = map(tuple, part.patterns().unpack().tolist())
+        actual = dict(zip(states, part.areas.tolist(), strict=True))
+        assert set(actual) == set(expected) and all(abs(actual[s] - expected[s]) <= AGREE for s in actual)
