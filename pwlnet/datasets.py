@@ -2,7 +2,7 @@
 
 The table (`_fetch_table.json`, made by ``data/make_fetch_table.py``) has each file's origin: a repository at a commit,
 a path in it, the SHA-256, the size and the licence. Nothing is downloaded before a file is requested. The networks and
-images that come with pwlnet, ``digits_network_path`` and ``digits_images``, are never downloaded.
+images that come with pwlnet (``digits_network_path``, ``control_network_path``, ``digits_images``) are never downloaded.
 """
 
 import difflib
@@ -19,9 +19,18 @@ import numpy as np
 
 from ._optional import require
 from .errors import ChecksumError, ConversionError, InputError, MissingDataError
-from .shipped import digits_images, digits_network_path
+from .shipped import control_network_path, digits_images, digits_network_path
 
-__all__ = ["DataFile", "describe", "digits_images", "digits_network_path", "fetch", "load_images", "names"]
+__all__ = [
+    "DataFile",
+    "control_network_path",
+    "describe",
+    "digits_images",
+    "digits_network_path",
+    "fetch",
+    "load_images",
+    "names",
+]
 
 FOLDER_VARIABLE = "PWLNET_DATA_DIR"
 CACHE_VARIABLE = "PWLNET_CACHE_DIR"

@@ -13,6 +13,7 @@ DIGITS_NETWORKS = (
     "digits_conv_pgd",
     "digits_conv_diffai",
 )
+CONTROL_NETWORKS = ("pendulum",)
 
 _PACKAGE = Path(__file__).resolve().parent
 _FOLDERS = (_PACKAGE / "_data", _PACKAGE.parent / "data")  # of an installed package, of a checkout
@@ -44,6 +45,37 @@ def digits_network_path(name):
     return _find(f"networks/{name}.onnx")
 
 
+def control_network_path(name="pendulum"):
+    """Return the path of a shipped ONNX network that controls a system with two state variables.
+
+    Parameters
+    ----------
+    name : {"pendulum"}
+        Swings a pendulum up and balances it. Inputs: angle in [-pi, pi] (rad, 0 is upright), angular speed in [-8, 8] (rad/s).
+        Outputs: scores of the torques 0, -2.5, 2.5, -5, 5 N m; the network chooses the one with the largest score. For its
+        training and its agreement with the optimal policy see ``data/README.md``.
+
+    Returns
+    -------
+    pathlib.Path
+
+    Raises
+    ------
+    InputError
+        There is no shipped network of that name.
+    MissingDataError
+        The file is missing from the installation.
+
+    Examples
+    --------
+    >>> control_network_path().name
+    'pendulum.onnx'
+    """
+    if name not in CONTROL_NETWORKS:
+        raise InputError(f"no shipped control network is called {name!r}; the names are {', '.join(CONTROL_NETWORKS)}")
+    return _find(f"networks/{name}.onnx")
+
+
 def digits_images():
     """Load the test images of the shipped digits networks.
 
@@ -68,4 +100,4 @@ def _find(name):
         if (folder / name).is_file():
             return folder / name
     looked = " and ".join(str(folder) for folder in _FOLDERS)
-    raise MissingDataError(f"{name} is not in {looked}; reinstall pwlnet, or run data/train_digits.py in a checkout")
+    raise MissingDataError(f"{name} is not in {looked}; reinstall pwlnet, or run data/train_*.py in a checkout")

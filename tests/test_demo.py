@@ -20,8 +20,11 @@ def folder(tmp_path_factory):
 
 def test_it_leaves_a_store_per_network_and_figures(folder):
     lines = dict.fromkeys(demo_lines.NETWORKS, 5) | {f"digits_conv_{name}": 12 for name in trainings.TRAININGS}
-    figures = ["digits_attributions.png", "digits_line.png"]
-    assert sorted(path.name for path in folder.iterdir()) == sorted([*(f"{name}.h5" for name in lines), *figures])
+    figures = ["digits_attributions.png", "digits_line.png", "pendulum_regions.png"]
+    stores = [f"{name}.h5" for name in (*lines, "pendulum")]
+    assert sorted(path.name for path in folder.iterdir()) == sorted([*stores, *figures])
+    with store.open(folder / "pendulum.h5") as opened:
+        assert opened.verify() == []
     for name, n_lines in lines.items():
         with store.open(folder / f"{name}.h5") as opened:
             assert opened.n_lines == n_lines

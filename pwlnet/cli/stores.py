@@ -11,7 +11,8 @@ def add_commands(commands, common):
     verify = commands.add_parser("verify", parents=[common], help="compare a store with its checksums and its network")
     verify.add_argument("store", metavar="STORE.h5")
     verify.add_argument("--samples", type=int, default=16, metavar="N",
-                        help="segments per line to compare with the network (default: 16; 0: none)")  # fmt: skip
+                        help="segments per line, and polygons per plane, to compare with the network (default: 16; 0: "
+                        "none)")  # fmt: skip
     verify.set_defaults(run=run_verify)
     repair = commands.add_parser(
         "repair",
@@ -29,18 +30,23 @@ def add_commands(commands, common):
     repair.add_argument("--threads", type=positive, metavar="N", help="number of threads (default: all processors)")
     repair.set_defaults(run=run_repair)
     merge = commands.add_parser("merge", parents=[common], help="join stores of the same network and parameters")
-    merge.add_argument("stores", metavar="STORE.h5", nargs="+", help="in the order of their lines")
+    merge.add_argument("stores", metavar="STORE.h5", nargs="+", help="in the order of their lines or planes")
     merge.add_argument("--out", metavar="NEW.h5", required=True, help="a new store")
     merge.add_argument("--overwrite", action="store_true", help="replace an existing store")
     merge.add_argument("--threads", type=positive, metavar="N", help="number of threads (default: all processors)")
     merge.set_defaults(run=run_merge)
     export = commands.add_parser("export", parents=[common], help="write results of a store for other programs")
     export.add_argument("store", metavar="STORE.h5")
-    export.add_argument("out", metavar="OUT", help=".parquet, .arrow, .csv, or .nc (netCDF-4; needs memory for all rows)")
+    export.add_argument(
+        "out", metavar="OUT", help=".parquet, .arrow, .csv, .geojson (polygons), or .nc (netCDF-4; needs memory for all rows)"
+    )
     export.add_argument("--table", metavar="NAME",
-                        help="segments, flips, lines, attributions, ... (default: segments; for .nc: lines)")  # fmt: skip
-    export.add_argument("--rows", type=row_range, metavar="FIRST:LAST", help="lines, or rows of another kind (default: all)")
-    export.add_argument("--patterns", action="store_true", help="add the activation pattern of each segment")
+                        help="segments, flips, lines, polygons, corners, vertices, planes, attributions, ... (default: "
+                        "segments, or polygons if there are planes only; for .nc: lines or planes)")  # fmt: skip
+    export.add_argument("--rows", type=row_range, metavar="FIRST:LAST",
+                        help="lines or planes, or rows of another kind (default: all)")  # fmt: skip
+    export.add_argument("--patterns", action="store_true", help="add the activation pattern of each segment or polygon")
+    export.add_argument("--classes", action="store_true", help="add the largest output at the center of each polygon")
     export.add_argument("--wide", action="store_true", help="add arrays, such as starts, with a column per entry")
     export.add_argument("--overwrite", action="store_true", help="replace an existing file")
     export.set_defaults(run=run_export)
@@ -58,6 +64,7 @@ def run_verify(options):
         problems = opened.verify(n_samples=options.samples)
         counts = {"lines": opened.n_lines, "breakpoints": opened.n_breakpoints, "batches": opened.n_batches}
         counts |= {name: n for name, n in opened.info()["rows"].items() if name != "lines"}
+        counts |= {"polygons": opened.n_polygons} if opened.n_planes else {}
     if problems and options.json:
         show(options, {"store": options.store, **counts, "problems": problems})
     if problems:
@@ -75,6 +82,7 @@ def run_repair(options):
     network = load_network(options.network) if options.network else None
     repaired = store.repair(options.store, options.out, in_place=options.yes, network=network, threads=options.threads)
     kept = f"{repaired.n_batches} batches with {repaired.n_lines} lines"
+    kept += f" and {repaired.n_planes} planes" if repaired.n_planes else ""
     if not repaired.problems:
         text = f"{options.store} is intact: {kept}"
     else:
@@ -91,15 +99,18 @@ def run_merge(options):
     from .. import store
 
     written = store.merge(options.stores, options.out, overwrite=options.overwrite, threads=options.threads)
-    show(options, {"store": options.out, "lines": written.n_lines, "segments": written.n_segments})
+    values = {"store": options.out, "lines": written.n_lines, "segments": written.n_segments}
+    with store.open(options.out) as opened:
+        values |= {"planes": opened.n_planes, "polygons": opened.n_polygons} if opened.n_planes else {}
+    show(options, values)
 
 
 def run_export(options):
     """Write a table."""
     from .. import store
 
-    table = options.table or ("lines" if options.out.lower().endswith(".nc") else "segments")
-    chosen = {"patterns": options.patterns, "wide": options.wide, "overwrite": options.overwrite}
+    chosen = {name: getattr(options, name) for name in ("patterns", "classes", "wide", "overwrite")}
     with store.open(options.store) as opened:
+        table = options.table or opened.default_table(whole=options.out.lower().endswith(".nc"))
         n_rows = opened.export(options.out, table, *(options.rows or ()), **chosen)
     show(options, {"path": options.out, "table": table, "rows": n_rows})

@@ -1,4 +1,4 @@
-"""A demonstration with the shipped networks: lines through two networks, and three networks that differ in their training.
+"""A demonstration with the shipped networks: lines, three networks that differ in their training, the plane of a controller.
 
 pwlnet demo --out demo_output
 """
@@ -7,13 +7,13 @@ import time
 from pathlib import Path
 
 from .. import warmup
-from . import lines, trainings
+from . import lines, planes, trainings
 
 __all__ = ["run"]
 
 
 def run(out, *, n_lines=200, n_images=100):
-    """Partition lines, compare trainings, compute attributions; print, store, verify and plot the results.
+    """Partition lines and a plane, compare trainings, compute attributions; print, store, verify and plot the results.
 
     Kernels are compiled before computations are timed. Files of an earlier run in the folder are replaced.
 
@@ -41,6 +41,9 @@ def run(out, *, n_lines=200, n_images=100):
     print()
     _compile("attributions", warmup.ATTRIBUTION_STEPS, cold)
     trainings.show(out, n_images)
+    print()
+    _compile("planes", warmup.PLANE_STEPS, cold)
+    planes.show(out)
 
 
 def _compile(purpose, steps, cold):

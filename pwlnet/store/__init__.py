@@ -4,33 +4,41 @@
 the intact batches of a damaged one, ``merge`` joins several.
 
 The format as data: ``schema``, ``header``, ``provenance``, ``digest``, and ``format_page``, which documents it. The file:
-``container``, ``image`` (new HDF5 files), ``access`` (opening). Writing: ``creation``, ``writer``, ``long_line``, ``results``,
-``chunks``, ``consistency``, ``summary``. Reading: ``reader``, ``live_read``, ``checks``, ``export``. Both: ``network_file``,
-``merge``, ``repair``.
+``container``, ``image`` (new HDF5 files), ``access`` (opening). Writing: ``creation``, ``appending``, ``writer``,
+``chunk_writer`` and ``long_line`` (lines and planes in chunks), ``results``, ``chunks`` (of HDF5). Reading: ``reader``,
+``partition_reader``, ``live_read``, ``checks``, ``export``. Both: ``in_chunks``, ``planes``, ``consistency``, ``summary``,
+``network_file``, ``merge``, ``repair``.
 """
 
-from .appending import append_lines_by_length
-from .creation import create, resume, save_lines, save_long_line
+from .appending import append_lines_by_length, append_planes_in_batches
+from .creation import create, resume, save_large_plane, save_lines, save_long_line, save_planes
 from .merge import merge
 from .network_file import read_network_file, save_network
-from .reader import RegionStore, load_lines, open
+from .reader import RegionStore, load_lines, load_planes, open
 from .repair import Repaired, repair
-from .writer import StoreWriter, Written
+from .summary import PlaneSummary
+from .writer import StoreWriter, Written, WrittenPlanes
 
 __all__ = [
+    "PlaneSummary",
     "RegionStore",
     "Repaired",
     "StoreWriter",
     "Written",
+    "WrittenPlanes",
     "append_lines_by_length",
+    "append_planes_in_batches",
     "create",
     "load_lines",
+    "load_planes",
     "merge",
     "open",
     "read_network_file",
     "repair",
     "resume",
+    "save_large_plane",
     "save_lines",
     "save_long_line",
     "save_network",
+    "save_planes",
 ]

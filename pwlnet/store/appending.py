@@ -1,7 +1,10 @@
-"""Partition many lines into a store: short lines batch by batch, very long ones chunk by chunk."""
+"""Partition many lines or planes into a store batch by batch; very long lines chunk by chunk."""
 
 import contextlib
 
+import numpy as np
+
+from ..validation import check_count
 from .reader import RegionStore
 
 
@@ -75,3 +78,66 @@ def _runs(writer, lines, max_points, stream, threads):
         yield Run(first, first + 1, True)
         first += 1
     yield from split_by_strategy(writer.network, lines, max_points=max_points, first=first, stream=stream, threads=threads)
+
+
+def append_planes_in_batches(
+    writer, origins, e1, e2, polygons, *, stream=False, max_planes=128, max_polygons=2**17, progress=False, threads=None
+):
+    """Partition planes and append them to a store, batch by batch, or each of them chunk by chunk.
+
+    Exact, as ``partition_planes``. Planes that the store has already are skipped, and a plane of which it has the first chunks
+    is continued.
+
+    Parameters
+    ----------
+    writer : StoreWriter
+    origins, e1, e2, polygons
+        As for ``partition_planes``: all planes of the store, those that it has already included.
+    stream : bool, optional
+        Write every plane with interior chunk by chunk.
+    max_planes : int, optional
+        Planes of a batch. ``error`` depends, within rounding, on which planes are in the same batch: those from each multiple
+        of this number on.
+    max_polygons : int, optional
+        Polygons of a chunk, as for ``iter_plane_chunks``.
+    progress, threads
+        As for ``partition_planes``.
+
+    Yields
+    ------
+    int or None
+        Decisions in integer arithmetic for the planes of a batch, after it has been committed; None for a plane in chunks.
+
+    Raises
+    ------
+    ShapeError, InputError, NumericalError
+        As for ``partition_planes``; what was committed before is kept.
+    DigestMismatchError
+        The store has the first chunks of another plane.
+    StoreError
+        As for ``StoreWriter.append_planes``.
+
+    See Also
+    --------
+    save_planes : write partitions that have been computed.
+    """
+    from tqdm import tqdm
+
+    from ..partition.planes.partitions import partition_planes
+    from ..partition.planes.polygons import as_planes
+
+    max_planes = check_count(max_planes, "max_planes")
+    planes = as_planes(writer.network, origins, e1, e2, polygons)
+    with tqdm(total=len(planes), initial=writer.n_planes, unit="plane", disable=not progress) as bar:
+        while writer.n_planes < len(planes):
+            first = writer.n_planes
+            if writer.unfinished_polygons is not None or (stream and len(planes[first].polygon) > 2):
+                writer.append_large_plane(*planes[first], max_polygons=max_polygons, threads=threads)
+                yield None
+            else:
+                batch = planes[first : first + 1 if stream else first - first % max_planes + max_planes]
+                frames = (np.stack(points) for points in list(zip(*batch, strict=True))[:3])
+                made = partition_planes(writer.network, *frames, [plane.polygon for plane in batch], threads=threads)
+                writer.append_planes(made)
+                yield made.n_exact
+            bar.update(writer.n_planes - first)

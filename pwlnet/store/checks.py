@@ -7,15 +7,16 @@ import itertools
 import numpy as np
 
 from ..errors import ChecksumError, PwlnetError, StoreError
-from . import long_line, schema
+from . import in_chunks, schema
 from .access import reading, unverified_problem
 from .consistency import batch_problem
 from .digest import add_bytes, start_array
-from .results import axis_sizes
+from .plane_check import plane_problems
+from .results import axis_sizes, free_lengths, row_shape
 
 _LINES_AT_ONCE = 64
 _PROBLEMS = 100  # at most, are reported
-_ROWS_AT_ONCE = 2**21
+_BYTES_AT_ONCE = 2**24  # of a dataset
 
 
 def find_problems(store, n_samples):
@@ -25,7 +26,7 @@ def find_problems(store, n_samples):
     ----------
     store : RegionStore
     n_samples : int
-        Segments per line that are compared with the network.
+        Segments per line, and polygons per plane, that are compared with the network.
 
     Returns
     -------
@@ -105,8 +106,8 @@ def problems_of_batch(store, number, sizes=None):
             return [f"{rows} does not match its checksum; the file is damaged, restore a copy or compute it again"]
         store.checked_batches.add(number)
         for first, last in batch_ranges(store, commit):
-            if is_long_line(commit, first, last):
-                problem = long_line.stored_problem(store, first, store.network.n_neurons)
+            if is_in_chunks(commit, first, last):
+                problem = in_chunks.stored_problem(store, name, first)
             else:
                 problem = batch_problem(name, store.read(name, first, last), sizes or axis_sizes(store.network))
             if problem:
@@ -130,15 +131,22 @@ def batch_ranges(store, commit):
         Ranges of rows of the kind's first axis.
     """
     first, last = int(commit["first"][0]), int(commit["last"][0])
-    n_rows = max(int(high) - int(low) for low, high in zip(commit["first"], commit["last"]))
-    n_ranges = min(-(-n_rows // _ROWS_AT_ONCE), last - first)
+    kind, n_rows = schema.KINDS[commit["kind"].decode()], (commit["last"] - commit["first"]).tolist()
+    sizes = [n_rows[kind.axes.index(dataset.axis)] * _row_bytes(store.open_dataset(dataset)) for dataset in kind.datasets]
+    n_ranges = min(max(1, -(-max(sizes) // _BYTES_AT_ONCE)), last - first)
     cuts = [first + (last - first) * k // n_ranges for k in range(n_ranges + 1)] if n_ranges > 0 else []
     return list(itertools.pairwise(cuts))
 
 
-def is_long_line(commit, first, last):
-    """Return whether rows ``first`` to ``last`` of a batch are one line that was appended in chunks, or as a single batch."""
-    return commit["kind"] == b"lines" and last - first == 1 == int(commit["last"][0] - commit["first"][0])
+def _row_bytes(stored):
+    """Return the bytes of a row of a dataset, at least 1."""
+    return max(1, stored.dtype.itemsize * int(np.prod(stored.shape[1:], dtype=np.int64)))
+
+
+def is_in_chunks(commit, first, last):
+    """Return whether rows ``first`` to ``last`` of a batch are one line or plane, appended in chunks or as a single batch."""
+    can_be = schema.KINDS[commit["kind"].decode()].chunk_axes
+    return bool(can_be) and last - first == 1 == int(commit["last"][0] - commit["first"][0])
 
 
 def _batch_name(store, number):
@@ -164,7 +172,7 @@ def _add_rows(sha, store, dataset, first, last, *, checked=True):
     stored = store.open_dataset(dataset)
     start_array(sha, dataset.path, stored.dtype, (last - first, *stored.shape[1:]))
     rows_per_chunk = stored.chunks[0] if stored.chunks else 1
-    step = max(1, _ROWS_AT_ONCE // rows_per_chunk) * rows_per_chunk
+    step = max(1, _BYTES_AT_ONCE // (_row_bytes(stored) * rows_per_chunk)) * rows_per_chunk
     for low in range(first, last, step):
         add_bytes(sha, store.read_rows(dataset, low, min(low + step, last), checked=checked))
 
@@ -228,15 +236,15 @@ def _format_problems(store, sizes):
             row = stored.shape[1:]
             if not stored.chunks:
                 problems.append(f"{dataset.path} of {store.path} has no chunks; repair the store")
-            expected = tuple(sizes.get(dim, n) for dim, n in zip(dataset.dims[1:], row))
+            expected = row_shape(dataset, sizes, free_lengths(dataset, stored.shape))
             if row != expected:
                 problems.append(f"{dataset.path} of {store.path} has rows of shape {row}, not {expected}; restore a copy")
     return problems
 
 
 def _network_problems(store, n_samples):
-    """Compare sampled segments with forward passes of the network, a block of lines at a time: list of problems."""
-    problems = []
+    """Compare sampled segments and polygons with forward passes of the network, some at a time: list of problems."""
+    problems = plane_problems(store, n_samples)
     for first in range(0, store.n_lines, _LINES_AT_ONCE):
         last = min(first + _LINES_AT_ONCE, store.n_lines)
         origin = f"counted from line {first} of {store.path}"
@@ -297,6 +305,7 @@ def describe(store):
         "n_lines": store.n_lines,
         "n_segments": store.n_breakpoints - store.n_lines,
         "n_flips": store.n_flips,
+        "n_polygons": store.n_polygons,
         "rows": {name: store.n_rows(name) for name in schema.KINDS if store.n_rows(name)},
         "n_batches": store.n_batches,
         "last_batch": store.commits["time"][-1].decode() if store.n_batches else None,

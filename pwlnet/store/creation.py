@@ -1,6 +1,5 @@
 """Create a store, resume one, and write all lines in one call."""
 
-import contextlib
 import itertools
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from . import schema
 from .access import refuse_locked
 from .header import write_header
 from .image import new_image
+from .in_chunks import closing
 from .network_file import write_network_group
 from .provenance import make_provenance
 from .reader import RegionStore
@@ -187,21 +187,52 @@ def save_lines(path, lines, *, parameters=None, overwrite=False, threads=None, c
     StoreError, InputError
         As for ``create`` and ``StoreWriter.append_lines``. InputError, too, for an empty iterable.
     """
-    from ..partition.lines.partitions import LinePartitions
+    options = {"parameters": parameters, "overwrite": overwrite, "threads": threads, "compression": compression}
+    return _save(path, lines, "lines", options).written
 
-    with _closing(iter([lines] if isinstance(lines, LinePartitions) else lines)) as batches:
+
+def save_planes(path, planes, *, parameters=None, overwrite=False, threads=None, compression="gzip"):
+    """Write plane partitions to a new store.
+
+    Parameters
+    ----------
+    path : str or path
+    planes : PlanePartitions or iterable of PlanePartitions
+        Of one network. From an iterator, such as ``iter_plane_partitions``, each is written to the disk and released before
+        the next one is requested. Whatever stops it, Ctrl-C included, leaves a store of those before.
+    parameters, overwrite, threads, compression
+        As for ``create``.
+
+    Returns
+    -------
+    WrittenPlanes
+        ``n_planes`` and ``n_polygons`` of the store.
+
+    Raises
+    ------
+    StoreError, InputError
+        As for ``create`` and ``StoreWriter.append_planes``. InputError, too, for an empty iterable.
+    """
+    options = {"parameters": parameters, "overwrite": overwrite, "threads": threads, "compression": compression}
+    return _save(path, planes, "planes", options).written_planes
+
+
+def _save(path, results, name, options):
+    """Write line or plane partitions, or an iterable of them, to a new store: StoreWriter, closed."""
+    with closing(iter([results] if hasattr(results, "network") else results)) as batches:
         first = next(batches, None)
         if first is None:
-            raise InputError("lines gave no line partitions, so the network is not known; give at least one")
-        options = {"parameters": parameters, "overwrite": overwrite, "threads": threads, "compression": compression}
-        with create(path, first.network, tolerances=first.tolerances, **options) as writer:
+            raise InputError(f"{name} gave no {name[:-1]} partitions, so the network is not known; give at least one")
+        tolerances = getattr(first, "tolerances", DEFAULT)
+        with create(path, first.network, tolerances=tolerances, **options) as writer:
+            append = {"lines": writer.append_lines, "planes": writer.append_planes}[name]
             try:
                 for batch in itertools.chain([first], batches):
-                    writer.append_lines(batch)
+                    append(batch)
             except BaseException as error:
-                error.add_note(f"{path} holds the first {writer.n_lines} lines")
+                error.add_note(f"{path} holds the first {writer.n_rows(name)} {name}")
                 raise
-            return writer.written
+    return writer
 
 
 def save_long_line(
@@ -248,15 +279,11 @@ def save_long_line(
     ShapeError, InputError, CapacityError, NumericalError
         As for ``iter_line_chunks``.
     """
-    tolerances = tolerances.with_slope_dtype(slope_dtype)
-    made_with = {"parameters": parameters, "tolerances": tolerances, "threads": options.get("threads")}
-    if resume and Path(path).exists():
-        writer = _resume(path, network, **made_with)
-    else:
-        writer = create(path, network, overwrite=overwrite, compression=compression, **made_with)
-    with writer:
+    made_with = {"parameters": parameters, "tolerances": tolerances.with_slope_dtype(slope_dtype)}
+    made_with["threads"] = options.get("threads")
+    with _open_or_create(path, network, resume, overwrite, compression, made_with) as writer:
         if writer.n_lines:
-            _check_ends(path, writer.n_lines, [network.as_points(start, "start"), network.as_points(end, "end")])
+            _check_row(path, "lines", [network.as_points(start, "start")[0], network.as_points(end, "end")[0]])
             return writer.written
         try:
             writer.append_long_line(start, end, **options)
@@ -266,19 +293,76 @@ def save_long_line(
         return writer.written
 
 
-def _check_ends(path, n_lines, ends):
-    """Validate that a store holds the line with these ends, and no other."""
+def save_large_plane(
+    path,
+    network,
+    origin,
+    e1,
+    e2,
+    polygon,
+    *,
+    resume=False,
+    parameters=None,
+    overwrite=False,
+    compression="gzip",
+    **options,
+):
+    """Partition one plane and write it to a store chunk by chunk, a bounded number of polygons in memory.
+
+    Exact up to rounding, as ``partition_planes``.
+
+    Parameters
+    ----------
+    path : str or path
+    network : Network
+    origin, e1, e2 : float64[D] or float64[*input_shape]
+    polygon : float64[V, 2]
+    resume : bool
+        Continue a store that exists. Whatever stopped the program, Ctrl-C included, finished chunks are kept.
+    parameters, overwrite, compression
+        As for ``create``.
+    **options
+        As for ``StoreWriter.append_large_plane``: ``max_polygons``, ``progress``, ``threads``, ``n_checked``.
+
+    Returns
+    -------
+    WrittenPlanes
+
+    Raises
+    ------
+    StoreError
+        As for ``create`` and ``resume``.
+    DigestMismatchError
+        The store belongs to another network or plane.
+    ShapeError, InputError, NumericalError
+        As for ``iter_plane_chunks``.
+    """
+    from ..partition.planes.polygons import as_planes
+
+    made_with = {"parameters": parameters, "threads": options.get("threads")}
+    with _open_or_create(path, network, resume, overwrite, compression, made_with) as writer:
+        if writer.n_planes:
+            _check_row(path, "planes", as_planes(network, origin, e1, e2, polygon)[0][:3])
+            return writer.written_planes
+        try:
+            writer.append_large_plane(origin, e1, e2, polygon, **options)
+        except BaseException as error:
+            error.add_note(f"{path} holds {writer.unfinished_polygons or 0} polygons of the plane; resume=True continues it")
+            raise
+        return writer.written_planes
+
+
+def _open_or_create(path, network, resume, overwrite, compression, made_with):
+    """Continue a store, or create it: StoreWriter."""
+    if resume and Path(path).exists():
+        return _resume(path, network, **made_with)
+    return create(path, network, overwrite=overwrite, compression=compression, **made_with)
+
+
+def _check_row(path, name, points):
+    """Validate that a store holds the line or the plane that begins with these points, and no other."""
     with RegionStore(path) as store:
-        stored = [store.read_rows(dataset, 0, 1) for dataset in schema.LINES.datasets[:2]]
-    if n_lines != 1 or not all(np.array_equal(*pair) for pair in zip(stored, ends, strict=True)):
-        raise DigestMismatchError(f"{path} holds {n_lines} lines, and not only the given one; give another path")
-
-
-@contextlib.contextmanager
-def _closing(batches):
-    """Close a generator, with its threads, when the block is left."""
-    try:
-        yield batches
-    finally:
-        if hasattr(batches, "close"):
-            batches.close()
+        n, datasets = store.n_rows(name), schema.KINDS[name].datasets[: len(points)]
+        stored = [store.read_rows(dataset, 0, 1)[0] for dataset in datasets]
+    if n != 1 or not all(np.array_equal(*pair) for pair in zip(stored, points, strict=True)):
+        raise DigestMismatchError(f"{path} holds {n} {name}, and not only the given one; give another path")

@@ -116,7 +116,9 @@ Offsets are shifted by one row: those of a batch are rows `first + 1` to `last +
 
 A long line MAY be appended in chunks: batches with rows of breakpoints and flips, but no line; the batch with the line, and the
 end of its range of breakpoints, comes last. Until then the attribute `{resume_state}` of `/breakpoints` MAY hold what its
-writer needs to continue, a JSON object, and readers MUST NOT count these rows.
+writer needs to continue, a JSON object, and readers MUST NOT count these rows. The same holds for a large plane: batches with
+rows of polygons, corners and vertices, but no plane; the attribute is one of `/polygons`. The vertices of a polygon are in its
+chunk or in one before.
 
 The digest of a store's content (`RegionStore.digest`) is the SHA-256 of all rows of all kinds in the same form, offsets with
 their 0. It does not depend on batches, chunks or compression.
@@ -178,9 +180,18 @@ _OTHERS = """\
 ## Other programs
 
 `RegionStore.to_dataframe`, `iter_dataframes`, `to_arrow`, `to_xarray` and `export` (`pwlnet export STORE OUT.parquet`, also
-.arrow, .csv and .nc) make tables; `pip install 'pwlnet[export]'`. The tables of segments, of flips, and of lines with
-`wide=True` hold every bit of the lines. Activation patterns are not stored; `patterns=True` rebuilds those of all or of chosen
-segments.
+.arrow, .csv, .geojson and .nc) make tables; `pip install 'pwlnet[export]'`. The tables of segments, of flips, and of lines with
+`wide=True` hold every bit of the lines. Activation patterns of lines are not stored; `patterns=True` rebuilds those of all or
+of chosen segments.
+
+The tables of polygons with `patterns=True`, of corners, and of vertices and planes with `wide=True` hold every bit of the
+planes but for their outlines. Polygons have a column with a list of their coordinates, u and v in turn, and `classes=True` adds
+the largest output at the mean of the corners. A .geojson file is a FeatureCollection of polygons with the properties `plane`,
+`polygon`, `area` and `n_corners` (and `class`, and `pattern` in hexadecimal digits); the coordinates are (u, v).
+
+A row of `/polygons/pattern` has the states of the neurons of one op after the other, those of each op from a new word on. A
+state takes 1, 2, 4, 8 or 16 bits, as few as hold all states of its op, the lowest bits of a word first. States: ReLU,
+LeakyReLU: 0 inactive, 1 active; Clip: 0 lower, 1 linear, 2 upper; MaxPool: number of the largest tap in the window, by rows.
 
 The file itself, once closed, is HDF5 after a user block of {header} bytes, which HDF5 finds by itself. In Python, without
 pwlnet:
@@ -188,6 +199,10 @@ pwlnet:
     with h5py.File("lines.h5") as file:
         a, b = file["breakpoints/offsets"][17:19]          # line 17
         t = file["breakpoints/t"][a:b]
+    with h5py.File("planes.h5") as file:
+        r = file["polygons/offsets"][2] + 5                # polygon 5 of plane 2
+        a, b = file["corners/offsets"][r : r + 2]
+        uv = file["vertices/uv"][()][file["vertices/offsets"][2] + file["corners/vertex"][a:b]]
 
 In a shell, `h5dump -d /breakpoints/t -s 0 -c 4 lines.h5` prints
 

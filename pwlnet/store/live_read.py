@@ -17,7 +17,7 @@ from .container.layout import HEADER_SIZE
 
 MAX_RETRIES = 30
 _PAUSE = 0.002  # seconds before the first retry; longer each time
-_SNAPSHOT = ("commits", "_ends", "n_lines", "n_breakpoints", "n_flips", "n_batches")
+_SNAPSHOT = ("commits", "_ends", "n_lines", "n_breakpoints", "n_flips", "n_planes", "n_polygons", "n_batches")
 
 
 class LiveReadMixin:

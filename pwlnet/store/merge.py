@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ..errors import DigestMismatchError, InputError, StoreError
 from ..publishing import new_file
-from . import checks, long_line
+from . import checks, in_chunks
 from .access import warn_unverified
 from .creation import create_like
 from .reader import RegionStore
@@ -103,10 +103,10 @@ def copy_batch(store, commit, writer):
     """
     name = commit["kind"].decode()
     for first, last in checks.batch_ranges(store, commit):
-        if checks.is_long_line(commit, first, last):
-            for chunk in long_line.iter_stored_chunks(store, first):
-                writer.append_line_chunk(**chunk)
-            writer.finish_line(**long_line.stored_line(store, first))
+        if checks.is_in_chunks(commit, first, last):
+            for chunk in in_chunks.iter_stored_chunks(store, name, first):
+                writer.append_chunk(name, chunk)
+            writer.finish(name, in_chunks.stored_row(store, name, first))
         else:
             writer.append(name, store.read(name, first, last))
 

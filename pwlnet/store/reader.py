@@ -11,8 +11,8 @@ from .export.mixin import ExportMixin
 from .header import check_format, read_header
 from .live_read import LiveReadMixin
 from .network_file import read_stored_network
+from .partition_reader import PartitionReaderMixin
 from .results import load_plugin
-from .summary import stored_summary
 
 
 def open(path, *, network=None):
@@ -73,7 +73,25 @@ def load_lines(path):
         return store.lines()
 
 
-class RegionStore(LiveReadMixin, ExportMixin):
+def load_planes(path, network=None):
+    """Read all plane partitions of a store into memory.
+
+    Parameters
+    ----------
+    path : str or path
+    network : Network, optional
+        Refuse a store of another network.
+
+    Returns
+    -------
+    PlanePartitions
+        Errors as ``open`` and ``RegionStore.planes``.
+    """
+    with _open(path, network) as store:
+        return store.planes()
+
+
+class RegionStore(LiveReadMixin, PartitionReaderMixin, ExportMixin):
     """Results of one network in a file; made by ``pwlnet.store.open``.
 
     Attributes
@@ -90,7 +108,7 @@ class RegionStore(LiveReadMixin, ExportMixin):
         False for a file that holds a network only.
     is_verified : bool
         False if another program changed or copied the file, so that its checksums are missing.
-    n_lines, n_breakpoints, n_flips, n_batches : int
+    n_lines, n_breakpoints, n_flips, n_planes, n_polygons, n_batches : int
         Of finished batches only.
     commits : schema.COMMIT[n_batches]
         The table of batches.
@@ -157,31 +175,6 @@ class RegionStore(LiveReadMixin, ExportMixin):
         """
         return int(self._ends[self._kind_name(name)][0])
 
-    def lines(self, first=0, last=None):
-        """Read the partitions of lines ``first`` to ``last`` (not included).
-
-        Parameters
-        ----------
-        first, last : int, optional
-            All lines by default.
-
-        Returns
-        -------
-        LinePartitions
-
-        Raises
-        ------
-        InputError
-            There are no such lines.
-        ChecksumError, StoreError
-            The file is damaged.
-        """
-        from ..partition.lines.partitions import LinePartitions
-
-        if not self.has_lines:
-            raise StoreError(f"{self.path} holds a network, but no lines; compute them with partition_lines")
-        return LinePartitions(network=self.network, tolerances=self.tolerances, **self.read("lines", first, last))
-
     def read(self, name, first=0, last=None, *, derived=False):
         """Read rows ``first`` to ``last`` (not included) of a kind of result, with all rows that belong to them.
 
@@ -208,37 +201,12 @@ class RegionStore(LiveReadMixin, ExportMixin):
             The file is damaged.
         """
         kind = schema.KINDS[self._kind_name(name)]
-        first, last = self._checked_range(name, first, last)
+        first, last = self.checked_range(name, first, last)
         with reading(self.path, kind.datasets[0].path):
             is_there = self.file.has(kind.datasets[0].path)
         if not is_there:
             raise StoreError(f"{self.path} holds no {name}; append some first")
-        arrays = self._read_rows(kind, first, last, kind.derived if derived else kind.datasets)
-        for array in arrays.values():
-            array.setflags(write=False)
-        return arrays
-
-    def batches(self):
-        """Read the lines batch by batch, as they were written: a bounded number of them in memory.
-
-        Yields
-        ------
-        LinePartitions
-            In the order of the lines; errors as for ``lines``.
-        """
-        for commit in self.commits[self.commits["kind"] == b"lines"]:
-            if commit["first"][0] < commit["last"][0]:
-                yield self.lines(int(commit["first"][0]), int(commit["last"][0]))
-
-    def summary(self, first=0, last=None):
-        """Summarize lines ``first`` to ``last`` (not included), a bounded number of breakpoints in memory.
-
-        Returns
-        -------
-        LineSummary
-            Bit for bit ``LineSummary.of(store.batches())``; errors as for ``lines``.
-        """
-        return stored_summary(self, *self._checked_range("lines", first, last))
+        return self.read_datasets(kind, first, last, kind.derived if derived else kind.datasets)
 
     def verify(self, *, n_samples=0):
         """Check the whole file: the checksum of every byte, the format, the network, commits, and that arrays are consistent.
@@ -321,7 +289,14 @@ class RegionStore(LiveReadMixin, ExportMixin):
             raise InputError(f"{name!r} is not a kind of result; give one of {', '.join(schema.KINDS)}")
         return name
 
-    def _checked_range(self, name, first, last):
+    def refuse_network_only(self, name):
+        """Refuse to read results, such as "lines", from a file that holds a network only."""
+        if not self.has_lines:
+            one = "partition_planes" if name == "planes" else "partition_lines"
+            raise StoreError(f"{self.path} holds a network, but no {name}; compute them with {one}")
+
+    def checked_range(self, name, first, last):
+        """Validate a range of rows of a kind, where None stands for the last one: (first, last)."""
         n_rows = self.n_rows(name)
         last = n_rows if last is None else last
         if not 0 <= first <= last <= n_rows:
@@ -344,13 +319,23 @@ class RegionStore(LiveReadMixin, ExportMixin):
         if self._checked and not self.is_verified:
             checks.check_order(self)
         self._ends = schema.rows_at_end(self.commits)
+        in_chunks = self.commits["kind"][self.commits["first"][:, 0] == self.commits["last"][:, 0]]
+        for name, kind in schema.KINDS.items():
+            if name.encode() in in_chunks:  # rows of a line or a plane that is not finished do not count
+                ranges = self.axis_ranges(kind, 0, self.n_rows(name))
+                self._ends[name][: len(kind.axes)] = [ranges[axis][1] for axis in kind.axes]
         self.n_lines, self.n_breakpoints, self.n_flips = (int(n) for n in self._ends["lines"][:3])
-        if self.has_lines and (self.commits["first"][:, 0] == self.commits["last"][:, 0]).any():  # a line in chunks
-            ends = self.axis_ranges(schema.LINES, 0, self.n_lines)
-            self.n_breakpoints, self.n_flips = ends["T"][1], ends["F"][1]
+        self.n_planes, self.n_polygons = (int(self._ends["planes"][schema.PLANES.axes.index(axis)]) for axis in "PR")
 
-    def _read_rows(self, kind, first, last, datasets):
-        """Read arrays by field for a range of the first axis, offsets from 0."""
+    def read_datasets(self, kind, first, last, datasets):
+        """Read some datasets of a kind for a range of its first axis: read-only arrays by field, offsets from 0.
+
+        Parameters
+        ----------
+        kind : schema.Kind
+        first, last : int
+        datasets : sequence of schema.Dataset
+        """
         ragged = any(dataset.axis != kind.axes[0] for dataset in datasets)
         ranges = self.axis_ranges(kind, first, last) if ragged else {kind.axes[0]: (first, last)}
         arrays = {}
@@ -361,5 +346,6 @@ class RegionStore(LiveReadMixin, ExportMixin):
                 rows = rows - rows[0]
                 if (np.diff(rows) < 0).any():
                     raise StoreError(f"{dataset.path} of {self.path} does not increase; restore a copy of the file")
+            rows.setflags(write=False)
             arrays[dataset.field] = rows
         return arrays

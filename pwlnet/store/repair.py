@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from ..errors import InputError, PwlnetError, StoreError
 from ..publishing import new_file, reason
-from . import checks
+from . import checks, schema
 from .access import refuse_locked, unverified_problem
 from .image import copy_into_container
 from .merge import copy_batch, new_store_like
@@ -21,6 +21,7 @@ class Repaired(NamedTuple):
     n_lines: int
     n_batches_lost: int
     problems: list
+    n_planes: int
 
 
 def repair(path, out=None, *, in_place=False, network=None, threads=None):
@@ -44,7 +45,8 @@ def repair(path, out=None, *, in_place=False, network=None, threads=None):
     Returns
     -------
     Repaired
-        ``path``, ``n_batches``, ``n_lines``, ``n_batches_lost`` (of those in the table of commits), ``problems``.
+        ``path``, ``n_batches``, ``n_lines``, ``n_batches_lost`` (of those in the table of commits), ``problems``,
+        ``n_planes``.
 
     Raises
     ------
@@ -72,7 +74,7 @@ def repair(path, out=None, *, in_place=False, network=None, threads=None):
         n_intact = store.n_batches if is_intact else _n_intact_batches(store)
         commits = store.commits[:n_intact]
         n_lost = store.n_batches - n_intact
-        n_lines = int(max((c["last"][0] for c in commits if c["kind"] == b"lines"), default=0))
+        ends = schema.rows_at_end(commits)
         if in_place and n_lost and not n_intact:
             raise StoreError(f"{path} has no intact batch before the first damaged one; it was left as it is, restore a copy")
         target = path if in_place else out and Path(out)
@@ -82,7 +84,7 @@ def repair(path, out=None, *, in_place=False, network=None, threads=None):
             with new_store_like(store, target, overwrite=in_place, threads=threads) as writer:
                 for commit in commits:
                     copy_batch(store, commit, writer)
-    return Repaired(target, n_intact, n_lines, n_lost, problems)
+    return Repaired(target, n_intact, int(ends["lines"][0]), n_lost, problems, int(ends["planes"][0]))
 
 
 def _problems(path):

@@ -58,11 +58,14 @@ def load_plugin(name):
 
 
 def axis_sizes(network):
-    """Return the sizes of the axes that the network determines, by their letter: dict."""
+    """Return the sizes of the axes that the network determines, by their letter, and of coordinates (u, v): dict."""
     return {
         "D": network.n_inputs,
+        "O": network.n_outputs,
         "K": network.n_neurons,
         "S": len(network.op_graph.switching),
+        "W": int(network.pattern_layout.word_offsets[-1]),
+        "2": 2,
     }
 
 

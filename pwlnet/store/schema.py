@@ -3,8 +3,9 @@
 A store is one HDF5 file with a network and any number of results. Rows are appended in batches; each batch has one row
 in ``/commits``, written last; rows after the last commit are ignored. A file with a network only has no results.
 
-Legend: N ops, D inputs, O outputs, S ops with neurons; the axes of results:
-L lines, T breakpoints, F flips, B attributions, M measures; ``*`` any length.
+Legend: N ops, D inputs, O outputs, S ops with neurons, W words of an activation pattern; the axes of results:
+L lines, T breakpoints, F flips, B attributions, M measures, P planes, G corners of their outlines, R polygons (activation
+regions), C corners of these, V vertices; ``*`` any length.
 """
 
 from typing import NamedTuple
@@ -52,18 +53,35 @@ class Kind(NamedTuple):
     """A kind of result: the axes that its batches extend (columns of the commits), its datasets, and what offsets count.
 
     ``counts``: the axis that each dataset of offsets counts, by path. ``derived``: datasets that the writer computes from
-    the others.
+    the others. ``chunk_axes``: the axes along which a single row of the first axis may be appended in chunks.
     """
 
     axes: tuple
     datasets: tuple
     counts: dict
     derived: tuple = ()
+    chunk_axes: tuple = ()
 
     @property
     def stored(self):
         """All datasets, in the order of checksums."""
         return self.datasets + self.derived
+
+    @property
+    def chunk_datasets(self):
+        """The datasets of a chunk."""
+        return tuple(dataset for dataset in self.datasets if dataset.axis in self.chunk_axes)
+
+    @property
+    def row_datasets(self):
+        """The datasets that are known only when a row is finished: all others, without the offsets that count the chunks."""
+        others = (dataset for dataset in self.datasets if dataset.axis not in self.chunk_axes)
+        return tuple(dataset for dataset in others if self.counts.get(dataset.path) not in self.chunk_axes)
+
+    @property
+    def resume_group(self):
+        """The group with the attribute RESUME_STATE."""
+        return self.chunk_datasets[0].path.rpartition("/")[0]
 
 
 ATTRIBUTES = (
@@ -123,6 +141,7 @@ LINES = Kind(
         Dataset("/lines/op_flips", "op_flips", "<i8", ("L", "S"), "flips in each op that has neurons", "1.0"),
     ),
     counts={"/breakpoints/offsets": "T", "/flips/offsets": "F"},
+    chunk_axes=("T", "F"),
 )
 
 # Kinds whose datasets are created with their first batch. "*": any length, the same in all batches.
@@ -147,14 +166,44 @@ MEASURES = Kind(
     counts={},
 )
 
+# A polygon's corners are numbers of vertices, which count from the first vertex of its plane.
+PLANES = Kind(
+    axes=("P", "G", "R", "C", "V"),
+    datasets=(
+        Dataset("/planes/origin", "origins", "<f8", ("P", "D"), "point (u, v) of a plane is origin + u e1 + v e2", "1.0"),
+        Dataset("/planes/e1", "e1", "<f8", ("P", "D"), "first direction", "1.0"),
+        Dataset("/planes/e2", "e2", "<f8", ("P", "D"), "second direction", "1.0"),
+        Dataset("/planes/residual", "residual", "<f8", ("P",), "largest relative difference from forward passes", "1.0"),
+        Dataset("/outlines/offsets", "outline_offsets", "<i8", ("P+1",), "range of outline corners, by plane", "1.0"),
+        Dataset("/outlines/uv", "outlines", "<f8", ("G", "2"), "corners (u, v) of the polygon that was cut", "1.0"),
+        Dataset("/polygons/offsets", "polygon_offsets", "<i8", ("P+1",), "range of polygons, by plane", "1.0"),
+        Dataset("/polygons/pattern", "packed", "<u8", ("R", "W"), "activation pattern, packed", "1.0"),
+        Dataset("/polygons/area", "areas", "<f8", ("R",), "area, in units of (u, v)", "1.0"),
+        Dataset("/corners/offsets", "offsets", "<i8", ("R+1",), "range of corners, by polygon", "1.0"),
+        Dataset("/corners/vertex", "vertex_numbers", "<i4", ("C",), "vertex of the plane; counter-clockwise", "1.0"),
+        Dataset("/vertices/offsets", "vertex_offsets", "<i8", ("P+1",), "range of vertices, by plane", "1.0"),
+        Dataset("/vertices/uv", "shared_vertices", "<f8", ("V", "2"), "coordinates (u, v)", "1.0"),
+        Dataset("/vertices/outputs", "outputs", "<f8", ("V", "O"), "outputs of the network", "1.0"),
+        Dataset("/vertices/error", "error", "<f8", ("V", "O"), "bound of their errors; NaN: none", "1.0"),
+    ),
+    derived=(
+        Dataset("/planes/area", "area", "<f8", ("P",), "sum of the areas of its polygons", "1.0"),
+        Dataset("/planes/smallest_area", "smallest_area", "<f8", ("P",), "smallest of them", "1.0"),
+        Dataset("/planes/largest_area", "largest_area", "<f8", ("P",), "largest of them", "1.0"),
+    ),
+    counts={"/outlines/offsets": "G", "/polygons/offsets": "R", "/corners/offsets": "C", "/vertices/offsets": "V"},
+    chunk_axes=("R", "C", "V"),
+)
+
 KINDS = {
     "lines": LINES,
     "attributions": ATTRIBUTIONS,
     "measures": MEASURES,
+    "planes": PLANES,
 }
 
 COMMITS = "/commits"
-RESUME_STATE = "unfinished"  # attribute of /breakpoints while a line is appended in chunks
+RESUME_STATE = "unfinished"  # attribute of /breakpoints or /polygons while a line or a plane is appended in chunks
 COMMITS_PER_CHUNK = 64
 COMMIT_AXES = 8  # room for kinds with more axes; unused entries are 0
 COMMIT = np.dtype(

@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import json
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,13 +10,15 @@ import numpy as np
 
 from ..errors import DigestMismatchError, InputError, PwlnetError, StoreError
 from ..publishing import reason
-from . import long_line, schema
+from . import schema
 from .access import refuse_locked
-from .consistency import batch_problem, row_problem
+from .chunk_writer import ChunkWriterMixin
+from .consistency import batch_problem
 from .container.transaction import TransactionFile, interrupts_deferred
 from .digest import digest_arrays
-from .header import now, read_text, write_text
+from .header import now
 from .image import LIBVER
+from .planes import planes_to_arrays
 from .results import ResultFile, axis_sizes
 from .summary import derived_rows
 
@@ -29,7 +30,14 @@ class Written(NamedTuple):
     n_segments: int
 
 
-class StoreWriter:
+class WrittenPlanes(NamedTuple):
+    """What ``save_planes`` wrote: numbers of planes and of polygons."""
+
+    n_planes: int
+    n_polygons: int
+
+
+class StoreWriter(ChunkWriterMixin):
     """A store that is being written; made by ``pwlnet.store.create`` and ``resume``.
 
     A batch is completely on the disk when its ``append_...`` returns; Ctrl-C waits for that. Whatever stops the program,
@@ -39,7 +47,7 @@ class StoreWriter:
     ----------
     path : pathlib.Path
     network : Network
-    n_lines, n_segments : int
+    n_lines, n_segments, n_planes, n_polygons : int
         In the store.
     """
 
@@ -61,10 +69,7 @@ class StoreWriter:
                 self._file = h5py.File(self._container, "r+", libver=LIBVER)
                 self._results = ResultFile(self._file, network, compression, threads)
                 self._ends = schema.rows_at_end(self._file[schema.COMMITS][()])
-                self._finished = int(self._file["/breakpoints/offsets"][self.n_lines])  # breakpoints of finished lines
-                n_breakpoints = int(self._ends["lines"][1])
-                is_unfinished = n_breakpoints > self._finished
-                self._unfinished_t = float(self._file["/breakpoints/t"][n_breakpoints - 1]) if is_unfinished else None
+                self._find_finished()
         except BaseException:
             self._abandon()
             raise
@@ -77,23 +82,27 @@ class StoreWriter:
     @property
     def n_segments(self):
         """Number of segments in the store."""
-        return self._finished - self.n_lines
+        return int(self._finished["lines"][1]) - self.n_lines
 
     @property
-    def unfinished_t(self):
-        """The last breakpoint of a line that is not finished, in [0, 1]; None if there is no such line."""
-        return self._unfinished_t
+    def n_planes(self):
+        """Number of planes in the store."""
+        return self.n_rows("planes")
 
     @property
-    def resume_state(self):
-        """What was stored to resume a line that is not finished: dict or None."""
-        attributes = self._file["/breakpoints"].attrs
-        return json.loads(read_text(attributes, schema.RESUME_STATE)) if schema.RESUME_STATE in attributes else None
+    def n_polygons(self):
+        """Number of polygons in the store."""
+        return int(self._finished["planes"][2])
 
     @property
     def written(self):
         """Numbers of lines and segments in the store: Written."""
         return Written(self.n_lines, self.n_segments)
+
+    @property
+    def written_planes(self):
+        """Numbers of planes and polygons in the store: WrittenPlanes."""
+        return WrittenPlanes(self.n_planes, self.n_polygons)
 
     def n_rows(self, name):
         """Return the number of rows of a kind of result in the store, along its first axis."""
@@ -117,11 +126,7 @@ class StoreWriter:
             They can't be written. Earlier batches are kept; this writer can't be used any more, ``resume`` makes another.
         """
         self._check_open()
-        if lines.network.digest != self.network.digest:
-            raise DigestMismatchError(
-                f"lines belong to the network {lines.network.digest[:12]}, but {self.path} is for the network "
-                f"{self.network.digest[:12]}; append them to another store"
-            )
+        self._check_network(lines, "lines")
         if lines.tolerances != self.tolerances:
             raise DigestMismatchError(
                 f"lines were computed with {lines.tolerances}, but {self.path} is for {self.tolerances}; "
@@ -130,110 +135,25 @@ class StoreWriter:
         arrays = {d.field: getattr(lines, d.field) for d in schema.LINES.datasets}
         self._append("lines", arrays, "give the result of partition_lines unchanged")
 
-    def append_line_chunk(self, t, flip_offsets, flip_neurons, flip_states, *, resume_state=None):
-        """Append a chunk of one very long line; ``finish_line`` completes the line after its last chunk.
-
-        Until then readers do not see it; after ``resume`` it continues after its last chunk (``unfinished_t``).
+    def append_planes(self, planes):
+        """Append a batch of plane partitions.
 
         Parameters
         ----------
-        t : float64[T]
-            The next breakpoints of the line: the first chunk starts with 0.0, the last one ends with 1.0.
-        flip_offsets : int64[T+1]
-        flip_neurons : int64[F]
-        flip_states : int32[F]
-            As in LinePartitions, counted from the chunk's first flip.
-        resume_state : dict, optional
-            What is needed to continue after this chunk, of JSON values; kept until the line is finished.
-
-        Raises
-        ------
-        InputError
-            The arrays are inconsistent, or do not continue the chunk before.
-        StoreError
-            As for ``append_lines``.
-        """
-        self._check_open()
-        chunk = {"t": t, "flip_offsets": flip_offsets, "flip_neurons": flip_neurons, "flip_states": flip_states}
-        rows = long_line.line_chunk_rows(chunk, self.unfinished_t, self._sizes)
-        if len(rows["t"]):
-            self._write("lines", rows, resume_state)
-
-    def append_long_line(self, start, end, **options):
-        """Partition a line and append it chunk by chunk; a line whose first chunks are in the store is continued.
-
-        Exact up to rounding, and bit for bit what ``partition_lines`` and ``append_lines`` give. Each chunk is on the disk
-        before the next one is computed. Planned windows whose breakpoints are all in the store are not traced again; a line
-        that is not planned in windows (fewer than 6000 neurons, or few of them change their state) is computed from its
-        start, and only what is missing is stored.
-
-        Parameters
-        ----------
-        start, end : float64[D] or float64[*input_shape]
-        **options
-            ``max_points`` (of a chunk), ``max_segments``, ``progress``, ``threads``, ``memory``, ``n_checked``, as for
-            ``iter_line_chunks``.
+        planes : PlanePartitions
+            Of this store's network. Batches of at least 10^4 polygons use the disk well. ``n_exact`` is not stored: it depends
+            on which planes are partitioned together.
 
         Raises
         ------
         DigestMismatchError
-            The stored chunks belong to another line, or were computed with another ``memory``.
-        ShapeError, InputError, CapacityError, NumericalError
-            As for ``iter_line_chunks``.
-        StoreError
+            The planes belong to another network.
+        InputError, StoreError
             As for ``append_lines``.
         """
         self._check_open()
-        long_line.append_long_line(self, start, end, **options)
-
-    def unfinished_points(self, numbers=()):
-        """Read breakpoints inside (0, 1) of the line that is not finished.
-
-        Parameters
-        ----------
-        numbers : list of int
-            Counted from 0.
-
-        Returns
-        -------
-        (int, list of (float, int64[*]))
-            Their number, if its chunks reach t = 1; and of each of ``numbers`` t and the neurons that flip.
-        """
-        n = int(self._ends["lines"][1]) - self._finished - 2
-        return n, [long_line.breakpoint_at(self._file, self._finished + 1 + k) for k in numbers]
-
-    def finish_line(self, start, end, *, residual, ambiguous, t_error):
-        """Complete the line whose chunks were appended.
-
-        Parameters
-        ----------
-        start, end : float64[D]
-        residual : float
-        ambiguous : int
-        t_error : float
-            As in LinePartitions.
-
-        Raises
-        ------
-        InputError
-            The chunks do not reach t = 1, or the arguments do not fit the network.
-        StoreError
-            As for ``append_lines``.
-        """
-        self._check_open()
-        if self.unfinished_t != 1.0:
-            raise InputError(f"the chunks end at t = {self.unfinished_t}; append chunks up to t = 1 before finish_line")
-        line = {"starts": np.array([start], np.float64), "ends": np.array([end], np.float64)}
-        line |= {"residual": np.array([residual], np.float64), "ambiguous": np.array([ambiguous], np.int64)}
-        line |= {"t_error": np.array([t_error], np.float64)}
-        for name in ("starts", "ends"):
-            if line[name].shape != (1, self._sizes["D"]) or not np.isfinite(line[name]).all():
-                raise InputError(f"{name[:-1]} has shape {line[name].shape[1:]}; {self._sizes['D']} finite numbers are needed")
-        problem = row_problem(line)
-        if problem:
-            raise InputError(f"the line can't be finished: {problem}; give those of its partition")
-        first_flip = int(self._file["/flips/offsets"][self._finished])
-        self._write("lines", long_line.line_rows(line, self._file, self.network, self._finished, first_flip))
+        self._check_network(planes, "planes")
+        self._append("planes", planes_to_arrays(planes), "give the result of partition_planes unchanged")
 
     def append(self, name, arrays):
         """Append a batch of results of any kind.
@@ -241,7 +161,7 @@ class StoreWriter:
         Parameters
         ----------
         name : str
-            A key of ``schema.KINDS``: "lines", "attributions" or "measures".
+            A key of ``schema.KINDS``: "lines", "attributions", "measures" or "planes".
         arrays : dict of str to ndarray
             By field, as in the table of the kind in docs/store_format.md; offsets start with 0.
 
@@ -279,7 +199,20 @@ class StoreWriter:
 
     def _check_open(self):
         if self._file is None:
-            raise StoreError(f"{self.path} is closed with {self.n_lines} lines; append before close, or resume it")
+            raise StoreError(f"{self.path} is closed with {self._content()}; append before close, or resume it")
+
+    def _content(self):
+        """Describe how much the store holds: "3 lines", or "3 lines and 2 planes"."""
+        counts = [f"{self.n_rows(name)} {name}" for name in schema.KINDS if self.n_rows(name)]
+        return " and ".join(counts) or "0 lines"
+
+    def _check_network(self, results, name):
+        """Refuse results of another network."""
+        if results.network.digest != self.network.digest:
+            raise DigestMismatchError(
+                f"{name} belong to the network {results.network.digest[:12]}, but {self.path} is for the network "
+                f"{self.network.digest[:12]}; append them to another store"
+            )
 
     def _append(self, name, arrays, advice):
         """Check a batch and write it."""
@@ -290,25 +223,14 @@ class StoreWriter:
         first = schema.KINDS[name].datasets[0]
         if not len(arrays[first.field]):
             return
-        if name == "lines":
-            if self.unfinished_t is not None:
-                raise InputError(f"line {self.n_lines} of {self.path} is not finished; append its chunks and finish it first")
-            arrays |= derived_rows(arrays, self.network)
+        self._refuse_unfinished(name)
+        arrays |= derived_rows(name, arrays, self.network)
         self._write(name, {d.field: arrays[d.field][d.lead :] for d in schema.KINDS[name].stored})
 
     def _write(self, name, rows, resume_state=None):
         """Write rows of all datasets of a kind as a batch."""
         with interrupts_deferred(), self._all_or_nothing():
-            if name == "lines":
-                self._set_resume_state(resume_state)
-            self._write_batch(name, rows)
-
-    def _set_resume_state(self, resume_state):
-        attributes = self._file["/breakpoints"].attrs
-        if resume_state is not None:
-            write_text(attributes, schema.RESUME_STATE, json.dumps(resume_state))
-        elif schema.RESUME_STATE in attributes:
-            del attributes[schema.RESUME_STATE]
+            self._write_batch(name, rows, resume_state)
 
     @contextlib.contextmanager
     def _all_or_nothing(self):
@@ -323,7 +245,7 @@ class StoreWriter:
             full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
             advice = "free space" if full else "check the disk"
             raise StoreError(
-                f"{self.path} can't be extended ({reason(error)}); its first {self.n_lines} lines are kept and can be "
+                f"{self.path} can't be extended ({reason(error)}); its first {self._content()} are kept and can be "
                 f"read, {advice} and resume it"
             ) from error
 
@@ -336,13 +258,12 @@ class StoreWriter:
             finally:
                 self._container.close()
 
-    def _write_batch(self, name, rows):
+    def _write_batch(self, name, rows, resume_state):
         """Write a batch and its commit, and flush both to the disk."""
         first = self._ends[name]
-        bases = first.copy()
-        if name == "lines":
-            bases[1] = self._finished
-        last, written = self._results.append(name, rows, first, bases)
+        last, written = self._results.append(name, rows, first, self._bases(name))
+        if schema.KINDS[name].chunk_axes:
+            self._write_resume_state(name, resume_state)
         commits = self._file[schema.COMMITS]
         commits.resize(len(commits) + 1, axis=0)
         row = np.zeros((), schema.COMMIT)
@@ -351,8 +272,4 @@ class StoreWriter:
         commits[-1] = row
         self._file.flush()
         self._container.commit()
-        self._ends[name] = last
-        if name == "lines":
-            if len(rows["offsets"]):
-                self._finished = int(last[1])
-            self._unfinished_t = float(rows["t"][-1]) if last[1] > self._finished else None
+        self._note_written(name, rows, last)

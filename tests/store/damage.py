@@ -29,7 +29,7 @@ from pwlnet.errors import PwlnetError, UnverifiedStoreWarning
 from pwlnet.store import schema
 from pwlnet.store.container import layout
 from tests.checksums import changing, write_container
-from tests.store.conftest import make_partitions, small_network
+from tests.store.conftest import make_partitions, make_plane_partitions, small_network
 
 PER_CHILD = 25
 PATIENCE = 60  # seconds for a child's damaged stores before it counts as hanging
@@ -84,8 +84,12 @@ def read_all(path):
             if opened.n_rows(name):
                 opened.read(name)
         opened.read("lines", derived=True)
+        opened.planes() if opened.n_planes else None
+        opened.plane_summary()
+        planes = opened.read("planes").values() if opened.n_planes else ()
     pwlnet.load_network(path)
-    return b"".join(getattr(lines, dataset.field).tobytes() for dataset in schema.LINES.datasets), problems
+    content = [*(getattr(lines, dataset.field) for dataset in schema.LINES.datasets), *planes]
+    return b"".join(array.tobytes() for array in content), problems
 
 
 def outcome(path, wanted):
@@ -144,6 +148,10 @@ def make_store(path, *, stopped=False):
     for seed, n in enumerate((40, 1, 100)):
         writer.append_lines(make_partitions(network, n, seed=seed))
     writer.append("measures", {"values": np.arange(6.0).reshape(3, 2)})
+    writer.append_planes(make_plane_partitions(network, 3))
+    writer.append_planes(make_plane_partitions(network, 1, seed=1))
+    part = make_plane_partitions(network, 1, seed=2).parts[0]
+    writer.append_chunk("planes", {d.field: getattr(part, d.field) for d in schema.PLANES.chunk_datasets})
     if stopped:
         left = path.read_bytes()
     writer.close()

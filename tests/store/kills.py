@@ -2,7 +2,7 @@
 
     python -m tests.store.kills --kills 200
 
-prints what was found; ``test_kills.py`` runs a few.
+prints what was found, for lines and for planes; ``test_kills.py`` runs a few.
 """
 
 import argparse
@@ -18,27 +18,36 @@ import numpy as np
 
 from pwlnet import store
 from pwlnet.store import schema
-from tests.store.conftest import make_partitions, small_network
+from tests.store.conftest import make_partitions, make_plane_partitions, same_planes, small_network
 
 N_BATCHES = 30
 
 
-def batches_to_write(network, seed):
-    """Batches of very different sizes, empty ones too."""
-    sizes = np.random.default_rng(seed).choice([0, 1, 2, 5, 20, 80], N_BATCHES)
+def batches_to_write(network, seed, kind="lines"):
+    """Batches of very different sizes, empty ones too; fewer of planes, which have more datasets."""
+    rng = np.random.default_rng(seed)
+    if kind == "planes":
+        sizes = rng.choice([0, 1, 2, 5, 10], N_BATCHES // 3)
+        return [make_plane_partitions(network, int(n), seed=1000 * seed + k, n_polygons=6) for k, n in enumerate(sizes)]
+    sizes = rng.choice([0, 1, 2, 5, 20, 80], N_BATCHES)
     return [make_partitions(network, int(n), seed=1000 * seed + k) for k, n in enumerate(sizes)]
 
 
+def kind_of(batch):
+    """The kind of result of a batch, "lines" or "planes"."""
+    return "planes" if hasattr(batch, "planes") else "lines"
+
+
 def write_rest(path, network, batches, report=None):
-    """Create a store or resume it, append the missing batches, and report the number of lines to a pipe."""
+    """Create a store or resume it, append the missing batches, and report the number of lines or planes to a pipe."""
     writer = store.resume(path, network) if path.exists() else store.create(path, network)
     with writer:
-        ends = np.cumsum([len(batch) for batch in batches])
+        kind, ends = kind_of(batches[0]), np.cumsum([len(batch) for batch in batches])
         for batch, end in zip(batches, ends, strict=True):
-            if end > writer.n_lines:
-                writer.append_lines(batch)
+            if end > writer.n_rows(kind):
+                (writer.append_lines if kind == "lines" else writer.append_planes)(batch)
                 if report is not None:
-                    os.write(report, int(writer.n_lines).to_bytes(8, "little"))
+                    os.write(report, int(writer.n_rows(kind)).to_bytes(8, "little"))
 
 
 def kill_a_writer(path, network, batches, seconds):
@@ -69,21 +78,24 @@ def check_what_is_left(path, batches, said):
     if not path.exists():
         assert said == 0
         return 0, 0
+    kind = kind_of(batches[0])
     with store.open(path) as opened:
-        problems, n_lines, unused = opened.verify(), opened.n_lines, opened.file.container.unused_bytes()
+        problems, n_lines, unused = opened.verify(), opened.n_rows(kind), opened.file.container.unused_bytes()
         assert problems == [], problems
         ends = np.cumsum([0, *(len(batch) for batch in batches)]).tolist()
         assert n_lines >= said, f"{said} lines were reported, {n_lines} are there"
         assert n_lines in ends
         for batch, first, last in zip(batches, ends, ends[1:]):
-            if last <= n_lines:
+            if last <= n_lines and kind == "planes":
+                assert same_planes(opened.planes(first, last), batch)
+            elif last <= n_lines:
                 back = opened.lines(first, last)
                 for dataset in schema.LINES.datasets:
                     assert np.array_equal(getattr(back, dataset.field), getattr(batch, dataset.field)), dataset.path
     return n_lines, unused
 
 
-def run(n_kills, seed, folder):
+def run(n_kills, seed, folder, kind="lines"):
     """Kill writers until ``n_kills`` died, and let each store be finished: dict of what was seen."""
     draw, network = random.Random(seed), small_network(0)
     found = {
@@ -97,7 +109,7 @@ def run(n_kills, seed, folder):
     }
     while found["kills"] < n_kills:
         schema.CHUNK_BYTES = draw.choice([2**9, 2**12, 2**18])
-        batches = batches_to_write(network, draw.randrange(2**20))
+        batches = batches_to_write(network, draw.randrange(2**20), kind)
         path, whole = folder / f"{found['stores']}.h5", folder / "whole.h5"
         whole.unlink(missing_ok=True)
         began = time.perf_counter()
@@ -134,15 +146,21 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     began = time.perf_counter()
-    with tempfile.TemporaryDirectory() as folder:
-        found = run(options.kills, options.seed, Path(folder))
-        left = [name for name in os.listdir(folder) if name.endswith(".tmp")]
+    for kind in ("lines", "planes"):
+        with tempfile.TemporaryDirectory() as folder:
+            found = run(options.kills, options.seed, Path(folder), kind)
+            left = [name for name in os.listdir(folder) if name.endswith(".tmp")]
+        show(kind, found, left, time.perf_counter() - began)
+
+
+def show(kind, found, left, seconds):
+    """Print what was found."""
     kept = found.pop("batches kept")
     print(", ".join(f"{name} {n}" for name, n in found.items()))
-    print(f"lines kept by a killed writer: {min(kept)} to {max(kept)}, median {sorted(kept)[len(kept) // 2]}; "
+    print(f"{kind} kept by a killed writer: {min(kept)} to {max(kept)}, median {sorted(kept)[len(kept) // 2]}; "
           f"temporary files of killed creators: {len(left)}")  # fmt: skip
     print(f"all stores intact, no reported batch lost, all {found['stores']} final digests equal those of uninterrupted runs "
-          f"({time.perf_counter() - began:.0f} s)")  # fmt: skip
+          f"({seconds:.0f} s)")  # fmt: skip
 
 
 if __name__ == "__main__":

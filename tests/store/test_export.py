@@ -165,8 +165,14 @@ def test_chosen_segments_come_sorted_and_once(opened, lines):
         ({"table": "edges"}, "table is 'edges', which does not exist; give one of segments, flips, lines, attributions"),
         ({"last": 24}, "first is 0 and last is 24, but .* has 23 lines; give 0 <= first <= last <= 23"),
         ({"rows": 0}, "rows is 0; a positive integer is needed"),
-        ({"table": "flips", "patterns": True}, "table is 'flips', but only segments can be chosen or have patterns"),
-        ({"wide": True}, "table is 'segments', which has no wide columns"),
+        (
+            {"table": "flips", "patterns": True},
+            "table is 'flips', which has no option patterns; omit it or give one of the tables segments, polygons",
+        ),
+        (
+            {"wide": True},
+            "table is 'segments', which has no option wide; omit it or give one of the tables lines, .*, vertices",
+        ),
         ({"chosen": [(23, 0)]}, "chosen has line 23, but .* has 23 lines; count from 0"),
         ({"chosen": [(0, -1)]}, "chosen has segment -1 of line 0, which has [0-9]+ segments; count from 0"),
         ({"chosen": [(0, 0), (1, 99)]}, "chosen has segment 99 of line 1, which has [0-9]+ segments; count from 0"),
@@ -302,7 +308,7 @@ def test_an_unknown_form_is_refused(opened, tmp_path):
     with pytest.raises(InputError, match=r"out.xls, whose suffix is not a format of export; give one of .parquet, .arrow"):
         opened.export(tmp_path / "out.xls")
     with pytest.raises(InputError, match=r"table is 'segments' .* .nc holds whole kinds of results; give one of lines"):
-        opened.export(tmp_path / "out.nc")
+        opened.export(tmp_path / "out.nc", "segments")
 
 
 @pytest.mark.parametrize(

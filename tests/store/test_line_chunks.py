@@ -71,9 +71,9 @@ def test_a_line_in_chunks_is_the_line_of_one_write(path, network, make_lines):
         (([0.0, 0.2, 0.2], [0, 0, 0, 0], [], []), "t does not increase up to 1"),
         (([0.0, 1.2], [0, 0, 0], [], []), "t does not increase up to 1"),
         (([0.0, np.nan], [0, 0, 0], [], []), "t does not increase up to 1"),
-        (([0.0, 0.2], [0, 0, 1], [200], [1]), "flip_neurons goes from 200 to 200, but the network has 200 neurons"),
-        (([0.0, 0.2], [0, 0, 2], [3], [1]), "flip_offsets do not split the 1 flips into consecutive ranges"),
-        (([0.0, 0.2], [0, 0], [], []), r"flip_offsets has dtype int64 and shape \(2,\), not int64 and \(3,\)"),
+        (([0.0, 0.2], [0, 0, 1], [200], [1]), "flip_neurons holds 200, but the network has neurons 0 to 199"),
+        (([0.0, 0.2], [0, 0, 2], [3], [1]), "flip_offsets do not split the 1 rows into consecutive ranges"),
+        (([0.0, 0.2], [0, 0], [], []), r"flip_offsets has shape \(2,\), not \(3,\)"),
     ],
 )
 def test_chunks_that_do_not_fit_are_refused(path, network, chunk, problem):

@@ -193,14 +193,14 @@ def test_too_many_segments_are_noticed_behind_stored_parts_too(path, digits, sho
 
 
 def test_a_long_line_is_verified_merged_and_repaired_in_pieces(path, digits, monkeypatch):
-    from pwlnet.store import checks, long_line
+    from pwlnet.store import checks, in_chunks
 
     lines = [line_of(digits, seed) for seed in range(2)]
     with store.create(path, digits) as writer:
         for line in lines:
             writer.append_long_line(*line, max_points=64)
     wanted = digest_of_one_write(path, digits, *lines)
-    monkeypatch.setattr(long_line, "_AT_ONCE", 50)
+    monkeypatch.setattr(in_chunks, "_AT_ONCE", 50)
     monkeypatch.setattr(store.RegionStore, "read", None)
     with store.open(path) as opened:
         assert opened.verify() == []
@@ -215,9 +215,9 @@ def test_a_long_line_is_verified_merged_and_repaired_in_pieces(path, digits, mon
 
 @pytest.mark.parametrize("row", [70, 149, 150, 151])
 def test_damage_in_a_long_line_is_found_where_pieces_meet_too(path, digits, monkeypatch, row):
-    from pwlnet.store import long_line
+    from pwlnet.store import in_chunks
 
-    monkeypatch.setattr(long_line, "_AT_ONCE", 50)
+    monkeypatch.setattr(in_chunks, "_AT_ONCE", 50)
     lines = pwlnet.partition_lines(digits, *line_of(digits, 0))
     t = lines.t.copy()
     t[row] = t[row - 2]

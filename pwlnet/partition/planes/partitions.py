@@ -55,6 +55,12 @@ class PlanePartitions:
         """Largest difference from forward passes, of each plane: float64[P] (``PlanePartition.residual``)."""
         return np.array([part.residual for part in self.parts])
 
+    def save(self, path):
+        """Write to a new HDF5 store (``pwlnet.store``); ``pwlnet.store.load_planes`` reads it back."""
+        from ...store import save_planes
+
+        save_planes(path, self)
+
     def __repr__(self):
         return f"PlanePartitions({len(self)} planes, {int(self.n_polygons.sum())} polygons, {self.network!r})"
 

@@ -1,10 +1,14 @@
-"""Export results to pandas, Arrow, Parquet, CSV, xarray and netCDF; the libraries are in the extra ``export``.
+"""Export results to pandas, Arrow, Parquet, CSV, GeoJSON, xarray and netCDF; the libraries are in the extra ``export``.
 
 Tables (of ``to_dataframe`` and the like), whose columns are the fields of docs/store_format.md, in the same units:
 
 segments   line, segment (its number on the line), t_start, t_end, n_flips (neurons that flip at t_start)
 flips      line, breakpoint (its number on the line, which is that of the segment after it), t, neuron, state
 lines      line, n_segments, and the arrays of a number per line; ``wide`` adds the others, such as starts_0, starts_1, ...
+planes     plane, n_outline_corners, n_polygons, n_vertices, and the arrays of a number per plane; ``wide`` as for lines
+polygons   plane, polygon (its number in the plane), area, n_corners, corners (a list of their coordinates u, v, u, v, ...)
+corners    plane, polygon, corner (its number in the polygon), vertex (its number in the plane), u, v
+vertices   plane, vertex, u, v; ``wide`` adds outputs_0, ..., error_0, ...
 others     a row per row of the kind's first axis: attributions, measures
 """
 
@@ -18,19 +22,32 @@ from ..._optional import require
 from ...errors import InputError
 from ...publishing import new_file
 from .. import schema
-from .tables import ROWS, iter_columns
+from .geojson import write_geojson
+from .plane_tables import Lists
+from .tables import ROWS, default_table, iter_columns
 
 _EXTRA = "export"
-_SUFFIXES = (".parquet", ".arrow", ".csv", ".nc")
+_SUFFIXES = (".parquet", ".arrow", ".csv", ".geojson", ".nc")
 _AXES = {
-    "L": "line", "T": "breakpoint", "F": "flip", "B": "attribution", "M": "measure", "D": "input", "S": "op",
+    "L": "line", "T": "breakpoint", "F": "flip", "B": "attribution", "M": "measure", "D": "input", "S": "op", "P": "plane",
+    "G": "outline_corner", "R": "polygon", "C": "corner", "V": "vertex", "O": "output", "W": "word", "2": "coordinate",
 }  # fmt: skip
 
 
 class ExportMixin:
     """Methods of RegionStore that convert results for other libraries."""
 
-    def iter_dataframes(self, table="segments", first=0, last=None, *, rows=ROWS, **options):
+    def default_table(self, *, whole=False):
+        """Return the table that is read by default: "polygons" of a store of planes without lines, else "segments".
+
+        Parameters
+        ----------
+        whole : bool, optional
+            A kind of results, as netCDF files hold: "planes" or "lines".
+        """
+        return default_table(self, whole=whole)
+
+    def iter_dataframes(self, table=None, first=0, last=None, *, rows=ROWS, **options):
         """Read a table as DataFrames of at most ``rows`` rows, a bounded number of them in memory.
 
         Parameters
@@ -47,22 +64,28 @@ class ExportMixin:
         pandas = require("pandas", _EXTRA, "reading a store as DataFrames")
         return self._frames(pandas, iter_columns(self, table, first, last, rows=rows, **options))
 
-    def to_dataframe(self, table="segments", first=0, last=None, *, chosen=None, patterns=False, wide=False):
+    def to_dataframe(self, table=None, first=0, last=None, **options):
         """Read a table as a DataFrame.
 
         Parameters
         ----------
         table : str, optional
-            "segments", "flips", or a kind of result: "lines", "attributions", "measures".
+            "segments", "flips", "polygons", "corners", "vertices", or a kind of result: "lines", "planes", "attributions",
+            "measures". ``default_table`` by default.
         first, last : int, optional
-            Lines ``first`` to ``last`` (not included), or rows of another kind; all by default.
-        chosen : int64[n, 2], optional
-            Segments as (line, segment) instead of a range; they are returned sorted and without duplicates.
-        patterns : bool, optional
-            Add the activation pattern of each segment, rebuilt from the flips: columns pattern_0, pattern_1, ... with the
-            words of ``ActivationPatterns.packed``.
-        wide : bool, optional
-            Add arrays with several numbers per row, a column per entry.
+            Lines or planes ``first`` to ``last`` (not included), or rows of another kind; all by default.
+        **options
+            chosen : int64[n, 2], optional
+                Segments as (line, segment) instead of a range; they are returned sorted and without duplicates.
+            patterns : bool, optional
+                Add the activation pattern of each segment, rebuilt from the flips, or of each polygon: columns pattern_0,
+                pattern_1, ... with the words of ``ActivationPatterns.packed``.
+            classes : bool, optional
+                Add to each polygon the largest output at the mean of its corners: column class.
+            corners : bool, optional
+                False: omit the coordinates of polygons.
+            wide : bool, optional
+                Add arrays with several numbers per row, a column per entry.
 
         Returns
         -------
@@ -79,11 +102,11 @@ class ExportMixin:
             The file is damaged, or has no such results.
         """
         pandas = require("pandas", _EXTRA, "reading a store as a DataFrame")
-        chunks = list(iter_columns(self, table, first, last, chosen=chosen, patterns=patterns, wide=wide))
-        columns = {name: np.concatenate([chunk.pop(name) for chunk in chunks]) for name in list(chunks[0])}
+        chunks = list(iter_columns(self, table, first, last, **options))
+        columns = {name: np.concatenate([_as_array(chunk.pop(name)) for chunk in chunks]) for name in list(chunks[0])}
         return next(self._frames(pandas, [columns]))
 
-    def to_arrow(self, table="segments", first=0, last=None, *, rows=ROWS, **options):
+    def to_arrow(self, table=None, first=0, last=None, *, rows=ROWS, **options):
         """Read a table as a stream of Arrow record batches.
 
         Parameters
@@ -97,15 +120,16 @@ class ExportMixin:
             ``read_all`` converts it to a pyarrow.Table. The schema has the metadata that ``export`` writes.
         """
         arrow = require("pyarrow", _EXTRA, "reading a store as Arrow tables")
+        table = self.default_table() if table is None else table
         chunks = iter_columns(self, table, first, last, rows=rows, **options)
         pending = [next(chunks)]
         metadata = {f"pwlnet-{name}": text for name, text in self._described(table).items()}
-        types = [(name, arrow.from_numpy_dtype(column.dtype)) for name, column in pending[0].items()]
+        types = [(name, _arrow_type(arrow, column)) for name, column in pending[0].items()]
         table_schema = arrow.schema([arrow.field(name, kind, nullable=False) for name, kind in types], metadata)
 
         def batches():
             while pending:
-                columns = [arrow.array(np.ascontiguousarray(column)) for column in pending.pop().values()]
+                columns = [_arrow_column(arrow, column) for column in pending.pop().values()]
                 yield arrow.record_batch(columns, table_schema)
                 pending.extend(itertools.islice(chunks, 1))
 
@@ -146,14 +170,15 @@ class ExportMixin:
         labels = {axis: np.arange(first, first + len(next(iter(arrays.values()))))}
         return xarray.Dataset(variables, labels, self._described(kind))
 
-    def export(self, path, table="segments", first=0, last=None, *, rows=2**20, overwrite=False, **options):
+    def export(self, path, table=None, first=0, last=None, *, rows=2**20, overwrite=False, **options):
         """Write a table to a file for other programs, atomically.
 
         Parameters
         ----------
         path : str or path
             Its suffix selects the format: .parquet (a row group per ``rows`` rows, Zstandard), .arrow (IPC, a record batch per
-            ``rows``), .csv (numbers with all their digits), .nc (netCDF-4: a kind of result as in ``to_xarray``).
+            ``rows``), .csv (numbers with all their digits), .geojson (polygons as a FeatureCollection), .nc (netCDF-4: a kind
+            of result as in ``to_xarray``).
         table, first, last, rows, **options
             As for ``iter_dataframes``. ``rows`` rows are in memory at a time; of .nc, all are.
         overwrite : bool, optional
@@ -176,14 +201,20 @@ class ExportMixin:
         Notes
         -----
         Parquet and Arrow files have ``pwlnet-network-digest``, ``pwlnet-provenance`` (JSON) and ``pwlnet-table`` in their
-        schema's metadata, netCDF files in their attributes, without the prefix. CSV files hold numbers only.
+        schema's metadata, GeoJSON files in the member ``pwlnet``, netCDF files in their attributes, both without the prefix.
+        CSV files hold numbers only: no metadata, and of polygons no corners (these are the table "corners").
         """
         path = Path(path)
         suffix = path.suffix.lower()
         if suffix not in _SUFFIXES:
             raise InputError(f"path is {path}, whose suffix is not a format of export; give one of {', '.join(_SUFFIXES)}")
+        table = self.default_table(whole=suffix == ".nc") if table is None else table
         if suffix == ".nc":
             return self._export_netcdf(path, table, first, last, overwrite, options)
+        if suffix == ".geojson":
+            return self._export_geojson(path, table, first, last, overwrite, {"rows": min(rows, ROWS), **options})
+        if suffix == ".csv" and table == "polygons":
+            options = {**options, "corners": False}
         stream = self.to_arrow(table, first, last, rows=rows, **options)
         write = {".parquet": _write_parquet, ".arrow": _write_arrow, ".csv": _write_csv}[suffix]
         with new_file(path, overwrite=overwrite) as temporary:
@@ -201,10 +232,18 @@ class ExportMixin:
             dataset.to_netcdf(str(temporary), engine="h5netcdf")
         return dataset.sizes[_AXES[schema.KINDS[kind].axes[0]]]
 
+    def _export_geojson(self, path, table, first, last, overwrite, options):
+        if table != "polygons" or options.get("corners") is False:
+            raise InputError(f"table is {table!r}, but .geojson holds polygons with their corners; give table='polygons'")
+        chunks = iter_columns(self, table, first, last, **options)
+        with new_file(path, overwrite=overwrite) as temporary:
+            return write_geojson(temporary, chunks, self._described(table))
+
     def _frames(self, pandas, chunks):
         """Convert columns to DataFrames."""
         done = 0
-        for columns in chunks:
+        for chunk in chunks:
+            columns = {name: _as_array(column) for name, column in chunk.items()}
             length = len(next(iter(columns.values())))
             frame = pandas.DataFrame(columns, index=pandas.RangeIndex(done, done + length))
             frame.attrs.update({"network-digest": self.network_digest, "provenance": self.provenance})
@@ -222,6 +261,21 @@ class ExportMixin:
         }
 
 
+def _as_array(column):
+    """Return a column as an array; of Lists, an array of arrays."""
+    return column.rows() if isinstance(column, Lists) else column
+
+
+def _arrow_type(arrow, column):
+    return arrow.list_(arrow.float64()) if isinstance(column, Lists) else arrow.from_numpy_dtype(column.dtype)
+
+
+def _arrow_column(arrow, column):
+    if isinstance(column, Lists):
+        return arrow.ListArray.from_arrays(arrow.array(column.offsets.astype(np.int32)), arrow.array(column.numbers))
+    return arrow.array(np.ascontiguousarray(column))
+
+
 def _dimensions(dataset):
     """Return the names of the dimensions of a variable; those of any length are named after the field."""
     names = []
@@ -235,7 +289,8 @@ def _dimensions(dataset):
 
 def _write_parquet(path, stream):
     parquet = require("pyarrow.parquet", _EXTRA, "writing a Parquet file")
-    repeated = [column.name for column in stream.schema if column.type != "double"]  # floats seldom do: twice as fast
+    floats = ("double", "list<item: double>", "list<element: double>")  # seldom repeated: twice as fast
+    repeated = [column.name for column in stream.schema if str(column.type) not in floats]
     n_rows = 0
     with parquet.ParquetWriter(path, stream.schema, compression="zstd", use_dictionary=repeated) as writer:
         for batch in stream:

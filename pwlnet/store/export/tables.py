@@ -5,38 +5,57 @@ Legend: L lines, T breakpoints, F flips, W words of a pattern, n rows of a table
 
 import numpy as np
 
-from ...errors import InputError, StoreError
+from ...errors import InputError
 from ...patterns import ActivationPatterns
 from .. import schema
+from . import plane_tables
 
 ROWS = 2**18  # of a table that are in memory at a time
-TABLES = ("segments", "flips", *schema.KINDS)
+_OF_PLANES = ("polygons", "corners", "vertices")
+TABLES = ("segments", "flips", *schema.KINDS, *_OF_PLANES)
+_OPTIONS = {  # that a table has; those of other kinds: wide
+    "segments": ("chosen", "patterns"),
+    "flips": (),
+    "polygons": ("patterns", "classes", "corners"),
+    "corners": (),
+}
+_COUNTS = {  # columns of numbers of rows, and what is subtracted
+    "/breakpoints/offsets": ("n_segments", 1),
+    "/outlines/offsets": ("n_outline_corners", 0),
+    "/polygons/offsets": ("n_polygons", 0),
+    "/vertices/offsets": ("n_vertices", 0),
+}
 _LINES = {dataset.field: dataset for dataset in schema.LINES.stored}
 _GAP = 4096  # breakpoints between chosen segments that are read rather than skipped
 
 
-def iter_columns(store, table, first=0, last=None, *, chosen=None, patterns=False, wide=False, rows=ROWS):
+def iter_columns(store, table=None, first=0, last=None, *, rows=ROWS, **options):
     """Read a table in chunks.
 
     Parameters
     ----------
     store : RegionStore
-    table : str
-        One of TABLES.
+    table : str, optional
+        One of TABLES; ``default_table`` by default.
     first, last : int, optional
-        Lines ``first`` to ``last`` (not included), or rows of another kind; all by default.
-    chosen : int64[n, 2], optional
-        Segments as (line, segment), instead of a range. Only for "segments"; they are returned sorted.
-    patterns : bool, optional
-        Columns with the words of the activation patterns. Only for "segments".
-    wide : bool, optional
-        Arrays of more than one dimension, too, a column per entry.
+        Lines or planes ``first`` to ``last`` (not included), or rows of another kind; all by default.
     rows : int, optional
-        At most this many rows in a chunk.
+        At most this many rows in a chunk; of corners, up to a few more.
+    **options
+        chosen : int64[n, 2], optional
+            Segments as (line, segment), instead of a range. Only for "segments"; they are returned sorted.
+        patterns : bool, optional
+            Columns with the words of the activation patterns. Only for "segments" and "polygons".
+        classes : bool, optional
+            A column with the largest output at the mean of the corners. Only for "polygons".
+        corners : bool, optional
+            A column with lists of coordinates; by default. Only for "polygons".
+        wide : bool, optional
+            Arrays of more than one dimension, too, a column per entry.
 
     Returns
     -------
-    iterator of dict of str to ndarray
+    iterator of dict of str to ndarray or Lists
         Columns of equal length; at least one chunk, which may be empty.
 
     Raises
@@ -46,18 +65,48 @@ def iter_columns(store, table, first=0, last=None, *, chosen=None, patterns=Fals
     StoreError
         The store has no such results, or is damaged.
     """
+    table = default_table(store) if table is None else table
     first, last = _checked_range(store, table, first, last, rows)
-    if table != "segments" and (patterns or chosen is not None):
-        raise InputError(f"table is {table!r}, but only segments can be chosen or have patterns; give table='segments'")
-    if table not in ("segments", "flips"):
-        return _kind_chunks(store, table, first, last, wide, rows)
-    if wide:
-        raise InputError(f"table is {table!r}, which has no wide columns; give wide=False, or table='lines'")
-    if chosen is not None:
-        return _chosen_chunks(store, _checked_choice(store, chosen), patterns, rows)
+    _refuse_options(table, options)
+    chosen, patterns = options.get("chosen"), options.get("patterns")
+    if table in _OF_PLANES:
+        store.read("planes", first, first)  # raises if the store has none
+    if table == "polygons":
+        classes, corners = options.get("classes"), options.get("corners", True)
+        return plane_tables.polygon_chunks(store, first, last, rows, patterns=patterns, classes=classes, corners=corners)
+    if table == "corners":
+        return plane_tables.corner_chunks(store, first, last, rows)
+    if table == "vertices":
+        return plane_tables.vertex_chunks(store, first, last, rows, wide=options.get("wide"))
     if table == "flips":
         return _flip_chunks(store, first, last, rows)
-    return _segment_chunks(store, first, last, patterns, rows)
+    if table == "segments" and chosen is not None:
+        return _chosen_chunks(store, _checked_choice(store, chosen), patterns, rows)
+    if table == "segments":
+        return _segment_chunks(store, first, last, patterns, rows)
+    return _kind_chunks(store, table, first, last, options.get("wide"), rows)
+
+
+def _refuse_options(table, options):
+    """Refuse options that a table does not have, unless they are None or False."""
+    for name, value in options.items():
+        if name not in _OPTIONS.get(table, ("wide",)) and value is not None and value is not False:
+            others = [other for other in TABLES if name in _OPTIONS.get(other, ("wide",))]
+            instead = f" or give one of the tables {', '.join(others)}" if others else ""
+            raise InputError(f"table is {table!r}, which has no option {name}; omit it{instead}")
+
+
+def default_table(store, *, whole=False):
+    """Return the table that is read by default: of lines if there are some, or if there are no planes.
+
+    Parameters
+    ----------
+    store : RegionStore
+    whole : bool, optional
+        Of whole kinds of results only, as netCDF files have them.
+    """
+    of_planes = store.n_planes and not store.n_lines
+    return ("planes" if of_planes else "lines") if whole else ("polygons" if of_planes else "segments")
 
 
 def _checked_range(store, table, first, last, rows):
@@ -66,15 +115,14 @@ def _checked_range(store, table, first, last, rows):
         raise InputError(f"table is {table!r}, which does not exist; give one of {', '.join(TABLES)}")
     if not isinstance(rows, (int, np.integer)) or rows < 1:
         raise InputError(f"rows is {rows!r}; a positive integer is needed")
-    kind = table if table in schema.KINDS else "lines"
+    kind = table if table in schema.KINDS else "planes" if table in _OF_PLANES else "lines"
     n_rows = store.n_rows(kind)
     last = n_rows if last is None else last
     if not 0 <= first <= last <= n_rows:
         raise InputError(
             f"first is {first} and last is {last}, but {store.path} has {n_rows} {kind}; give 0 <= first <= last <= {n_rows}"
         )
-    if not store.has_lines:
-        raise StoreError(f"{store.path} holds a network, but no lines; compute them with partition_lines")
+    store.refuse_network_only("planes" if kind == "planes" else "lines")
     return int(first), int(last)
 
 
@@ -170,14 +218,15 @@ def _kind_chunks(store, table, first, last, wide, rows):
     kind = schema.KINDS[table]
     datasets = [dataset for dataset in kind.stored if dataset.axis == kind.axes[0]]
     store.read(table, first, first)  # raises if the store has none of this kind
-    number = "line" if table == "lines" else "row"
+    number = {"lines": "line", "planes": "plane"}.get(table, "row")
     for low in range(first, max(last, first + 1), rows):
         high = min(low + rows, last)
         columns = {number: np.arange(low, high)}
         for dataset in datasets:
             values = store.read_rows(dataset, low, high + dataset.lead)
             if dataset.lead:
-                columns["n_segments"] = np.diff(values) - 1  # of lines, the only kind with offsets along its first axis
+                name, less = _COUNTS[dataset.path]
+                columns[name] = np.diff(values) - less
             elif values.ndim == 1:
                 columns[dataset.field] = values
             elif table == "measures":

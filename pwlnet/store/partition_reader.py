@@ -1,0 +1,129 @@
+"""Read partitions of lines and planes, and their summaries: methods of RegionStore."""
+
+from . import in_chunks
+from .planes import planes_from_arrays
+from .summary import stored_line_summary, stored_plane_summary
+
+
+class PartitionReaderMixin:
+    """The line and plane partitions of a RegionStore; rows are read when they are asked for."""
+
+    def lines(self, first=0, last=None):
+        """Read the partitions of lines ``first`` to ``last`` (not included).
+
+        Parameters
+        ----------
+        first, last : int, optional
+            All lines by default.
+
+        Returns
+        -------
+        LinePartitions
+
+        Raises
+        ------
+        InputError
+            There are no such lines.
+        ChecksumError, StoreError
+            The file is damaged.
+        """
+        from ..partition.lines.partitions import LinePartitions
+
+        self.refuse_network_only("lines")
+        return LinePartitions(network=self.network, tolerances=self.tolerances, **self.read("lines", first, last))
+
+    def batches(self):
+        """Read the lines batch by batch, as they were written: a bounded number of them in memory.
+
+        Yields
+        ------
+        LinePartitions
+            In the order of the lines; errors as for ``lines``.
+        """
+        for first, last in self._batch_ranges("lines"):
+            yield self.lines(first, last)
+
+    def summary(self, first=0, last=None):
+        """Summarize lines ``first`` to ``last`` (not included), a bounded number of breakpoints in memory.
+
+        Returns
+        -------
+        LineSummary
+            Bit for bit ``LineSummary.of(store.batches())``; errors as for ``lines``.
+        """
+        return stored_line_summary(self, *self.checked_range("lines", first, last))
+
+    def planes(self, first=0, last=None):
+        """Read the partitions of planes ``first`` to ``last`` (not included).
+
+        Parameters
+        ----------
+        first, last : int, optional
+            All planes by default.
+
+        Returns
+        -------
+        PlanePartitions
+            As appended, but for ``n_exact``, which is 0.
+
+        Raises
+        ------
+        InputError
+            There are no such planes.
+        ChecksumError, StoreError
+            The file is damaged.
+        """
+        self.refuse_network_only("planes")
+        return planes_from_arrays(self.network, self.read("planes", first, last))
+
+    def plane(self, number):
+        """Read one plane without its polygons: Plane; errors as for ``planes``."""
+        from ..partition.planes.polygons import Plane
+
+        self.checked_range("planes", number, number + 1)
+        row = in_chunks.stored_row(self, "planes", number)
+        return Plane(*(row[name][0] for name in ("origins", "e1", "e2")), row["outlines"])
+
+    def plane_batches(self):
+        """Read the planes batch by batch, as they were written: a bounded number of them in memory.
+
+        Yields
+        ------
+        PlanePartitions
+            In the order of the planes; errors as for ``planes``.
+        """
+        for first, last in self._batch_ranges("planes"):
+            yield self.planes(first, last)
+
+    def plane_chunks(self, number):
+        """Read one large plane in chunks, a bounded number of rows in memory: all vertices first, then all polygons.
+
+        Parameters
+        ----------
+        number : int
+
+        Yields
+        ------
+        dict of str to ndarray
+            ``offsets``, ``vertex_numbers``, ``packed``, ``areas`` of the next polygons, ``shared_vertices``, ``outputs`` and
+            ``error`` of the next vertices, as in PlanePartition. Numbers of vertices count from the first one of the plane.
+        """
+        self.checked_range("planes", number, number + 1)
+        yield from in_chunks.iter_stored_chunks(self, "planes", number)
+
+    def plane_summary(self, first=0, last=None):
+        """Count the polygons of planes ``first`` to ``last`` (not included), and return their areas; no polygon is read.
+
+        Returns
+        -------
+        PlaneSummary
+            ``n_polygons`` and ``n_vertices`` int64[P]; ``area``, ``smallest_area``, ``largest_area`` and ``residual``
+            float64[P]. Errors as for ``planes``.
+        """
+        return stored_plane_summary(self, *self.checked_range("planes", first, last))
+
+    def _batch_ranges(self, name):
+        """Yield the rows (first, last) of the batches of a kind."""
+        for commit in self.commits[self.commits["kind"] == name.encode()]:
+            if commit["first"][0] < commit["last"][0]:
+                yield int(commit["first"][0]), int(commit["last"][0])
