@@ -1,4 +1,4 @@
-"""Reproductions of experiments of papers: each writes stores, tables with the paper's numbers, and figures.
+"""Reproductions of experiments of papers: each writes stores, tables (with the paper's numbers, if it has any), and figures.
 
 ``run("density-training", "results")`` is equivalent to ``pwlnet reproduce density-training --out results``. How to write an
 experiment is described in ``experiment.py``, what each one measures in docs/reproduce.md.
@@ -20,6 +20,7 @@ EXPERIMENTS = {  # name: module of this package, loaded on first use
     "density-directions": "density_directions",
     "density-training": "density_training",
     "gradient-change": "gradient_change",
+    "acas-boundaries": "acas_boundaries",
 }
 
 
@@ -69,10 +70,10 @@ def run(
         Folder for results. A store for each network, ``table.md``, ``table.csv`` and figures are written to ``out/name``.
         Existing stores are continued: missing images are added; if there are none, only tables and figures are created.
     n_images : int, optional
-        Number of images, the first of the test set; at most all of it.
+        Number of images, the first of the test set, or of slices of a control network; at most all of them.
     networks : list of str, optional
         Keys of ``subjects.SUBJECTS``, or prefixes of keys ("mnist"). By default, the shipped networks, and the public ones
-        whose files are in the folder ``PWLNET_DATA_DIR``.
+        whose files are in the folder ``PWLNET_DATA_DIR`` (of ``acas-boundaries``, 15 of these).
     seed : int, optional
         Seed of all random numbers; not negative.
     threads : int, optional

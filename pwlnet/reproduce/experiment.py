@@ -61,6 +61,10 @@ class Experiment(NamedTuple):
         same for all images.
     version : int, optional
         Version of ``measure``, incremented when its numbers change, so no store mixes old and new numbers.
+    defaults : tuple of str, optional
+        Keys of the subjects that are used if none are requested; all by default.
+    unit : str, optional
+        What is measured one after the other: "image", or "slice" of a control network.
     """
 
     name: str
@@ -74,6 +78,8 @@ class Experiment(NamedTuple):
     parameters: dict = {}  # noqa: RUF012
     attributions: Callable | None = None
     version: int = 1
+    defaults: tuple = ()
+    unit: str = "image"
 
 
 class Options(NamedTuple):

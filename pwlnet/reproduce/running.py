@@ -92,7 +92,8 @@ def run_experiment(
     for name, value, least in (("n_images", n_images, 1), ("seed", seed, 0)):
         if not isinstance(value, (int, np.integer)) or value < least:
             raise InputError(f"{name} is {value!r}; an integer of at least {least} is needed")
-    chosen, missing = subjects.choose(experiment.keys, networks)
+    keys = experiment.defaults if networks is None and experiment.defaults else experiment.keys
+    chosen, missing = subjects.choose(keys, networks)
     if not chosen:
         raise MissingDataError(next(iter(missing.values()), "networks is empty; give at least one"))
     folder = Path(out) / experiment.name
@@ -170,7 +171,7 @@ def _measure_images(experiment, subject, writer, last, options, progress):
         return
     batch = _Batch(experiment, writer, first)
     try:
-        with tqdm(total=last, initial=first, desc=subject.key, unit="image", disable=not progress) as bar:
+        with tqdm(total=last, initial=first, desc=subject.key, unit=experiment.unit, disable=not progress) as bar:
             for i in range(first, last):
                 batch.add(i, experiment.measure(subject, i, options),
                           experiment.attributions and experiment.attributions(subject, i, options))  # fmt: skip
@@ -181,7 +182,9 @@ def _measure_images(experiment, subject, writer, last, options, progress):
     except BaseException as error:
         with contextlib.suppress(StoreError):  # the error that is being raised is more specific
             batch.commit()
-        error.add_note(f"{writer.path} has {batch.first} of {last} images of {subject.key}; run it again to continue")
+        error.add_note(
+            f"{writer.path} has {batch.first} of {last} {experiment.unit}s of {subject.key}; run it again to continue"
+        )
         raise
 
 

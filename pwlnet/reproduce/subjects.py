@@ -1,5 +1,7 @@
 """The networks of the experiments with their test images: shipped networks, and public ones if their files are available.
 
+``slices.py`` has the control networks, with slices in place of images.
+
 Legend: n images, D inputs of the network.
 """
 
@@ -14,6 +16,7 @@ from .. import datasets
 from ..errors import InputError
 from ..loading import load_network
 from ..network import Network
+from . import slices
 
 _PLAIN = ((0.0,), (1.0,))  # the network takes pixels; it may normalise them itself
 _MNIST = ((0.1307,), (0.3081,))
@@ -43,6 +46,24 @@ class Description(NamedTuple):
     dataset: str
     file: str
     normalisation: tuple = _PLAIN
+
+    def files(self):
+        """Return the public files that are needed: tuple of names of ``pwlnet.datasets``."""
+        if self.dataset == "digits":
+            return ()
+        images, labels, _ = datasets.IMAGES[self.dataset, "test"]
+        return (self.file, *images, labels)
+
+    def load(self):
+        """Load the network and its images: Subject."""
+        if self.dataset == "digits":
+            path, (images, labels) = datasets.digits_network_path(self.file), datasets.digits_images()
+        else:
+            path, (images, labels) = datasets.fetch(self.file), datasets.load_images(self.dataset, split="test")
+            images = images / 255.0
+        mean, deviation = (np.repeat(values, images[0].size // len(values)) for values in self.normalisation)
+        rows = images.reshape(len(images), -1)
+        return Subject(*self[:4], load_network(path), rows, labels, mean, deviation)
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,10 +128,11 @@ _ALL = (
     Description("cifar10_convmed", "CIFAR10 convMed", "standard", "cifar10", "trained_here/cifar_convmed.onnx", _CIFAR10),
     Description("cifar10_convbig", "CIFAR10 convBig", "standard", "cifar10", "trained_here/cifar_convbig.onnx", _CIFAR10),
 )
-SUBJECTS = {subject.key: subject for subject in _ALL}
+SUBJECTS = {subject.key: subject for subject in (*_ALL, *slices.ALL)}
 DIGITS = tuple(key for key in SUBJECTS if key.startswith("digits_"))
 CONVSMALL = tuple(key for key in SUBJECTS if "_convsmall_" in key)
 CONVLARGE = tuple(key for key in SUBJECTS if key.endswith(("_convmed", "_convbig")))  # standard training only
+SLICES = tuple(subject.key for subject in slices.ALL)
 
 
 def choose(keys, requested=None):
@@ -157,7 +179,7 @@ def load(key):
 
     Returns
     -------
-    Subject
+    Subject or slices.Slices
 
     Raises
     ------
@@ -170,26 +192,15 @@ def load(key):
     """
     if key not in SUBJECTS:
         raise InputError(f"key is {key!r}; give one of {', '.join(SUBJECTS)}")
-    described = SUBJECTS[key]
-    if described.dataset == "digits":
-        path, (images, labels) = datasets.digits_network_path(described.file), datasets.digits_images()
-    else:
-        path, (images, labels) = datasets.fetch(described.file), datasets.load_images(described.dataset, split="test")
-        images = images / 255.0
-    mean, deviation = (np.repeat(values, images[0].size // len(values)) for values in described.normalisation)
-    rows = images.reshape(len(images), -1)
-    return Subject(*described[:4], load_network(path), rows, labels, mean, deviation)
+    return SUBJECTS[key].load()
 
 
 def _missing(described):
     """Return the reason why a subject can't be loaded from local files, or None."""
-    if described.dataset == "digits":
-        return None
-    images, labels, _ = datasets.IMAGES[described.dataset, "test"]
     folder = os.environ.get(datasets.FOLDER_VARIABLE)
-    if not folder:
-        return f"{described.title} needs {described.file}; set {datasets.FOLDER_VARIABLE} to a folder that contains it"
-    for name in (described.file, *images, labels):
+    for name in described.files():
+        if not folder:
+            return f"{described.title} needs {name}; set {datasets.FOLDER_VARIABLE} to a folder that contains it"
         if not (Path(folder) / name).is_file():
             return f"{described.title} needs {name}, which is not in {datasets.FOLDER_VARIABLE}={folder}; copy it there"
     return None

@@ -12,7 +12,7 @@ from .edges import agree_with_sign, interpolate_vertex, largest_difference, sign
 from .words import ONE_BIT, lowest_bit, mix_key
 
 _UNDECIDED = -2
-CROSSINGS_PER_CUT = 32  # room for: the cuts of a face with more are repeated with more room
+CROSSINGS_PER_CUT = 64  # room for: the cuts of a face with more are repeated with more room
 
 
 @entry_kernel

@@ -8,7 +8,7 @@ import numpy as np
 from ...errors import CapacityError, UnsupportedOperationError
 from ...kernels.planes import mesh as ms
 from ...kernels.planes import pools, rows
-from .dividing import Numbers, divide, keep_used
+from .dividing import Numbers, Piece, divide, keep_used
 from .exact import Level, unpack_bits
 from .meshes import Stopped, grown, row_buffer
 from .rounds import cut_by
@@ -23,18 +23,28 @@ def is_finished(problem, mesh):
 
 
 def cut_until_divided(problem, mesh):
-    """Cut a mesh by the stages that remain, until it is finished, or has too many faces: list of Mesh, its parts.
+    """Cut a mesh, or a Piece of one, by the stages that remain, until it is finished, or has too many faces.
+
+    Returns
+    -------
+    list of Mesh or Piece
+        The finished mesh, or two pieces or more.
 
     Raises
     ------
     Stopped
         ``problem.stop`` was set.
     """
+    mesh = mesh.take_out() if isinstance(mesh, Piece) else mesh
     while not is_finished(problem, mesh):
         if problem.stop[0]:
             raise Stopped
+        if mesh.is_cut:
+            _advance(problem, mesh)
+            continue
         cut_round(problem, mesh)
-        divided = [mesh] if is_finished(problem, mesh) else divide(mesh)
+        following = problem.stages[mesh.stage + 1] if mesh.stage + 1 < len(problem.stages) else None
+        divided = divide(mesh, 0 if following is None else following.width, following is None or following.op == OUTPUTS)
         if len(divided) > 1:
             return divided
     return [mesh]
@@ -44,13 +54,15 @@ def cut_mesh(problem, mesh):
     """Cut a mesh by the stages that remain: yields finished meshes, one or the parts."""
     waiting = [mesh]
     while waiting:
-        waiting += cut_until_divided(problem, waiting.pop())[::-1]
-        while waiting and is_finished(problem, waiting[-1]):
-            yield waiting.pop()
+        found = cut_until_divided(problem, waiting.pop())
+        if len(found) == 1:
+            yield found[0]
+        else:
+            waiting += found[::-1]
 
 
 def cut_round(problem, mesh):
-    """Cut a mesh by the next functions of its stage, and go on to the next stage after the last ones."""
+    """Cut a mesh by the next functions of its stage; after the last ones, ``is_cut`` is set."""
     stage = problem.stages[mesh.stage]
     is_pool = stage.comparisons or stage.first_taps is not None
     n_functions = stage.n_functions
@@ -74,13 +86,12 @@ def cut_round(problem, mesh):
         mesh.comparison += 1
         if mesh.comparison < len(stage.comparisons):
             return
-    mesh.comparison, mesh.winners = 0, None
-    _advance(problem, mesh)
+    mesh.comparison, mesh.winners, mesh.is_cut = 0, None, True
 
 
 def _advance(problem, mesh):
     """Compute the rows of the next stage."""
-    mesh.stage += 1
+    mesh.stage, mesh.is_cut = mesh.stage + 1, False
     if mesh.stage == len(problem.stages):
         return
     stage = problem.stages[mesh.stage]

@@ -7,6 +7,7 @@ Legend: F faces.
 
 import dataclasses
 import itertools
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,10 +20,35 @@ N_PARTS = 8  # into which a mesh is divided
 MOST_BYTES = 2**26  # of the rows of a mesh that has more than one face
 
 
-def divide(mesh):
-    """Divide a mesh with too many faces: list of Mesh."""
-    row_bytes = 8 * mesh.vertices.rows.shape[1] * mesh.n_vertices
-    most = MOST_FACES if mesh.is_part else min(FIRST_FACES, MOST_FACES)
+class Piece(NamedTuple):
+    """Faces ``first`` to ``last`` of a mesh, until they become a mesh of their own."""
+
+    mesh: object
+    first: int
+    last: int
+
+    def take_out(self):
+        """Return the faces as a mesh of their own."""
+        return _part(self.mesh, self.first, self.last, Numbers(self.mesh))
+
+
+def divide(mesh, next_width, is_last):
+    """Divide a mesh with too many faces.
+
+    Parameters
+    ----------
+    mesh : Mesh
+    next_width : int
+        Columns of the rows of its next stage.
+    is_last : bool
+        Whether no stage will cut it after its present one.
+
+    Returns
+    -------
+    list of Piece, or of the mesh alone
+    """
+    row_bytes = 8 * max(mesh.vertices.rows.shape[1], next_width) * mesh.n_vertices
+    most = MOST_FACES if mesh.is_part or (is_last and mesh.is_cut) else min(FIRST_FACES, MOST_FACES)
     if mesh.n_faces <= most and (row_bytes <= MOST_BYTES or mesh.n_faces < 2):
         return [mesh]
     if mesh.winners is not None and mesh.levels[-1].winners is None:
@@ -38,8 +64,7 @@ def divide(mesh):
     part_of_face = np.repeat(np.arange(len(bounds) - 1), np.diff(bounds))
     scratch = np.full(mesh.n_edges, -1, np.int64)
     parts.mark_seams(mesh.vertices, mesh.edges, mesh.faces, mesh.n_faces, part_of_face, scratch)
-    numbers = Numbers(mesh)
-    return [_part(mesh, int(a), int(b), numbers) for a, b in itertools.pairwise(bounds)]
+    return [Piece(mesh, int(a), int(b)) for a, b in itertools.pairwise(bounds)]
 
 
 class Numbers:
@@ -79,7 +104,7 @@ def _part(mesh, first, last, numbers):
 
 def divide_off(mesh, first, last):
     """Return a copy of faces ``first`` to ``last`` of a finished mesh."""
-    return _part(mesh, first, last, Numbers(mesh))
+    return Piece(mesh, first, last).take_out()
 
 
 def keep_used(mesh, faces, numbers):

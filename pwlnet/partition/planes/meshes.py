@@ -47,6 +47,7 @@ class Mesh:
     first: int = 0  # the next function
     op_level: int = 0  # MaxPool: the level before the op
     winners: np.ndarray | None = None  # MaxPool: int16[F, windows] before the comparison
+    is_cut: bool = False  # by all functions of its stage: the rows of the next one come next
     is_part: bool = False  # of a mesh that was divided
     packed: np.ndarray | None = None  # uint64[F, W] activation patterns of a finished mesh
 
