@@ -149,7 +149,8 @@ def main():
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     agreement = np.mean(by_network(states) == best)
     print(f"| `{path.relative_to(HERE).as_posix()}` | {path.stat().st_size} | {agreement:.4f} agreement | `{digest}` |\n")
-    print("share of the grid points for each torque:", dict(zip(TORQUES.tolist(), np.bincount(best) / len(best))))
+    shares = ", ".join(f"{torque:g}: {np.mean(best == k):.4f}" for k, torque in enumerate(TORQUES))
+    print(f"share of the grid points for each torque: {shares}")
     starts = np.random.default_rng(0).uniform([-np.pi, -MAX_SPEED], [np.pi, MAX_SPEED], (2000, 2))
     for name, policy in (("table", by_table), ("network", by_network)):
         upright, total = simulate(policy, starts)

@@ -13,5 +13,9 @@ def test_the_page_names_every_experiment():
 
 
 def test_the_page_names_every_network():
-    rows = re.findall(r"^\| (`\w+_conv.*?) \|", PAGE, re.MULTILINE)
-    assert re.findall(r"`(\w+)`", " ".join(rows)) == list(subjects.SUBJECTS)
+    """Those of a numbered family by the first and the last one."""
+    rows = re.findall(r"^\| (`(?:\w+_conv|control_|acas_|hcas_).*?) \|", PAGE, re.MULTILINE)
+    families = [[key for key in subjects.SLICES if key.startswith(name)] for name in ("acas", "hcas")]
+    ends = [key for family in families for key in (family[0], family[-1])]
+    images = [key for key in subjects.SUBJECTS if key not in subjects.SLICES]
+    assert re.findall(r"`(\w+)`", " ".join(rows)) == [*images, "control_pendulum", *ends]

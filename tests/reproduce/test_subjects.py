@@ -24,7 +24,7 @@ ACCURACY = {  # on the first 100 test images, as the data card of the public net
 
 
 def test_the_groups_hold_every_subject_once():
-    assert (*subjects.DIGITS, *subjects.CONVSMALL, *subjects.CONVLARGE) == tuple(subjects.SUBJECTS)
+    assert (*subjects.DIGITS, *subjects.CONVSMALL, *subjects.CONVLARGE, *subjects.SLICES) == tuple(subjects.SUBJECTS)
     assert set(ACCURACY) == {*subjects.CONVSMALL, *subjects.CONVLARGE}
 
 
