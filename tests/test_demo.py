@@ -61,7 +61,7 @@ def test_a_second_run_says_the_same_and_replaces_the_files(folder, capsys):
     rows = [line.split() for line in out.splitlines() if line.startswith("digits_") and ":" not in line]
     assert [row[:3] for row in rows] == [["digits_mlp", "384", "5"], ["digits_conv", "1600", "5"]]
     assert all(f"\n{title} " in out for title in trainings.TITLES.values())
-    assert out.count("verified") == 5
+    assert out.count("verified") == 6
 
 
 def test_lines_join_images_of_different_classes_and_then_start_at_black():
