@@ -8,6 +8,11 @@ import numpy as np
 from .errors import InputError, ShapeError
 from .validation import check_index, refuse_not_finite
 
+DECISION_RULES = {
+    "max": 1.0,
+    "min": -1.0,
+}  # the class is the largest one of this number times the outputs; the lowest of equals
+
 
 class HalfSpaces:
     """The outputs y with ``A @ y <= b``, all rows: a closed polytope. A list of HalfSpaces is their union.

@@ -8,9 +8,12 @@ Legend: n breakpoints of the line, O outputs, C class intervals.
 
 import numpy as np
 
+from ..conditions import DECISION_RULES
+from ..validation import check_choice
 
-def class_intervals(part):
-    """Split a line into the intervals on which one output is the largest.
+
+def class_intervals(part, rule="max"):
+    """Split a line into the intervals on which one output is the largest, or the smallest.
 
     Exact up to rounding, namely that of the outputs at the breakpoints and of one division per boundary.
 
@@ -18,14 +21,21 @@ def class_intervals(part):
     ----------
     part : LinePartition
         One line of ``partition_lines``: ``lines.parts[i]``.
+    rule : {"max", "min"}
+        Whether the class is the largest output, or the smallest one.
 
     Returns
     -------
     t : float64[C+1]
         Boundaries as line parameters: strictly increasing, first 0.0, last 1.0.
     labels : int64[C]
-        ``labels[k]`` is the index of the largest output between ``t[k]`` and ``t[k + 1]``; consecutive labels differ. If
-        outputs are equal on a whole interval, the lowest index.
+        ``labels[k]`` is the index of the largest (smallest) output between ``t[k]`` and ``t[k + 1]``; neighbours differ.
+        If outputs are equal on a whole interval, the lowest index.
+
+    Raises
+    ------
+    InputError
+        Another rule.
 
     Notes
     -----
@@ -41,7 +51,7 @@ def class_intervals(part):
     >>> bool(labels[0] == network.forward(images[0]).argmax())
     True
     """
-    t, outputs = part.t, part.outputs()
+    t, outputs = part.t, DECISION_RULES[check_choice(rule, DECISION_RULES, "rule")] * part.outputs()
     winners = outputs.argmax(axis=1)
     ends, labels = [0.0], []
     for k in range(len(t) - 1):

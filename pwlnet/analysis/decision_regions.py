@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..conditions import DECISION_RULES
 from ..errors import InputError
 from ..partition.planes import geometry, outputs
 from ..validation import check_choice, check_index
-
-RULES = {"max": 1.0, "min": -1.0}
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,9 +205,9 @@ def decision_regions(part, rule="max"):
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    check_choice(rule, RULES, "rule")
+    check_choice(rule, DECISION_RULES, "rule")
     geometry.refuse_without_mesh(part)
-    pieces = outputs.cut_by_largest(part, RULES[rule])
+    pieces = outputs.cut_by_largest(part, DECISION_RULES[rule])
     labels, n = pieces.decided.astype(np.int64), len(pieces.decided)
     pairs = geometry.adjacency(pieces).polygons
     pairs = pairs[labels[pairs[:, 0]] == labels[pairs[:, 1]]]

@@ -35,6 +35,14 @@ def test_two_outputs_that_meet_in_the_middle():
     assert intervals((1.0, 0.0), (1.0, 2.0)) == ([0.0, 0.5, 1.0], [0, 1])
 
 
+def test_the_smallest_output_can_be_the_class():
+    part = made_of([0.0, 1.0], [[1.0, 0.0, 0.0], [1.0, 2.0, 0.0]])
+    assert [x.tolist() for x in class_intervals(part, rule="min")] == [[0.0, 1.0], [2]]
+    assert [x.tolist() for x in class_intervals(part)] == [[0.0, 0.5, 1.0], [0, 1]]
+    with pytest.raises(pwlnet.errors.InputError, match="the choices are 'max', 'min'"):
+        class_intervals(part, rule="largest")
+
+
 def test_three_outputs_have_their_envelope():
     t, labels = intervals((1.0, 0.0, 0.6), (0.0, 1.0, 0.6))
     assert t == pytest.approx([0.0, 0.4, 0.6, 1.0])
