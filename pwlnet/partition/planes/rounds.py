@@ -202,10 +202,11 @@ def _cut_all_faces(problem, mesh, state, crossings, words, depth, code, label):
 
 def _more_faces(faces, counts):
     """Return faces with twice the room."""
-    n, corners = int(counts[ms.N_FACES]), int(counts[ms.N_CORNERS])
-    starts, parents, states = grown([faces.starts, faces.parents, faces.states], n + 1, 2 * len(faces.starts) + 64)
+    n, corners, room = int(counts[ms.N_FACES]), int(counts[ms.N_CORNERS]), 2 * len(faces.parents) + 64
+    (starts,) = grown([faces.starts], n + 1, room + 1)
+    parents, states = grown([faces.parents, faces.states], n, room)
     vertices, edges = grown([faces.vertices, faces.edges], corners, 2 * len(faces.vertices) + 64)
-    return ms.Faces(starts, vertices, edges, parents[:-1], states[:-1])
+    return ms.Faces(starts, vertices, edges, parents, states)
 
 
 def _answer_questions(problem, mesh, questions, n, depth, lines):

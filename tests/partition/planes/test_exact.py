@@ -266,3 +266,25 @@ def test_many_planes_with_ties_are_those_of_the_oracle():
         states = map(tuple, part.patterns().unpack().tolist())
         actual = dict(zip(states, part.areas.tolist(), strict=True))
         assert set(actual) == set(expected) and all(abs(actual[s] - expected[s]) <= AGREE for s in actual)
+
+
+def test_arrays_that_are_too_small_grow(monkeypatch):
+    """Faces that do not fit are cut again when there is more room, with the same result."""
+
+    def estimate_little(*arguments):
+        arguments[-1][:] = 1, 0, 0
+
+    monkeypatch.setattr(rounds.face_kernels, "estimate_cuts", estimate_little)
+    for seed in range(5000, 5000 + few(100, 20, quick=20)):
+        part = partition_of(seed)
+        assert_equals_exact(part, seed)
+        assert_is_watertight(part, seed)
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    layers = [torch.nn.Linear(2, 24), torch.nn.ReLU(), torch.nn.Linear(24, 12), torch.nn.ReLU(), torch.nn.Linear(12, 3)]
+    network = pwlnet.from_torch(torch.nn.Sequential(*layers), (2,))
+    square = 4.0 * np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]])
+    small = pwlnet.partition_planes(network, [0, 0], [1, 0], [0, 1], square, threads=1).parts[0]
+    monkeypatch.undo()
+    expected = pwlnet.partition_planes(network, [0, 0], [1, 0], [0, 1], square, threads=1).parts[0]
+    assert np.array_equal(small.packed, expected.packed) and np.array_equal(small.areas, expected.areas)
