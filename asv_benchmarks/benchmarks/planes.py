@@ -14,7 +14,7 @@ from .networks import setup_cache as setup_cache  # for asv
 
 REPEATS = 5
 SQUARE = np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
-SIZES = {"acas_6x50": 2.0, "digits_mlp": 4.0, "digits_conv": 1.0, "mnist_9x200": 0.05, "cifar_convsmall": 0.02}  # of the square
+SIZES = {"acas_6x50": 2.0, "digits_mlp": 2.0, "digits_conv": 0.15, "mnist_9x200": 0.05, "cifar_convsmall": 0.02}  # of the square
 
 
 def draw_plane(network, size):
