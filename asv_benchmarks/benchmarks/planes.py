@@ -14,7 +14,8 @@ from .networks import setup_cache as setup_cache  # for asv
 
 REPEATS = 5
 SQUARE = np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
-SIZES = {"acas_6x50": 2.0, "digits_mlp": 2.0, "digits_conv": 0.15, "mnist_9x200": 0.05, "cifar_convsmall": 0.02}  # of the square
+# Half the side of the square on each network.
+SIZES = {"acas_6x50": 2.0, "digits_mlp": 2.0, "digits_conv": 0.15, "mnist_9x200": 0.05, "cifar_convsmall": 0.02}
 
 
 def draw_plane(network, size):
