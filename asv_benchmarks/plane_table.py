@@ -128,9 +128,8 @@ def threads():
 
 def growth():
     """Print time and memory of larger and larger squares, each in a process of its own."""
-    print(
-        "| size of the square | polygons | chunks | CPU s | polygons per CPU second | peak memory, MB |\n|---|---|---|---|---|---|"
-    )
+    print("| size of the square | polygons | chunks | CPU s | polygons per CPU second | peak memory, MB |")
+    print("|---|---|---|---|---|---|")
     for size in (2.0, 4.0, 8.0, 16.0):
         subprocess.run([sys.executable, __file__, "one", str(size)], check=True)
 
