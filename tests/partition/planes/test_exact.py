@@ -1,6 +1,10 @@
 """Planes against exact rational arithmetic: patterns, areas, shared vertices, bounds on rounding errors."""
 
 import itertools
+import os
+import signal
+import threading
+import time
 from fractions import Fraction
 
 import numpy as np
@@ -288,3 +292,23 @@ def test_arrays_that_are_too_small_grow(monkeypatch):
     monkeypatch.undo()
     expected = pwlnet.partition_planes(network, [0, 0], [1, 0], [0, 1], square, threads=1).parts[0]
     assert np.array_equal(small.packed, expected.packed) and np.array_equal(small.areas, expected.areas)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_ctrl_c_ends_a_plane_that_takes_long_soon(interruptible, threads):
+    network = pwlnet.load_network(pwlnet.datasets.digits_network_path("digits_conv"))
+    images, _ = pwlnet.datasets.digits_images()
+    a, b, c = images[:3]
+    pwlnet.partition_planes(network, a, 0.01 * (b - a), 0.01 * (c - a), [[0, 0], [1, 0], [0, 1]], threads=threads)
+    interrupted = []
+
+    def interrupt():
+        interrupted.append(time.perf_counter())
+        os.kill(os.getpid(), signal.SIGINT)
+
+    timer = threading.Timer(0.3, interrupt)
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        pwlnet.partition_planes(network, a, 9.0 * (b - a), 9.0 * (c - a), [[0, 0], [1, 0], [0, 1]], threads=threads)
+    assert time.perf_counter() - interrupted[0] < 2.0
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("pwlnet")]
