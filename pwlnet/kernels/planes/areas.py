@@ -1,4 +1,4 @@
-"""Areas of polygons, and renumbering of their vertices.
+"""Areas of polygons.
 
 Legend: R polygons, V vertices.
 """
@@ -20,10 +20,3 @@ def polygon_areas(offsets, numbers, uv, areas_out):
                 total += ua * vb - ub * va
                 ua, va = ub, vb
         areas_out[r] = 0.5 * total
-
-
-@entry_kernel
-def replace_numbers(numbers, new):
-    """Replace numbers int32[*] by ``new[number]``. Out: numbers."""
-    for k in range(numbers.shape[0]):
-        numbers[k] = new[numbers[k]]

@@ -165,7 +165,7 @@ def agree_with_sign(vertices, v, j, sign):
     """Give the stored number of function j its exact sign, which the computed one may lack; the drift grows by the change."""
     value = vertices.rows[v, j]
     if sign == 0 or (value > 0.0) != (sign > 0) or value == 0.0:
-        vertices.bounds[v, ms.DRIFT] += abs(value) + ms.TINY
+        vertices.bounds[v, ms.DRIFT] += 2.0 * abs(value) + ms.TINY  # twice: MaxPool stores half of a difference
         vertices.rows[v, j] = sign * ms.TINY
 
 

@@ -29,7 +29,7 @@ most R. To return to its line, move along the direction between two exact vertic
 
 *The next op.* A switching op sets a column to its value under the state on the face. Where the exact sign at the vertex is
 positive or negative, all faces at the vertex have this state. A computed number with another sign than the exact one is
-replaced by 0, or by a tiny number with that sign, and R grows by the number replaced, so the stored sign is the exact one. So
+replaced by 0, or by a tiny number with that sign, and R grows by twice this number, so the stored sign is the exact one. So
 R, T and E hold for the values after the op as before (slopes are part of the units). An affine op maps columns by a matrix W:
 R, T and E are multiplied by ``max_k sum_i |W_ki|`` in units of the columns, over those i that are not surely inactive at the
 vertex (T: at either end), and R and E grow by ``gamma (sum_i |W_ki row_i| + |b_k|)``, ``gamma = n u / (1 - n u)``.

@@ -42,3 +42,10 @@ def mark_seams(vertices, edges, faces, n_faces, part_of_face, first_part):
                 edges.on_seam[e] = 1
                 vertices.on_seam[edges.ends[e, 0]] = 1
                 vertices.on_seam[edges.ends[e, 1]] = 1
+
+
+@entry_kernel
+def replace_numbers(numbers, new):
+    """Replace numbers int32[*] by ``new[number]``. Out: numbers."""
+    for k in range(numbers.shape[0]):
+        numbers[k] = new[numbers[k]]

@@ -26,7 +26,6 @@ PART = np.int64(16)  # rows of a block that share a growth factor
 COPY = 0
 RELU = 1  # the value if it is positive, else 0
 LEAKY = 2  # the value, times the slope ``Chain.load_slope`` if it is negative
-CLIP = 3  # as COPY, and then limited by two functions: ``Chain.clip``
 
 
 class Chain(NamedTuple):
@@ -37,7 +36,7 @@ class Chain(NamedTuple):
     load_entry: np.ndarray  # int64[C] entry of the op's value
     load_unit: np.ndarray  # float64[C]
     load_slope: np.ndarray  # float64[C]
-    clip: np.ndarray  # int64[*, 3] op, first lower function or -1, first upper function or -1
+    clip: np.ndarray  # int64[*, 4] op, first lower function or -1, first upper function or -1, first column of the value
     clip_limits: np.ndarray  # float64[*, 2]
     stores: np.ndarray  # int64[*, 3] op, first column, number of columns
     store_entry: np.ndarray  # int64[C']
@@ -69,14 +68,18 @@ def _load_rows(code, chain, vertices, first, n, buffer):
                 largest = max(largest, abs(z) / max(1.0, abs(chain.load_slope[k])))
                 x[r, chain.load_entry[k]] = z * chain.load_unit[k]
     for s in range(chain.clip.shape[0]):
-        op, lower, upper = chain.clip[s]
+        op, lower, upper, value = chain.clip[s]
         x = rows_of(code, op, HEIGHT, buffer)
         for r in range(n):
             for k in range(x.shape[1]):
+                limit = np.nan
                 if lower >= 0 and not _is_positive(vertices, first + r, lower + k):
-                    x[r, chain.load_entry[lower + k]] = chain.clip_limits[s, 0]
+                    limit = chain.clip_limits[s, 0]
                 elif upper >= 0 and not _is_positive(vertices, first + r, upper + k):
-                    x[r, chain.load_entry[upper + k]] = chain.clip_limits[s, 1]
+                    limit = chain.clip_limits[s, 1]
+                if limit == limit:
+                    largest = max(largest, abs(limit) / chain.load_unit[value + k])
+                    x[r, chain.load_entry[value + k]] = limit
     return largest
 
 
@@ -252,7 +255,7 @@ def grow_offsets(edges, n_edges, growth):
 
 
 @entry_kernel
-def load_points(code, points, n, buffer, chain, rows_out, first_vertex):
+def load_points(code, points, n, buffer, chain, rows_out):
     """Compute the first rows of vertices at points float64[n, D] in the input space. Out: rows_out float64[V, C']."""
     known = True
     for first in range(0, n, HEIGHT):
@@ -263,13 +266,13 @@ def load_points(code, points, n, buffer, chain, rows_out, first_vertex):
             for d in range(points.shape[1]):
                 x[r, code.indices[code.op_table[-1, ir.INPUTS] + d]] = points[first + r, d]
         known = _run_ops(code, chain.ops, here, buffer) and known
-        _store_rows(code, chain, first_vertex + first, here, buffer, rows_out)
+        _store_rows(code, chain, first, here, buffer, rows_out)
     return known
 
 
 @entry_kernel
-def find_signs(vertices, first_vertex, n_vertices, first, last, zeros_exact, questions_out):
-    """Set the signs of functions ``first`` to ``last`` (a multiple of 64, or all) at the vertices from ``first_vertex`` on.
+def find_signs(vertices, n_vertices, first, last, zeros_exact, questions_out):
+    """Set the signs of functions ``first`` to ``last`` (multiples of 64, or all) at all vertices.
 
     With ``zeros_exact``, a function is exactly 0 where its column is.
 
@@ -277,7 +280,7 @@ def find_signs(vertices, first_vertex, n_vertices, first, last, zeros_exact, que
     floating point does not decide, which may be more than there is room for; -1 where a value is not finite.
     """
     n = np.int64(0)
-    for v in range(first_vertex, n_vertices):
+    for v in range(n_vertices):
         error = vertices.bounds[v, ms.ERROR]
         largest = _largest_of(vertices.rows[v])
         if not largest < ms.UNBOUNDED:

@@ -9,8 +9,8 @@ import numpy as np
 
 from ...kernels.ir import bits
 from ...kernels.ir import program as ir
-from ...kernels.planes import areas as area_kernels
 from ...kernels.planes import mesh as ms
+from ...kernels.planes import parts as part_kernels
 from .exact import unpack_bits
 from .geometry import polygon_areas
 
@@ -41,21 +41,12 @@ class Joined(NamedTuple):
 
 def assemble(problem, meshes, first, last):
     """Return the Assembled of planes ``first`` to ``last``, which the meshes hold, faces in the order of the planes."""
-    bounds = [np.searchsorted(_plane_of_faces(mesh), np.arange(first, last + 1)) for mesh in meshes]
+    bounds = [np.searchsorted(mesh.levels[0].parents[mesh.ancestors(0)], np.arange(first, last + 1)) for mesh in meshes]
     made = []
     for k in range(last - first):
         spans = [(mesh, int(b[k]), int(b[k + 1])) for mesh, b in zip(meshes, bounds, strict=True) if b[k] < b[k + 1]]
         made.append(_assemble_plane(problem, spans))
     return made
-
-
-def _plane_of_faces(mesh):
-    """Return the plane of each face: int32[F]."""
-    numbers, depth = mesh.number(np.arange(mesh.n_faces)), len(mesh.levels) - 1
-    while depth > 0:
-        level = mesh.levels[depth]
-        numbers, depth = level.parents[numbers], level.parent
-    return mesh.levels[0].parents[numbers]
 
 
 def _assemble_plane(problem, spans):
@@ -106,7 +97,7 @@ def join(spans, *of_vertices):
         target = np.arange(n)
         target[seam] = seam[kept][inverse]
         keep = target == np.arange(n)
-        area_kernels.replace_numbers(numbers, (np.cumsum(keep) - 1)[target])
+        part_kernels.replace_numbers(numbers, (np.cumsum(keep) - 1)[target])
         columns = [column[keep] for column in columns]
     offsets = np.concatenate([[0], np.cumsum(np.concatenate(counts))]).astype(np.int64)
     return Joined(offsets, numbers, *columns[:3], tuple(columns[3:]))
@@ -122,7 +113,7 @@ def _pack_states(problem, mesh):
     """Return the packed activation patterns of the faces of a finished mesh: uint64[F, W]."""
     layout, network, n_faces = problem.network.pattern_layout, problem.network, mesh.n_faces
     packed = np.zeros((n_faces, int(layout.word_offsets[-1])), np.uint64)
-    decided = _decisions(problem, mesh, np.arange(n_faces))
+    decided = _decisions(problem, mesh)
     for s, stage in enumerate(problem.stages):
         if stage.op < 0:
             break
@@ -141,10 +132,10 @@ def _pack_states(problem, mesh):
     return packed
 
 
-def _decisions(problem, mesh, faces):
-    """Return what each stage decided on faces: list of [(first function, uint64[F, W])], for MaxPool int16[F, windows]."""
+def _decisions(problem, mesh):
+    """Return what each stage decided on the faces: list of [(first function, uint64[F, W])], for MaxPool int16[F, windows]."""
     found = [[] for _ in problem.stages]
-    numbers, depth = mesh.number(faces), len(mesh.levels) - 1
+    numbers, depth = mesh.number(np.arange(mesh.n_faces)), len(mesh.levels) - 1
     while depth > 0:
         level = mesh.levels[depth]
         if level.winners is not None:

@@ -14,7 +14,7 @@ import numpy as np
 from ...errors import UnsupportedOperationError
 from ...kernels.ir import program as ir
 from .integers import as_integers, cross, sign_at
-from .stages import CONDITIONS, LARGEST, n_values, source_order
+from .stages import CONDITIONS, LARGEST, n_values, source_order, tap_positions
 
 SIDE, CORNER = -1, -2  # stages of lines: a side of a polygon; a corner of a polygon, which is a point
 
@@ -182,7 +182,7 @@ class Exact:
         if kind == ir.CONV2D:
             return self._convolved(op, x, p, c, depth, face)
         if kind == ir.AVG_POOL:
-            inside = [int(q) for q in self.ops.taps(op)[p] if q >= 0]
+            inside = [int(q) for q in tap_positions(self.ops.network, op)[p] if q >= 0]
             total = sum(self.value(x, q * channels + c, depth, face) for q in inside)
             return total * (ratio // int(self.ops.divisors(op)[p]))
         if kind == ir.SCALE:
@@ -220,7 +220,7 @@ class Exact:
     def _convolved(self, op, x, p, c, depth, face):
         """Return channel c at position p of a convolution's value."""
         weights, biases, d = self.ops.weights(op)
-        groups, taps = int(self.ops.network.program.attributes[op, ir.GROUPS]), self.ops.taps(op)[p]
+        groups, taps = int(self.ops.network.program.attributes[op, ir.GROUPS]), tap_positions(self.ops.network, op)[p]
         c_out, c_all = self.ops.shape(op)[0] // groups, self.ops.shape(x)[0]
         c_in, group = c_all // groups, c // c_out
         kernel = weights.reshape(groups, len(taps), c_in, c_out)[group, :, :, c % c_out]
@@ -262,11 +262,9 @@ class Exact:
     def _tap(self, s, window, number, depth, face):
         """Return the value of a tap of a MaxPool window."""
         op = self._stage_ops[s]
-        channels, n_positions = self.ops.shape(op)
-        c, p = divmod(window, n_positions)
-        del channels
+        c, p = divmod(window, self.ops.shape(op)[1])
         x = int(self._operands[op][0])
-        q = int(self.ops.taps(op)[p, number])
+        q = int(tap_positions(self.ops.network, op)[p, number])
         return self.value(x, q * self.ops.shape(x)[0] + c, depth, face)
 
     # Functions, lines and points.
@@ -286,14 +284,13 @@ class Exact:
             window = int(step.windows[j])
             best = int(self._best_taps(s, depth, face)[window])
             return self._tap(s, window, int(step.taps[j]), depth, face) - self._tap(s, window, best, depth, face)
-        order = source_order(network, stage.op) if kind == ir.CLIP else None
         if kind == ir.CLIP:
+            order = source_order(network, stage.op)
             limits, d = self.ops.coefficients(stage.op)
             lower = np.isfinite(network.program.coefficients[stage.op, 0])
             above = lower and j < len(order)
             z = self.value(x, int(order[j % len(order)]), depth, face) * (d if above else -d)
             shift = limits[0] if above else -limits[1]
-            z = z.copy()
             z[2] -= shift * self._denominator(x, depth, face)
             return z
         channels, n_positions = self.ops.shape(stage.op)

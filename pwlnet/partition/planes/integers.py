@@ -85,12 +85,6 @@ class ExactOps:
         n = int(np.prod(self.network.program.shapes[i, 1:]))
         return [getattr(pool_divisor, "py_func", pool_divisor)(self.network.code, i, p) for p in range(n)]
 
-    def taps(self, i):
-        """Return the input position of each tap of each output position, -1 in the padding: int64[P, taps]."""
-        table, indices = self.network.code.op_table[i], self.network.code.indices
-        n, taps = int(table[ir.HEIGHT] * table[ir.WIDTH]), int(table[ir.KERNEL_H] * table[ir.KERNEL_W])
-        return indices[table[ir.TAPS] : table[ir.TAPS] + n * taps].reshape(n, taps)
-
     def shape(self, i):
         """Return channels and positions of op i's value."""
         channels, height, width = (int(n) for n in self.network.program.shapes[i])

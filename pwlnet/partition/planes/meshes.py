@@ -14,6 +14,7 @@ from ...kernels.planes import mesh as ms
 from ...kernels.planes import rows
 from .exact import CORNER, SIDE, Level
 from .integers import ExactOps
+from .polygons import Plane
 
 
 @dataclasses.dataclass
@@ -54,6 +55,14 @@ class Mesh:
     def number(self, faces):
         """Return the numbers of faces in the last level."""
         return faces if self.numbers is None else self.numbers[faces]
+
+    def ancestors(self, depth):
+        """Return the face of the level of a depth that each face is a part of: int32[F]."""
+        numbers, at = self.number(np.arange(self.n_faces)), len(self.levels) - 1
+        while at > depth:
+            level = self.levels[at]
+            numbers, at = level.parents[numbers], level.parent
+        return numbers
 
 
 class Stopped(Exception):
@@ -107,7 +116,7 @@ def start_mesh(problem, first, last):
     for kind, part in ((CORNER, lines[:n]), (SIDE, lines[n:])):
         part[:, ms.STAGE], part[:, ms.FUNCTION], part[:, ms.FACE] = kind, corner, of_plane
     vertices.lines[:n] = np.arange(n)[:, None]
-    vertices.keys[:n] = _hashed((np.uint64(first) + of_plane.astype(np.uint64)) << np.uint64(32) | corner.astype(np.uint64))
+    vertices.keys[:n] = np.random.default_rng(first).integers(2**64, size=n, dtype=np.uint64)  # any that differ
     vertices.on_seam[:n] = 0
     edges.ends[:, 0], edges.ends[:, 1], edges.line[:] = np.arange(n), following, n + np.arange(n)
     edges.offset[:], edges.on_seam[:] = 0.0, 0
@@ -118,38 +127,22 @@ def start_mesh(problem, first, last):
     return Mesh(vertices, edges, faces, n, n, len(planes), lines, [root])
 
 
-def _hashed(keys):
-    """Return a hash of each key (the finalizer of SplitMix64), since keys of two vertices are added later."""
-    x = (keys + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
-
-
 def _load_corners(problem, vertices, planes, counts, stage):
     """Compute the rows and bounds of the corners of polygons."""
-    network, n = problem.network, int(counts.sum())
-    order, first = network.program.input_index, 0
-    unit = np.empty(network.n_inputs)
-    loads = stage.chain
-    unit[:] = loads.load_unit[order]
-    relative = 0.0
-    points = np.empty((n, network.n_inputs))
-    largest = 0.0
+    network, n, first = problem.network, int(counts.sum()), 0
+    order, points, relative = network.program.input_index, np.empty((n, network.n_inputs)), 0.0
+    units = stage.chain.load_unit[order]
     for (frame, polygon), count in zip(planes, counts.tolist(), strict=True):
         e1, e2, origin = frame.T[:, order]
         points[first : first + count] = origin + polygon[:, :1] * e1 + polygon[:, 1:] * e2
-        size = np.abs(origin) + np.abs(polygon[:, :1]).max() * np.abs(e1) + np.abs(polygon[:, 1:]).max() * np.abs(e2)
-        relative = max(relative, float((size / unit).max(initial=0.0)))
+        relative = max(relative, float((Plane(origin, e1, e2, polygon).sizes() / units).max(initial=0.0)))
         first += count
     if not np.isfinite(points).all():
         raise NumericalError("the points of a plane overflow float64; use smaller polygons or directions")
-    largest = relative
     growth, gamma, constant = stage.chain.growth
-    error = (4.0 * float(ms.UNIT_ROUNDOFF) * relative * growth + gamma * (growth * largest + constant)) * (1 + 2.0**-40)
+    error = (4.0 * float(ms.UNIT_ROUNDOFF) * relative * growth + gamma * (growth * relative + constant)) * (1 + 2.0**-40)
     vertices.bounds[:n, : ms.LARGEST] = error + float(ms.TINY)
-    buffer = row_buffer(problem)
-    if not rows.load_points(network.code, points, n, buffer, stage.chain, vertices.rows, 0):
+    if not rows.load_points(network.code, points, n, row_buffer(problem), stage.chain, vertices.rows):
         raise UnsupportedOperationError("the network has an op that the kernels do not handle, see CONTRIBUTING.md")
 
 

@@ -128,18 +128,9 @@ def _cut(part, stage, make_rows):
             order = np.argsort(numbers)
             for done in cut_mesh(own, begun):
                 cut.append((done, 0, done.n_faces))
-                polygons.append(first_polygon + order[np.searchsorted(numbers[order], _numbers_at(done, depth))])
+                polygons.append(first_polygon + order[np.searchsorted(numbers[order], done.ancestors(depth))])
             first_polygon += last - first
     return cut, np.concatenate(polygons)
-
-
-def _numbers_at(mesh, depth):
-    """Return the number of each face's ancestor in the level of a depth."""
-    numbers, at = mesh.number(np.arange(mesh.n_faces)), len(mesh.levels) - 1
-    while at > depth:
-        level = mesh.levels[at]
-        numbers, at = level.parents[numbers], level.parent
-    return numbers
 
 
 def _set_rows(mesh: Mesh, stage, make_rows):
@@ -152,7 +143,8 @@ def _set_rows(mesh: Mesh, stage, make_rows):
     rounding = 1.01 * (old.rows.shape[1] + 4) * float(UNIT_ROUNDOFF) * (growth * largest + constant)
     for k in (ms.DRIFT, ms.ERROR):
         old.bounds[:n, k] = np.minimum((growth * old.bounds[:n, k] + rounding) * (1.0 + 2.0**-40), float(ms.UNBOUNDED))
-    mesh.edges.offset[: mesh.n_edges] *= growth * (1.0 + 2.0**-40)
+    offsets = mesh.edges.offset[: mesh.n_edges]
+    np.minimum(offsets * growth * (1.0 + 2.0**-40), float(ms.UNBOUNDED), out=offsets)
     n_words = max(1, -(-stage.n_functions // 64))
     words = [np.zeros((len(old.keys), n_words), np.uint64) for _ in range(2)]
     mesh.vertices = old._replace(rows=rows, positive=words[0], negative=words[1])

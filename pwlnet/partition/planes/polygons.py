@@ -20,6 +20,11 @@ class Plane(NamedTuple):
     e2: np.ndarray  # float64[D]
     polygon: np.ndarray  # float64[V, 2] counter-clockwise, or the ends of a segment, or a point
 
+    def sizes(self):
+        """Return a bound of the absolute value of each input, and of what is added for it, on the polygon: float64[D]."""
+        u, v = np.abs(self.polygon).max(axis=0)
+        return np.abs(self.origin) + u * np.abs(self.e1) + v * np.abs(self.e2)
+
 
 def as_planes(network, origins, e1, e2, polygons):
     """Validate planes.

@@ -41,35 +41,39 @@ def _cells(problem, n_cells, n_sides, n_words, n_edges):
 def faces_of_vertices(mesh):
     """Return a face at each vertex, as a number in the last level: int32[V]."""
     result = np.zeros(mesh.n_vertices, np.int32)
-    faces, n = mesh.faces, mesh.n_faces
-    result[faces.vertices[: faces.starts[n]]] = mesh.number(np.repeat(np.arange(n), np.diff(faces.starts[: n + 1])))
+    result[mesh.faces.vertices[: mesh.faces.starts[mesh.n_faces]]] = _faces_of_corners(mesh)
     return result
 
 
-def _exact(problem, mesh):
-    return Exact(problem.exact_ops, problem.stages, problem.planes, mesh.levels, mesh.lines)
+def _faces_of_corners(mesh):
+    """Return the face of each corner, and of the edge after it, as a number in the last level: int32[*]."""
+    return mesh.number(np.repeat(np.arange(mesh.n_faces), np.diff(mesh.faces.starts[: mesh.n_faces + 1])))
+
+
+def _exact(problem, mesh, lines=None):
+    """Return what answers questions about a mesh; ``lines`` may be longer than those of the mesh."""
+    return Exact(problem.exact_ops, problem.stages, problem.planes, mesh.levels, mesh.lines if lines is None else lines)
 
 
 def _decide_signs(problem, mesh, stage, first, last):
     """Set the signs of functions at all vertices."""
-    n = -1
-    asked, zeros = np.empty((_MOST_QUESTIONS, 2), np.int64), np.bool_(stage.zeros_exact)
-    while n != 0:
-        n = rows.find_signs(mesh.vertices, np.int64(0), mesh.n_vertices, first, last, zeros, asked)
-        if n < 0:
-            raise NumericalError("values overflow float64 on a plane; use a smaller polygon, or rescale the network")
-        if n > len(asked):
-            asked = np.empty((n, 2), np.int64)
-            continue
-        if n:
-            exact, at, depth = _exact(problem, mesh), faces_of_vertices(mesh), len(mesh.levels) - 1
-            signs = np.empty(n, np.int64)
-            for k, (v, j) in enumerate(asked[:n].tolist()):
-                function = exact.function(mesh.stage, j, depth, int(at[v]), mesh.comparison)
-                signs[k] = exact.sign(function, mesh.vertices.lines[v])
-            problem.questions[0] += n
-            rows.answer_signs(mesh.vertices, asked, signs, n)
-        return
+    room, zeros = _MOST_QUESTIONS, np.bool_(stage.zeros_exact)
+    while True:
+        asked = np.empty((room, 2), np.int64)
+        n = rows.find_signs(mesh.vertices, mesh.n_vertices, first, last, zeros, asked)
+        if n <= room:
+            break
+        room = n
+    if n < 0:
+        raise NumericalError("values overflow float64 on a plane; use a smaller polygon, or rescale the network")
+    if n:
+        exact, at, depth = _exact(problem, mesh), faces_of_vertices(mesh), len(mesh.levels) - 1
+        signs = np.empty(n, np.int64)
+        for k, (v, j) in enumerate(asked[:n].tolist()):
+            function = exact.function(mesh.stage, j, depth, int(at[v]), mesh.comparison)
+            signs[k] = exact.sign(function, mesh.vertices.lines[v])
+        problem.questions[0] += n
+        rows.answer_signs(mesh.vertices, asked, signs, n)
 
 
 def cut_by(problem, mesh, stage, first, last):
@@ -104,7 +108,7 @@ def cut_by(problem, mesh, stage, first, last):
     )  # fmt: skip
     state = _FaceState(new_edges, new_faces, lines, counts, most)
     deferred = _cut_all_faces(problem, mesh, state, crossings, words, depth, code, label)
-    n_vertices, n_edges, n_faces, n_corners, n_lines = counts[: ms.N_LINES + 1].tolist()
+    n_vertices, n_edges, n_faces, _, n_lines = counts[: ms.N_LINES + 1].tolist()
     faces = state.faces
     if deferred:
         faces = _in_order(faces, n_faces)
@@ -117,7 +121,6 @@ def cut_by(problem, mesh, stage, first, last):
     _append_level(mesh, first, last, parents, faces.states[:n_faces])
     mesh.edges, mesh.faces, mesh.lines = state.edges, faces, lines
     mesh.n_vertices, mesh.n_edges, mesh.n_faces, mesh.numbers = n_vertices, n_edges, n_faces, None
-    del n_corners
 
 
 def _append_level(mesh, first, last, parents, states):
@@ -137,10 +140,7 @@ def _order_crossings(problem, mesh, n_crossings, words, code):
     n_undecided = edge_kernels.order_crossings(mesh.vertices, mesh.edges, n, *words, crossings, undecided)
     if n_undecided:
         exact, depth, at = _exact(problem, mesh), len(mesh.levels) - 1, np.zeros(n, np.int32)
-        faces, n_faces = mesh.faces, mesh.n_faces
-        at[faces.edges[: faces.starts[n_faces]]] = mesh.number(
-            np.repeat(np.arange(n_faces), np.diff(faces.starts[: n_faces + 1]))
-        )
+        at[mesh.faces.edges[: mesh.faces.starts[mesh.n_faces]]] = _faces_of_corners(mesh)
         for e in undecided[:n_undecided].tolist():
             here = slice(crossings.starts[e], crossings.starts[e + 1])
             functions = [exact.function(mesh.stage, j, depth, int(at[e]), mesh.comparison) for j in crossings.functions[here]]
@@ -211,7 +211,7 @@ def _more_faces(faces, counts):
 
 def _answer_questions(problem, mesh, questions, n, depth, lines):
     """Return the questions with the exact answers to those asked."""
-    exact = Exact(problem.exact_ops, problem.stages, problem.planes, mesh.levels, lines)
+    exact = _exact(problem, mesh, lines)
     asked = np.unique(questions.asked[:n], axis=0)
     answers = np.empty((len(asked), 5), np.int64)
     answers[:, :4] = asked

@@ -29,8 +29,7 @@ def make_problem(network, planes):
     for plane in planes:
         frame = np.empty((network.n_inputs, 3))
         frame[order] = np.stack([plane.e1, plane.e2, plane.origin], axis=1)
-        largest = np.abs(plane.polygon).max(axis=0)
-        np.maximum(sizes, np.abs(plane.origin) + largest[0] * np.abs(plane.e1) + largest[1] * np.abs(plane.e2), out=sizes)
+        np.maximum(sizes, plane.sizes(), out=sizes)
         frames.append((frame, plane.polygon))
     stages = plan_stages(network, sizes)
     return Problem(network, stages, frames, exact_ops(network), np.zeros(1, np.int64), np.zeros(3, np.int64))

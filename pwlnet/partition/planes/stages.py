@@ -58,7 +58,7 @@ class _Loads(NamedTuple):
     entries: np.ndarray  # int64[C]
     exponents: np.ndarray  # int64[C] of the units
     slopes: np.ndarray  # float64[C]
-    clip: list  # (op, first lower function or -1, first upper function or -1, lower limit, upper limit)
+    clip: list  # (op, first lower function or -1, first upper function or -1, first column of the value, both limits)
 
 
 _PLANS = weakref.WeakKeyDictionary()  # Network -> {exponents of the inputs: plan}
@@ -155,7 +155,7 @@ def _make_stage(network, row, i):
     if kind == ir.CLIP:
         value = row.add(x, order)
         row.loads.append((i, value, len(order), rows.COPY))
-        row.clip.append((i, first_lower, first_upper, lower, upper, value))
+        row.clip.append((i, first_lower, first_upper, value, lower, upper))
     for op in range(i):
         if any(reader > i for reader in graph.readers[op]):
             row.loads.append((op, row.add_value(op), n_values(network, op), rows.COPY))
@@ -236,8 +236,8 @@ class _Row:
             loads.entries.astype(np.int64),
             np.ldexp(1.0, loads.exponents),
             loads.slopes,
-            np.array([c[:3] for c in previous], np.int64).reshape(-1, 3),
-            np.array([c[3:5] for c in previous], np.float64).reshape(-1, 2),
+            np.array([c[:4] for c in previous], np.int64).reshape(-1, 4),
+            np.array([c[4:] for c in previous], np.float64).reshape(-1, 2),
             np.array(self._stores, np.int64).reshape(-1, 3),
             entries.astype(np.int64),
             signs,
@@ -252,7 +252,7 @@ class _Row:
         program, loads = self._network.program, self._previous
         if len(self._ops) != 1 or int(program.op[self._ops[0]]) != ir.AFFINE or len(loads.groups) != 1:
             return None
-        op, (source, _, n, how), width = self._ops[0], loads.groups[0], len(loads.exponents)
+        op, (*_, n, how), width = self._ops[0], loads.groups[0], len(loads.exponents)
         if how != rows.RELU or n != width or {s[0] for s in self._stores} != {op}:
             return None
         matrix = program.weights[program.weight_offsets[op] : program.weight_offsets[op + 1]].reshape(width, -1)
@@ -262,7 +262,6 @@ class _Row:
         biases = program.biases[program.bias_offsets[op] : program.bias_offsets[op + 1]]
         biases = biases[chain.store_entry] if len(biases) else np.zeros(self.width)
         biases = np.ldexp(chain.store_sign * biases - chain.store_shift, -exponents)
-        del source
         return rows.DenseChain(np.ascontiguousarray(weights), np.abs(weights), biases, chain.growth[1:].copy())
 
     def loads_of(self, stage):
@@ -272,6 +271,13 @@ class _Row:
             entries[first : first + len(order)] = order
         slopes[: len(self.slopes)] = self.slopes
         return _Loads(self.loads, entries, self.exponents, slopes, self.clip)
+
+
+def tap_positions(network, i):
+    """Return the input position of each tap of each output position of op i, -1 in the padding: int64[P, taps]."""
+    table, indices = network.code.op_table[i], network.code.indices
+    n, taps = int(table[ir.HEIGHT] * table[ir.WIDTH]), int(table[ir.KERNEL_H] * table[ir.KERNEL_W])
+    return indices[table[ir.TAPS] : table[ir.TAPS] + n * taps].reshape(n, taps)
 
 
 def _n_roundings(network, op):
@@ -291,10 +297,8 @@ def _pool_taps(network, i):
 
     Returns list of Comparison, without columns.
     """
-    code = network.code
-    taps, channels = int(code.op_table[i, ir.KERNEL_H] * code.op_table[i, ir.KERNEL_W]), int(code.op_table[i, ir.CHANNELS])
-    n_positions, start = int(code.op_table[i, ir.HEIGHT] * code.op_table[i, ir.WIDTH]), int(code.op_table[i, ir.TAPS])
-    sources = code.indices[start : start + n_positions * taps].reshape(n_positions, taps)
+    sources, channels = tap_positions(network, i), int(network.program.shapes[i, 0])
+    n_positions = len(sources)
     inside = [np.flatnonzero(row >= 0) for row in sources]
     steps = []
     for k in range(max(map(len, inside))):

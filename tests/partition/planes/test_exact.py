@@ -100,7 +100,7 @@ def exact_outputs(part):
         yield values, (Fraction(p[0], p[2]), Fraction(p[1], p[2]))
 
 
-@pytest.mark.parametrize("kind", ["integer", "deep", "conv"])
+@pytest.mark.parametrize("kind", ["integer", "deep", "conv", "clip"])
 def test_errors_of_outputs_are_within_their_bounds(kind):
     """The bounds carried with the vertices (kernels/planes/mesh.py) hold at every vertex, against integer arithmetic."""
     torch = pytest.importorskip("torch")
@@ -118,6 +118,9 @@ def test_errors_of_outputs_are_within_their_bounds(kind):
                 sizes = [3, 12, 12, 12, 12, 12, 2]
                 modules = [m for a, b in itertools.pairwise(sizes) for m in (layers.Linear(a, b), layers.ReLU())][:-1]
                 shape = (3,)
+            elif kind == "clip":  # the limits are far larger than the values that they replace
+                modules = [layers.Linear(3, 12), layers.Hardtanh(900.1, 1000.3), layers.Linear(12, 2)]
+                shape = (3,)
             else:
                 modules = [
                     layers.Conv2d(1, 4, 3, padding=1), layers.ReLU(), layers.MaxPool2d(2), layers.Conv2d(4, 4, 3),
@@ -126,7 +129,7 @@ def test_errors_of_outputs_are_within_their_bounds(kind):
                 shape = (1, 8, 8)
             network = pwlnet.from_torch(torch.nn.Sequential(*modules).double(), shape)
             origin, e1, e2 = rng.normal(size=(3, network.n_inputs))
-            square = (2.0 if kind == "deep" else 0.06) * np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
+            square = (0.06 if kind == "conv" else 2.0) * np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
             part = pwlnet.partition_planes(network, origin, e1, e2, square, threads=1).parts[0]
         for v, (values, uv) in enumerate(exact_outputs(part)):
             for o, value in enumerate(values):
