@@ -40,9 +40,7 @@ def digits_network_path(name):
     MissingDataError
         The file is missing from the installation.
     """
-    if name not in DIGITS_NETWORKS:
-        raise InputError(f"no shipped network is called {name!r}; the names are {', '.join(DIGITS_NETWORKS)}")
-    return _find(f"networks/{name}.onnx")
+    return _find_network(name, DIGITS_NETWORKS, "network")
 
 
 def control_network_path(name="pendulum"):
@@ -71,9 +69,7 @@ def control_network_path(name="pendulum"):
     >>> control_network_path().name
     'pendulum.onnx'
     """
-    if name not in CONTROL_NETWORKS:
-        raise InputError(f"no shipped control network is called {name!r}; the names are {', '.join(CONTROL_NETWORKS)}")
-    return _find(f"networks/{name}.onnx")
+    return _find_network(name, CONTROL_NETWORKS, "control network")
 
 
 def digits_images():
@@ -93,6 +89,13 @@ def digits_images():
     """
     with np.load(_find("images/digits_test.npz")) as arrays:
         return arrays["images"] / 16.0, arrays["labels"].astype(np.int64)
+
+
+def _find_network(name, names, what):
+    """Return the path of one of the shipped networks ``names``."""
+    if name not in names:
+        raise InputError(f"no shipped {what} is called {name!r}; the names are {', '.join(names)}")
+    return _find(f"networks/{name}.onnx")
 
 
 def _find(name):

@@ -83,7 +83,7 @@ def check_choice(value, choices, name):
     return value
 
 
-def check_index(value, name, n, what):
+def check_index(value, name, n, what, of="the network"):
     """Validate the number of one of ``n`` things, counted from 0.
 
     Parameters
@@ -94,6 +94,8 @@ def check_index(value, name, n, what):
     n : int
     what : str
         Plural, for messages: "neurons", "outputs".
+    of : str, optional
+        What has them.
 
     Returns
     -------
@@ -105,7 +107,7 @@ def check_index(value, name, n, what):
         There is no such thing.
     """
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Integral) or not 0 <= value < n:
-        raise InputError(f"{name} is {value!r}, but the network has {what} 0 to {n - 1}; give one of these")
+        raise InputError(f"{name} is {value!r}, but {of} has {what} 0 to {n - 1}; give one of these")
     return int(value)
 
 

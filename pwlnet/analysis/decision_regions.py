@@ -90,12 +90,7 @@ class DecisionRegions:
     @functools.cached_property
     def _sides(self):
         """Sides of pieces between regions, or at the rim: (pieces, ends int64[S, 2], piece on the other side or -1)."""
-        piece, ends = geometry.sides(self)
-        keys = ends.min(axis=1) * len(self.shared_vertices) + ends.max(axis=1)
-        order = np.argsort(keys, kind="stable")
-        same = np.flatnonzero(keys[order[1:]] == keys[order[:-1]])
-        other = np.full(len(keys), -1)
-        other[order[same]], other[order[same + 1]] = piece[order[same + 1]], piece[order[same]]
+        piece, ends, other = geometry.sides(self)
         rim = (other < 0) | (self.regions[piece] != self.regions[other])
         return piece[rim], ends[rim], other[rim]
 
@@ -133,7 +128,7 @@ class DecisionRegions:
         """
         if not self.n_regions:
             raise InputError(f"region is {region!r}, but there are no regions")
-        region = check_index(region, "region", self.n_regions, "regions")
+        region = check_index(region, "region", self.n_regions, "regions", of="the plane")
         piece, ends, _ = self._sides
         loops = _trace_loops(ends[self.regions[piece] == region], self.shared_vertices)
         loops = [self.shared_vertices[loop] for loop in loops]

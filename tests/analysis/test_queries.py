@@ -160,8 +160,8 @@ def test_answers_on_lines_equal_brute_force(first):
             assert narrow[1] - AGREE <= found.share <= wide[1] + AGREE, seed
         assert not found.exists or found.margin <= 1e-9 * size
         bounds, columns = pwlnet.output_range(part), list(zip(*values, strict=True))
-        assert np.allclose(bounds.lower, [float(min(c)) for c in columns], atol=1e-9 * size)
-        assert np.allclose(bounds.upper, [float(max(c)) for c in columns], atol=1e-9 * size)
+        assert np.allclose(bounds.lower, [float(min(c)) for c in columns], rtol=0.0, atol=1e-9 * size)
+        assert np.allclose(bounds.upper, [float(max(c)) for c in columns], rtol=0.0, atol=1e-9 * size)
 
 
 @pytest.fixture(scope="module")

@@ -298,14 +298,14 @@ def assemble(batch, n_inputs):
 
 
 class Progress:
-    """A progress bar on stderr that also shows fractions of lines; no-op unless ``shown``."""
+    """A progress bar on stderr that also shows fractions of lines, or of other units; no-op unless ``shown``."""
 
-    def __init__(self, n_lines, shown):
+    def __init__(self, n_lines, shown, unit="line"):
         self._done, self._lock, self._bar = 0.0, threading.Lock(), None
         if shown:
             from tqdm import tqdm
 
-            self._bar = tqdm(total=n_lines, unit="line")
+            self._bar = tqdm(total=n_lines, unit=unit)
 
     def advance(self, n_lines):
         """Add lines, or a fraction of one; may be called from any thread."""

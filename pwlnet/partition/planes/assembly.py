@@ -55,10 +55,7 @@ def _assemble_plane(problem, spans):
     packed = [mesh.packed[first:last] for mesh, first, last in spans]
     areas = polygon_areas(joined.offsets, joined.numbers, joined.uv)
     outputs, error = joined.rows * units, joined.error[:, None] * units
-    arrays = joined.offsets, joined.numbers, joined.uv, outputs, error, np.concatenate(packed), areas
-    for array in arrays:
-        array.setflags(write=False)
-    return Assembled(*arrays, tuple(spans))
+    return Assembled(joined.offsets, joined.numbers, joined.uv, outputs, error, np.concatenate(packed), areas, tuple(spans))
 
 
 def join(spans, *of_vertices):

@@ -12,9 +12,10 @@ from ...errors import InputError
 from ...kernels.planes import mesh as ms
 from ...scheduling import n_threads
 from ...validation import check_count
+from ..lines.rounds import Progress
 from .geometry import polygon_areas
 from .polygons import as_planes
-from .running import Bar, finished_meshes, make_problem
+from .running import finished_meshes, make_problem
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +97,7 @@ def _chunks(network, plane, max_polygons, progress, threads):
     """Yield PlaneChunk."""
     problem, seam, n_polygons, n_vertices = make_problem(network, [plane]), {}, 0, 0
     whole = polygon_areas(np.array([0, len(plane.polygon)]), np.arange(len(plane.polygon)), plane.polygon)[0]
-    with contextlib.closing(Bar(100, progress, unit="% of area")) as bar, contextlib.ExitStack() as stack:
+    with contextlib.closing(Progress(100, progress, unit="% of area")) as bar, contextlib.ExitStack() as stack:
         meshes, held, done, shown = finished_meshes(problem, [(0, 1)], threads), [], 0.0, 0
         stack.callback(meshes.close)
         for _, mesh in meshes:

@@ -5,6 +5,7 @@ import numpy as np
 from ...tolerances import UNIT_ROUNDOFF
 from ..lines.partitions import partition_lines
 from . import geometry
+from .assembly import Assembled
 
 _ROUNDINGS = 64.0  # of an output, relative to the largest one: forward passes differ by less
 
@@ -27,13 +28,11 @@ def output_errors(t, values, t_error):
     return t_error * steepest + _ROUNDINGS * UNIT_ROUNDOFF * (np.abs(values) + np.abs(values).max(axis=0, initial=0.0))
 
 
-def partition_flat(network, plane, n_checked):
-    """Partition a segment or a point of a plane: PlanePartition, whose "polygons" are segments, or a point, of area 0.
+def partition_flat(network, plane):
+    """Partition a segment or a point of a plane: Assembled, whose "polygons" are segments, or a point, of area 0.
 
     Exact up to rounding, as partition_lines is.
     """
-    from .partitions import PlanePartition
-
     corners = plane.polygon if len(plane.polygon) == 2 else np.repeat(plane.polygon, 2, axis=0)
     points = geometry.to_input_space(plane, corners)
     line = partition_lines(network, points[:1], points[1:], threads=1).parts[0]
@@ -47,6 +46,4 @@ def partition_flat(network, plane, n_checked):
         offsets, outputs = 2 * np.arange(n + 1), line.outputs()
     error = output_errors(line.t, line.outputs(), line.t_error)[: len(uv)]
     arrays = offsets.astype(np.int64), numbers, uv, outputs, error, line.patterns().packed, np.zeros(len(offsets) - 1)
-    for array in arrays:
-        array.setflags(write=False)
-    return PlanePartition(network, plane, *arrays, geometry.residual(network, plane, uv, outputs, error, n_checked))
+    return Assembled(*arrays, ())

@@ -48,23 +48,33 @@ def find_slivers(part):
 
 
 def sides(part):
-    """Return the sides of all polygons: (polygon int64[S], first and last vertex int64[S, 2])."""
+    """Return the sides of all polygons.
+
+    Returns
+    -------
+    polygons : int64[S]
+    ends : int64[S, 2]
+        First and last vertex.
+    others : int64[S]
+        The polygon on the other side; -1 at the rim.
+    """
     counts = np.diff(part.offsets)
     following = np.arange(len(part.vertex_numbers)) + 1
     following[part.offsets[1:] - 1] = part.offsets[:-1]
     ends = np.stack([part.vertex_numbers, part.vertex_numbers[following]], axis=1).astype(np.int64)
-    return np.repeat(np.arange(len(counts)), counts), ends
+    polygons, keys = np.repeat(np.arange(len(counts)), counts), ends.min(axis=1) * len(part.shared_vertices) + ends.max(axis=1)
+    order = np.argsort(keys, kind="stable")
+    same = np.flatnonzero(keys[order[1:]] == keys[order[:-1]])
+    others = np.full(len(keys), -1)
+    others[order[same]], others[order[same + 1]] = polygons[order[same + 1]], polygons[order[same]]
+    return polygons, ends, others
 
 
 def adjacency(part):
     """Find the pairs of polygons that share an edge: Adjacency."""
-    polygons, ends = sides(part)
-    keys = ends.min(axis=1) * len(part.shared_vertices) + ends.max(axis=1)
-    order = np.argsort(keys, kind="stable")
-    same = np.flatnonzero(keys[order[1:]] == keys[order[:-1]])
-    first, second = polygons[order[same]], polygons[order[same + 1]]
-    pairs = np.stack([np.minimum(first, second), np.maximum(first, second)], axis=1)
-    shared = np.stack([ends[order[same]].min(axis=1), ends[order[same]].max(axis=1)], axis=1)
+    polygons, ends, others = sides(part)
+    once = np.flatnonzero(others > polygons)
+    pairs, shared = np.stack([polygons[once], others[once]], axis=1), np.sort(ends[once], axis=1)
     by_polygon = np.lexsort((shared[:, 1], shared[:, 0], pairs[:, 1], pairs[:, 0]))
     return Adjacency(pairs[by_polygon], shared[by_polygon])
 

@@ -12,10 +12,10 @@ import numpy as np
 from ...patterns import ActivationPatterns
 from ...scheduling import n_threads
 from ...validation import check_count
+from ..lines.rounds import Progress
 from . import flat, geometry, locating, maps
-from .assembly import Assembled
 from .polygons import as_planes
-from .running import Bar, cut_planes, make_problem
+from .running import cut_planes, make_problem
 
 
 @dataclass(frozen=True, eq=False)
@@ -307,12 +307,12 @@ def iter_plane_partitions(
 def _partitions(network, planes, progress, threads, n_checked, max_polygons, max_planes):
     """Yield PlanePartitions of up to ``max_planes`` consecutive planes."""
     n_polygons = 0
-    with contextlib.closing(Bar(len(planes), progress)) as bar:
+    with contextlib.closing(Progress(len(planes), progress, unit="plane")) as bar:
         for first in range(0, len(planes), max_planes):
             here = planes[first : first + max_planes]
             parts, whole = [None] * len(here), [k for k, plane in enumerate(here) if len(plane.polygon) > 2]
             for k in set(range(len(here))).difference(whole):
-                parts[k] = flat.partition_flat(network, here[k], n_checked)
+                parts[k] = _part(network, here[k], flat.partition_flat(network, here[k]), n_checked)
                 bar.advance(1)
             n_exact = 0
             if whole:
@@ -321,8 +321,14 @@ def _partitions(network, planes, progress, threads, n_checked, max_polygons, max
                     n_polygons += len(made.offsets) - 1
                     if max_polygons is not None and n_polygons > max_polygons:
                         geometry.refuse_many(n_polygons, max_polygons)
-                    residual = geometry.residual(network, here[k], made.shared_vertices, made.outputs, made.error, n_checked)
-                    arrays = (getattr(made, name) for name in Assembled._fields[:-1])
-                    parts[k] = PlanePartition(network, here[k], *arrays, residual, problem, made.meshes)
+                    parts[k] = _part(network, here[k], made, n_checked, problem)
                 n_exact = int(problem.questions.sum())
             yield PlanePartitions(network, tuple(here), tuple(parts), n_exact)
+
+
+def _part(network, plane, made, n_checked, problem=None):
+    """Return the PlanePartition of an Assembled."""
+    for array in made[:-1]:
+        array.setflags(write=False)
+    residual = geometry.residual(network, plane, made.shared_vertices, made.outputs, made.error, n_checked)
+    return PlanePartition(network, plane, *made[:-1], residual, problem, made.meshes)

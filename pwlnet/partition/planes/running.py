@@ -77,24 +77,3 @@ def _next_parts(problem, batch, mesh):
     """Cut a mesh, or that of the planes of a batch, until it is finished or divided: list of Mesh."""
     parts = cut_until_divided(problem, start_mesh(problem, *batch) if mesh is None else mesh)
     return [with_patterns(problem, parts[0])] if len(parts) == 1 else parts
-
-
-class Bar:
-    """A progress bar on stderr; no-op unless ``shown``."""
-
-    def __init__(self, total, shown, unit="plane"):
-        self._bar = None
-        if shown:
-            from tqdm import tqdm
-
-            self._bar = tqdm(total=total, unit=unit)
-
-    def advance(self, n):
-        """Add what is finished."""
-        if self._bar is not None:
-            self._bar.update(n)
-
-    def close(self):
-        """Close the bar, and leave it on the screen."""
-        if self._bar is not None:
-            self._bar.close()
