@@ -44,11 +44,11 @@ def trace(description, start, end):
     for number, node in enumerate(description):
         inputs, input_shapes = node["inputs"], [found_shapes[i] for i in node["inputs"]]
         if node["kind"] == "input":
-            line.signals[number] = _integers([start, [b - a for a, b in zip(start, end, strict=True)]])
+            line.signals[number] = integers([start, [b - a for a, b in zip(start, end, strict=True)]])
         elif node["kind"] in AFFINE:
-            line.signals[number] = _affine(affine_rows(node, input_shapes), [line.signals[i] for i in inputs])
+            line.signals[number] = affine(affine_rows(node, input_shapes), [line.signals[i] for i in inputs])
         else:
-            _RULES[node["kind"]](line, number, node, inputs[0], input_shapes[0])
+            RULES[node["kind"]](line, number, node, inputs[0], input_shapes[0])
             line.join()
     return line
 
@@ -89,7 +89,7 @@ class Line:
         q = np.array([s.denominator for s in t], object)[:, None]
         return pieces[:, 0] * q + pieces[:, 1] * p
 
-    def middle(self, pieces):
+    def inside(self, pieces):
         """The sign-giving integers of ``pieces`` in the middle of the segments."""
         return self.at([(a + b) / 2 for a, b in pairwise(self.t)], pieces)
 
@@ -103,13 +103,13 @@ class Line:
         return [[], *changes, []]
 
 
-def _integers(rows):
+def integers(rows):
     """Rows of Fractions as (pieces of one segment, common denominator)."""
     denominator = math.lcm(*(v.denominator for row in rows for v in row))
     return np.array([[[int(v * denominator) for v in row] for row in rows]], object), denominator
 
 
-def _affine(rows, inputs):
+def affine(rows, inputs):
     """The signals of an affine node: its rows, as integers over a common denominator, times those of its inputs."""
     common = math.lcm(*(d for _, d in inputs))
     joined = np.concatenate([pieces * (common // d) for pieces, d in inputs], axis=2)
@@ -124,70 +124,72 @@ def _affine(rows, inputs):
     return out, common * scale
 
 
-def _relu(line, number, node, source, shape):
-    line.cut(line.signals[source][0])
-    pieces, denominator = line.signals[source]
-    on = line.middle(pieces) > 0
-    line.states[number] = on.astype(np.int64)
-    line.signals[number] = np.where(on[:, None], pieces, 0), denominator
+def _relu(cells, number, node, source, shape):
+    cells.cut(cells.signals[source][0])
+    pieces, denominator = cells.signals[source]
+    on = cells.inside(pieces) > 0
+    cells.states[number] = on.astype(np.int64)
+    cells.signals[number] = np.where(on[:, None], pieces, 0), denominator
 
 
-def _leaky_relu(line, number, node, source, shape):
-    line.cut(line.signals[source][0])
-    pieces, denominator = line.signals[source]
-    on = line.middle(pieces) > 0
+def _leaky_relu(cells, number, node, source, shape):
+    cells.cut(cells.signals[source][0])
+    pieces, denominator = cells.signals[source]
+    on = cells.inside(pieces) > 0
     slopes = leaky_slopes(node, shape)
     scale = math.lcm(*(s.denominator for s in slopes))
     slopes = np.array([int(s * scale) for s in slopes], object)
-    line.states[number] = on.astype(np.int64)
-    line.signals[number] = np.where(on[:, None], pieces * scale, pieces * slopes), denominator * scale
+    cells.states[number] = on.astype(np.int64)
+    cells.signals[number] = np.where(on[:, None], pieces * scale, pieces * slopes), denominator * scale
 
 
-def _clip(line, number, node, source, shape):
+def _clip(cells, number, node, source, shape):
     bounds = {state: bound for state, bound in zip((0, 2), clip_bounds(node), strict=True) if bound is not None}
     scale = math.lcm(*(b.denominator for b in bounds.values()))
-    denominator = line.signals[source][1] * scale
+    denominator = cells.signals[source][1] * scale
     levels = {state: int(b * denominator) for state, b in bounds.items()}
 
     def above(level):
-        pieces = line.signals[source][0] * scale
+        pieces = cells.signals[source][0] * scale
         pieces[:, 0] -= level
         return pieces
 
     for level in levels.values():
-        line.cut(above(level))
-    pieces = line.signals[source][0] * scale
+        cells.cut(above(level))
+    pieces = cells.signals[source][0] * scale
     found = np.ones(pieces[:, 0].shape, np.int64)
     for state, level in levels.items():
-        z = line.middle(above(level))
+        z = cells.inside(above(level))
         outside = z <= 0 if state == 0 else z >= 0
         found[outside] = state
-        pieces[:, 0][outside], pieces[:, 1][outside] = level, 0
-    line.states[number], line.signals[number] = found, (pieces, denominator)
+        pieces = np.where(outside[:, None], 0, pieces)
+        pieces[:, 0][outside] = level
+    cells.states[number], cells.signals[number] = found, (pieces, denominator)
 
 
-def _max_pool(line, number, node, source, shape):
+def _max_pool(cells, number, node, source, shape):
     """Tap after tap, compare with the best so far; ``winner`` is its entry of the input."""
     windows = pool_windows(node, shape)
-    line.states["winner"] = np.array([[w[0][1] for w in windows]]).repeat(len(line.t) - 1, axis=0)
-    line.states[number] = np.array([[w[0][0] for w in windows]]).repeat(len(line.t) - 1, axis=0)
+    cells.states["winner"] = np.array([[w[0][1] for w in windows]]).repeat(len(cells.signals[source][0]), axis=0)
+    cells.states[number] = np.array([[w[0][0] for w in windows]]).repeat(len(cells.signals[source][0]), axis=0)
 
     def gain(columns, entries):
-        pieces = line.signals[source][0]
-        best = np.take_along_axis(pieces, line.states["winner"][:, None, columns], axis=2)
+        pieces = cells.signals[source][0]
+        best = np.take_along_axis(pieces, cells.states["winner"][:, None, columns], axis=2)
         return pieces[:, :, entries] - best
 
     for stage in range(1, max(len(w) for w in windows)):
         columns = [j for j, w in enumerate(windows) if len(w) > stage]
         taps, entries = np.array([windows[j][stage] for j in columns]).T
-        line.cut(gain(columns, entries))
-        better = line.middle(gain(columns, entries)) > 0
-        for known, new in ((line.states["winner"], entries), (line.states[number], taps)):
+        cells.cut(gain(columns, entries))
+        better = cells.inside(gain(columns, entries)) > 0
+        for known, new in ((cells.states["winner"], entries), (cells.states[number], taps)):
             known[:, columns] = np.where(better, new, known[:, columns])
-    winner = line.states.pop("winner")
-    pieces, denominator = line.signals[source]
-    line.signals[number] = np.take_along_axis(pieces, winner[:, None], axis=2), denominator
+    winner = cells.states.pop("winner")
+    pieces, denominator = cells.signals[source]
+    cells.signals[number] = np.take_along_axis(pieces, winner[:, None], axis=2), denominator
 
 
-_RULES = {"relu": _relu, "leaky_relu": _leaky_relu, "clip": _clip, "max_pool": _max_pool}
-assert set(_RULES) == set(SWITCHING)
+# For the segments of a line here, and for the polygons of exact_plane.
+RULES = {"relu": _relu, "leaky_relu": _leaky_relu, "clip": _clip, "max_pool": _max_pool}
+assert set(RULES) == set(SWITCHING)

@@ -18,8 +18,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from .description import AFFINE, SWITCHING, affine_rows, clip_bounds, leaky_slopes, pool_windows, shapes
-from .exact_line import _affine, _integers
+from .description import AFFINE, affine_rows, shapes
+from .exact_line import RULES, affine, integers
 
 
 def partition(description, origin, e1, e2, polygon):
@@ -72,11 +72,11 @@ def trace(description, origin, e1, e2, polygon):
         inputs, input_shapes = node["inputs"], [found_shapes[i] for i in node["inputs"]]
         if node["kind"] == "input":
             vectors = [[Fraction(v) for v in np.asarray(vector).ravel().tolist()] for vector in (origin, e1, e2)]
-            plane.signals[number] = _integers(vectors)
+            plane.signals[number] = integers(vectors)
         elif node["kind"] in AFFINE:
-            plane.signals[number] = _affine(affine_rows(node, input_shapes), [plane.signals[i] for i in inputs])
+            plane.signals[number] = affine(affine_rows(node, input_shapes), [plane.signals[i] for i in inputs])
         else:
-            _RULES[node["kind"]](plane, number, node, inputs[0], input_shapes[0])
+            RULES[node["kind"]](plane, number, node, inputs[0], input_shapes[0])
             plane.join()
     return plane
 
@@ -198,70 +198,3 @@ def _vertices(corners):
 def _area(corners):
     pairs = zip(corners, corners[1:] + corners[:1], strict=True)
     return sum((Fraction(p * s - q * r, w * x) for (w, p, q), (x, r, s) in pairs), Fraction(0)) / 2
-
-
-def _relu(plane, number, node, source, shape):
-    plane.cut(plane.signals[source][0])
-    pieces, denominator = plane.signals[source]
-    on = plane.inside(pieces) > 0
-    plane.states[number] = on.astype(np.int64)
-    plane.signals[number] = np.where(on[:, None], pieces, 0), denominator
-
-
-def _leaky_relu(plane, number, node, source, shape):
-    plane.cut(plane.signals[source][0])
-    pieces, denominator = plane.signals[source]
-    on = plane.inside(pieces) > 0
-    slopes = leaky_slopes(node, shape)
-    scale = math.lcm(*(s.denominator for s in slopes))
-    slopes = np.array([int(s * scale) for s in slopes], object)
-    plane.states[number] = on.astype(np.int64)
-    plane.signals[number] = np.where(on[:, None], pieces * scale, pieces * slopes), denominator * scale
-
-
-def _clip(plane, number, node, source, shape):
-    bounds = {state: bound for state, bound in zip((0, 2), clip_bounds(node), strict=True) if bound is not None}
-    scale = math.lcm(*(b.denominator for b in bounds.values()))
-    denominator = plane.signals[source][1] * scale
-    levels = {state: np.array([int(b * denominator), 0, 0], object) for state, b in bounds.items()}
-
-    def above(level):
-        return plane.signals[source][0] * scale - level[:, None]
-
-    for level in levels.values():
-        plane.cut(above(level))
-    pieces = plane.signals[source][0] * scale
-    found = np.ones((len(pieces), pieces.shape[2]), np.int64)
-    for state, level in levels.items():
-        z = plane.inside(above(level))
-        outside = z <= 0 if state == 0 else z >= 0
-        found[outside] = state
-        pieces = np.where(outside[:, None], level[:, None], pieces)
-    plane.states[number], plane.signals[number] = found, (pieces, denominator)
-
-
-def _max_pool(plane, number, node, source, shape):
-    """Tap after tap, compare with the best so far; ``winner`` is its entry of the input."""
-    windows = pool_windows(node, shape)
-    plane.states["winner"] = np.array([[w[0][1] for w in windows]]).repeat(len(plane.polygons), axis=0)
-    plane.states[number] = np.array([[w[0][0] for w in windows]]).repeat(len(plane.polygons), axis=0)
-
-    def gain(columns, entries):
-        pieces = plane.signals[source][0]
-        best = np.take_along_axis(pieces, plane.states["winner"][:, None, columns], axis=2)
-        return pieces[:, :, entries] - best
-
-    for stage in range(1, max(len(w) for w in windows)):
-        columns = [j for j, w in enumerate(windows) if len(w) > stage]
-        taps, entries = np.array([windows[j][stage] for j in columns]).T
-        plane.cut(gain(columns, entries))
-        better = plane.inside(gain(columns, entries)) > 0
-        for known, new in ((plane.states["winner"], entries), (plane.states[number], taps)):
-            known[:, columns] = np.where(better, new, known[:, columns])
-    winner = plane.states.pop("winner")
-    pieces, denominator = plane.signals[source]
-    plane.signals[number] = np.take_along_axis(pieces, winner[:, None], axis=2), denominator
-
-
-_RULES = {"relu": _relu, "leaky_relu": _leaky_relu, "clip": _clip, "max_pool": _max_pool}
-assert set(_RULES) == set(SWITCHING)
