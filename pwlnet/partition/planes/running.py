@@ -18,7 +18,8 @@ from .integers import exact_ops
 from .meshes import Problem, start_mesh
 from .stages import plan_stages
 
-_PLANES_AT_ONCE = 32
+_MOST_PLANES = 32  # of a batch, which begins as one mesh
+_LEAST_BATCHES = 16  # of many planes, to be cut side by side
 _LOOK_AHEAD = 3  # parts for each thread that are cut, or wait, ahead of the one whose turn it is
 
 
@@ -37,7 +38,7 @@ def make_problem(network, planes):
 
 def cut_planes(problem, n_planes, threads, bar):
     """Cut all planes: yields an Assembled for each."""
-    size = max(1, min(_PLANES_AT_ONCE, n_planes // (4 * threads) if threads > 1 else n_planes))
+    size = max(1, min(_MOST_PLANES, n_planes // _LEAST_BATCHES))  # whatever the number of threads: roundings depend on it
     batches = [(k, min(k + size, n_planes)) for k in range(0, n_planes, size)]
     for (first, last), group in itertools.groupby(finished_meshes(problem, batches, threads), key=operator.itemgetter(0)):
         yield from assemble(problem, [mesh for _, mesh in group], first, last)

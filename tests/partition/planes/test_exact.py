@@ -196,6 +196,10 @@ def test_many_planes_of_a_call_are_those_of_single_calls():
     batches = list(pwlnet.iter_plane_partitions(network, origins, e1, e2, polygons, max_planes=7, threads=1))
     assert [len(batch) for batch in batches] == [7] * 7 + [1]
     streamed = [part for batch in batches for part in batch.parts]
+    alone = pwlnet.partition_planes(network, origins, e1, e2, polygons, threads=1)
+    for a, b in zip(together.parts, alone.parts, strict=True):
+        for name in ("offsets", "vertex_numbers", "shared_vertices", "outputs", "error", "packed", "areas"):
+            assert np.array_equal(getattr(a, name), getattr(b, name)), name
     for k, (a, b) in enumerate(zip(together.parts, streamed, strict=True)):
         alone = pwlnet.partition_planes(network, origins[k], e1[k], e2[k], polygons[k], threads=1).parts[0]
         for part in (a, b):
