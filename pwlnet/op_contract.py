@@ -143,6 +143,10 @@ _ROWS = {
         Chain("compute values on a face with integers", "partition/planes/exact.py:Exact", ALL_OPS,
               (AFFINE, CONV2D, *_SIMPLE, *_ELEMENTWISE, MAX_POOL)),
     ],
+    "fixed and float neurons": [
+        Chain("tell whether a fixed neuron passes its input on", "float_sets.py:pool_neurons", SWITCHING_FAMILY,
+              (MAX_POOL,), _ELEMENTWISE),
+    ],
     "gradients along lines": [
         Chain("choose the role in integrals of the Jacobian", "analysis/attribution.py:_roles", AFFINE_FAMILY,
               (AFFINE, CONV2D), is_shortcut=True),

@@ -14,6 +14,8 @@ LAYERS = {
     1: [
         "network",
         "conditions",
+        "domains",
+        "float_sets",
         "op_contract",
         "op_graph",
         "program_check",
@@ -23,7 +25,7 @@ LAYERS = {
         "scheduling",
         "publishing",
     ],
-    2: ["partition", "convert"],
+    2: ["partition", "convert", "bounds"],
     3: ["analysis"],
     4: ["learn", "smoothing", "store", "datasets", "shipped"],
     5: ["cli", "reproduce", "distribute", "plot", "loading", "demo", "warmup", "__main__", "__init__"],

@@ -1,0 +1,259 @@
+"""Sets of inputs: segments, polygons, boxes and balls.
+
+Legend: B sets, D inputs, V polygon vertices.
+"""
+
+import numpy as np
+
+from .errors import InputError, ShapeError
+from .validation import check_number
+
+NORMS = (1, 2, np.inf)
+
+
+def _as_array(value, name):
+    """Convert an argument to finite, read-only float64."""
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        raise InputError(f"{name} has rows of different lengths; give an array of numbers") from None
+    if array.dtype.kind not in "fiub" or not array.ndim:
+        raise InputError(f"{name} is {value!r}; an array of real numbers is needed")
+    array = np.array(array, np.float64, order="C")
+    if not np.isfinite(array).all():
+        raise InputError(f"{name} has {np.sum(~np.isfinite(array))} NaN or infinite entries; finite numbers are needed")
+    array.setflags(write=False)
+    return array
+
+
+class _Domain:
+    """An immutable set with named fields, shown by ``repr``."""
+
+    __slots__ = ()
+
+    def __setattr__(self, name, value):
+        raise AttributeError(f"a {type(self).__name__} is immutable, so {name!r} cannot be set; make a new one")
+
+    def _set(self, **fields):
+        for name, value in fields.items():
+            object.__setattr__(self, name, value)
+
+    def __reduce__(self):
+        return type(self), tuple(getattr(self, name) for name in self.__slots__)
+
+    def __repr__(self):
+        parts = ((name, getattr(self, name)) for name in self.__slots__)
+        shapes = (f"{name}{list(x.shape)}" if np.ndim(x) else f"{name}={x:g}" for name, x in parts)
+        return f"{type(self).__name__}({', '.join(shapes)})"
+
+
+class Segment(_Domain):
+    """The points ``start + t (end - start)``, t in [0, 1].
+
+    Parameters
+    ----------
+    start, end : float64[D] or float64[*input_shape]
+
+    Raises
+    ------
+    ShapeError
+        They have different shapes.
+    InputError
+        They hold NaN, infinities or entries that are not real numbers.
+    """
+
+    __slots__ = ("end", "start")
+
+    def __init__(self, start, end):
+        start, end = _as_array(start, "start"), _as_array(end, "end")
+        if start.shape != end.shape:
+            raise ShapeError(f"start has shape {start.shape} and end {end.shape}; give points of one shape")
+        self._set(start=start, end=end)
+
+    def __reduce__(self):
+        return Segment, (self.start, self.end)
+
+
+class Polygon(_Domain):
+    """The points ``origin + u e1 + v e2``, (u, v) in a convex polygon.
+
+    Parameters
+    ----------
+    origin, e1, e2 : float64[D] or float64[*input_shape]
+    vertices : float64[V, 2]
+        Of the polygon, in order.
+
+    Raises
+    ------
+    ShapeError
+        The points have different shapes, or the vertices are not (V, 2).
+    InputError
+        They hold NaN, infinities or entries that are not real numbers.
+    """
+
+    __slots__ = ("e1", "e2", "origin", "vertices")
+
+    def __init__(self, origin, e1, e2, vertices):
+        names = ("origin", "e1", "e2", "vertices")
+        arrays = [_as_array(x, name) for x, name in zip((origin, e1, e2, vertices), names, strict=True)]
+        if len({a.shape for a in arrays[:3]}) > 1:
+            shapes = ", ".join(f"{name} {a.shape}" for name, a in zip(names, arrays[:3], strict=False))
+            raise ShapeError(f"the shapes are {shapes}; give three arrays of one shape")
+        if arrays[3].ndim != 2 or arrays[3].shape[1] != 2 or not len(arrays[3]):
+            raise ShapeError(f"vertices has shape {arrays[3].shape}; (vertices, 2) is needed")
+        self._set(**dict(zip(names, arrays, strict=True)))
+
+    def __reduce__(self):
+        return Polygon, (self.origin, self.e1, self.e2, self.vertices)
+
+
+class Box(_Domain):
+    """The points x with ``lower <= x <= upper``, entry by entry; or B such boxes. Sides may have width zero.
+
+    Parameters
+    ----------
+    lower, upper : float64[D], float64[*input_shape], float64[B, D] or float64[B, *input_shape]
+
+    Raises
+    ------
+    ShapeError
+        They have different shapes.
+    InputError
+        They hold NaN, infinities or entries that are not real numbers, or a lower bound exceeds the upper one.
+
+    Examples
+    --------
+    >>> import numpy as np, pwlnet
+    >>> pwlnet.Box.around(np.array([0.0, 0.5]), 0.1, limits=(0.0, 1.0)).lower.round(3).tolist()
+    [0.0, 0.4]
+    """
+
+    __slots__ = ("lower", "upper")
+
+    def __init__(self, lower, upper):
+        lower, upper = _as_array(lower, "lower"), _as_array(upper, "upper")
+        if lower.shape != upper.shape:
+            raise ShapeError(f"lower has shape {lower.shape} and upper {upper.shape}; give bounds of one shape")
+        crossed = np.argwhere(lower > upper)
+        if len(crossed):
+            at = tuple(crossed[0].tolist())
+            place = at[0] if len(at) == 1 else at
+            raise InputError(
+                f"lower is above upper at {len(crossed)} entries, the first is {place}: {lower[at]:g} > {upper[at]:g}; "
+                "exchange them there"
+            )
+        self._set(lower=lower, upper=upper)
+
+    @classmethod
+    def around(cls, points, epsilon, *, limits=None):
+        """Return the boxes of half width ``epsilon`` around points (balls of the maximum norm), rounded outward.
+
+        Parameters
+        ----------
+        points : float64[D] or float64[B, D]
+        epsilon : float
+        limits : (float, float), optional
+            Range of valid inputs; the boxes are intersected with it.
+
+        Raises
+        ------
+        InputError
+            The points are not finite, epsilon is negative, or a point lies outside the limits by more than epsilon.
+        """
+        points, epsilon = _as_array(points, "points"), check_number(epsilon, "epsilon")
+        lower, upper = _down(points - epsilon), _up(points + epsilon)
+        if epsilon == 0.0:
+            lower, upper = points, points
+        if limits is not None:
+            low, high = (check_number(x, "limits", least=-np.inf) for x in limits)
+            lower, upper = np.maximum(lower, low), np.minimum(upper, high)
+        return cls(lower, upper)
+
+
+class Ball(_Domain):
+    """The points whose distance from a centre is at most ``radius``; or B such balls.
+
+    Parameters
+    ----------
+    center : float64[D], float64[*input_shape], float64[B, D] or float64[B, *input_shape]
+    radius : float or float64[B]
+        In the inputs' units; zero is allowed.
+    norm : {1, 2, inf}, optional
+        The norm that measures the distance.
+
+    Raises
+    ------
+    InputError
+        The centre is not finite, the radius negative or not finite, or the norm another one.
+    ShapeError
+        There is not one radius, or one for each centre.
+    """
+
+    __slots__ = ("center", "norm", "radius")
+
+    def __init__(self, center, radius, norm=2):
+        center = _as_array(center, "center")
+        radius = _as_array(np.atleast_1d(radius), "radius")
+        if radius.ndim != 1 or len(radius) not in (1, len(center)):
+            raise ShapeError(f"radius has shape {radius.shape}, center {center.shape}; give one radius, or one for each center")
+        if (radius < 0.0).any():
+            raise InputError(f"radius is {radius.min():g}; a finite number of at least 0 is needed")
+        if isinstance(norm, bool) or norm not in NORMS:
+            raise InputError(f"norm is {norm!r}; the choices are 1, 2 and numpy.inf")
+        self._set(center=center, radius=radius if len(radius) > 1 else float(radius[0]), norm=float(norm))
+
+    def __reduce__(self):
+        return Ball, (self.center, self.radius, self.norm)
+
+
+def _down(x):
+    return np.nextafter(x, -np.inf)
+
+
+def _up(x):
+    return np.nextafter(x, np.inf)
+
+
+def box_rows(network, box):
+    """Return the bounds of boxes in rows: (float64[B, D], float64[B, D]).
+
+    Raises
+    ------
+    ShapeError
+        The boxes do not have the network's number of inputs.
+    """
+    return network.as_points(box.lower, "lower"), network.as_points(box.upper, "upper")
+
+
+def ball_rows(network, ball):
+    """Return the centres and radii of balls in rows: (float64[B, D], float64[B]).
+
+    Raises
+    ------
+    ShapeError
+        The centres do not have the network's number of inputs, or there is not one radius for each.
+    """
+    centers = network.as_points(ball.center, "center")
+    if np.size(ball.radius) not in (1, len(centers)):
+        raise ShapeError(f"radius has {np.size(ball.radius)} entries, but there are {len(centers)} centers; give one for each")
+    return centers, np.ascontiguousarray(np.broadcast_to(ball.radius, len(centers)))
+
+
+def is_single(network, domain):
+    """Return whether a domain is one set, not a batch of B sets."""
+    points = domain.lower if isinstance(domain, Box) else domain.center if isinstance(domain, Ball) else None
+    return points is None or points.shape in ((network.n_inputs,), tuple(network.input_shape))
+
+
+def check_domain(domain, kinds=(Segment, Polygon, Box, Ball)):
+    """Validate that an argument is a domain of one of some kinds.
+
+    Raises
+    ------
+    InputError
+        It is not.
+    """
+    if not isinstance(domain, kinds):
+        names = ", ".join(f"pwlnet.{kind.__name__}" for kind in kinds)
+        raise InputError(f"domain is a {type(domain).__name__}; give one of {names}")
+    return domain
