@@ -158,7 +158,8 @@ def bound_preactivations(
     results = _allocate(network, len(sets[0]), rows, slopes)
     options = np.zeros(bs.N_OPTIONS, np.int64)
     options[[bs.METHOD, bs.NORM, bs.ONLY_OPEN]] = METHODS[method], norm, bool(only_open)
-    options[bs.BLOCK] = block_size(network, optimised=False)
+    options[bs.LEAN] = method == "ibp" and norm == 0 and not len(rows[1])
+    options[bs.BLOCK] = 1 if options[bs.LEAN] else block_size(network, optimised=False)
     _run(network, options, (*sets, *given), rows, results, threads)
     if method == "alpha_crown" and n_steps:
         options[[bs.BLOCK, bs.N_STEPS]] = block_size(network, optimised=True), n_steps
