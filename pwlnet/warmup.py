@@ -22,9 +22,11 @@ from .analysis.attribution import integrate_gradients
 from .analysis.linearity import measure_linearity
 from .analysis.queries import find_where
 from .analysis.sampling_error import compare_rules
+from .bounds import bound_preactivations
 from .conditions import HalfSpaces
 from .convert.graph import Graph
 from .convert.lower import lower
+from .domains import Box
 from .kernels import _jit
 from .kernels.lines.wide import WIDE_FROM
 from .partition.lines.check import residuals
@@ -123,6 +125,11 @@ def _planes(toy):
     part.classes()
 
 
+def _bounds(toy):
+    """Use the kernels of bounds."""
+    bound_preactivations(toy.network, Box.around(toy.points[:1], 0.01), method="alpha_crown", n_steps=1, threads=1)
+
+
 STEPS = {  # name: a function of _Toy that uses the kernels
     "forward": lambda toy: toy.network.forward(toy.points),
     "check": _check,
@@ -136,6 +143,7 @@ STEPS = {  # name: a function of _Toy that uses the kernels
     "compare_rules": lambda toy: compare_rules(toy.unsplit_lines(), 0, counts=[4]),
     "integrate_gradients": lambda toy: integrate_gradients(toy.network, toy.starts, toy.ends),
     "planes": _planes,
+    "bounds": _bounds,
     "trace_wide": _trace_wide,
     "trace_float32": lambda toy: _trace(toy, DEFAULT.with_slope_dtype("float32")),
     "trace_wide_float32": lambda toy: _trace_wide(toy, DEFAULT.with_slope_dtype("float32")),
@@ -146,7 +154,7 @@ PROCESSES = (
     ("trace", "jacobian", "planes", "trace_float32", "trace_wide_float32"),
     (
         "forward", "check", "patterns", "affine_map", "measure_linearity", "compare_rules", "integrate_gradients",
-        "trace_wide",
+        "trace_wide", "bounds",
     ),
 )  # fmt: skip
 LINE_STEPS = ("forward", "check", "trace", "partition_lines")  # all that ``partition_lines`` needs
