@@ -228,8 +228,8 @@ def neuron_entropy(network, X, *, n=None, rng=None, threads=None):
     >>> bool((entropy.entropy <= 1.0).all()), len(entropy.by_layer())
     (True, 3)
     """
-    counts = np.array([switching.n_states(network.code, i) for i in network.op_graph.switching], np.int64)
-    sizes = np.repeat(counts, network.op_graph.neuron_counts)
+    graph, _ = network.op_graph, network.pattern_layout  # which refuses ops without states
+    sizes = np.repeat(np.array([switching.n_states(network.code, i) for i in graph.switching], np.int64), graph.neuron_counts)
     offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
     totals = np.zeros(offsets[-1], np.int64)
     step, n_points = max(1, min(4096, _STATES_AT_ONCE // max(1, network.n_neurons))), 0

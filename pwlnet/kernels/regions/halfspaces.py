@@ -29,7 +29,7 @@ from ..ir.switching import add_select_adjoint, from_source_order, select
 NONE, THREE = np.int64(-1), np.int64(3)
 UNIT_ROUNDOFF = 2.0**-53
 DESCRIBE, GRADIENTS, RADII = 0, 1, 2  # what a call computes
-PHASE, BY_ROWS, NORM = 0, 1, 2  # columns of ``options``
+PHASE, BY_ROWS, NORM, LAST = 0, 1, 2, 3  # columns of ``options``
 SIZE, ERROR, SLOPE = 0, 1, 2  # rows of ``bounds``: magnitude of a value, its error, sum of its absolute gradient
 L1, SQUARES, LARGEST = 0, 1, 2  # columns of ``norms``; the l2 norm is LARGEST * sqrt(SQUARES)
 OF_OP, OF_PATH = 0, 1  # columns of ``roundings``
@@ -49,10 +49,10 @@ class Rows(NamedTuple):
 class RegionSlot(NamedTuple):
     """What one slot works with; arrays from ``rows`` to ``norms`` are shared in the phase GRADIENTS only."""
 
-    code: ir.PackedProgram  # up to the last switching op
+    code: ir.PackedProgram
     absolute: ir.PackedProgram  # the same with absolute parameters
     roundings: np.ndarray  # float64[N, 2] gamma of the sums of each op, and of the paths that end there
-    options: np.ndarray  # int64[3] phase; whether gradients come from backward passes; norm of balls: 1, 2, or 0 for inf
+    options: np.ndarray  # int64[4] phase; whether passes are backward; norm of balls: 1, 2, or 0 for inf; last switching op
     points: np.ndarray  # float64[B, D]
     rows: Rows
     n_rows: np.ndarray  # int64[1]
@@ -135,8 +135,8 @@ def list_rows(code, states, rows):
 
 
 @allocating_kernel
-def bound_errors(absolute, roundings, stored, values, bounds):
-    """Bound the rounding errors of all values at a point, and the absolute sums of their gradients.
+def bound_errors(absolute, roundings, last, stored, values, bounds):
+    """Bound the rounding errors at a point of all values before op ``last``, and the absolute sums of their gradients.
 
     stored int32[K]: states in stored order; values float64[T * n_values], row 0 at the point.
     Out: bounds float64[3 * n_values].
@@ -144,7 +144,7 @@ def bound_errors(absolute, roundings, stored, values, bounds):
     v, e = rows_of(absolute, 0, TILE, values)[0], rows_of(absolute, 0, 3, bounds)
     for k in range(v.shape[0]):
         e[SIZE, k], e[ERROR, k], e[SLOPE, k] = abs(v[k]), 0.0, 1.0
-    for i in range(1, n_ops(absolute)):
+    for i in range(1, last):
         v, e = rows_of(absolute, i, TILE, values)[0], rows_of(absolute, i, 3, bounds)
         if absolute.op_table[i, ir.OP] < ir.FIRST_SWITCHING:
             apply_linear(absolute, i, THREE, THREE, bounds, PLAIN)
@@ -195,19 +195,19 @@ def describe(code, slot, b):
         lo, hi = code.op_table[i, ir.NEURON], code.op_table[i + 1, ir.NEURON]
         if hi > lo:
             from_source_order(code, i, slot.states[0, lo:hi], slot.stored[lo:hi])
-    bound_errors(slot.absolute, slot.roundings, slot.stored, slot.buffer, slot.bounds)
+    bound_errors(slot.absolute, slot.roundings, slot.options[LAST], slot.stored, slot.buffer, slot.bounds)
     measure_rows(code, slot)
 
 
 @allocating_kernel
-def push_directions(code, stored, first, n_inputs, buffer):
-    """Compute the slopes of all values in the input directions from ``first`` on; return the number of directions."""
+def push_directions(code, last, stored, first, n_inputs, buffer):
+    """Compute the slopes of all values before op ``last`` in the input directions from ``first`` on; return their number."""
     x = rows_of(code, 0, TILE, buffer)
     fill_rows(x, 0.0)
     filled = min(TILE, n_inputs - first)
     for r in range(filled):
         x[r, code.indices[code.op_table[-1, ir.INPUTS] + first + r]] = 1.0
-    for i in range(1, n_ops(code)):
+    for i in range(1, last):
         if code.op_table[i, ir.OP] < ir.FIRST_SWITCHING:
             apply_linear(code, i, TILE, filled, buffer, PLAIN)
             continue
@@ -292,7 +292,7 @@ def gradients_of_tile(code, slot, first):
                 else:
                     _add_to_norms(slot.norms, m, g)
         return last
-    filled = push_directions(code, slot.stored, first, n_inputs, slot.buffer)
+    filled = push_directions(code, slot.options[LAST], slot.stored, first, n_inputs, slot.buffer)
     begin = ZERO
     while begin < n_rows:
         end = tile_end(rows, begin, n_rows, n_rows)

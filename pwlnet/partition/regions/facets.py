@@ -15,7 +15,7 @@ from .inscribed import LocalRows, largest_ball, local_rows, solve
 
 _RAY_BYTES = 2**26  # of the products of rows and rays in memory at a time
 _RETRIES = 8  # rays from other interior points where several rows are hit at once
-_INFEASIBLE = 2
+_STEP = 2.0**-10  # how far beyond a facet states are read, in the distance of the point on it from other rows
 
 
 class Facets(NamedTuple):
@@ -238,10 +238,16 @@ def _make(region, rows, witnesses, first_of, unclear, full_dimensional, n_progra
     """Assemble the result; keys of ``witnesses``, ``first_of`` and ``unclear`` count the rows that depend on free inputs."""
     local = rows.local if isinstance(rows, _Centered) else rows
     points = np.tile(local.point, (len(witnesses), 1))
-    facets = sorted(witnesses)
+    facets, groups, beyond = sorted(witnesses), [], points.copy()
     for n, m in enumerate(facets):
         points[n, local.free] += rows.point + rows.scale * witnesses[m]
-    flips = [_flips(region, local.rows[np.flatnonzero(first_of == m)]) for m in facets]
+        groups.append(np.flatnonzero(first_of == m))
+        room = rows.slacks - rows.normals @ witnesses[m]
+        room[groups[-1]] = 1.0
+        step = rows.scale * _STEP * min(1.0, float(room.min(initial=1.0)))
+        beyond[n] = points[n]
+        beyond[n, local.free] += step * rows.normals[m]
+    flips = _flips(region, [local.rows[group] for group in groups], beyond)
     offsets = np.concatenate([[0], np.cumsum([len(pair[0]) for pair in flips])]).astype(np.int64)
     neurons, states = (np.concatenate([np.empty(0, np.int64), *(pair[k] for pair in flips)]) for k in (0, 1))
     undecided = local.rows[np.sort(np.asarray(unclear, np.int64))] if full_dimensional else local.rows
@@ -250,10 +256,31 @@ def _make(region, rows, witnesses, first_of, unclear, full_dimensional, n_progra
     )
 
 
-def _flips(region, rows):
-    """Return the neurons that change state across the rows of one facet, and their states after it.
+def _flips(region, groups, beyond):
+    """Return for each facet the neurons that change state across it, and their states after it: list of pairs of int64[*].
 
-    Of several taps of a MaxPool that pass the winner together, the lowest wins.
+    A neuron with one row on the facet, alone, changes to the state on the other side. Where several rows coincide, or neurons
+    are constant on their threshold, later layers may or may not follow: they have the states at a point just beyond.
+
+    Parameters
+    ----------
+    region : Region
+    groups : list of int64[*]
+        The rows on each facet.
+    beyond : float64[n, D]
+        A point just beyond each facet.
     """
-    neurons, first = np.unique(region.neurons[rows], return_index=True)
-    return neurons, region.other_states[rows][first]
+    resting = np.unique(region.constant.neurons[region.constant.margins == 0.0])
+    states = None
+    if groups and (resting.size or max(len(rows) for rows in groups) > 1):
+        states = region.network.states(beyond)
+    pairs = []
+    for n, rows in enumerate(groups):
+        neurons, first = np.unique(region.neurons[rows], return_index=True)
+        after = region.other_states[rows][first]
+        if states is not None and (resting.size or len(rows) > 1):
+            candidates = np.union1d(neurons, resting)
+            neurons = candidates[states[n, candidates] != region.states[candidates]]
+            after = states[n, neurons].astype(np.int64)
+        pairs.append((neurons, after))
+    return pairs

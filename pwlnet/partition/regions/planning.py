@@ -9,15 +9,12 @@ from typing import NamedTuple
 import numpy as np
 
 from ...errors import UnsupportedOperationError
-from ...evaluate import truncate_program
 from ...kernels.ir import program as ir
 from ...kernels.ir import switching
 from ...kernels.ir.passes import TILE
 from ...kernels.regions import halfspaces
 from ...kernels.regions.halfspaces import RegionSlot, Rows
 from ...tolerances import UNIT_ROUNDOFF
-
-_ADJOINT_COST = 2.0  # time of a multiplication in a backward pass, in those of a forward pass
 
 
 class Plan(NamedTuple):
@@ -26,12 +23,14 @@ class Plan(NamedTuple):
     Attributes
     ----------
     code, absolute : PackedProgram
-        The program up to its last switching op, and the same with absolute parameters.
+        The program, and the same with absolute parameters.
     roundings : float64[N, 2]
     n_rows : int
         Largest number of rows.
     by_rows : bool
         Whether backward passes are cheaper than forward ones.
+    last : int
+        The last switching op.
     """
 
     code: ir.PackedProgram
@@ -39,6 +38,7 @@ class Plan(NamedTuple):
     roundings: np.ndarray
     n_rows: int
     by_rows: bool
+    last: int
 
 
 def make_plan(network, by_rows=None):
@@ -55,17 +55,17 @@ def make_plan(network, by_rows=None):
     -------
     Plan
     """
-    code = truncate_program(network.code, int(network.op_graph.switching[-1]))
+    code = network.code
     parameters = np.abs(code.parameters)
     parameters.setflags(write=False)
     absolute = code._replace(parameters=parameters, row_weights=parameters)
-    graph = network.op_graph
+    graph, _ = network.op_graph, network.pattern_layout  # which refuses ops without states
     counts = [
         int(n) * (switching.n_states(code, i) - 1) for i, n in zip(graph.switching.tolist(), graph.neuron_counts, strict=True)
     ]
     if by_rows is None:
         by_rows = _backward_work(network, counts) < _forward_work(network)
-    return Plan(code, absolute, roundings(network), int(sum(counts)), bool(by_rows))
+    return Plan(code, absolute, roundings(network), int(sum(counts)), bool(by_rows), int(graph.switching[-1]))
 
 
 def _work(network):
@@ -82,10 +82,10 @@ def _forward_work(network):
 
 
 def _backward_work(network, counts):
-    """Return the work of passes from all rows to the input, in that of forward passes."""
+    """Return the work of passes from all rows to the input; measured, a multiplication takes as long as in a forward pass."""
     below, graph = np.cumsum(_work(network)), network.op_graph
     tops = [int(graph.operands[i][0]) for i in graph.switching.tolist()]
-    return _ADJOINT_COST * sum(-(-n // int(TILE)) * int(below[top]) for n, top in zip(counts, tops, strict=True))
+    return sum(-(-n // int(TILE)) * int(below[top]) for n, top in zip(counts, tops, strict=True))
 
 
 def n_terms(network, i):
@@ -145,7 +145,7 @@ def make_slots(plan, points, phase, n_slots, *, norm=2, kept=None, tiles=None):
     list of RegionSlot
     """
     size, n_neurons = (int(plan.code.op_table[-1, column]) for column in (ir.VALUE, ir.NEURON))
-    options = np.array([phase, plan.by_rows, 0 if norm == np.inf else int(norm)], np.int64)
+    options = np.array([phase, plan.by_rows, 0 if norm == np.inf else int(norm), plan.last], np.int64)
     counter, unknown, none = np.zeros(1, np.int64), np.zeros(1, np.int64), np.zeros(0, np.int64)
     radii, nearest = np.empty((len(points), 2)), np.empty(len(points), np.int64)
     slots = []
