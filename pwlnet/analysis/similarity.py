@@ -95,7 +95,7 @@ def pattern_similarity(network, X, Y=None, *, measure="hamming", by_layer=False,
     first = network.patterns(network.as_points(X, "X"), threads=threads).packed
     second = first if Y is None else network.patterns(network.as_points(Y, "Y"), threads=threads).packed
     layout = _Layout(network, by_layer)
-    shape = (len(layout.layer_neurons), len(first), len(second))
+    shape = (layout.n_layers, len(first), len(second))
     result = _output(out, shape if by_layer else shape[1:])
     rows = max(1, _BYTES_PER_CALL // (8 * max(1, len(second))))
     for start in range(0, len(first), rows):
@@ -125,27 +125,22 @@ def _output(out, shape):
 
 
 class _Layout:
-    """Which words belong to which layer: to one of each switching op, or to one of all."""
+    """Which words belong to which switching op, and which of these to which layer: to one each, or all to one."""
 
     def __init__(self, network, by_layer):
         layout, graph = network.pattern_layout, network.op_graph
-        counts, pools = graph.neuron_counts, pool_neurons(network)[graph.neuron_starts[:-1]]
-        self.word_widths = layout.word_widths
-        words = np.diff(layout.word_offsets)[graph.switching]
-        per_word = 64 // np.maximum(1, layout.widths[graph.switching])
-        fields = [np.minimum(per_word[k], counts[k] - per_word[k] * np.arange(n)) for k, n in enumerate(words.tolist())]
-        self.word_fields = np.concatenate([np.empty(0, np.int64), *fields])
-        self.word_pools = np.repeat(pools.astype(np.int64), words)
-        ends = np.concatenate([[0], np.cumsum(words)]).astype(np.int64)
-        self.layer_words = ends if by_layer else ends[[0, -1]]
-        self.layer_neurons = counts if by_layer else np.array([counts.sum()], np.int64)
+        ops = graph.switching
+        self.n_layers = len(ops) if by_layer else 1
+        words = np.append(layout.word_offsets[ops], layout.word_offsets[-1])
+        pools = pool_neurons(network)[graph.neuron_starts[:-1]].astype(np.int64)
+        layers = np.arange(len(ops) + 1) if by_layer else np.array([0, len(ops)])
+        self.arrays = words, graph.neuron_counts, layout.widths[ops], pools, layers
 
 
 def _run(layout, first, second, measure, paired, similarity, threads):
     """Compare packed patterns. Out: similarity."""
     options, counter = np.array([measure, paired], np.int64), np.zeros(1, np.int64)
-    arrays = layout.word_widths, layout.word_fields, layout.word_pools, layout.layer_words, layout.layer_neurons
-    slot = SimilaritySlot(first, second, *arrays, options, similarity, counter)
+    slot = SimilaritySlot(first, second, *layout.arrays, options, similarity, counter)
     n_slots = max(1, min(n_threads(threads), -(-len(first) // ROWS_AT_ONCE)))
     run_slots(similarity_slot, [slot] * n_slots)
 
@@ -202,7 +197,7 @@ def network_similarity(network, other, X, *, measure="hamming", level=0.95, n_re
     if not len(points):
         raise InputError("X has no rows, but a mean needs at least one input; give more")
     first, second = (net.patterns(points, threads=threads).packed for net in (network, other))
-    similarity = np.empty((len(layout.layer_neurons), len(points), 1))
+    similarity = np.empty((layout.n_layers, len(points), 1))
     _run(layout, first, second, measure, True, similarity, threads)
     per_input = similarity[:, :, 0].copy()
     options = {"level": level, "n_resamples": n_resamples, "seed": seed}

@@ -3,7 +3,7 @@
 A pattern is compared by its *active pieces*: for an elementwise neuron its state, if that is 1; for a window of MaxPool its
 winning tap, whatever it is. Packed words are those of ``bits.py``.
 
-Legend: B points, K neurons, W words, L layers, S states of all neurons together.
+Legend: B points, K neurons, N switching ops, W words, L layers, S states of all neurons together.
 """
 
 from typing import NamedTuple
@@ -53,11 +53,11 @@ class SimilaritySlot(NamedTuple):
 
     first: np.ndarray  # uint64[B1, W]
     second: np.ndarray  # uint64[B2, W]
-    word_widths: np.ndarray  # int64[W]
-    word_fields: np.ndarray  # int64[W] number of neurons in each word
-    word_pools: np.ndarray  # int64[W] 1 for words of windows of MaxPool
-    layer_words: np.ndarray  # int64[L+1] first word of each layer
-    layer_neurons: np.ndarray  # int64[L]
+    op_words: np.ndarray  # int64[N+1] first word of each switching op
+    op_neurons: np.ndarray  # int64[N]
+    op_widths: np.ndarray  # int64[N] bits per neuron
+    op_pools: np.ndarray  # int64[N] 1 for MaxPool
+    layer_ops: np.ndarray  # int64[L+1] first switching op of each layer
     options: np.ndarray  # int64[2] measure; 1 to compare row b with row b only
     similarity: np.ndarray  # float64[L, B1, B2] or float64[L, B1, 1] out
     next_row: np.ndarray  # int64[1] counter
@@ -81,37 +81,51 @@ def _fold(word, width):
 
 
 @kernel
-def _equal_fields(a, b, width, fields):
-    """Return the number of neurons with equal states in two words."""
-    return fields - popcount(_fold(a ^ b, width))
+def _count_different(a, b, first, last, width):
+    """Return the number of neurons with different states in the words from ``first`` to ``last``."""
+    different = np.int64(0)
+    if width == 1:  # a loop of its own, for the processor's vectors
+        for w in range(first, last):
+            different += popcount(a[w] ^ b[w])
+    else:
+        for w in range(first, last):
+            different += popcount(_fold(a[w] ^ b[w], width))
+    return different
 
 
 @kernel
-def _ones(word, width):
-    """Return the lowest bit of each field whose value is 1."""
+def _count_active(a, b, first, last, width):
+    """Return the number of neurons in state 1 in both, and in at least one of two patterns; fields of one or two bits."""
+    both, either = np.int64(0), np.int64(0)
     if width == 1:
-        return word
-    return word & _LOWEST[1] & ~(word >> np.uint64(1))  # Clip's fields have two bits
+        for w in range(first, last):
+            both += popcount(a[w] & b[w])
+            either += popcount(a[w] | b[w])
+    else:
+        for w in range(first, last):
+            x, y = a[w] & ~(a[w] >> np.uint64(1)), b[w] & ~(b[w] >> np.uint64(1))
+            both += popcount(x & y & _LOWEST[1])
+            either += popcount((x | y) & _LOWEST[1])
+    return both, either
 
 
 @kernel
 def _compare(slot, a, b, layer):
     """Return the similarity of two patterns on a layer; 1 where there is nothing to compare."""
     both, either = np.int64(0), np.int64(0)
-    for w in range(slot.layer_words[layer], slot.layer_words[layer + 1]):
-        width = slot.word_widths[w]
+    for i in range(slot.layer_ops[layer], slot.layer_ops[layer + 1]):
+        first, last, width, n = slot.op_words[i], slot.op_words[i + 1], slot.op_widths[i], slot.op_neurons[i]
         if slot.options[0] == EQUAL:
-            both += _equal_fields(a[w], b[w], width, slot.word_fields[w])
-        elif slot.word_pools[w] == 1:
-            equal = _equal_fields(a[w], b[w], width, slot.word_fields[w])
-            both += equal
-            either += 2 * slot.word_fields[w] - equal
+            both += n - _count_different(a, b, first, last, width)
+            either += n
+        elif slot.op_pools[i] == 1:
+            different = _count_different(a, b, first, last, width)
+            both += n - different
+            either += n + different
         else:
-            x, y = _ones(a[w], width), _ones(b[w], width)
-            both += popcount(x & y)
-            either += popcount(x | y)
-    if slot.options[0] == EQUAL:
-        either = slot.layer_neurons[layer]
+            x, y = _count_active(a, b, first, last, width)
+            both += x
+            either += y
     return both / either if either > 0 else 1.0
 
 
@@ -122,7 +136,7 @@ def similarity_slot(slot):
     start = take_next(slot.next_row) * ROWS_AT_ONCE
     while start < first.shape[0]:
         end = min(start + ROWS_AT_ONCE, first.shape[0])
-        for layer in range(slot.layer_neurons.shape[0]):
+        for layer in range(slot.layer_ops.shape[0] - 1):
             if paired:
                 for r in range(start, end):
                     slot.similarity[layer, r, 0] = _compare(slot, first[r], second[r], layer)

@@ -49,8 +49,8 @@ def without_neurons():
     return lower(graph)
 
 
-def as_floats(rows):
-    return np.array([[float(g) for g in row.gradient] for row in rows]).reshape(len(rows), -1)
+def as_floats(rows, size):
+    return np.array([[float(g) for g in row.gradient] for row in rows]).reshape(len(rows), size)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -59,7 +59,7 @@ def test_rows_are_those_of_exact_arithmetic(seed):
     rows = exact_region.region_rows(description, x)
     varying, constant = ([row for row in rows if any(row.gradient) is varies] for varies in (True, False))
     assert list(zip(region.neurons, region.other_states, strict=True)) == [(row.neuron, row.other) for row in varying]
-    assert np.array_equal(region.G, as_floats(varying).reshape(region.G.shape))
+    assert np.array_equal(region.G, as_floats(varying, len(x)))
     assert np.array_equal(region.margins, [float(row.margin) for row in varying])
     assert region.constant.neurons.tolist() == [row.neuron for row in constant]
     assert region.constant.other_states.tolist() == [row.other for row in constant]
@@ -299,6 +299,17 @@ def test_rescaling_the_weights_of_neurons_by_powers_of_two_changes_no_radius(sca
     assert plain.radius == scaled.radius
     assert plain.neuron == scaled.neuron
     assert scaled.lower > (1.0 - 1e-12) * scaled.radius
+    before, after = (pwlnet.region_of(simple_network(f * weight, f * bias), x).facets() for f in (1.0, scale))
+    assert len(before.rows)
+    assert before.rows.tolist() == after.rows.tolist()
+
+
+def test_a_neuron_whose_sign_is_a_rounding_error_is_ambiguous():
+    """0.1 + 0.2 - 0.3 is 5.6e-17 in float64, twice the exact value of these floats."""
+    region = pwlnet.region_of(simple_network([[0.1, 0.2, -0.3], [1.0, 1.0, 1.0]], [0.0, 0.0]), np.ones(3))
+    assert region.ambiguous.tolist() == [0]
+    assert region.on_boundary.tolist() == []
+    assert 0.0 == region.inradius().lower < region.inradius().radius
 
 
 def test_a_network_without_neurons_has_one_region():
