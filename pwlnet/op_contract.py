@@ -169,6 +169,12 @@ _ROWS = {
         Chain("tell whether a fixed neuron passes its input on", "float_sets.py:pool_neurons", SWITCHING_FAMILY,
               (MAX_POOL,), _ELEMENTWISE),
     ],
+    "facts about regions": [
+        Chain("list the half-spaces of a region", "kernels/regions/halfspaces.py:list_rows", SWITCHING_FAMILY,
+              (*_ELEMENTWISE, MAX_POOL)),
+        Chain("bound the number of terms of sums in passes of both directions", "partition/regions/planning.py:n_terms",
+              AFFINE_FAMILY, (AFFINE, CONV2D), _SIMPLE),
+    ],
     "gradients along lines": [
         Chain("choose the role in integrals of the Jacobian", "analysis/attribution.py:_roles", AFFINE_FAMILY,
               (AFFINE, CONV2D), is_shortcut=True),

@@ -19,10 +19,12 @@ from pathlib import Path
 import numpy as np
 
 from .analysis.attribution import integrate_gradients
+from .analysis.entropy import neuron_entropy
 from .analysis.linearity import measure_linearity
 from .analysis.queries import find_where
 from .analysis.sampling_error import compare_rules
 from .bounds import bound_preactivations
+from .analysis.similarity import pattern_similarity
 from .conditions import HalfSpaces
 from .convert.graph import Graph
 from .convert.lower import lower
@@ -35,6 +37,7 @@ from .partition.lines.rounds import Block, assemble
 from .partition.lines.tracing import borrowed_tracer
 from .partition.lines.windows import TraceResult
 from .partition.planes.partitions import partition_planes
+from .partition.regions.radii import stable_radii
 from .tolerances import DEFAULT
 
 _MEMORY = 2**26  # bytes of a tracer's buffers, more than enough for the toy network
@@ -130,6 +133,11 @@ def _bounds(toy):
     bound_preactivations(toy.network, Box.around(toy.points[:1], 0.01), method="alpha_crown", n_steps=1, threads=1)
 
 
+def _pattern_facts(toy):
+    neuron_entropy(toy.network, toy.points)
+    pattern_similarity(toy.network, toy.points)
+
+
 STEPS = {  # name: a function of _Toy that uses the kernels
     "forward": lambda toy: toy.network.forward(toy.points),
     "check": _check,
@@ -144,6 +152,8 @@ STEPS = {  # name: a function of _Toy that uses the kernels
     "integrate_gradients": lambda toy: integrate_gradients(toy.network, toy.starts, toy.ends),
     "planes": _planes,
     "bounds": _bounds,
+    "region_facts": lambda toy: stable_radii(toy.network, toy.points, threads=1),
+    "pattern_facts": _pattern_facts,
     "trace_wide": _trace_wide,
     "trace_float32": lambda toy: _trace(toy, DEFAULT.with_slope_dtype("float32")),
     "trace_wide_float32": lambda toy: _trace_wide(toy, DEFAULT.with_slope_dtype("float32")),
@@ -151,10 +161,10 @@ STEPS = {  # name: a function of _Toy that uses the kernels
 # The steps of each process, balanced by their measured times. A step follows those whose kernels it uses: integrate_gradients
 # and trace_wide load the kernels of trace, which the other process has written to the cache by then.
 PROCESSES = (
-    ("trace", "jacobian", "planes", "trace_float32", "trace_wide_float32"),
+    ("trace", "jacobian", "planes", "trace_float32", "trace_wide_float32", "pattern_facts"),
     (
-        "forward", "check", "patterns", "affine_map", "measure_linearity", "compare_rules", "integrate_gradients",
-        "trace_wide", "bounds",
+        "forward", "check", "patterns", "affine_map", "measure_linearity", "compare_rules", "region_facts",
+        "integrate_gradients", "trace_wide", "bounds",
     ),
 )  # fmt: skip
 LINE_STEPS = ("forward", "check", "trace", "partition_lines")  # all that ``partition_lines`` needs

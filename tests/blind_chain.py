@@ -103,6 +103,11 @@ def _bounds(network):
     return np.concatenate([x for b in found for x in (b.lower, b.upper, b.states, b.output_lower, b.output_upper)], axis=None)
 
 
+def _region(network):
+    region = pwlnet.region_of(network, POINTS[0], threads=1)
+    return np.concatenate([region.G, region.h, region.neurons, region.other_states], axis=None)
+
+
 POINTS = np.random.default_rng(2).normal(size=(3, *SHAPE))
 ANALYSES = {  # of a network, and of its lines
     "forward": lambda network, lines: network.forward(POINTS),
@@ -118,6 +123,10 @@ ANALYSES = {  # of a network, and of its lines
     ),
     "compare_rules": lambda network, lines: pwlnet.compare_rules(lines, 0, counts=[3], methods=["midpoint"], threads=1).l1,
     "measure_linearity": lambda network, lines: _linearity(lines),
+    "region_of": lambda network, lines: _region(network),
+    "stable_radii": lambda network, lines: np.concatenate(pwlnet.stable_radii(network, POINTS, norm=1, threads=1)),
+    "neuron_entropy": lambda network, lines: pwlnet.neuron_entropy(network, POINTS, threads=1).entropy,
+    "pattern_similarity": lambda network, lines: pwlnet.pattern_similarity(network, POINTS, measure="jaccard", threads=1),
 }
 
 
