@@ -23,8 +23,8 @@ from .analysis.entropy import neuron_entropy
 from .analysis.linearity import measure_linearity
 from .analysis.queries import find_where
 from .analysis.sampling_error import compare_rules
-from .bounds import bound_preactivations
 from .analysis.similarity import pattern_similarity
+from .bounds import bound_preactivations
 from .conditions import HalfSpaces
 from .convert.graph import Graph
 from .convert.lower import lower
