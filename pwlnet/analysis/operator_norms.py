@@ -81,7 +81,7 @@ def _over_signs(matrices, norm, p, q):
 def plane_norms(maps, basis, p, q):
     """Compute operator norms restricted to the plane that two vectors span.
 
-    Exact up to rounding: in a plane, the unit ball of l_1 or l_inf is a polygon, and the largest norm is at one of its vertices.
+    Exact up to rounding: in a plane, the unit ball of l_1 or l_inf is a polygon, and the largest norm is at a vertex.
 
     Parameters
     ----------

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .. import evaluate
 from ..errors import InputError, ShapeError, UnsupportedOperationError
 from ..float_sets import FloatSet
 from ..kernels.ir import program as ir
@@ -16,6 +17,7 @@ from ..scheduling import n_threads, run_slots
 from ..validation import as_points, check_choice
 
 GATES = ("frozen", "live")
+_MEMORY = 2**31  # bytes of the buffers of all slots; one slot may have more
 
 
 class Parts(NamedTuple):
@@ -56,9 +58,8 @@ def rows_like(network, x, x_adversarial):
     ShapeError
         The numbers differ, or they are not points of the network.
     """
-    a, b = (
-        as_points(v, network.n_inputs, network.input_shape, name) for v, name in ((x, "x"), (x_adversarial, "x_adversarial"))
-    )
+    arguments = (x, "x"), (x_adversarial, "x_adversarial")
+    a, b = (as_points(points, network.n_inputs, network.input_shape, name) for points, name in arguments)
     if len(a) != len(b):
         raise ShapeError(f"x has {len(a)} rows and x_adversarial {len(b)}; give one attacked point for each point")
     return a, b
@@ -83,18 +84,21 @@ def split(network, points, mask, *, gates="frozen", factor=0.0, with_rest=False,
     InputError
         Unknown gates.
     """
-    live = check_choice(gates, GATES, "gates") == "live"
-    code, n = network.code, len(points)
-    parts = Parts(
-        *(np.empty((rows, network.n_outputs)) for rows in (n, n, n * with_rest)), np.empty((n, network.n_neurons), np.int32)
-    )
-    size, unknown, counter = int(TILE) * int(code.op_table[-1, ir.VALUE]), np.zeros(1, np.int64), np.zeros(1, np.int64)
-    shared = code, points, mask, np.array([float(factor)]), np.array([int(live)]), *parts, unknown, counter
-    slots = [
-        decompose.DecomposeSlot(*shared, np.zeros(size), np.zeros(size), np.zeros(size * with_rest))
-        for _ in range(_slots(n, TILE, threads))
-    ]
-    run_slots(decompose.decompose_slot, slots)
+    options = np.array([float(factor)]), np.array([int(check_choice(gates, GATES, "gates") == "live")])
+    n, size, unknown = len(points), int(TILE) * int(network.code.op_table[-1, ir.VALUE]), np.zeros(1, np.int64)
+    outputs = (np.empty((rows, network.n_outputs)) for rows in (n, n, n * with_rest))
+    parts = Parts(*outputs, np.empty((n, network.n_neurons), np.int32))
+    own = [(np.zeros(size), np.zeros(size), np.zeros(size * with_rest)) for _ in range(_slots(n, 3 * size, TILE, threads))]
+    for rows in _calls(network.code, n, 3, len(own), TILE):
+        shared = (
+            points[rows],
+            _rows_of_mask(mask, rows),
+            *options,
+            *(part[rows] for part in parts),
+            unknown,
+            np.zeros(1, np.int64),
+        )
+        run_slots(decompose.decompose_slot, [decompose.DecomposeSlot(network.code, *shared, *buffers) for buffers in own])
     _refuse_unknown(unknown)
     return parts
 
@@ -102,40 +106,35 @@ def split(network, points, mask, *, gates="frozen", factor=0.0, with_rest=False,
 def fixed_maps(network, states, mask, threads=None):
     """Compute the affine maps of the fixed paths at given gates: (float64[B, O, D], float64[B, O])."""
     n, size = len(states), int(network.code.op_table[-1, ir.VALUE])
+    states, height = np.ascontiguousarray(states), max(1, network.n_outputs)
     matrices, constants = np.empty((n, network.n_outputs, network.n_inputs)), np.empty((n, network.n_outputs))
-    shared = network.code, np.ascontiguousarray(states), mask, np.zeros(1, np.int64), matrices, constants
-    slots = [
-        maps.FixedMapSlot(*shared, np.zeros(max(1, network.n_outputs) * size), np.empty(size, np.int32))
-        for _ in range(_slots(n, 1, threads))
-    ]
-    run_slots(maps.fixed_map_slot, slots)
+    own = [(np.zeros(height * size), np.empty(size, np.int32)) for _ in range(_slots(n, height * size, 1, threads))]
+    for rows in _calls(network.code, n, height, len(own), 1):
+        shared = states[rows], _rows_of_mask(mask, rows), np.zeros(1, np.int64), matrices[rows], constants[rows]
+        run_slots(maps.fixed_map_slot, [maps.FixedMapSlot(network.code, *shared, *buffers) for buffers in own])
     return matrices, constants
 
 
 def polynomials(network, points, states, mask, degree, threads=None):
     """Sum the paths by their number of float neurons, at given gates: float64[B, degree + 1, O]."""
-    n, size = len(points), int(network.code.op_table[-1, ir.VALUE])
-    coefficients = np.empty((n, degree + 1, network.n_outputs))
-    shared = network.code, points, np.ascontiguousarray(states), mask, np.zeros(1, np.int64), coefficients
-    slots = [
-        maps.PolynomialSlot(*shared, np.zeros((degree + 1) * size), np.empty(size, np.int32))
-        for _ in range(_slots(n, 1, threads))
-    ]
-    run_slots(maps.polynomial_slot, slots)
+    n, size = len(points), (degree + 1) * int(network.code.op_table[-1, ir.VALUE])
+    states, coefficients = np.ascontiguousarray(states), np.empty((n, degree + 1, network.n_outputs))
+    scratch = int(network.code.op_table[-1, ir.VALUE])
+    own = [(np.zeros(size), np.empty(scratch, np.int32)) for _ in range(_slots(n, size, 1, threads))]
+    for rows in _calls(network.code, n, degree + 1, len(own), 1):
+        shared = points[rows], states[rows], _rows_of_mask(mask, rows), np.zeros(1, np.int64), coefficients[rows]
+        run_slots(maps.polynomial_slot, [maps.PolynomialSlot(network.code, *shared, *buffers) for buffers in own])
     return coefficients
 
 
 def states_and_thresholds(network, points, threads=None):
     """Return the states of all neurons, and which are exactly at a threshold: (int32[B, K], bool[B, K])."""
-    n, k = len(points), network.n_neurons
+    n, k, size = len(points), network.n_neurons, int(TILE) * int(network.code.op_table[-1, ir.VALUE])
     states, at_threshold, unknown = np.empty((n, k), np.int32), np.zeros((n, k), np.uint8), np.zeros(1, np.int64)
-    size = int(TILE) * int(network.code.op_table[-1, ir.VALUE])
-    shared = network.code, points, states, at_threshold, unknown, np.zeros(1, np.int64)
-    slots = [
-        thresholds.ThresholdSlot(*shared, np.zeros(size), np.empty((int(TILE), k), np.int32))
-        for _ in range(_slots(n, TILE, threads))
-    ]
-    run_slots(thresholds.threshold_slot, slots)
+    own = [(np.zeros(size), np.empty((int(TILE), k), np.int32)) for _ in range(_slots(n, size, TILE, threads))]
+    for rows in _calls(network.code, n, 1, len(own), TILE):
+        shared = points[rows], states[rows], at_threshold[rows], unknown, np.zeros(1, np.int64)
+        run_slots(thresholds.threshold_slot, [thresholds.ThresholdSlot(network.code, *shared, *buffers) for buffers in own])
     _refuse_unknown(unknown)
     return states, at_threshold.view(bool)
 
@@ -157,9 +156,19 @@ def switching_depths(network):
     return depths
 
 
-def _slots(n_rows, rows_per_item, threads):
-    """Return the number of slots for some rows."""
-    return max(1, min(n_threads(threads), -(-n_rows // int(rows_per_item))))
+def _slots(n_rows, buffer_size, rows_per_item, threads):
+    """Return the number of slots for some rows, each with a buffer of a number of float64."""
+    return max(1, min(n_threads(threads), -(-n_rows // int(rows_per_item)), _MEMORY // (8 * max(1, buffer_size))))
+
+
+def _calls(code, n_rows, passes, n_slots, rows_per_item):
+    """Yield slices of rows that slots compute in one call, short enough for Ctrl-C; each row takes some forward passes."""
+    yield from evaluate._parts(n_rows, passes * evaluate._work_per_row(code), n_slots, int(rows_per_item))
+
+
+def _rows_of_mask(mask, rows):
+    """Return the mask for a slice of rows; one row is for all."""
+    return mask[rows] if len(mask) > 1 else mask
 
 
 def _refuse_unknown(unknown):

@@ -1,9 +1,9 @@
 """Forward passes that keep the contributions of fixed and of float paths apart.
 
-Three values of every entry are carried side by side: ``total``, that of the ordinary forward pass; ``scaled``, where the output
-of every float neuron is multiplied by a factor (0 leaves the fixed paths); and ``rest``, the sum over the float paths. A
-constant (a bias, the value of a saturated Clip) is the start of a path; it enters ``total`` and ``scaled`` once, and ``rest`` only
-through the float neurons after it, which take over the whole of ``total``:
+Three values of every entry are carried side by side: ``total``, that of the ordinary forward pass; ``scaled``, where the
+output of every float neuron is multiplied by a factor (0 leaves the fixed paths); and ``rest``, the sum over the float paths. A
+constant (a bias, the value of a saturated Clip) is the start of a path; it enters ``total`` and ``scaled`` once, and ``rest``
+only through the float neurons after it, which take over the whole of ``total``:
 
     rest_l = D_l (W_l rest_(l-1)) for fixed neurons, total_l for float ones.
 

@@ -56,9 +56,9 @@ def _fixed_matrix(code, states, float_mask, buffer, scratch, matrix_out):
 
 @allocating_kernel
 def _run_rows(code, states, float_mask, rows, buffer, scratch):
-    """Compute all ops after the input, at given gates, for rows by number of float neurons on the paths (the last row: or more).
+    """Compute all ops after the input, at given gates: row m has the sum over the paths with m float neurons so far.
 
-    Constants start paths without float neurons, in row 0. With a single row, float neurons give 0.
+    Constants start paths without float neurons, in row 0. Paths with more float neurons than rows are dropped.
     """
     for i in range(1, n_ops(code)):
         if code.op_table[i, ir.OP] < ir.FIRST_SWITCHING:
@@ -84,7 +84,7 @@ def _shift_floats(code, i, float_mask, y):
 
 @slot_kernel
 def fixed_map_slot(slot):
-    """Compute the affine maps of the fixed paths, each time of the next row that no slot has taken. Out: matrices, constants."""
+    """Compute the maps of fixed paths, each time of the next row that no slot has taken. Out: matrices, constants."""
     code, last = slot.code, n_ops(slot.code) - 1
     b = take_next(slot.next_row)
     while b < slot.states.shape[0]:

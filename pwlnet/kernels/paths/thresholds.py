@@ -35,8 +35,8 @@ class ThresholdSlot(NamedTuple):
 def find_thresholds(code, i, x, y, out):
     """Find the neurons of op i at a threshold, for one row; return whether the op is known.
 
-    x float64[n_in], y float64[n] its values. Out: uint8[K], the entries of its neurons. A window of MaxPool is at a threshold if
-    two taps have the maximum.
+    x float64[n_in], y float64[n] its values. Out: uint8[K], the entries of its neurons. A window of MaxPool is at a threshold
+    if two taps have the maximum.
     """
     channels = code.op_table[i, ir.CHANNELS]
     for k in range(y.shape[0]):
