@@ -252,7 +252,8 @@ def count_paths(network, float_mask):
     Notes
     -----
     The ops are those of ``network.summary()``: a batch normalization that was folded into a convolution is part of it, and so
-    is a layout op that was folded into a fully connected layer. For a fully connected network, the share of fixed paths from inputs is the product over layers of the share of fixed neurons.
+    is a layout op that was folded into a fully connected layer. For a fully connected network, the share of fixed paths from
+    inputs is the product over layers of the share of fixed neurons.
 
     Examples
     --------

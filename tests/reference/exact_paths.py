@@ -71,7 +71,7 @@ def _pieces(node, shape, states):
 
 
 def input_paths(description, floats):
-    """Numbers of paths from inputs to all outputs together, by number of float neurons; connections of weight 0 do not count."""
+    """Numbers of paths from inputs to all outputs, by number of float neurons; connections of weight 0 do not count."""
     n, found_shapes, found, first = depth(description) + 1, shapes(description), [], 0
     for node in description:
         inputs, shape = [found[i] for i in node["inputs"]], found_shapes[node["inputs"][0]] if node["inputs"] else None
