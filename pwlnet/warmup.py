@@ -20,8 +20,10 @@ import numpy as np
 
 from .analysis.attribution import integrate_gradients
 from .analysis.linearity import measure_linearity
+from .analysis.paths import decompose_paths, path_polynomial
 from .analysis.queries import find_where
 from .analysis.sampling_error import compare_rules
+from .analysis.vulnerability import classify_vulnerability
 from .conditions import HalfSpaces
 from .convert.graph import Graph
 from .convert.lower import lower
@@ -123,6 +125,14 @@ def _planes(toy):
     part.classes()
 
 
+def _paths(toy):
+    """Use the kernels of fixed and float paths."""
+    floats = np.arange(toy.network.n_neurons) % 2 == 0
+    decompose_paths(toy.network, toy.points, floats, maps=True, threads=1)
+    path_polynomial(toy.network, toy.points, floats, threads=1)
+    classify_vulnerability(toy.network, toy.points[:2], toy.points[2:], threads=1)
+
+
 STEPS = {  # name: a function of _Toy that uses the kernels
     "forward": lambda toy: toy.network.forward(toy.points),
     "check": _check,
@@ -136,6 +146,7 @@ STEPS = {  # name: a function of _Toy that uses the kernels
     "compare_rules": lambda toy: compare_rules(toy.unsplit_lines(), 0, counts=[4]),
     "integrate_gradients": lambda toy: integrate_gradients(toy.network, toy.starts, toy.ends),
     "planes": _planes,
+    "paths": _paths,
     "trace_wide": _trace_wide,
     "trace_float32": lambda toy: _trace(toy, DEFAULT.with_slope_dtype("float32")),
     "trace_wide_float32": lambda toy: _trace_wide(toy, DEFAULT.with_slope_dtype("float32")),
@@ -143,7 +154,7 @@ STEPS = {  # name: a function of _Toy that uses the kernels
 # The steps of each process, balanced by their measured times. A step follows those whose kernels it uses: integrate_gradients
 # and trace_wide load the kernels of trace, which the other process has written to the cache by then.
 PROCESSES = (
-    ("trace", "jacobian", "planes", "trace_float32", "trace_wide_float32"),
+    ("trace", "jacobian", "planes", "trace_float32", "trace_wide_float32", "paths"),
     (
         "forward", "check", "patterns", "affine_map", "measure_linearity", "compare_rules", "integrate_gradients",
         "trace_wide",

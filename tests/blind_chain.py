@@ -94,6 +94,20 @@ def _linearity(lines):
     return np.concatenate([*found.mean[:2], *found.tangent, found.gradient_norm, found.residual[:, None]], axis=None)
 
 
+def _paths(network):
+    floats, points = np.arange(network.n_neurons) % 2 == 0, POINTS.reshape(3, -1)
+    parts = pwlnet.decompose_paths(network, points, floats, maps=True, threads=1)
+    polynomial = pwlnet.path_polynomial(network, points, floats, threads=1)
+    live = pwlnet.scale_float_paths(network, points, floats, 0.5, gates="live", threads=1)
+    return np.concatenate([parts.fixed, parts.float_, parts.A, parts.c, polynomial, live], axis=None)
+
+
+def _vulnerability(network):
+    points = POINTS.reshape(3, -1)
+    result = pwlnet.classify_vulnerability(network, points, points[::-1], threads=1)
+    return np.concatenate([result.fixed_change, result.float_change, result.n_float], axis=None)
+
+
 POINTS = np.random.default_rng(2).normal(size=(3, *SHAPE))
 ANALYSES = {  # of a network, and of its lines
     "forward": lambda network, lines: network.forward(POINTS),
@@ -108,6 +122,8 @@ ANALYSES = {  # of a network, and of its lines
     ),
     "compare_rules": lambda network, lines: pwlnet.compare_rules(lines, 0, counts=[3], methods=["midpoint"], threads=1).l1,
     "measure_linearity": lambda network, lines: _linearity(lines),
+    "paths": lambda network, lines: _paths(network),
+    "vulnerability": lambda network, lines: _vulnerability(network),
 }
 
 

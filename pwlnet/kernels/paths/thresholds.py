@@ -49,9 +49,9 @@ def find_thresholds(code, i, x, y, out):
             out[neuron_of(code, i, k)] = 1 if n_winners > 1 else 0
             continue
         state = state_of(code, i, x[k])
-        if state < 0:
-            return False
         low, high = piece_range(code, i, state)
+        if state < 0 or np.isnan(low):
+            return False
         out[neuron_of(code, i, k)] = 1 if x[k] == low or x[k] == high else 0
     return True
 
