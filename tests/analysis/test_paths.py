@@ -3,6 +3,7 @@
 import functools
 import itertools
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -110,6 +111,21 @@ def test_sums_over_paths_of_random_networks_are_those_of_exact_arithmetic(seed):
         assert_close(polynomial[b], sums)
         assert_close(parts.fixed[b], sums[0], sums)
         assert_close(parts.float_[b], sums[1:].sum(axis=0), sums)
+
+
+@pytest.mark.parametrize("seed", range(few(300, 5)))
+def test_outputs_with_live_gates_are_those_of_exact_arithmetic(seed):
+    description, starts, _ = random_case(seed)
+    network = to_network(description)
+    floats = np.random.default_rng(seed).random(network.n_neurons) < 0.3
+    for factor in (0.0, 0.5):
+        scaled = pwlnet.scale_float_paths(network, starts, floats, factor, gates="live")
+        exact = [exact_paths.live_outputs(description, x, floats.tolist(), Fraction(factor)) for x in starts]
+        assert_close(scaled, np.array(exact, float))
+        if factor == 0.0:
+            parts = pwlnet.decompose_paths(network, starts, floats, gates="live")
+            assert np.array_equal(parts.fixed, scaled)
+            assert np.array_equal(parts.fixed + parts.float_, scaled + (parts.outputs - scaled))
 
 
 def test_the_parts_add_up_to_the_outputs():

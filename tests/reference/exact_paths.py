@@ -8,6 +8,7 @@ entry of every node has a list: number m is the sum over the paths to it with m 
 from fractions import Fraction
 
 from .description import AFFINE, affine_rows, clip_bounds, leaky_slopes, pool_windows, shapes
+from .description import _switch as switch
 
 
 def depth(description):
@@ -40,6 +41,23 @@ def contributions(description, x, states, floats):
                 values.append([Fraction(0), *value[:-1]] if floats[first + k] else value)
             found.append(values)
             first += len(pieces)
+    return found[-1]
+
+
+def live_outputs(description, x, floats, factor):
+    """Outputs where the value of each float neuron is multiplied by a factor, and later neurons take their states from that."""
+    found_shapes, found, first = shapes(description), [], 0
+    for node in description:
+        inputs, shape = [found[i] for i in node["inputs"]], found_shapes[node["inputs"][0]] if node["inputs"] else None
+        if node["kind"] == "input":
+            found.append([Fraction(v) for v in x.ravel().tolist()])
+        elif node["kind"] in AFFINE:
+            rows = affine_rows(node, [found_shapes[i] for i in node["inputs"]])
+            found.append([sum((c * inputs[i][k] for i, k, c in terms), bias) for terms, bias in rows])
+        else:
+            values = [value for value, _ in switch(node, shape, inputs[0])]
+            found.append([factor * v if floats[first + k] else v for k, v in enumerate(values)])
+            first += len(values)
     return found[-1]
 
 
