@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .._atomic import take_next
-from .._jit import ZERO, allocating_kernel, inlined_kernel, kernel, slot_kernel
+from .._jit import ZERO, allocating_kernel, kernel, slot_kernel
 from ..arrays import fill_rows
 from ..ir import program as ir
 from ..ir.affine import PLAIN, add_constant, apply_linear, n_ops, operand, rows_of
@@ -42,28 +42,28 @@ class DecomposeSlot(NamedTuple):
     rest_buffer: np.ndarray  # empty if ``rest`` has no rows
 
 
-@inlined_kernel
-def neuron_of(code, i, k):
-    """Return the neuron (source order, over the whole network) of entry k of switching op i."""
-    channels = code.op_table[i, ir.CHANNELS]
-    positions = code.op_table[i, ir.HEIGHT] * code.op_table[i, ir.WIDTH]
-    return code.op_table[i, ir.NEURON] + (k % channels) * positions + k // channels
-
-
 @kernel
 def scale_floats(code, i, float_mask, factor, y):
     """Multiply the entries of the float neurons of op i by a factor: float_mask uint8[K], y float64[n]."""
-    for k in range(y.shape[0]):
-        if float_mask[neuron_of(code, i, k)] != 0:
-            y[k] = factor * y[k] if factor != 0.0 else 0.0
+    channels = code.op_table[i, ir.CHANNELS]
+    positions = code.op_table[i, ir.HEIGHT] * code.op_table[i, ir.WIDTH]
+    for c in range(channels):
+        first = code.op_table[i, ir.NEURON] + c * positions
+        for p in range(positions):
+            if float_mask[first + p] != 0:
+                y[p * channels + c] = factor * y[p * channels + c] if factor != 0.0 else 0.0
 
 
 @kernel
 def _take_floats(code, i, float_mask, total, y):
     """Copy the entries of the float neurons of op i from ``total``."""
-    for k in range(y.shape[0]):
-        if float_mask[neuron_of(code, i, k)] != 0:
-            y[k] = total[k]
+    channels = code.op_table[i, ir.CHANNELS]
+    positions = code.op_table[i, ir.HEIGHT] * code.op_table[i, ir.WIDTH]
+    for c in range(channels):
+        first = code.op_table[i, ir.NEURON] + c * positions
+        for p in range(positions):
+            if float_mask[first + p] != 0:
+                y[p * channels + c] = total[p * channels + c]
 
 
 @kernel

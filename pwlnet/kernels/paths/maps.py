@@ -14,7 +14,7 @@ from ..ir import program as ir
 from ..ir.affine import PLAIN, add_adjoint, add_constant, apply_linear, n_ops, operand, rows_of
 from ..ir.passes import load_inputs
 from ..ir.switching import add_select_adjoint, from_source_order, select
-from .decompose import neuron_of, scale_floats
+from .decompose import scale_floats
 
 
 class FixedMapSlot(NamedTuple):
@@ -75,11 +75,16 @@ def _run_rows(code, states, float_mask, rows, buffer, scratch):
 @kernel
 def _shift_floats(code, i, float_mask, y):
     """Count the float neurons of op i as one more on all paths through them: move their entries to the next row."""
-    for k in range(y.shape[1]):
-        if float_mask[neuron_of(code, i, k)] != 0:
-            for m in range(y.shape[0] - 1, 0, -1):
-                y[m, k] = y[m - 1, k]
-            y[0, k] = 0.0
+    channels = code.op_table[i, ir.CHANNELS]
+    positions = code.op_table[i, ir.HEIGHT] * code.op_table[i, ir.WIDTH]
+    for c in range(channels):
+        first = code.op_table[i, ir.NEURON] + c * positions
+        for p in range(positions):
+            if float_mask[first + p] != 0:
+                k = p * channels + c
+                for m in range(y.shape[0] - 1, 0, -1):
+                    y[m, k] = y[m - 1, k]
+                y[0, k] = 0.0
 
 
 @slot_kernel

@@ -8,14 +8,13 @@ from typing import NamedTuple
 import numpy as np
 
 from .._atomic import take_next
-from .._jit import ZERO, allocating_kernel, kernel, slot_kernel
+from .._jit import ZERO, allocating_kernel, inlined_kernel, kernel, slot_kernel
 from ..arrays import copy_into
 from ..ir import program as ir
 from ..ir.affine import n_ops, operand, rows_of, tap_position
 from ..ir.passes import TILE, load_inputs, run_ops
 from ..ir.switching import state_of
 from ..lines.channel import piece_range
-from .decompose import neuron_of
 
 
 class ThresholdSlot(NamedTuple):
@@ -29,6 +28,14 @@ class ThresholdSlot(NamedTuple):
     next_tile: np.ndarray  # int64[1] counter
     buffer: np.ndarray  # float64[T * n_values], zero at first
     tile_states: np.ndarray  # int32[T, K] scratch
+
+
+@inlined_kernel
+def neuron_of(code, i, k):
+    """Return the neuron (source order, over the whole network) of entry k of switching op i."""
+    channels = code.op_table[i, ir.CHANNELS]
+    positions = code.op_table[i, ir.HEIGHT] * code.op_table[i, ir.WIDTH]
+    return code.op_table[i, ir.NEURON] + (k % channels) * positions + k // channels
 
 
 @kernel
