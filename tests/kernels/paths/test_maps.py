@@ -5,6 +5,8 @@ import pytest
 
 from pwlnet import evaluate
 from pwlnet.analysis import path_passes
+from pwlnet.errors import UnsupportedOperationError
+from pwlnet.kernels.ir import program as ir
 from pwlnet.warmup import toy_network
 
 
@@ -61,3 +63,18 @@ def test_rows_of_the_polynomial_that_no_path_reaches_are_zero(network):
     coefficients = path_passes.polynomials(network, points, network.states(points), floats, degree + 3)
     assert not coefficients[:, degree + 1 :].any()
     assert coefficients[:, degree].any()
+
+
+@pytest.mark.parametrize("unknown", [-1, 99])
+def test_an_op_that_no_kernel_knows_is_refused(unknown):
+    """In place of the first convolution, or of the leaky ReLU after it."""
+    network = toy_network()
+    table = network.code.op_table.copy()
+    table[1 if unknown < 0 else 2, ir.OP] = unknown
+    table.setflags(write=False)
+    network.__dict__["code"] = network.code._replace(op_table=table)
+    points = np.ones((2, network.n_inputs))
+    with pytest.raises(UnsupportedOperationError, match="the kernels do not handle"):
+        path_passes.split(network, points, mask(network, 2))
+    with pytest.raises(UnsupportedOperationError, match="the kernels do not handle"):
+        path_passes.states_and_thresholds(network, points)
