@@ -10,7 +10,6 @@ import numpy as np
 from .. import evaluate
 from ..domains import Ball, Box, Polygon, Segment, ball_rows, box_rows, is_single
 from ..errors import InputError, ShapeError
-from ..float_sets import FloatSet
 from ..kernels.ir import switching
 from ..partition.lines.partitions import partition_lines
 from ..partition.planes.partitions import partition_planes
@@ -69,13 +68,14 @@ def lipschitz_constant(network, domain, *, norm=2, output_norm=None, along=False
     norm : {1, 2, inf}
         Of changes of inputs; independent of the norm of a Ball.
     output_norm : {1, 2, inf}, optional
-        Of changes of outputs. By default the dual norm of ``norm``: inf for 1, 2 for 2, 1 for inf. From l_inf or l_2 to l_1,
-        all signs of the outputs are tried, and from l_inf to l_2 all of the inputs: at most 16.
+        Of changes of outputs. By default the dual norm of ``norm``: inf for 1, 2 for 2, 1 for inf. From l_2 to l_1, all signs
+        of the outputs are tried, from l_inf to l_2 all of the inputs, from l_inf to l_1 those of the fewer ones: at most 16.
     along : bool
         On a Segment or Polygon: the constant of the network restricted to its line or plane.
     float_set : FloatSet, int32[K] or int32[B, K], optional
-        On a Box or Ball: the neurons that are proved to be fixed there, with their states, or these states, -1 for others. By
-        default, no neuron is known to be fixed, and the bound holds everywhere.
+        On a Box or Ball: the neurons that are proved to be fixed there, with their states (or another result that has
+        ``states``), or these states, -1 for others. By default, no neuron is known to be fixed, and the bound holds
+        everywhere.
     threads : int, optional
 
     Returns
@@ -214,7 +214,7 @@ def _as_states(network, float_set, n):
     k = network.n_neurons
     if float_set is None:
         return np.full((1, k), -1, np.int32)
-    states = np.asarray(float_set.states if isinstance(float_set, FloatSet) else float_set)
+    states = np.asarray(getattr(float_set, "states", float_set))
     if states.dtype.kind not in "iu":
         raise InputError(f"float_set has dtype {states.dtype}; give a FloatSet, or integer states with -1 for unknown ones")
     if states.shape not in ((k,), (1, k), (n, k)):

@@ -46,7 +46,8 @@ def operator_norms(matrices, p, q):
     Raises
     ------
     CapacityError
-        More than 16 signs would have to be tried: outputs, or inputs for inf -> 2.
+        More than 16 signs would have to be tried: of outputs for 2 -> 1, of inputs for inf -> 2, and of the fewer ones for
+        inf -> 1.
     """
     if 0 in matrices.shape:
         return np.zeros(len(matrices))
@@ -56,6 +57,8 @@ def operator_norms(matrices, p, q):
         return np.linalg.norm(matrices, q, axis=1).max(axis=1)
     if p == q == 2.0:
         return np.linalg.norm(matrices, 2, axis=(1, 2))
+    if p == np.inf and q == 1.0 and matrices.shape[2] < matrices.shape[1]:
+        matrices = matrices.transpose(0, 2, 1)  # the largest t.A s of two vectors of signs
     if q == 1.0:  # max over v and signs s of s.A v: the dual norm of A^T s
         return _over_signs(matrices, DUAL[p], p, q)
     return _over_signs(matrices.transpose(0, 2, 1), 2.0, p, q)

@@ -76,7 +76,9 @@ def test_matrices_without_rows_or_columns_have_the_norm_zero():
 
 def test_norms_that_need_too_many_signs_are_refused():
     with pytest.raises(CapacityError, match="the operator norm from l_inf to l_1 tries all signs of 17 numbers, at most 16"):
-        operator_norms(np.ones((1, 17, 3)), np.inf, 1.0)
+        operator_norms(np.ones((1, 18, 17)), np.inf, 1.0)
+    wide, tall = (operator_norms(np.ones((1, *shape)), np.inf, 1.0).item() for shape in ((17, 3), (3, 17)))
+    assert (wide, tall) == (51.0, 51.0)
 
 
 @pytest.mark.parametrize("size", [1e-200, 1.0, 1e200])
