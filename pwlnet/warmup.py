@@ -21,9 +21,11 @@ import numpy as np
 from .analysis.attribution import integrate_gradients
 from .analysis.entropy import neuron_entropy
 from .analysis.linearity import measure_linearity
+from .analysis.paths import decompose_paths, path_polynomial
 from .analysis.queries import find_where
 from .analysis.sampling_error import compare_rules
 from .analysis.similarity import pattern_similarity
+from .analysis.vulnerability import classify_vulnerability
 from .bounds import bound_preactivations
 from .conditions import HalfSpaces
 from .convert.graph import Graph
@@ -138,6 +140,14 @@ def _pattern_facts(toy):
     pattern_similarity(toy.network, toy.points)
 
 
+def _paths(toy):
+    """Use the kernels of fixed and float paths."""
+    floats = np.arange(toy.network.n_neurons) % 2 == 0
+    decompose_paths(toy.network, toy.points, floats, maps=True, threads=1)
+    path_polynomial(toy.network, toy.points, floats, threads=1)
+    classify_vulnerability(toy.network, toy.points[:2], toy.points[2:], threads=1)
+
+
 STEPS = {  # name: a function of _Toy that uses the kernels
     "forward": lambda toy: toy.network.forward(toy.points),
     "check": _check,
@@ -154,6 +164,7 @@ STEPS = {  # name: a function of _Toy that uses the kernels
     "bounds": _bounds,
     "region_facts": lambda toy: stable_radii(toy.network, toy.points, threads=1),
     "pattern_facts": _pattern_facts,
+    "paths": _paths,
     "trace_wide": _trace_wide,
     "trace_float32": lambda toy: _trace(toy, DEFAULT.with_slope_dtype("float32")),
     "trace_wide_float32": lambda toy: _trace_wide(toy, DEFAULT.with_slope_dtype("float32")),
@@ -161,7 +172,9 @@ STEPS = {  # name: a function of _Toy that uses the kernels
 # The steps of each process, balanced by their measured times. A step follows those whose kernels it uses: integrate_gradients
 # and trace_wide load the kernels of trace, which the other process has written to the cache by then.
 PROCESSES = (
-    ("trace", "jacobian", "planes", "trace_float32", "trace_wide_float32", "pattern_facts"),
+    (
+        "trace", "jacobian", "planes", "trace_float32", "trace_wide_float32", "pattern_facts", "paths",
+    ),
     (
         "forward", "check", "patterns", "affine_map", "measure_linearity", "compare_rules", "region_facts",
         "integrate_gradients", "trace_wide", "bounds",

@@ -108,6 +108,20 @@ def _region(network):
     return np.concatenate([region.G, region.h, region.neurons, region.other_states], axis=None)
 
 
+def _paths(network):
+    floats, points = np.arange(network.n_neurons) % 2 == 0, POINTS.reshape(3, -1)
+    parts = pwlnet.decompose_paths(network, points, floats, maps=True, threads=1)
+    polynomial = pwlnet.path_polynomial(network, points, floats, threads=1)
+    live = pwlnet.scale_float_paths(network, points, floats, 0.5, gates="live", threads=1)
+    return np.concatenate([parts.fixed, parts.float_, parts.A, parts.c, polynomial, live], axis=None)
+
+
+def _vulnerability(network):
+    points = POINTS.reshape(3, -1)
+    result = pwlnet.classify_vulnerability(network, points, points[::-1], threads=1)
+    return np.concatenate([result.fixed_change, result.float_change, result.n_float], axis=None)
+
+
 POINTS = np.random.default_rng(2).normal(size=(3, *SHAPE))
 ANALYSES = {  # of a network, and of its lines
     "forward": lambda network, lines: network.forward(POINTS),
@@ -127,6 +141,8 @@ ANALYSES = {  # of a network, and of its lines
     "stable_radii": lambda network, lines: np.concatenate(pwlnet.stable_radii(network, POINTS, norm=1, threads=1)),
     "neuron_entropy": lambda network, lines: pwlnet.neuron_entropy(network, POINTS, threads=1).entropy,
     "pattern_similarity": lambda network, lines: pwlnet.pattern_similarity(network, POINTS, measure="jaccard", threads=1),
+    "paths": lambda network, lines: _paths(network),
+    "vulnerability": lambda network, lines: _vulnerability(network),
 }
 
 
