@@ -15,6 +15,7 @@ LAYERS = {
         "network",
         "conditions",
         "domains",
+        "draws",
         "float_sets",
         "op_contract",
         "op_graph",

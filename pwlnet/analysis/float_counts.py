@@ -7,17 +7,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..domains import Ball, Box, Gaussian, ball_rows, box_rows, gaussian_rows
-from ..errors import CapacityError, InputError, UnsupportedOperationError
+from ..draws import make_scratch
+from ..errors import CapacityError, UnsupportedOperationError
 from ..evaluate import truncate_program
-from ..kernels.floats import draws as kinds
-from ..kernels.floats import passes, philox, values
+from ..kernels.floats import passes, values
 from ..kernels.ir import program as ir
 from ..kernels.ir.passes import TILE
+from ..kernels.ir.switching import n_states
 from ..scheduling import n_threads, run_slots
 
 DTYPES = ("float32", "float64")
-_NO_LIMITS = (-np.inf, np.inf)
 _SINGLE_RANGE = (2.0**-60, 2.0**100)  # of the sum of the sizes of an op's pre-activations; beyond, float64 is used
 _WORK_PER_ITEM = 2**27  # most multiplications of an item: some milliseconds
 _ITEMS_PER_SLOT = 4  # of a call; more calls notice Ctrl-C
@@ -27,86 +26,14 @@ _MAX_DRAWS = 2**31 - 1
 class StateCounts(NamedTuple):
     """States of the neurons of each set over its draws, neurons in the order of the network."""
 
-    counts: np.ndarray  # int64[B, M, K] draws with each state
-    firsts: np.ndarray  # int64[B, M, K] number of the first draw with each state; -1: none
-
-
-def make_draws(network, domain, *, draws="uniform", seed=0, first_set=0, limits=None):
-    """Describe how points of a domain are drawn, for the kernels.
-
-    Parameters
-    ----------
-    network : Network
-    domain : Box, Ball or Gaussian
-    draws : {"uniform", "corners"}
-        Of a box: uniformly distributed points, or corners.
-    seed : int
-    first_set : int
-        Number of the first set.
-    limits : (float, float), optional
-        Points are clipped to this range.
-
-    Returns
-    -------
-    Draws
-    """
-    scales, uppers = np.zeros(0), np.zeros((0, network.n_inputs))
-    if isinstance(domain, Ball) and domain.norm == np.inf:
-        centers, radii = ball_rows(network, domain)
-        domain = Box(centers - radii[:, None], centers + radii[:, None])
-    if isinstance(domain, Box):
-        centers, uppers = box_rows(network, domain)
-        kind = kinds.CORNERS if draws == "corners" else kinds.BOX
-    elif draws == "corners":
-        raise InputError("draws is 'corners', but the domain has none; give a pwlnet.Box, or draws='uniform'")
-    elif isinstance(domain, Ball):
-        centers, scales = ball_rows(network, domain)
-        kind = kinds.BALL_1 if domain.norm == 1 else kinds.BALL_2
-    else:
-        centers, scales = gaussian_rows(network, domain)
-        kind = kinds.GAUSSIAN
-    key = np.array([seed & 0xFFFFFFFF, (seed >> 32) & 0xFFFFFFFF], np.uint64)
-    range_ = np.array(_NO_LIMITS if limits is None else limits, np.float64)
-    return kinds.Draws(np.array([kind]), key, np.array([first_set]), centers, uppers, np.ascontiguousarray(scales), range_)
-
-
-def draw_points(draws, sets, numbers):
-    """Compute draws again: float64[n, D].
-
-    Parameters
-    ----------
-    draws : Draws
-    sets, numbers : int64[n]
-        Sets, from 0, and numbers of draws.
-    """
-    sets, numbers = (np.ascontiguousarray(x, np.int64) for x in (sets, numbers))
-    points = np.empty((len(sets), draws.centers.shape[1]))
-    kinds.draw_points(draws, _scratch(draws), sets, numbers, points)
-    return points
-
-
-def philox_words(counters, key):
-    """Compute words of Philox4x32-10: uint64[n, 4] of counters uint64[n, 4] and a key uint64[2], all words below 2**32."""
-    words = np.empty((len(counters), 4), np.uint64)
-    philox.philox_blocks(np.ascontiguousarray(counters, np.uint64), np.ascontiguousarray(key, np.uint64), words)
-    return words
-
-
-def _scratch(draws):
-    numbers = np.empty(2 * philox.CHUNK)
-    words, point = np.empty(philox.CHUNK, np.uint64), np.empty(draws.centers.shape[1])
-    return kinds.Scratch(words, numbers, numbers.view(np.int64), np.empty(philox.CHUNK), point)
+    counts: np.ndarray  # int64[B, M + 1, K] draws with each state; last, those at a threshold
+    firsts: np.ndarray  # int64[B, M + 1, K] number of the first draw with each state; -1: none
 
 
 def _code(network, dtype):
     """Return the packed program up to the last switching op, with weights of a type."""
     code = network.code if dtype == "float64" else network.float32_code
     return truncate_program(code, int(network.op_graph.switching[-1]))
-
-
-def _buffers(code, dtype):
-    size, sizes = int(code.op_table[-1, ir.VALUE]), values.scratch_sizes(code)
-    return passes.Buffers(np.zeros(int(TILE) * size, dtype), *(np.empty(n, dtype) for n in sizes))
 
 
 def _limits(dtype):
@@ -116,15 +43,14 @@ def _limits(dtype):
 def _layout(network):
     """Return the first counter of each op, the number of counters, and the most states of a neuron."""
     graph, offsets = network.op_graph, np.zeros(len(network.program.op) + 1, np.int64)
-    n_states = _n_states(network)
-    for i, n, states in zip(graph.switching, graph.neuron_counts, n_states, strict=True):
-        offsets[i + 1] = n * states
-    return np.cumsum(offsets), int(offsets.sum()), max(n_states, default=1)
+    counts = _n_states(network)
+    for i, n, states in zip(graph.switching, graph.neuron_counts, counts, strict=True):
+        offsets[i + 1] = n * (states + 1)
+    return np.cumsum(offsets), int(offsets.sum()), max(counts, default=1)
 
 
 def _n_states(network):
-    from ..kernels.ir.switching import n_states
-
+    """Return the number of states of the neurons of each switching op."""
     return [int(n_states(network.code, i)) for i in network.op_graph.switching]
 
 
@@ -137,8 +63,8 @@ def _work_per_tile(code):
 def count_states(network, draws, n_samples, *, dtype="float32", threads=None, progress=None):
     """Count the states of all neurons over draws.
 
-    Estimate: of each draw, the states are those of a forward pass with values of type ``dtype``. Memory does not depend on the
-    number of draws.
+    Estimate: of each draw, the states are those of a forward pass with values of type ``dtype``. A neuron at a threshold has no
+    state in this count, since either one is right. Memory does not depend on the number of draws.
 
     Parameters
     ----------
@@ -195,7 +121,7 @@ def _count(network, draws, sets, n_samples, dtype, offsets, results, threads, pr
     step = int(TILE) * min(tiles, max(1, -(-n_samples // (int(TILE) * n_slots))))
     starts = np.arange(0, n_samples, step)
     largest, n_items = int(network.op_graph.neuron_counts.max()), n_slots * _ITEMS_PER_SLOT
-    slots = [(_scratch(draws), _buffers(code, dtype), np.empty(2 * largest, np.int32)) for _ in range(n_slots)]
+    slots = [(make_scratch(draws), values.make_buffers(code, int(TILE), dtype), np.empty(3 * largest, np.int32)) for _ in range(n_slots)]
     unknown, out_of_range = np.zeros(1, np.int64), np.zeros(len(draws.centers), bool)
     counts, firsts = results
     for begin in range(0, len(sets) * len(starts), n_items):
@@ -223,16 +149,18 @@ _UNKNOWN = "the network has an op that the kernels do not handle; every chain of
 def _by_neuron(network, firsts, counts, offsets, most):
     """Reorder counters by state and neuron, neurons in the order of the network: StateCounts."""
     n_sets, k, graph = len(counts), network.n_neurons, network.op_graph
-    result = StateCounts(np.zeros((n_sets, most, k), np.int64), np.full((n_sets, most, k), -1, np.int64))
+    shape = n_sets, most + 1, k
+    result = StateCounts(np.zeros(shape, np.int64), np.full(shape, -1, np.int64))
     for i, lo, hi, states in zip(graph.switching, graph.neuron_starts, graph.neuron_starts[1:], _n_states(network), strict=False):
         channels = int(network.program.shapes[i, 0])
         for source, target in zip((counts, firsts), result, strict=True):
-            part = source[:, offsets[i] : offsets[i + 1]].reshape(n_sets, states, -1, channels)
-            target[:, :states, lo:hi] = part.swapaxes(2, 3).reshape(n_sets, states, hi - lo)
+            part = source[:, offsets[i] : offsets[i + 1]].reshape(n_sets, states + 1, -1, channels)
+            part = part.swapaxes(2, 3).reshape(n_sets, states + 1, hi - lo)
+            target[:, :states, lo:hi], target[:, most, lo:hi] = part[:, :states], part[:, states]
     return result
 
 
-def compare_pairs(network, first, second, *, dtype="float64", threads=None):
+def compare_pairs(network, first, second, *, dtype="float64", states=True, threads=None):
     """Find the neurons that float between two points, for many pairs.
 
     Exact up to rounding, in float64: a neuron whose computed pre-activation is at a threshold at either point floats.
@@ -243,28 +171,33 @@ def compare_pairs(network, first, second, *, dtype="float64", threads=None):
     first, second : float64[B, D]
     dtype : {"float64", "float32"}
         Type of the values. Pairs whose values leave the range of float32 are evaluated in float64.
+    states : bool
+        Whether to return states.
     threads : int, optional
 
     Returns
     -------
     (bool[B, K], int32[B, K])
-        The float neurons, and the states at the first points.
+        The float neurons, and the states at the first points; without ``states``, these have no rows.
 
     Raises
     ------
     UnsupportedOperationError
         The kernels do not handle an op of the network.
     """
-    floats, states = np.zeros((len(first), network.n_neurons), bool), np.zeros((len(first), network.n_neurons), np.int32)
-    if not network.n_neurons or not len(first):
+    k = network.n_neurons
+    floats, states = np.empty((len(first), k), bool), np.empty((len(first) if states else 0, k), np.int32)
+    if not k or not len(first):
         return floats, states
     single = dtype == "float32" and _fits_single(network)
     bad = _compare(network, first, second, "float32" if single else "float64", floats, states, threads)
     if single and bad.any():
         rows = np.flatnonzero(bad)
-        again = floats[rows], states[rows]
+        again = floats[rows], states[rows if len(states) else rows[:0]]
         _compare(network, first[rows], second[rows], "float64", *again, threads)
-        floats[rows], states[rows] = again
+        floats[rows] = again[0]
+        if len(states):
+            states[rows] = again[1]
     return floats, states
 
 
@@ -273,13 +206,16 @@ def _compare(network, first, second, dtype, floats, states, threads):
     code, n = _code(network, dtype), len(first)
     half, unknown, bad = int(TILE) // 2, np.zeros(1, np.int64), np.zeros(n, np.int64)
     n_slots = max(1, min(n_threads(threads), -(-n // half)))
-    buffers = [_buffers(code, dtype) for _ in range(n_slots)]
+    largest = int(network.op_graph.neuron_counts.max())
+    slots = [
+        (values.make_buffers(code, int(TILE), dtype), np.empty(largest, bool), np.empty(largest, np.int32)) for _ in range(n_slots)
+    ]
     step = half * n_slots * max(1, _WORK_PER_ITEM // _work_per_tile(code))
     for begin in range(0, n, step):
         part = slice(begin, min(n, begin + step))
         arrays = (x[part] for x in (first, second, floats, states, bad))
         shared = (code, *arrays, _limits(dtype), unknown, np.zeros(1, np.int64))
-        run_slots(passes.pair_slot, [passes.PairSlot(*shared, own) for own in buffers])
+        run_slots(passes.pair_slot, [passes.PairSlot(*shared, *own) for own in slots])
         if unknown[0]:
             raise UnsupportedOperationError(_UNKNOWN)
     return bad != 0

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .._jit import ZERO, allocating_kernel, entry_kernel, kernel
+from .._jit import ZERO, entry_kernel, kernel
 from .philox import CHUNK, fill_exponentials, fill_normals, fill_words, uniform
 
 GAUSSIAN, BOX, CORNERS, BALL_1, BALL_2 = range(5)
@@ -95,9 +95,10 @@ def draw_point(draws, scratch, b, draw):
         for d in range(n):
             point[d] = draws.centers[b, d] + scale * point[d]
     low, high = draws.limits[0], draws.limits[1]
-    for d in range(n):
-        x = point[d] if point[d] > low else low
-        point[d] = x if x < high else high
+    if low > -np.inf or high < np.inf:
+        for d in range(n):
+            x = point[d] if point[d] > low else low
+            point[d] = x if x < high else high
 
 
 @entry_kernel
@@ -109,16 +110,27 @@ def draw_points(draws, scratch, sets, numbers, points_out):
             points_out[n, d] = scratch.point[d]
 
 
-@allocating_kernel
-def load_draws(code_inputs, draws, scratch, b, first, last, x_out):
-    """Put draws ``first`` to ``last`` of set b into rows, zeros into the others: code_inputs int64[D] entry of each input.
+@kernel
+def is_in_order(code_inputs):
+    """Return whether input d fills entry d, for all d."""
+    in_order = True
+    for d in range(code_inputs.shape[0]):
+        in_order = in_order and code_inputs[d] == d
+    return in_order
 
-    Out: x_out float64[T, n] or float32[T, n].
+
+@kernel
+def load_draws(code_inputs, draws, scratch, b, first, last, x_out):
+    """Put draws ``first`` to ``last`` of set b into rows: code_inputs int64[D] entry of each input.
+
+    Out: x_out float64[T, n] or float32[T, n]; its other entries are unchanged.
     """
-    for r in range(x_out.shape[0]):
-        for k in range(x_out.shape[1]):
-            x_out[r, k] = 0.0
-        if first + r < last:
-            draw_point(draws, scratch, b, first + r)
+    in_order = is_in_order(code_inputs)
+    for r in range(last - first):
+        draw_point(draws, scratch, b, first + r)
+        if in_order:
+            for d in range(scratch.point.shape[0]):
+                x_out[r, d] = scratch.point[d]
+        else:
             for d in range(scratch.point.shape[0]):
                 x_out[r, code_inputs[d]] = scratch.point[d]

@@ -12,21 +12,21 @@ from typing import NamedTuple
 import numpy as np
 
 from .._atomic import take_next
-from .._jit import ONE, TWO, ZERO, allocating_kernel, kernel, slot_kernel
+from .._jit import ONE, TWO, ZERO, allocating_kernel, inline_view, kernel, slot_kernel
+from ..arrays import copy_into
 from ..ir import program as ir
 from ..ir.affine import n_ops, operand, rows_of
 from ..ir.passes import TILE
-from .draws import Draws, Scratch, load_draws
+from ..ir.switching import to_source_order
+from .draws import Draws, Scratch, is_in_order, load_draws
 from .states import compare_states, count_states, is_out_of_range
-from .values import apply_affine
+from .values import Buffers, apply_affine
 
 
-class Buffers(NamedTuple):
-    """What the values of a tile are computed in: all of the type of the values."""
-
-    values: np.ndarray  # [T * n_values], zero at first
-    columns: np.ndarray  # [*] windows of a convolution
-    products: np.ndarray  # [*] products of a group of a convolution
+@inline_view
+def _inputs_of(code):
+    """View the entry of the first op's value that each input fills: int64[D]."""
+    return code.indices[code.op_table[-1, ir.INPUTS] : code.op_table[-1, ir.INPUTS] + code.op_table[-1, ir.N_INPUTS]]
 
 
 class SampleSlot(NamedTuple):
@@ -35,7 +35,7 @@ class SampleSlot(NamedTuple):
     code: ir.PackedProgram
     draws: Draws
     items: np.ndarray  # int64[I, 3] set, first draw (a multiple of TILE), last draw (not included)
-    counts: np.ndarray  # int32[I, S] out: draws of each state
+    counts: np.ndarray  # int32[I, S] out: draws with each state, and at a threshold
     firsts: np.ndarray  # int32[I, S] out: number of the first draw of each state; unchanged where there is none
     out_of_range: np.ndarray  # int64[I] out
     state_offsets: np.ndarray  # int64[N+1]
@@ -44,18 +44,17 @@ class SampleSlot(NamedTuple):
     next_item: np.ndarray  # int64[1] counter
     scratch: Scratch
     buffers: Buffers
-    seen: np.ndarray  # int32[2 * largest number of neurons of an op]
+    seen: np.ndarray  # int32[3 * largest number of neurons of an op]
 
 
 @allocating_kernel
 def _count_tile(slot, item, first, last):
     """Count the states over draws ``first`` to ``last`` (at most TILE)."""
     code, buffer, filled = slot.code, slot.buffers.values, last - first
-    inputs = code.indices[code.op_table[-1, ir.INPUTS] : code.op_table[-1, ir.INPUTS] + code.op_table[-1, ir.N_INPUTS]]
-    load_draws(inputs, slot.draws, slot.scratch, slot.items[item, 0], first, last, rows_of(code, ZERO, TILE, buffer))
+    load_draws(_inputs_of(code), slot.draws, slot.scratch, slot.items[item, 0], first, last, rows_of(code, ZERO, TILE, buffer))
     for i in range(1, n_ops(code)):
         if code.op_table[i, ir.OP] < ir.FIRST_SWITCHING:
-            if not apply_affine(code, i, TILE, filled, buffer, slot.buffers.columns, slot.buffers.products):
+            if not apply_affine(code, i, TILE, filled, slot.buffers):
                 slot.unknown[0] = 1
             continue
         x, y = rows_of(code, operand(code, i, 0), TILE, buffer), rows_of(code, i, TILE, buffer)
@@ -85,45 +84,49 @@ class PairSlot(NamedTuple):
     first: np.ndarray  # float64[B, D]
     second: np.ndarray  # float64[B, D]
     floats: np.ndarray  # bool[B, K] out
-    states: np.ndarray  # int32[B, K] out: at the first points
+    states: np.ndarray  # int32[B, K] out: at the first points; not filled if it has no rows
     out_of_range: np.ndarray  # int64[B] out
     limits: np.ndarray  # float64[2] as in SampleSlot
     unknown: np.ndarray  # int64[1] out: 1 where an op is unknown
     next_tile: np.ndarray  # int64[1] counter
     buffers: Buffers
+    flags: np.ndarray  # bool[*] scratch: one op, stored order
+    numbers: np.ndarray  # int32[*] likewise
 
 
 @kernel
-def _load_pairs(code, slot, begin, pairs, x):
-    """Put pairs of points into consecutive rows, zeros into the others. Out: x [T, n]."""
-    inputs = code.op_table[-1, ir.INPUTS]
-    for r in range(x.shape[0]):
-        for k in range(x.shape[1]):
-            x[r, k] = 0.0
+def _load_pairs(code_inputs, slot, begin, pairs, x):
+    """Put pairs of points into consecutive rows: code_inputs int64[D] entry of each input. Out: x [T, n]."""
+    if is_in_order(code_inputs):
+        for b in range(pairs):
+            copy_into(slot.first[begin + b], x[TWO * b])
+            copy_into(slot.second[begin + b], x[TWO * b + ONE])
+        return
     for b in range(pairs):
         for d in range(slot.first.shape[1]):
-            x[TWO * b, code.indices[inputs + d]] = slot.first[begin + b, d]
-            x[TWO * b + ONE, code.indices[inputs + d]] = slot.second[begin + b, d]
+            x[TWO * b, code_inputs[d]] = slot.first[begin + b, d]
+            x[TWO * b + ONE, code_inputs[d]] = slot.second[begin + b, d]
 
 
 @allocating_kernel
 def _compare_tile(slot, begin, pairs):
     """Compare the states of some pairs."""
     code, buffer = slot.code, slot.buffers.values
-    _load_pairs(code, slot, begin, pairs, rows_of(code, ZERO, TILE, buffer))
+    _load_pairs(_inputs_of(code), slot, begin, pairs, rows_of(code, ZERO, TILE, buffer))
     for i in range(1, n_ops(code)):
         if code.op_table[i, ir.OP] < ir.FIRST_SWITCHING:
-            if not apply_affine(code, i, TILE, TWO * pairs, buffer, slot.buffers.columns, slot.buffers.products):
+            if not apply_affine(code, i, TILE, TWO * pairs, slot.buffers):
                 slot.unknown[0] = 1
             continue
         x, y = rows_of(code, operand(code, i, 0), TILE, buffer), rows_of(code, i, TILE, buffer)
         lo, hi = code.op_table[i, ir.NEURON], code.op_table[i + 1, ir.NEURON]
         for b in range(pairs):
             rows = slice(TWO * b, TWO * b + TWO)
-            if not compare_states(
-                code, i, x[rows], y[rows], slot.floats[begin + b, lo:hi], slot.states[begin + b, lo:hi]
-            ):
+            if not compare_states(code, i, x[rows], y[rows], slot.flags, slot.numbers):
                 slot.unknown[0] = 1
+            to_source_order(code, i, slot.flags, slot.floats[begin + b, lo:hi])
+            if slot.states.shape[0] > 0:
+                to_source_order(code, i, slot.numbers, slot.states[begin + b, lo:hi])
             if is_out_of_range(x[rows], TWO, slot.limits):
                 slot.out_of_range[begin + b] = 1
 

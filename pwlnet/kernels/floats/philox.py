@@ -79,7 +79,7 @@ def fill_words(key, chunk, draw, number, stream, words_out):
 @inlined_kernel
 def uniform(word):
     """Return the number in (0, 1) of a word: the middle of one of 2**32 equal intervals."""
-    return (float(word) + 0.5) * _TO_UNIT
+    return (float(np.int64(word)) + 0.5) * _TO_UNIT
 
 
 @kernel
@@ -126,22 +126,22 @@ def fill_normals(words, values, bits, normals_out):
         radius = np.sqrt(-2.0 * values[j])
         word = words[HALF + j]
         quarter = word >> _QUARTER
-        x = ((float(word & _REST) + 0.5) * _TO_UNIT_30 - 0.5) * _HALF_PI
+        x = ((float(np.int64(word & _REST)) + 0.5) * _TO_UNIT_30 - 0.5) * _HALF_PI
         t = x * x
-        s = 1.0 - t / 210.0
-        s = 1.0 - t / 156.0 * s
-        s = 1.0 - t / 110.0 * s
-        s = 1.0 - t / 72.0 * s
-        s = 1.0 - t / 42.0 * s
-        s = 1.0 - t / 20.0 * s
-        s = x * (1.0 - t / 6.0 * s)
-        c = 1.0 - t / 240.0
-        c = 1.0 - t / 182.0 * c
-        c = 1.0 - t / 132.0 * c
-        c = 1.0 - t / 90.0 * c
-        c = 1.0 - t / 56.0 * c
-        c = 1.0 - t / 30.0 * c
-        c = 1.0 - t / 12.0 * c
+        s = 1.0 - t * (1.0 / 210.0)
+        s = 1.0 - t * (1.0 / 156.0) * s
+        s = 1.0 - t * (1.0 / 110.0) * s
+        s = 1.0 - t * (1.0 / 72.0) * s
+        s = 1.0 - t * (1.0 / 42.0) * s
+        s = 1.0 - t * (1.0 / 20.0) * s
+        s = x * (1.0 - t * (1.0 / 6.0) * s)
+        c = 1.0 - t * (1.0 / 240.0)
+        c = 1.0 - t * (1.0 / 182.0) * c
+        c = 1.0 - t * (1.0 / 132.0) * c
+        c = 1.0 - t * (1.0 / 90.0) * c
+        c = 1.0 - t * (1.0 / 56.0) * c
+        c = 1.0 - t * (1.0 / 30.0) * c
+        c = 1.0 - t * (1.0 / 12.0) * c
         c = 1.0 - t * 0.5 * c
         odd = (quarter & _ONE) == _ONE
         a, b = (s if odd else c), (c if odd else s)
@@ -153,7 +153,7 @@ def fill_normals(words, values, bits, normals_out):
 def fill_exponentials(words, values, bits, signed_out):
     """Compute CHUNK numbers of the density exp(-|t|) / 2; the lowest bit of a word is the sign. Scratch as for normals."""
     for j in range(CHUNK):
-        values[j] = (float(words[j] >> _ONE) + 0.5) * _TO_UNIT_31
+        values[j] = (float(np.int64(words[j] >> _ONE)) + 0.5) * _TO_UNIT_31
     log_in_place(CHUNK, values, bits)
     for j in range(CHUNK):
         negative = (words[j] & _ONE) == _ONE
