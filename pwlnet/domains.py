@@ -289,7 +289,9 @@ def gaussian_rows(network, gaussian):
     """
     centers = network.as_points(gaussian.center, "center")
     if np.size(gaussian.sigma) not in (1, len(centers)):
-        raise ShapeError(f"sigma has {np.size(gaussian.sigma)} entries, but there are {len(centers)} centers; give one for each")
+        raise ShapeError(
+            f"sigma has {np.size(gaussian.sigma)} entries, but there are {len(centers)} centers; give one for each"
+        )
     return centers, np.ascontiguousarray(np.broadcast_to(gaussian.sigma, len(centers)))
 
 

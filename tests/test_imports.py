@@ -14,6 +14,7 @@ LAYERS = {
     1: [
         "network",
         "conditions",
+        "binomial",
         "domains",
         "draws",
         "float_sets",

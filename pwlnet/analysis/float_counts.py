@@ -60,7 +60,7 @@ def _work_per_tile(code):
     return int(TILE * ((table[:, ir.N_WEIGHTS] * uses).sum() + code.op_table[-1, ir.VALUE] + code.op_table[-1, ir.N_INPUTS]))
 
 
-def count_states(network, draws, n_samples, *, dtype="float32", threads=None, progress=None):
+def count_states(network, draws, n_samples, *, dtype="float32", sets=None, threads=None, progress=None):
     """Count the states of all neurons over draws.
 
     Estimate: of each draw, the states are those of a forward pass with values of type ``dtype``. A neuron at a threshold has no
@@ -74,6 +74,8 @@ def count_states(network, draws, n_samples, *, dtype="float32", threads=None, pr
         Number of draws of each set.
     dtype : {"float32", "float64"}
         Sets whose values leave the range of float32 are evaluated in float64.
+    sets : int64[n], optional
+        Count for these sets only; results have n rows then.
     threads : int, optional
     progress : callable, optional
         Called with the number of further draws that are done.
@@ -92,17 +94,19 @@ def count_states(network, draws, n_samples, *, dtype="float32", threads=None, pr
     if n_samples > _MAX_DRAWS:
         raise CapacityError(f"n_samples is {n_samples}, more than {_MAX_DRAWS}; draw several times, with different seeds")
     offsets, n_counters, most = _layout(network)
-    n_sets = len(draws.centers)
-    counts, firsts = np.zeros((n_sets, n_counters), np.int64), np.full((n_sets, n_counters), _MAX_DRAWS)
+    sets = np.arange(len(draws.centers)) if sets is None else sets
+    counts, firsts = np.zeros((len(sets), n_counters), np.int64), np.full((len(sets), n_counters), _MAX_DRAWS)
     if n_counters:
         dtypes = [dtype] if dtype == "float64" else ["float32", "float64"]
-        pending = np.arange(n_sets)
+        pending = np.arange(len(sets))
         for kind in dtypes:
             if kind == "float32" and not _fits_single(network):
                 continue
             counts[pending], firsts[pending] = 0, _MAX_DRAWS
-            bad = _count(network, draws, pending, n_samples, kind, offsets, (counts, firsts), threads, progress)
-            pending = np.flatnonzero(bad)
+            results = counts[pending], firsts[pending]
+            bad = _count(network, draws, sets[pending], n_samples, kind, offsets, results, threads, progress)
+            counts[pending], firsts[pending] = results
+            pending = pending[bad]
             if not pending.size:
                 break
     return _by_neuron(network, np.where(firsts == _MAX_DRAWS, -1, firsts), counts, offsets, most)
@@ -115,29 +119,32 @@ def _fits_single(network):
 
 
 def _count(network, draws, sets, n_samples, dtype, offsets, results, threads, progress):
-    """Count the states of some sets; return which sets have values out of range: bool[B]. Out: results."""
+    """Count the states of n sets; return which of these have values out of range: bool[n]. In and out: results, their rows."""
     code, n_slots = _code(network, dtype), n_threads(threads)
     tiles = max(1, _WORK_PER_ITEM // _work_per_tile(code))
     step = int(TILE) * min(tiles, max(1, -(-n_samples // (int(TILE) * n_slots))))
     starts = np.arange(0, n_samples, step)
     largest, n_items = int(network.op_graph.neuron_counts.max()), n_slots * _ITEMS_PER_SLOT
-    slots = [(make_scratch(draws), values.make_buffers(code, int(TILE), dtype), np.empty(3 * largest, np.int32)) for _ in range(n_slots)]
-    unknown, out_of_range = np.zeros(1, np.int64), np.zeros(len(draws.centers), bool)
+    slots = [
+        (make_scratch(draws), values.make_buffers(code, int(TILE), dtype), np.empty(3 * largest, np.int32))
+        for _ in range(n_slots)
+    ]
+    unknown, out_of_range = np.zeros(1, np.int64), np.zeros(len(sets), bool)
     counts, firsts = results
     for begin in range(0, len(sets) * len(starts), n_items):
         which = np.arange(begin, min(begin + n_items, len(sets) * len(starts)))
-        of_set, first = sets[which // len(starts)], starts[which % len(starts)]
-        items = np.stack([of_set, first, np.minimum(first + step, n_samples)], axis=1)
+        row, first = which // len(starts), starts[which % len(starts)]
+        items = np.stack([sets[row], first, np.minimum(first + step, n_samples)], axis=1)
         new = np.zeros((len(items), counts.shape[1]), np.int32)
         new_first, bad = np.full(new.shape, _MAX_DRAWS, np.int32), np.zeros(len(items), np.int64)
         shared = code, draws, items, new, new_first, bad, offsets, _limits(dtype), unknown, np.zeros(1, np.int64)
         run_slots(passes.sample_slot, [passes.SampleSlot(*shared, *own) for own in slots[: len(items)]])
         if unknown[0]:
             raise UnsupportedOperationError(_UNKNOWN)
-        for k, b in enumerate(of_set.tolist()):
+        for k, b in enumerate(row.tolist()):
             counts[b] += new[k]
             np.minimum(firsts[b], new_first[k], out=firsts[b])
-        out_of_range[of_set[bad != 0]] = True
+        out_of_range[row[bad != 0]] = True
         if progress is not None:
             progress(int((items[:, 2] - items[:, 1]).sum()))
     return out_of_range
@@ -151,7 +158,9 @@ def _by_neuron(network, firsts, counts, offsets, most):
     n_sets, k, graph = len(counts), network.n_neurons, network.op_graph
     shape = n_sets, most + 1, k
     result = StateCounts(np.zeros(shape, np.int64), np.full(shape, -1, np.int64))
-    for i, lo, hi, states in zip(graph.switching, graph.neuron_starts, graph.neuron_starts[1:], _n_states(network), strict=False):
+    for i, lo, hi, states in zip(
+        graph.switching, graph.neuron_starts, graph.neuron_starts[1:], _n_states(network), strict=False
+    ):
         channels = int(network.program.shapes[i, 0])
         for source, target in zip((counts, firsts), result, strict=True):
             part = source[:, offsets[i] : offsets[i + 1]].reshape(n_sets, states + 1, -1, channels)
@@ -208,7 +217,8 @@ def _compare(network, first, second, dtype, floats, states, threads):
     n_slots = max(1, min(n_threads(threads), -(-n // half)))
     largest = int(network.op_graph.neuron_counts.max())
     slots = [
-        (values.make_buffers(code, int(TILE), dtype), np.empty(largest, bool), np.empty(largest, np.int32)) for _ in range(n_slots)
+        (values.make_buffers(code, int(TILE), dtype), np.empty(largest, bool), np.empty(largest, np.int32))
+        for _ in range(n_slots)
     ]
     step = half * n_slots * max(1, _WORK_PER_ITEM // _work_per_tile(code))
     for begin in range(0, n, step):
