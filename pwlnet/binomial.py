@@ -31,8 +31,8 @@ def clopper_pearson(counts, n, alpha, *, side="both"):
 
     References
     ----------
-    .. [1] Clopper and Pearson, "The use of confidence or fiducial limits illustrated in the case of the binomial", Biometrika 26
-       (1934).
+    .. [1] Clopper and Pearson, "The use of confidence or fiducial limits illustrated in the case of the binomial",
+       Biometrika 26 (1934).
 
     Examples
     --------

@@ -140,7 +140,7 @@ class FloatSet:
         Parameters
         ----------
         other : FloatSet
-            Of the same network and sets; both hold for the whole sets, so that scopes "pair" and "samples" contribute ``lower``.
+            Of the same network and sets. Of scopes "pair" and "samples", only ``lower`` holds for the whole sets.
 
         Returns
         -------
@@ -162,8 +162,8 @@ class FloatSet:
             states = np.where(x.upper, states, x.states)
         if (lower & ~upper).any():
             raise InputError(
-                f"other disagrees at {int((lower & ~upper).sum())} neurons, which float by one analysis and are fixed by the other; "
-                "give analyses of the same sets, of scope 'pair' not together with others"
+                f"other disagrees at {int((lower & ~upper).sum())} neurons, which float by one analysis and are fixed by the "
+                "other; give analyses of the same sets, of scope 'pair' not together with others"
             )
         names = ("active_share", "minority_share", "n_samples", "witness_neurons", "witness_sets", "witnesses", "sampling")
         more = {name: getattr(other if getattr(self, name) is None else self, name) for name in names}
@@ -174,8 +174,8 @@ class FloatSet:
     def union(self):
         """Return the float neurons over the union of all sets: a FloatSet of one set.
 
-        A neuron that is fixed in different states on two sets floats on the union, or is at a threshold on all of one of them: it
-        is undecided ("pair", "samples": it floats).
+        A neuron that is fixed in different states on two sets floats on the union, or is at a threshold on all of one of them:
+        it is undecided ("pair", "samples": it floats).
         """
         if self.lower.ndim == 1:
             return self
@@ -281,7 +281,7 @@ class FloatSet:
         return replace(self, **arrays)
 
     def summary(self):
-        """Return a table as text: neurons of each layer, share of float ones, always on, always off, undecided (means of sets)."""
+        """Return a table as text: neurons of each layer, shares that float, are always on, always off, undecided (means)."""
         rows = [
             (x.name, x.neurons.stop - x.neurons.start, x.lower, x.always_on, x.always_off, x.undecided) for x in self.by_layer()
         ]
@@ -320,8 +320,19 @@ def _from_masks(like, lower, upper, states, passes_slope, **more):
     return FloatSet(**arrays, layers=like.layers, **more)
 
 
+def stack_float_sets(float_sets):
+    """Return one FloatSet of the sets of several, which have the same network, method and scope; without witnesses."""
+    first, arrays = float_sets[0], {}
+    for name in ("lower", "upper", "states", "always_on", "always_off", "active_share", "minority_share"):
+        parts = [getattr(x, name) for x in float_sets]
+        arrays[name] = None if any(part is None for part in parts) else np.concatenate([np.atleast_2d(part) for part in parts])
+        if arrays[name] is not None:
+            arrays[name].setflags(write=False)
+    return FloatSet(**arrays, method=first.method, scope=first.scope, layers=first.layers, n_samples=first.n_samples)
+
+
 def pack_masks(masks):
-    """Pack masks bool[K] or bool[B, K] into words, uint64[W] or uint64[B, W]: neuron k is bit ``k % 64`` of word ``k // 64``."""
+    """Pack masks bool[..., K] into words uint64[..., W]: neuron k is bit ``k % 64`` of word ``k // 64``."""
     words = -(-masks.shape[-1] // 64)
     padded = np.zeros((*masks.shape[:-1], 64 * words), bool)
     padded[..., : masks.shape[-1]] = masks

@@ -39,8 +39,8 @@ def find_float_neurons(network, domain, *, method, threads=None, **options):
     ----------
     network : Network
     domain : Segment, Polygon, Box, Ball, Gaussian, (float64[B, D], float64[B, D]) or bool[K] or bool[B, K]
-        Which methods take which: "exact" Segment, Polygon, Box, Ball; bounds Box and Ball; "sampled" Box, Ball, Gaussian; "pair"
-        a Segment or two arrays of points, row by row; "given" a mask of the float neurons.
+        Which methods take which: "exact" Segment, Polygon, Box, Ball; bounds Box and Ball; "sampled" Box, Ball, Gaussian;
+        "pair" a Segment or two arrays of points, row by row; "given" a mask of the float neurons.
     method : {"exact", "ibp", "crown_ibp", "crown", "alpha_crown", "sampled", "pair", "given"}
     threads : int, optional
         All processors by default. Results do not depend on it.
@@ -238,14 +238,13 @@ def _confirm(network, draws, result, n_samples, threads):
     for b in range(len(result.counts)):
         neurons, numbers = _witness_numbers(result, b)
         unique, places = np.unique(numbers, return_inverse=True)
+        places = places.reshape(numbers.shape)
         states = np.empty(numbers.shape, np.int32)
         for low in range(0, len(unique), _POINTS_AT_ONCE):
             some = unique[low : low + _POINTS_AT_ONCE]
-            here = np.argwhere((places.reshape(numbers.shape) >= low) & (places.reshape(numbers.shape) < low + len(some)))
+            rows, columns = np.nonzero((places >= low) & (places < low + len(some)))
             actual = network.states(draw_points(draws, np.full(len(some), b), some), threads=threads)
-            states[here[:, 0], here[:, 1]] = actual[
-                places.reshape(numbers.shape)[here[:, 0], here[:, 1]] - low, neurons[here[:, 0]]
-            ]
+            states[rows, columns] = actual[places[rows, columns] - low, neurons[rows]]
         if (states[:, 0] == states[:, 1]).any():
             wrong.append(b)
     if wrong:
@@ -255,7 +254,7 @@ def _confirm(network, draws, result, n_samples, threads):
 
 
 def _witness_numbers(result, b):
-    """Return the neurons of set b with several states, and the numbers of the first draws of two states: int64[n], int64[n, 2]."""
+    """Return the neurons int64[n] of set b with several states, and numbers int64[n, 2] of the first draws of two states."""
     firsts = result.firsts[b, :-1]
     neurons = np.flatnonzero((firsts >= 0).sum(axis=0) > 1)
     order = np.sort(np.where(firsts < 0, np.iinfo(np.int64).max, firsts)[:, neurons], axis=0)

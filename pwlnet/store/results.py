@@ -65,6 +65,7 @@ def axis_sizes(network):
         "K": network.n_neurons,
         "S": len(network.op_graph.switching),
         "W": int(network.pattern_layout.word_offsets[-1]),
+        "U": -(-network.n_neurons // 64),
         "2": 2,
     }
 

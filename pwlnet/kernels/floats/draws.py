@@ -1,8 +1,9 @@
 """Random points of a set, each a function of the seed, the number of the set and the number of the draw.
 
-Kinds: Gaussian noise, the uniform distribution on a box, its corners with equal probability, the uniform distribution on a ball
-of the norm 1 or 2. Balls by Barthe et al., "A probabilistic approach to the geometry of the l_p^n-ball", Ann. Probab. 33 (2005),
-Theorem 1: with g_i of density proportional to exp(-|t|^p) and z exponential, g / (sum |g_i|^p + z)^(1/p) is uniform on the ball.
+Kinds: Gaussian noise, the uniform distribution on a box, its corners with equal probability, the uniform distribution on a
+ball of the norm 1 or 2. Balls by Barthe et al., "A probabilistic approach to the geometry of the l_p^n-ball", Ann. Probab. 33
+(2005), Theorem 1: with g_i of density proportional to exp(-|t|^p) and z exponential, g / (sum |g_i|^p + z)^(1/p) is uniform on
+the ball.
 
 Legend: B sets, D inputs.
 """
@@ -48,7 +49,7 @@ def _fill_chunk(draws, scratch, b, draw, chunk, stream):
     fill_words(draws.key, chunk, draw, draws.first_set[0] + b, stream, scratch.words)
     if kind == BALL_1 or stream == RADII:
         fill_exponentials(scratch.words, scratch.values, scratch.bits, scratch.numbers)
-    elif kind == GAUSSIAN or kind == BALL_2:
+    elif kind in (GAUSSIAN, BALL_2):
         fill_normals(scratch.words, scratch.values, scratch.bits, scratch.numbers)
     elif kind == BOX:
         for j in range(CHUNK):
@@ -82,7 +83,7 @@ def draw_point(draws, scratch, b, draw):
         _fill_chunk(draws, scratch, b, draw, first // CHUNK, COORDINATES)
         for j in range(min(CHUNK, n - first)):
             point[first + j] = scratch.numbers[j]
-    if kind == BOX or kind == CORNERS:
+    if kind in (BOX, CORNERS):
         for d in range(n):
             low, high = draws.centers[b, d], draws.uppers[b, d]
             x = low + point[d] * (high - low)

@@ -1,8 +1,8 @@
-"""Values of a tile of rows in float64 or float32, op by op: the type is that of the buffer and of ``PackedProgram.row_weights``.
+"""Values of a tile of rows in float64 or float32, op by op: the type of the buffer and of ``PackedProgram.row_weights``.
 
 Fully connected products have one fixed height, and convolutions are computed row by row, so a row's bits depend neither on its
-batch nor on its place (kernels/ir/passes.py). A convolution gathers whole rows of a window at a time, and its product is written
-to where the values belong.
+batch nor on its place (kernels/ir/passes.py). A convolution gathers whole rows of a window at a time, and its product is
+written to where the values belong.
 
 Legend: T rows, P positions, C channels.
 """
