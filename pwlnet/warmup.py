@@ -19,12 +19,14 @@ from pathlib import Path
 import numpy as np
 
 from .analysis.attribution import integrate_gradients
+from .analysis.floats import find_float_neurons
 from .analysis.linearity import measure_linearity
 from .analysis.queries import find_where
 from .analysis.sampling_error import compare_rules
 from .conditions import HalfSpaces
 from .convert.graph import Graph
 from .convert.lower import lower
+from .domains import Gaussian
 from .kernels import _jit
 from .kernels.lines.wide import WIDE_FROM
 from .partition.lines.check import residuals
@@ -123,6 +125,13 @@ def _planes(toy):
     part.classes()
 
 
+def _floats(toy):
+    """Use the kernels of fixed and float neurons: draws in both precisions, and pairs."""
+    for dtype in ("float32", "float64"):
+        find_float_neurons(toy.network, Gaussian(toy.points, 0.1), method="sampled", n_samples=2, dtype=dtype, threads=2)
+        find_float_neurons(toy.network, (toy.starts, toy.ends), method="pair", dtype=dtype)
+
+
 STEPS = {  # name: a function of _Toy that uses the kernels
     "forward": lambda toy: toy.network.forward(toy.points),
     "check": _check,
@@ -136,6 +145,7 @@ STEPS = {  # name: a function of _Toy that uses the kernels
     "compare_rules": lambda toy: compare_rules(toy.unsplit_lines(), 0, counts=[4]),
     "integrate_gradients": lambda toy: integrate_gradients(toy.network, toy.starts, toy.ends),
     "planes": _planes,
+    "floats": _floats,
     "trace_wide": _trace_wide,
     "trace_float32": lambda toy: _trace(toy, DEFAULT.with_slope_dtype("float32")),
     "trace_wide_float32": lambda toy: _trace_wide(toy, DEFAULT.with_slope_dtype("float32")),
@@ -145,7 +155,7 @@ STEPS = {  # name: a function of _Toy that uses the kernels
 PROCESSES = (
     ("trace", "jacobian", "planes", "trace_float32", "trace_wide_float32"),
     (
-        "forward", "check", "patterns", "affine_map", "measure_linearity", "compare_rules", "integrate_gradients",
+        "forward", "check", "patterns", "affine_map", "measure_linearity", "compare_rules", "integrate_gradients", "floats",
         "trace_wide",
     ),
 )  # fmt: skip

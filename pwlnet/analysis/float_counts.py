@@ -36,6 +36,30 @@ def _code(network, dtype):
     return truncate_program(code, int(network.op_graph.switching[-1]))
 
 
+def _make_buffers(code, rows, dtype):
+    """Allocate the buffers of a slot: Buffers."""
+    size = int(code.op_table[-1, ir.VALUE])
+    scales, shifts = np.ones(size, dtype), np.zeros(size, dtype)
+    for i in range(len(code.op_table) - 1):
+        row, entries = code.op_table[i], slice(code.op_table[i, ir.VALUE], code.op_table[i + 1, ir.VALUE])
+        if row[ir.OP] in (ir.AFFINE, ir.CONV2D, ir.SCALE) and row[ir.N_BIASES]:
+            shifts[entries].reshape(-1, row[ir.N_BIASES])[:] = code.parameters[row[ir.BIAS] :][: row[ir.N_BIASES]]
+        if row[ir.OP] == ir.SCALE:
+            scales[entries].reshape(-1, row[ir.N_WEIGHTS])[:] = code.parameters[row[ir.WEIGHT] :][: row[ir.N_WEIGHTS]]
+    sizes = _scratch_sizes(code)
+    return values.Buffers(np.zeros(rows * size, dtype), *(np.empty(n, dtype) for n in sizes), values.Constants(scales, shifts))
+
+
+def _scratch_sizes(code):
+    """Return the lengths of the scratch arrays of convolutions: (columns, products)."""
+    table = code.op_table[:-1]
+    convolutions = table[table[:, ir.OP] == ir.CONV2D]
+    positions = convolutions[:, ir.HEIGHT] * convolutions[:, ir.WIDTH]
+    channels = convolutions[:, ir.CHANNELS] // convolutions[:, ir.GROUPS].clip(1)
+    window = convolutions[:, ir.N_WEIGHTS] // convolutions[:, ir.CHANNELS].clip(1)
+    return int((positions * window).max(initial=0)), int((positions * channels).max(initial=0))
+
+
 def _limits(dtype):
     return np.array(_SINGLE_RANGE if dtype == "float32" else (-np.inf, np.inf))
 
@@ -126,7 +150,7 @@ def _count(network, draws, sets, n_samples, dtype, offsets, results, threads, pr
     starts = np.arange(0, n_samples, step)
     largest, n_items = int(network.op_graph.neuron_counts.max()), n_slots * _ITEMS_PER_SLOT
     slots = [
-        (make_scratch(draws), values.make_buffers(code, int(TILE), dtype), np.empty(3 * largest, np.int32))
+        (make_scratch(draws), _make_buffers(code, int(TILE), dtype), np.empty(3 * largest, np.int32))
         for _ in range(n_slots)
     ]
     unknown, out_of_range = np.zeros(1, np.int64), np.zeros(len(sets), bool)
@@ -217,7 +241,7 @@ def _compare(network, first, second, dtype, floats, states, threads):
     n_slots = max(1, min(n_threads(threads), -(-n // half)))
     largest = int(network.op_graph.neuron_counts.max())
     slots = [
-        (values.make_buffers(code, int(TILE), dtype), np.empty(largest, bool), np.empty(largest, np.int32))
+        (_make_buffers(code, int(TILE), dtype), np.empty(largest, bool), np.empty(largest, np.int32))
         for _ in range(n_slots)
     ]
     step = half * n_slots * max(1, _WORK_PER_ITEM // _work_per_tile(code))

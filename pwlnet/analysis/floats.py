@@ -10,12 +10,13 @@ from ..domains import Ball, Box, Gaussian, Polygon, Segment, check_domain, is_si
 from ..draws import draw_points, make_draws
 from ..errors import InputError, ShapeError
 from ..float_sets import Sampling, Scope, make_float_set, pool_neurons
+from ..partition.lines.ends import points_at
 from ..partition.lines.partitions import partition_lines
 from ..partition.planes.geometry import to_input_space
 from ..partition.planes.partitions import partition_planes
 from ..validation import check_choice, check_count, check_number
 from .float_counts import compare_pairs, count_states
-from .right_states import n_states_of_neurons, right_states
+from .right_states import inner_points, n_states_of_neurons, right_states, short_numbers
 
 BOUND_METHODS = ("ibp", "crown_ibp", "crown", "alpha_crown")
 METHODS = ("exact", *BOUND_METHODS, "sampled", "pair", "given")
@@ -140,15 +141,15 @@ def _exact(network, domain, *, threads, **options):
 def _segment_pieces(network, segment, threads):
     """Return a function that yields the states, shares and inner points of the pieces of a segment, in blocks."""
     (part,) = partition_lines(network, segment.start[None], segment.end[None], threads=threads).parts
-    middle, share = 0.5 * (part.t[:-1] + part.t[1:]), np.diff(part.t)
+    share = np.diff(part.t)
+    middle = short_numbers(0.5 * (part.t[:-1] + part.t[1:]), 0.5 * share)
 
     def blocks():
         first = 0
         for states in part.state_blocks():
             for low in range(0, len(states), _POINTS_AT_ONCE):
                 rows = slice(first + low, first + min(low + _POINTS_AT_ONCE, len(states)))
-                t = middle[rows, None]
-                points = (1.0 - t) * part.start + t * part.end
+                points = points_at(part.start, part.end, middle[rows])
                 yield states[low : low + _POINTS_AT_ONCE], share[rows], points
             first += len(states)
 
@@ -163,7 +164,7 @@ def _polygon_pieces(network, polygon, threads):
     ).parts
     total, n = part.areas.sum(), part.n_polygons
     share = part.areas / total if total > 0.0 else np.full(n, 1.0 / max(1, n))
-    patterns, centers = part.patterns(), part.centroids()
+    patterns, centers = part.patterns(), inner_points(part)
 
     def blocks():
         for low in range(0, n, _POINTS_AT_ONCE):

@@ -50,6 +50,31 @@ def right_states(network, points, states, neurons, threads=None):
     return right.all(axis=1)
 
 
+def short_numbers(x, width):
+    """Round numbers to multiples of a power of two that is at most ``width``, of the same shape, where that is positive.
+
+    At points with few bits, pre-activations that are zero on a whole piece are computed without rounding errors more often.
+    """
+    step = np.exp2(np.floor(np.log2(np.where(width > 0.0, width, 1.0))))
+    return np.where(width > 0.0, np.round(x / step) * step, x)
+
+
+def inner_points(part):
+    """Return a point (u, v) with few bits in the interior of each polygon of a PlanePartition: float64[R, 2].
+
+    The mean of n corners has a distance of at least 2 area / (n perimeter) from each edge, since the polygon is at least
+    2 area / perimeter wide.
+    """
+    corners = part.shared_vertices[part.vertex_numbers]
+    following = np.arange(1, len(corners) + 1)
+    following[part.offsets[1:] - 1] = part.offsets[:-1]
+    lengths = np.linalg.norm(corners[following] - corners, axis=1)
+    perimeter = np.add.reduceat(lengths, part.offsets[:-1])
+    around = perimeter * np.diff(part.offsets)
+    width = np.divide(part.areas, around, out=np.zeros(len(around)), where=around > 0.0)
+    return short_numbers(part.centroids(), width[:, None])
+
+
 def _thresholds(network, i):
     """Return the thresholds of an elementwise op, increasing; None for MaxPool."""
     kind = network.program.op[i]

@@ -20,8 +20,8 @@ def add_commands(commands, common):
         parents=[common],
         help="find the neurons that are fixed around points, and those that change their state",
         description="Find fixed and float neurons around points, or between pairs of points: exactly, by sound bounds, or by "
-        "random draws. FILE: .npy, .npz (FILE.npz:NAME if it has several arrays) or .csv, one point per row; digits stands for the "
-        "shipped images.",
+        "random draws. FILE: .npy, .npz (FILE.npz:NAME if it has several arrays) or .csv, one point per row; digits stands for "
+        "the shipped images.",
     )
     floats.add_argument("network", metavar="NET", help=".onnx, .nnet, .eran or .h5")
     floats.add_argument("--points", metavar="FILE", required=True, help="centres of the sets, or starts of segments")

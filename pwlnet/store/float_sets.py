@@ -102,7 +102,7 @@ def _domain_rows(network, domain, n):
 def float_set_from_arrays(network, arrays):
     """Build the FloatSet that arrays hold; inverse of ``float_sets_to_arrays``, without witnesses.
 
-    The states of fixed neurons are known if the network has no other op than ReLU and LeakyReLU for them; elsewhere they are -1.
+    The states of fixed neurons of ReLU and LeakyReLU are known, and linear ones of Clip; others are -1.
 
     Parameters
     ----------

@@ -1,8 +1,9 @@
 """Passes that find fixed and float neurons: counts of states over draws, and comparisons of pairs of points.
 
 Slots take items in turn, and each item has its own rows of the results, so these depend neither on the number of slots nor on
-how draws are divided into items, as long as items start at multiples of TILE. With values in float32 (``PackedProgram.row_weights``
-in float32), states near a threshold may be wrong; ``out_of_range`` tells where values leave the range of float32.
+how draws are divided into items, as long as items start at multiples of TILE. With values in float32
+(``PackedProgram.row_weights`` in float32), states near a threshold may be wrong; ``out_of_range`` tells where values leave the
+range of float32.
 
 Legend: B sets or pairs, D inputs, K neurons, N ops, I items, S counters of states, T rows.
 """

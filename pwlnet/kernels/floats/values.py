@@ -90,6 +90,17 @@ def _convolve(code, i, filled, x, y, columns, products):
                     y[r, (p * groups + group) * c_out + k] = part[p, k]
 
 
+@kernel
+def _apply_scale(code, i, scales, shifts, filled, x, y):
+    """Compute the values of a Scale without a loop over channels; return False for other ops."""
+    if code.op_table[i, ir.OP] != ir.SCALE:
+        return False
+    for r in range(filled):
+        for k in range(y.shape[1]):
+            y[r, k] = x[r, k] * scales[k] + shifts[k]
+    return True
+
+
 @allocating_kernel
 def apply_affine(code, i, rows, filled, buffers):
     """Compute the values of affine op i for the first ``filled`` rows; return whether the op is known."""
@@ -102,25 +113,10 @@ def apply_affine(code, i, rows, filled, buffers):
     elif kind == ir.CONV2D:
         _convolve(code, i, filled, x, y, buffers.columns, buffers.products)
         _add_shift(shifts, filled, y)
-    elif kind == ir.SCALE:
-        scales = buffers.constants.scales[lo:hi]
-        for r in range(filled):
-            for k in range(y.shape[1]):
-                y[r, k] = x[r, k] * scales[k] + shifts[k]
-    else:
+    elif not _apply_scale(code, i, buffers.constants.scales[lo:hi], shifts, filled, x, y):
         known = apply_weightless(code, i, rows, filled, buffer, PLAIN)
         return add_constant(code, i, filled, rows, buffer) and known
     return True
-
-
-def _scratch_sizes(code):
-    """Return the lengths of the scratch arrays of convolutions: (columns, products)."""
-    table = code.op_table[:-1]
-    convolutions = table[table[:, ir.OP] == ir.CONV2D]
-    positions = convolutions[:, ir.HEIGHT] * convolutions[:, ir.WIDTH]
-    channels = convolutions[:, ir.CHANNELS] // convolutions[:, ir.GROUPS].clip(1)
-    window = convolutions[:, ir.N_WEIGHTS] // convolutions[:, ir.CHANNELS].clip(1)
-    return int((positions * window).max(initial=0)), int((positions * channels).max(initial=0))
 
 
 class Buffers(NamedTuple):
@@ -130,17 +126,3 @@ class Buffers(NamedTuple):
     columns: np.ndarray  # [*] windows of a convolution
     products: np.ndarray  # [*] products of a group of a convolution
     constants: Constants
-
-
-def make_buffers(code, rows, dtype):
-    """Allocate the buffers of a slot. Python only."""
-    size = int(code.op_table[-1, ir.VALUE])
-    scales, shifts = np.ones(size, dtype), np.zeros(size, dtype)
-    for i in range(len(code.op_table) - 1):
-        row, values = code.op_table[i], slice(code.op_table[i, ir.VALUE], code.op_table[i + 1, ir.VALUE])
-        if row[ir.OP] in (ir.AFFINE, ir.CONV2D, ir.SCALE) and row[ir.N_BIASES]:
-            shifts[values].reshape(-1, row[ir.N_BIASES])[:] = code.parameters[row[ir.BIAS] :][: row[ir.N_BIASES]]
-        if row[ir.OP] == ir.SCALE:
-            scales[values].reshape(-1, row[ir.N_WEIGHTS])[:] = code.parameters[row[ir.WEIGHT] :][: row[ir.N_WEIGHTS]]
-    sizes = _scratch_sizes(code)
-    return Buffers(np.zeros(rows * size, dtype), *(np.empty(n, dtype) for n in sizes), Constants(scales, shifts))

@@ -74,8 +74,8 @@ class ExportMixin:
         Parameters
         ----------
         table : str, optional
-            "segments", "flips", "polygons", "corners", "vertices", "float_layers", "float_neurons", or a kind of result: "lines",
-            "planes", "attributions", "measures", "float_sets". ``default_table`` by default.
+            "segments", "flips", "polygons", "corners", "vertices", "float_layers", "float_neurons", or a kind of result:
+            "lines", "planes", "attributions", "measures", "float_sets". ``default_table`` by default.
         first, last : int, optional
             Lines or planes ``first`` to ``last`` (not included), or rows of another kind; all by default.
         **options
