@@ -40,6 +40,8 @@ _HOMES = {
     "Polygon": "domains",
     "Box": "domains",
     "Ball": "domains",
+    "Gaussian": "domains",
+    "find_float_neurons": "analysis.floats",
     "find_where": "analysis.queries",
     "Found": "analysis.queries",
     "output_range": "analysis.queries",

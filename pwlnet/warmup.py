@@ -20,6 +20,7 @@ import numpy as np
 
 from .analysis.attribution import integrate_gradients
 from .analysis.entropy import neuron_entropy
+from .analysis.floats import find_float_neurons
 from .analysis.linearity import measure_linearity
 from .analysis.paths import decompose_paths, path_polynomial
 from .analysis.queries import find_where
@@ -30,7 +31,7 @@ from .bounds import bound_preactivations
 from .conditions import HalfSpaces
 from .convert.graph import Graph
 from .convert.lower import lower
-from .domains import Box
+from .domains import Box, Gaussian
 from .kernels import _jit
 from .kernels.lines.wide import WIDE_FROM
 from .partition.lines.check import residuals
@@ -148,6 +149,13 @@ def _paths(toy):
     classify_vulnerability(toy.network, toy.points[:2], toy.points[2:], threads=1)
 
 
+def _floats(toy):
+    """Use the kernels of fixed and float neurons: draws in both precisions, and pairs."""
+    for dtype in ("float32", "float64"):
+        find_float_neurons(toy.network, Gaussian(toy.points, 0.1), method="sampled", n_samples=2, dtype=dtype, threads=2)
+        find_float_neurons(toy.network, (toy.starts, toy.ends), method="pair", dtype=dtype)
+
+
 STEPS = {  # name: a function of _Toy that uses the kernels
     "forward": lambda toy: toy.network.forward(toy.points),
     "check": _check,
@@ -165,6 +173,7 @@ STEPS = {  # name: a function of _Toy that uses the kernels
     "region_facts": lambda toy: stable_radii(toy.network, toy.points, threads=1),
     "pattern_facts": _pattern_facts,
     "paths": _paths,
+    "floats": _floats,
     "trace_wide": _trace_wide,
     "trace_float32": lambda toy: _trace(toy, DEFAULT.with_slope_dtype("float32")),
     "trace_wide_float32": lambda toy: _trace_wide(toy, DEFAULT.with_slope_dtype("float32")),
@@ -177,7 +186,7 @@ PROCESSES = (
     ),
     (
         "forward", "check", "patterns", "affine_map", "measure_linearity", "compare_rules", "region_facts",
-        "integrate_gradients", "trace_wide", "bounds",
+        "integrate_gradients", "trace_wide", "bounds", "floats",
     ),
 )  # fmt: skip
 LINE_STEPS = ("forward", "check", "trace", "partition_lines")  # all that ``partition_lines`` needs

@@ -17,8 +17,10 @@ import numpy as np
 
 import pwlnet
 from pwlnet import op_contract, scheduling
+from pwlnet.analysis.float_counts import compare_pairs, count_states
 from pwlnet.convert.graph import Graph
 from pwlnet.convert.lower import lower
+from pwlnet.draws import make_draws
 from pwlnet.errors import PwlnetError
 from pwlnet.kernels.ir import program as ir
 
@@ -131,6 +133,8 @@ ANALYSES = {  # of a network, and of its lines
     "jacobian": lambda network, lines: network.jacobian(POINTS),
     "affine_map": lambda network, lines: np.column_stack(network.affine_map(POINTS[0])),
     "bound_preactivations": lambda network, lines: _bounds(network),
+    "sampled floats": lambda network, lines: _counts(network),
+    "floats of pairs": lambda network, lines: compare_pairs(network, *POINTS.reshape(3, -1)[[0, 1], None])[0],
     "partition_lines": lambda network, lines: _flips(_lines(network)),
     "integrate_gradients": lambda network, lines: np.concatenate(
         [evaluate_integrals(lines), pwlnet.integrate_gradients(network, lines.starts, lines.ends).residual], axis=None
@@ -144,6 +148,12 @@ ANALYSES = {  # of a network, and of its lines
     "paths": lambda network, lines: _paths(network),
     "vulnerability": lambda network, lines: _vulnerability(network),
 }
+
+
+def _counts(network):
+    """Counts of states over draws."""
+    draws = make_draws(network, pwlnet.Gaussian(POINTS[:1], 0.5))
+    return count_states(network, draws, 40, dtype="float64", threads=1).counts
 
 
 def evaluate_integrals(lines):
