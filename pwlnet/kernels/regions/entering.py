@@ -8,7 +8,7 @@ import numpy as np
 from .._jit import inlined_kernel, kernel
 from ..planes.words import ONE_BIT
 from . import state as st
-from .certifying import certify
+from .certifying import certify, tighten
 from .recording import exclude, is_excluded, largest_error, record_ranges
 from .splitting import count_signs, evaluate
 
@@ -96,7 +96,7 @@ def settle(problem, work, stage, k, positive):
     if positive and stage < problem.settings[st.N_LAYERS]:
         work.patterns[level, bit // 64] |= ONE_BIT << np.uint64(bit % 64)
     if stage + 1 < problem.settings[st.N_STAGES]:
-        factor = 1.0 if positive else problem.negative[stage, k]
+        factor = problem.factors[stage, 1 if positive else 0, k]
         if factor != 0.0:
             add_column(problem, work, stage, k, factor)
 
@@ -117,9 +117,10 @@ def enter_stage(problem, work, results, stage):
     at[st.STAGE], at[st.POSITION] = stage, 0
     _begin_stage(problem, work, stage)
     _bound_on_box(problem, work, stage, max(n_cut, problem.stages[stage, st.N_RECORDED]))
-    if problem.settings[st.RECORD] == 1:
-        record_ranges(problem, work, results, stage)
     condition = in_condition(problem, stage)
+    if 0 < problem.settings[st.RECORD] <= stage + 1:
+        tighten(problem, work)
+        record_ranges(problem, work, results, stage)
     if condition and is_excluded(problem, work, stage):
         return False
     error = largest_error(work) if problem.settings[st.CERTIFY] == 1 else 0.0

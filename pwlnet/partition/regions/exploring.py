@@ -101,7 +101,7 @@ class _Search:
             st.CERTIFY: certify,
             st.CONDITION: condition is not None,
             st.SIGNS: "signs" in wants,
-            st.RECORD: "ranges" in wants or "outputs" in wants,
+            st.RECORD: 1 if "ranges" in wants else len(layers.stages) if "outputs" in wants else 0,
             st.LIST: lists,
             st.BUDGET: _BUDGET,
         }
