@@ -1,8 +1,8 @@
 """The exact cells of a box with few free inputs: the oracle for regions in three dimensions, without linear programs.
 
-A cell is a list of inequalities ``c . (x, 1) >= 0`` with integers, and its vertices, in homogeneous integers: all points where D
-of the inequalities are equations and the others hold. It has interior, always. A function that is affine on the cell cuts it if
-it is positive at one vertex and negative at another one. Inequalities that hold with equality at fewer than D vertices are
+A cell is a list of inequalities ``c . (x, 1) >= 0`` with integers, and its vertices, in homogeneous integers: all points where
+D of the inequalities are equations and the others hold. It has interior, always. A function that is affine on the cell cuts it
+if it is positive at one vertex and negative at another one. Inequalities that hold with equality at fewer than D vertices are
 dropped, since they are redundant. Node by node, every signal is an affine function of the free inputs on each cell.
 """
 
@@ -61,9 +61,7 @@ def _extremes(cells, number, like):
     """Return the range of each entry of a node's value."""
     pairs = []
     for k in range(len(cells[0].signals[like])):
-        values = [
-            _dot(cell.signals[number][k], v) / v[-1] for cell in cells for v in cell.vertices
-        ]
+        values = [_dot(cell.signals[number][k], v) / v[-1] for cell in cells for v in cell.vertices]
         pairs.append((min(values), max(values)))
     return pairs
 
@@ -200,9 +198,7 @@ def _determinant(rows):
     if not rows:
         return 1
     first, *rest = rows
-    return sum(
-        (-1) ** k * c * _determinant([row[:k] + row[k + 1 :] for row in rest]) for k, c in enumerate(first) if c
-    )
+    return sum((-1) ** k * c * _determinant([row[:k] + row[k + 1 :] for row in rest]) for k, c in enumerate(first) if c)
 
 
 def random_box(rng, description, n_free):

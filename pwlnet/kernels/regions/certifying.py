@@ -97,8 +97,8 @@ def certify(problem, work, tolerance, norm):
 def largest_bound(problem, work, stage, k, sign, largest):
     """Bound ``sign`` times a column on the current cell from above, by its values at the vertices and their errors.
 
-    Returns ``largest`` where the bound is not above it. The errors of vertices that matter are refined, and are afterwards what they were before: results that depend on the order
-    of the search would depend on the number of threads.
+    Returns ``largest`` where the bound is not above it. The errors of vertices that matter are refined, and are afterwards what
+    they were before: results that depend on the order of the search would depend on the number of threads.
     """
     errors, offset, norm = work.x[work.x.shape[0] - 1], work.at[st.OFFSET], work.norms[stage, k]
     tolerance = problem.numbers[st.GAMMA] * work.maps[stage, work.x.shape[0], k]

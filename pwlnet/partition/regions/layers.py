@@ -1,9 +1,9 @@
 """A network on a box as a sequence of stages: affine functions that cut cells, and matrices from one stage to the next.
 
 Every switching op is written with columns that are multiplied by one number where they are positive, and by another one
-elsewhere: ReLU and LeakyReLU directly; Clip as ``lower + relu(z - lower) + min(upper - z, 0)``; MaxPool as one stage for each tap after the
-first one, ``best + relu(tap - best)``. Values that later ops read are carried by columns that cut nothing. So all ops and all
-graphs are handled alike.
+elsewhere: ReLU and LeakyReLU directly; Clip as ``lower + relu(z - lower) + min(upper - z, 0)``; MaxPool as one stage for each
+tap after the first one, ``best + relu(tap - best)``. Values that later ops read are carried by columns that cut nothing. So all
+ops and all graphs are handled alike.
 
 Legend: D free inputs, C columns, F functions that cut, K neurons, O outputs.
 """

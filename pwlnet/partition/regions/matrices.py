@@ -88,8 +88,8 @@ class Chains:
         self._bytes += 16 * before.n * columns.n
         if self._bytes > MOST_BYTES:
             raise CapacityError(
-                f"the matrices between the network's layers need more than {MOST_BYTES >> 30} GiB, since they are stored with all "
-                "their zeros; regions of boxes are found for smaller networks"
+                f"the matrices between the network's layers, with all their zeros, need more than {MOST_BYTES >> 30} GiB; "
+                "regions of boxes are found for smaller networks"
             )
         place = _load_places(self._network, self._starts, before)
         constants = _constant_places(self._network, self._starts, before)
@@ -111,7 +111,8 @@ class Chains:
             np.add.at(buffer, targets[here] + (vectors[here] - first) * widths[here], values[here])
             if not rows.apply_ops(self._codes[kind], ops, buffer):
                 raise UnsupportedOperationError(
-                    "the network has an op that the kernels do not handle; every chain of ops must handle it, see CONTRIBUTING.md"
+                    "the network has an op that the kernels do not handle; every chain of ops must handle it, see "
+                    "CONTRIBUTING.md"
                 )
             rows_here, column = slice(first, min(n, first + height)), 0
             for op, entries, sign, shift, minus in columns.reads:

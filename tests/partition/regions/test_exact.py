@@ -1,5 +1,6 @@
 """Cells of boxes against exact arithmetic, exact planes and closed forms."""
 
+import itertools
 import math
 
 import numpy as np
@@ -9,14 +10,12 @@ import pwlnet
 from pwlnet.conditions import HalfSpaces
 from pwlnet.convert.graph import Graph
 from pwlnet.convert.lower import lower as lower_graph
-from pwlnet.errors import CapacityError, InputError
 from pwlnet.partition.regions.exploring import explore
 from tests.counts import few
 from tests.described import live, to_network
 from tests.reference.description import SWITCHING, shapes
 from tests.reference.exact_cells import meets, patterns, random_box, ranges
 from tests.reference.random_networks import DYADIC_SLOPES, random_network
-
 
 LOOSEST = 1e-9  # errors of ranges
 
@@ -35,7 +34,7 @@ def fully_connected(weights, biases):
 
 def random_relu(seed, sizes, scale=0.3):
     rng = np.random.default_rng(seed)
-    weights = [rng.normal(size=(b, a)) / math.sqrt(a) for a, b in zip(sizes, sizes[1:], strict=False)]
+    weights = [rng.normal(size=(b, a)) / math.sqrt(a) for a, b in itertools.pairwise(sizes)]
     return fully_connected(weights, [scale * rng.normal(size=b) for b in sizes[1:]])
 
 
@@ -65,11 +64,11 @@ def test_a_generic_layer_has_the_number_of_cells_of_an_arrangement(dimensions):
     assert run.n_cells == sum(math.comb(n, k) for k in range(dimensions + 1))
 
 
-@pytest.mark.parametrize("first", range(0, few(600, 20, quick=80), 20))
+@pytest.mark.parametrize("first", range(0, few(600, 4, quick=24), 4))
 def test_patterns_in_three_dimensions_are_the_exact_ones(first):
     """All ops, half of the networks degenerate, some inputs fixed."""
-    for seed in range(first, first + 20):
-        description, lower, upper = drawn(seed, 3)
+    for seed in range(first, first + 4):
+        description, lower, upper = drawn(seed, 3, most=18)
         network = to_network(description)
         run = explore(network, lower, upper, want="patterns", threads=1)
         actual, expected = patterns_of(network, run), patterns(description, lower, upper)
@@ -77,7 +76,7 @@ def test_patterns_in_three_dimensions_are_the_exact_ones(first):
         assert set(actual) == expected, seed
 
 
-@pytest.mark.parametrize("first", range(0, few(1000, 20, quick=200), 20))
+@pytest.mark.parametrize("first", range(0, few(1000, 20, quick=100), 20))
 def test_patterns_in_two_dimensions_are_those_of_planes(first):
     for seed in range(first, first + 20):
         description, lower, upper = drawn(seed, 2, most=60)
@@ -94,7 +93,7 @@ def test_patterns_in_two_dimensions_are_those_of_planes(first):
 
 def test_ranges_are_the_exact_ones_within_their_errors():
     """Least and largest pre-activations and outputs, with points where they are attained."""
-    for seed in range(few(200, 5, quick=40)):
+    for seed in range(few(200, 5, quick=20)):
         description, lower, upper = drawn(seed, 2 + seed % 2, most=12)
         network = to_network(description)
         run = explore(network, lower, upper, want=("ranges", "outputs"), threads=1)
@@ -112,8 +111,8 @@ def test_ranges_are_the_exact_ones_within_their_errors():
 
 
 def test_states_are_those_of_the_exact_patterns():
-    for seed in range(few(200, 5, quick=60)):
-        description, lower, upper = drawn(seed, 2 + seed % 2)
+    for seed in range(few(200, 5, quick=20)):
+        description, lower, upper = drawn(seed, 2 + seed % 2, most=16)
         network = to_network(description)
         signs = explore(network, lower, upper, want="signs", threads=1).signs
         exact = np.array(sorted(patterns(description, lower, upper)))
@@ -127,7 +126,7 @@ def test_states_are_those_of_the_exact_patterns():
 
 def test_conditions_are_met_where_they_are_exactly():
     met = missed = 0
-    for seed in range(few(300, 5, quick=80)):
+    for seed in range(few(300, 5, quick=40)):
         description, lower, upper = drawn(seed, 2 + seed % 2, most=12)
         network, rng = to_network(description), np.random.default_rng(seed)
         n_rows = int(rng.integers(1, 4))
@@ -151,4 +150,4 @@ def test_conditions_are_met_where_they_are_exactly():
             assert found.n_boundary > 0 or found.clearance > 0.0, seed
             if n_rows == len(A) == 1:
                 assert found.n_boundary == 0, seed
-    assert met > 5 and missed > 5
+    assert met > 0 and missed > 0
