@@ -143,6 +143,10 @@ _ROWS = {
         Chain("compute values on a face with integers", "partition/planes/exact.py:Exact", ALL_OPS,
               (AFFINE, CONV2D, *_SIMPLE, *_ELEMENTWISE, MAX_POOL)),
     ],
+    "regions of boxes": [
+        Chain("write switching ops as columns that cut", "partition/regions/layers.py:_Builder", SWITCHING_FAMILY,
+              (*_ELEMENTWISE, MAX_POOL)),
+    ],
     "fixed and float neurons": [
         Chain("tell whether a fixed neuron passes its input on", "float_sets.py:pool_neurons", SWITCHING_FAMILY,
               (MAX_POOL,), _ELEMENTWISE),

@@ -33,6 +33,7 @@ from .partition.lines.rounds import Block, assemble
 from .partition.lines.tracing import borrowed_tracer
 from .partition.lines.windows import TraceResult
 from .partition.planes.partitions import partition_planes
+from .partition.regions.exploring import explore
 from .tolerances import DEFAULT
 
 _MEMORY = 2**26  # bytes of a tracer's buffers, more than enough for the toy network
@@ -123,6 +124,12 @@ def _planes(toy):
     part.classes()
 
 
+def _regions(toy):
+    """Use the kernel of cells, which is the same for all networks and numbers of inputs."""
+    x = toy.points[0]
+    explore(toy.network, x, x, threads=1)
+
+
 STEPS = {  # name: a function of _Toy that uses the kernels
     "forward": lambda toy: toy.network.forward(toy.points),
     "check": _check,
@@ -136,6 +143,7 @@ STEPS = {  # name: a function of _Toy that uses the kernels
     "compare_rules": lambda toy: compare_rules(toy.unsplit_lines(), 0, counts=[4]),
     "integrate_gradients": lambda toy: integrate_gradients(toy.network, toy.starts, toy.ends),
     "planes": _planes,
+    "regions": _regions,
     "trace_wide": _trace_wide,
     "trace_float32": lambda toy: _trace(toy, DEFAULT.with_slope_dtype("float32")),
     "trace_wide_float32": lambda toy: _trace_wide(toy, DEFAULT.with_slope_dtype("float32")),
@@ -146,7 +154,7 @@ PROCESSES = (
     ("trace", "jacobian", "planes", "trace_float32", "trace_wide_float32"),
     (
         "forward", "check", "patterns", "affine_map", "measure_linearity", "compare_rules", "integrate_gradients",
-        "trace_wide",
+        "trace_wide", "regions",
     ),
 )  # fmt: skip
 LINE_STEPS = ("forward", "check", "trace", "partition_lines")  # all that ``partition_lines`` needs

@@ -64,11 +64,11 @@ def test_a_generic_layer_has_the_number_of_cells_of_an_arrangement(dimensions):
     assert run.n_cells == sum(math.comb(n, k) for k in range(dimensions + 1))
 
 
-@pytest.mark.parametrize("first", range(0, few(600, 4, quick=24), 4))
+@pytest.mark.parametrize("first", range(0, few(600, 4, quick=16), 4))
 def test_patterns_in_three_dimensions_are_the_exact_ones(first):
     """All ops, half of the networks degenerate, some inputs fixed."""
     for seed in range(first, first + 4):
-        description, lower, upper = drawn(seed, 3, most=18)
+        description, lower, upper = drawn(seed, 3, most=14)
         network = to_network(description)
         run = explore(network, lower, upper, want="patterns", threads=1)
         actual, expected = patterns_of(network, run), patterns(description, lower, upper)
@@ -112,7 +112,7 @@ def test_ranges_are_the_exact_ones_within_their_errors():
 
 def test_states_are_those_of_the_exact_patterns():
     for seed in range(few(200, 5, quick=20)):
-        description, lower, upper = drawn(seed, 2 + seed % 2, most=16)
+        description, lower, upper = drawn(seed, 2 + seed % 2, most=12)
         network = to_network(description)
         signs = explore(network, lower, upper, want="signs", threads=1).signs
         exact = np.array(sorted(patterns(description, lower, upper)))

@@ -168,9 +168,9 @@ def test_limits_are_looked_at_between_calls(monkeypatch, options):
 
 def test_work_that_is_interrupted_and_buffers_that_grow_change_nothing(monkeypatch):
     expected = everything(1)
-    for name, value in (("_VERTICES", 16), ("_SCRATCH", 1), ("_LEVELS", 2), ("_ROWS", 3), ("_TASKS", 1)):
+    for name, value in (("_VERTICES", 16), ("_SCRATCH", 1), ("_LEVELS", 2), ("_ROWS", 100), ("_TASKS", 1)):
         monkeypatch.setattr(f"pwlnet.partition.regions.buffers.{name}", value)
-    monkeypatch.setattr("pwlnet.partition.regions.exploring._BUDGET", 2**12)
+    monkeypatch.setattr("pwlnet.partition.regions.exploring._BUDGET", 2**16)
     for threads in (1, 2):
         run = everything(threads)
         assert run.n_cells == expected.n_cells and np.array_equal(run.packed, expected.packed)
