@@ -148,10 +148,11 @@ class _Search:
             self.stopped_by = "met"
         return True
 
-    def _make_slot(self, *shared):
-        """Return a slot without results."""
-        work = make_work(self.layers, self.problem, len(self.root.bits))
-        return cells.CellSlot(self.problem, work, make_results(self.layers, self.problem, self.n_witnesses), *shared)
+    def _make_slot(self, tasks, *shared):
+        """Return a slot without results, with room for the largest task."""
+        largest = int(tasks.info[:, st.TASK_N_VERTICES].max(initial=1))
+        work = make_work(self.layers, self.problem, largest)
+        return cells.CellSlot(self.problem, work, make_results(self.layers, self.problem, self.n_witnesses), tasks, *shared)
 
     def _work_until_finished(self, slots):
         """Call slots until all are finished, and make room for what they need in between."""
