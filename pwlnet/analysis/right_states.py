@@ -5,7 +5,7 @@ Legend: P points, n neurons, M most states of a neuron, K neurons.
 
 import numpy as np
 
-from ..evaluate import forward, select_outputs, truncate_program
+from ..evaluate import forward, truncate_program
 from ..kernels.ir import program as ir
 from ..kernels.ir.switching import n_states
 
@@ -83,13 +83,22 @@ def _thresholds(network, i):
     return tuple(network.program.coefficients[i, :2].tolist()) if kind == ir.CLIP else (0.0,)
 
 
+def _up_to(code, i):
+    """Return the program up to op i, whose outputs are all entries of that op's value, in stored order: PackedProgram."""
+    n = code.op_table[i + 1, ir.VALUE] - code.op_table[i, ir.VALUE]
+    op_table = truncate_program(code, i).op_table.copy()
+    op_table[-1, ir.OUTPUTS], op_table[-1, ir.N_OUTPUTS] = len(code.indices), n
+    indices = np.concatenate([code.indices, np.arange(n)])
+    for array in (op_table, indices):
+        array.setflags(write=False)  # as in ``code``: kernels are compiled for read-only arrays
+    return code._replace(op_table=op_table, indices=indices)
+
+
 def _tied_taps(network, i, points, neurons, most, threads):
     """Return which taps have the largest value of their window: bool[M, P, n]."""
     code, program = network.code, network.program
     source = int(network.op_graph.operands[i][0])
-    n_values = int(code.op_table[source + 1, ir.VALUE] - code.op_table[source, ir.VALUE])
-    part = select_outputs(truncate_program(code, source), np.arange(n_values))
-    values = forward(part, np.ascontiguousarray(points), outputs=True, threads=threads).outputs
+    values = forward(_up_to(code, source), np.ascontiguousarray(points), outputs=True, threads=threads).outputs
     channels, height, width = program.shapes[i].tolist()
     channel, position = np.divmod(neurons - program.neuron_offsets[i], height * width)
     taps = int(n_states(code, i))
