@@ -150,8 +150,7 @@ def _count(network, draws, sets, n_samples, dtype, offsets, results, threads, pr
     starts = np.arange(0, n_samples, step)
     largest, n_items = int(network.op_graph.neuron_counts.max()), n_slots * _ITEMS_PER_SLOT
     slots = [
-        (make_scratch(draws), _make_buffers(code, int(TILE), dtype), np.empty(3 * largest, np.int32))
-        for _ in range(n_slots)
+        (make_scratch(draws), _make_buffers(code, int(TILE), dtype), np.empty(3 * largest, np.int32)) for _ in range(n_slots)
     ]
     unknown, out_of_range = np.zeros(1, np.int64), np.zeros(len(sets), bool)
     counts, firsts = results
@@ -241,8 +240,7 @@ def _compare(network, first, second, dtype, floats, states, threads):
     n_slots = max(1, min(n_threads(threads), -(-n // half)))
     largest = int(network.op_graph.neuron_counts.max())
     slots = [
-        (_make_buffers(code, int(TILE), dtype), np.empty(largest, bool), np.empty(largest, np.int32))
-        for _ in range(n_slots)
+        (_make_buffers(code, int(TILE), dtype), np.empty(largest, bool), np.empty(largest, np.int32)) for _ in range(n_slots)
     ]
     step = half * n_slots * max(1, _WORK_PER_ITEM // _work_per_tile(code))
     for begin in range(0, n, step):
