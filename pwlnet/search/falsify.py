@@ -52,15 +52,18 @@ def falsify(network, rows, lower, upper, *, rng, n_points=512, n_starts=32, n_st
     return point, margin
 
 
-def descend(network, rows, u, points, lower, upper, *, n_steps=40, stop=None):
-    """Move points of a box so that the margin of polytope ``u`` decreases: (best point float64[D], its margin)."""
+def descend(network, rows, u, points, lower, upper, *, n_steps=40, target=0.0, stop=None):
+    """Move points of a box so that the margin of polytope ``u`` decreases until one has the target.
+
+    Returns the point with the smallest margin, float64[D], and its margin.
+    """
     part = slice(int(rows.starts[u]), int(rows.starts[u + 1]))
     matrix, shift = rows.A[part], rows.b[part]
     points = points.copy()
     margins = _margins(network, matrix, shift, points).max(axis=1)
     active = np.ones(len(points), bool)
     for _ in range(n_steps):
-        if margins.min() <= 0.0 or not active.any() or (stop is not None and stop()):
+        if margins.min() <= target or not active.any() or (stop is not None and stop()):
             break
         at = np.flatnonzero(active)
         moved, value = _step(network, matrix, shift, points[at], lower, upper)
