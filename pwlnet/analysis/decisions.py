@@ -129,8 +129,8 @@ def decide(
     References
     ----------
     .. [1] Zhang et al., "Efficient Neural Network Robustness Certification with General Activation Functions", NeurIPS 2018.
-    .. [2] Bunel et al., "Branch and Bound for Piecewise Linear Neural Network Verification", JMLR 21, 2020, Section 4 (splits of
-       the input domain); here with the slopes of the linear bounds.
+    .. [2] Bunel et al., "Branch and Bound for Piecewise Linear Neural Network Verification", JMLR 21, 2020, Section 4 (splits
+       of the input domain); here with the slopes of the linear bounds.
 
     Examples
     --------

@@ -12,7 +12,7 @@ import threading
 
 from .._version import __version__
 from ..errors import PwlnetError
-from . import attribute, lines, networks, planes, reproduce, stores, train
+from . import attribute, decide, lines, networks, planes, reproduce, stores, train
 
 __all__ = ["main"]
 
@@ -103,6 +103,7 @@ def _parser():
     lines.add_commands(commands, common)
     planes.add_commands(commands, common)
     attribute.add_commands(commands, common)
+    decide.add_commands(commands, common)
     stores.add_commands(commands, common)
     train.add_commands(commands, common)
     reproduce.add_commands(commands, common)

@@ -81,7 +81,8 @@ def _of_file(path, network):
 
     if path.suffix.lower() != ".onnx" or not path.is_file():
         raise ConversionError(f"confirm is {path}, which is not an ONNX file; give the file that the network was read from")
-    return source_in_own_precision(path, network.input_shape)
+    source, name = source_in_own_precision(path, network.input_shape)
+    return (lambda x: source(x[None])), name
 
 
 def _of_module(module):

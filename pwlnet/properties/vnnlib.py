@@ -1,6 +1,7 @@
 """VNN-LIB files, through the package ``vnnlib``: its versions 0.* parse VNN-LIB 1, its versions 1.* VNN-LIB 2."""
 
 import gzip
+import json
 import re
 import warnings
 from fractions import Fraction
@@ -130,9 +131,7 @@ class _Terms:
         self.parser, self.path, self.line = parser, path, line
 
     def refuse(self, what):
-        raise InputError(
-            f"{self.path}, line {self.line} has {what}; linear inequalities joined by and, or and not are needed"
-        )
+        raise InputError(f"{self.path}, line {self.line} has {what}; linear inequalities joined by and, or and not are needed")
 
     def cases(self, term, negated=False):
         """Return the terms of which one must hold: list of list of Inequality."""
@@ -227,8 +226,17 @@ def _read_second(text, path):
             cases = [[row for one in case for row in _comparison(package, one, path)] for case in assertion.expr.to_dnf()]
             terms = conjunction(terms, cases)
     except package.VNNLibException as error:
-        raise InputError(f"{path} is not VNN-LIB ({str(error).splitlines()[0]}); correct the file") from error
+        raise InputError(f"{path}{_problem(str(error))}; correct the file") from error
     return terms, tuple(shapes)
+
+
+def _problem(message):
+    """Return what the package says about a text that is not VNN-LIB 2: some errors are JSON."""
+    try:
+        first = json.loads(message)["errors"][0]
+        return f", line {first['line']} is not VNN-LIB ({first['message']})"
+    except (ValueError, LookupError, TypeError):
+        return f" is not VNN-LIB ({message.splitlines()[0]})"
 
 
 def _size(shape):

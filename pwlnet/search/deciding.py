@@ -118,9 +118,7 @@ class BoxSearch:
     def _run_splits(self):
         """Split boxes; between rounds, try cells with as many cells as there were branches."""
         rows = make_rows(self.union)
-        self._splits = splits = InputSplits(
-            self.network, rows, self.lower, self.upper, self.confirmer, threads=self.threads
-        )
+        self._splits = splits = InputSplits(self.network, rows, self.lower, self.upper, self.confirmer, threads=self.threads)
         goal = _FIRST_CELLS
         while self.status == UNDECIDED:
             most = goal if self.max_branches is None else min(goal, self.max_branches)

@@ -1,7 +1,7 @@
 """Values of a network at one point in exact arithmetic.
 
-Weights and inputs are floating-point numbers, that is, integers divided by powers of two; so each value is an integer divided by
-a number that is the same for all entries of an op.
+Weights and inputs are floating-point numbers, that is, integers divided by powers of two; so each value is an integer divided
+by a number that is the same for all entries of an op.
 
 Legend: n entries of a value, P positions, D inputs, O outputs, M rows of a condition.
 """

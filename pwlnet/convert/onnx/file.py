@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..._optional import require
-from ...errors import PwlnetWarning
+from ...errors import ConversionError, PwlnetWarning
 from ..graph import Graph, Tensor, refuse
 from .model import independent_output, load_model, open_model
 from .node import STANDARD_DOMAINS, OnnxNode, node_name, onnx_module
@@ -139,10 +139,9 @@ def source_in_own_precision(path, input_shape=None):
 
     Returns
     -------
-    evaluate : callable
-        From one input, in any shape of the right size, to the output.
+    source : OnnxSource
     name : str
-        onnxruntime, or else ONNX's reference implementation.
+        What evaluates it: onnxruntime, or else ONNX's reference implementation.
 
     Raises
     ------
@@ -157,7 +156,7 @@ def source_in_own_precision(path, input_shape=None):
         except Exception as error:
             reasons.append(f"{name}: {type(error).__name__}: {error}".splitlines()[0][:100])
             continue
-        return (lambda x: evaluate(np.reshape(x, model.shape))), f"{name} in {kind}"
+        return OnnxSource(evaluate, model.shape, False), f"{name} in {kind}"
     raise ConversionError(f"{path} can't be evaluated ({'; '.join(reasons)}); give a function that evaluates it")
 
 
