@@ -134,7 +134,7 @@ _ROWS = {
         Chain("plan the functions that cut the mesh, and the loading of rows", "partition/planes/stages.py:_make_stage",
               SWITCHING_FAMILY, (*_ELEMENTWISE, MAX_POOL)),
         Chain("carry rows by one product", "partition/planes/stages.py:_Row", AFFINE_FAMILY, (AFFINE,), is_shortcut=True),
-        Chain("bound the number of roundings of an entry", "partition/planes/stages.py:_n_roundings", AFFINE_FAMILY,
+        Chain("bound the number of roundings of an entry", "partition/planes/stages.py:n_roundings", AFFINE_FAMILY,
               (AFFINE, CONV2D), _SIMPLE),
         Chain("pack the states of a stage that are its signs", "partition/planes/assembly.py:_pack_states", SWITCHING_FAMILY,
               (RELU, LEAKY_RELU), elsewhere=(CLIP, MAX_POOL)),

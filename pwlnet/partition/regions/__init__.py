@@ -1,0 +1,1 @@
+"""Activation regions of boxes."""
