@@ -25,12 +25,12 @@ def add_commands(commands, common):
                       help="a property of ACAS Xu: constraints of ERAN, with --acas-box, or a file of Marabou; sat where it is "
                       "violated")  # fmt: skip
     what.add_argument("--property", type=condition, metavar="KIND:K",
-                      help="largest:K or smallest:K, where output K is that (or equal), or not-largest:K or not-smallest:K, where "
-                      "another one is (or equal); needs --box or --around")  # fmt: skip
+                      help="largest:K or smallest:K, where output K is that (or equal), or not-largest:K or not-smallest:K, "
+                      "where another one is (or equal); needs --box or --around")  # fmt: skip
     what.add_argument("--halfspaces", metavar="FILE", help="rows a_0, ..., b of A y <= b, all of which hold")
     decide.add_argument("--acas-box", metavar="FILE", help="the intervals of --acas, in ERAN's format")
     decide.add_argument("--units", choices=["raw", "normalized"],
-                        help="of the network's inputs and outputs, with --acas (default: raw for .nnet, else normalized)")  # fmt: skip
+                        help="of inputs and outputs, with --acas (default: raw for .nnet, else normalized)")  # fmt: skip
     box = decide.add_mutually_exclusive_group()
     box.add_argument("--box", metavar="FILE", help="two rows: lower and upper bounds of the inputs")
     box.add_argument("--around", metavar="FILE", help="one row: the centre of the box of half width --epsilon")
@@ -132,7 +132,9 @@ def _condition(options, network):
     if options.halfspaces:
         rows = np.asarray(read_rows(options.halfspaces))
         if rows.ndim != 2 or rows.shape[1] != n + 1:
-            raise ShapeError(f"--halfspaces has shape {rows.shape}; (rows, {n + 1}) is needed: coefficients of {n} outputs and b")
+            raise ShapeError(
+                f"--halfspaces has shape {rows.shape}; (rows, {n + 1}) is needed: coefficients of {n} outputs and b"
+            )
         return [HalfSpaces(rows[:, :-1], rows[:, -1])]
     kind, k = options.property
     k = check_index(k, "--property", n, "outputs")

@@ -46,7 +46,7 @@ class Confirmer:
         """Return the first polytope that holds at a point of the box, and its exact margin; None if none does."""
         if (point < self.lower).any() or (point > self.upper).any():
             return None
-        y = self.network.forward(point)[0]
+        y = self.network.forward(point, threads=1)[0]
         for u, part in enumerate(self.union):
             sizes = np.abs(part.A) @ np.abs(y) + np.abs(part.b)
             if (part.A @ y - part.b <= _ROUNDINGS * UNIT_ROUNDOFF * sizes).all():

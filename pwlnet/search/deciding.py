@@ -107,7 +107,8 @@ class BoxSearch:
         """Try to find a witness fast."""
         rng = np.random.default_rng(0)
         rows = make_rows(self.union)
-        point, _ = falsify(self.network, rows, self.lower, self.upper, rng=rng, stop=self.clock.is_up)
+        how = {"stop": self.clock.is_up, "threads": self.threads}
+        point, _ = falsify(self.network, rows, self.lower, self.upper, rng=rng, **how)
         if self.confirmer(point):
             self._take("falsification", point)
 

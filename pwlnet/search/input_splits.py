@@ -10,7 +10,7 @@ import numpy as np
 from ..bounds import bound_preactivations
 from ..domains import Box
 from .conditions import with_sums
-from .falsify import descend, likely_points
+from .falsify import descend, few_threads, likely_points
 
 _WORK_PER_BATCH = 2**29  # multiplications: some tenths of a second
 _LARGEST_BATCH = 256
@@ -102,7 +102,7 @@ class InputSplits:
             spec=(spec.A, -spec.b),
             only_open=True,
             slopes=True,
-            threads=self.threads,
+            threads=few_threads(self.network, len(batch), 1 + self.network.n_neurons, self.threads),
         )
         self.n_branches += len(batch)
         lowest = np.maximum.reduceat(found.spec_lower, spec.starts[:-1], axis=1)
@@ -116,10 +116,11 @@ class InputSplits:
 
     def _look(self, boxes):
         """Look for a witness in boxes."""
-        points, margins, _ = likely_points(self.network, self.rows, boxes.alive, boxes.lower, boxes.upper)
+        how = {"threads": self.threads}
+        points, margins = likely_points(self.network, self.rows, boxes.alive, boxes.lower, boxes.upper, **how)
         best = np.argsort(margins, kind="stable")[:8]
-        polytope = int(self.rows.margins(self.network.forward(points[best[:1]]))[0].argmin())
-        moved, margin = descend(self.network, self.rows, polytope, points[best], self.lower, self.upper, n_steps=3)
+        polytope = int(self.rows.margins(self.network.forward(points[best[:1]], threads=1))[0].argmin())
+        moved, margin = descend(self.network, self.rows, polytope, points[best], self.lower, self.upper, n_steps=3, **how)
         for point in [moved, points[best[0]]] if margin < margins[best[0]] else [points[best[0]], moved]:
             if self.confirm(point):
                 self.witness = point
