@@ -147,7 +147,7 @@ def _not_extreme(outputs, match, n):
     if match[2]:  # some of them must not be extreme: violated where all are
         rows = [not_above(k, other) for k in outputs for other in range(n) if other != k]
         return [HalfSpaces(np.array(rows), np.zeros(len(rows)))]
-    groups = [[not_above(other, k) for k in outputs] for other in others]
+    groups = [[not_above(other, k) for k in range(n) if k != other] for other in others]  # another one is the extreme one
     return [HalfSpaces(np.array(rows), np.zeros(len(rows))) for rows in groups]
 
 
