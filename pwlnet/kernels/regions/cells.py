@@ -68,7 +68,7 @@ def _push(work, second, below, above):
 
 
 @kernel
-def _split_cell(problem, work, stage, k):
+def _split_cell(problem, work, stage, k, touching):
     """Go on with both parts of the current cell; in the condition, with the positive one. Status in ``work.at``."""
     at, level = work.at, work.at[st.LEVEL]
     condition = in_condition(problem, stage)
@@ -87,9 +87,9 @@ def _split_cell(problem, work, stage, k):
         for c in range(work.following.shape[1]):
             copy_into(work.following[level, c, :n], work.following[level + 1, c])
     _push(work, second, below, above)
-    settle(problem, work, stage, k, False)
+    settle(problem, work, stage, k, False, touching)
     at[st.LEVEL] = level
-    settle(problem, work, stage, k, True)
+    settle(problem, work, stage, k, True, touching)
     at[st.LEVEL] = level + 1
 
 
@@ -108,14 +108,14 @@ def _cut_next(problem, work, results):
             exclude(problem, work, results, stage, k)
             _pop(work)
         else:
-            settle(problem, work, stage, k, positive > 0)
+            settle(problem, work, stage, k, positive > 0, positive + negative < n)
         return spent
     last = stage == problem.settings[st.N_STAGES] - 1 and position + 1 == work.n_crossing[stage]
     if problem.settings[st.COUNT_ONLY] == 1 and last:
         at[st.N_CELLS] += 2
         _pop(work)
         return spent
-    _split_cell(problem, work, stage, k)
+    _split_cell(problem, work, stage, k, positive + negative < n)
     if at[st.STATUS] != st.RUNNING:  # the caller makes room, and the column is tested again
         at[st.POSITION], at[st.N_UNDECIDED] = position, before
     return spent + positive * negative + dimensions * (at[st.N_VERTICES] + problem.stages[stage, st.N_COLUMNS])
@@ -169,8 +169,8 @@ def explore_slot(slot):
         spent += _step(problem, work, slot.results, slot.made) + 16
         if at[st.STATUS] != st.RUNNING:
             return
-        if at[st.FIRST_MET] < st.NO_KEY or slot.first_met[0] < at[st.KEY]:
+        if at[st.KEY] >= 0 and min(slot.first_met[0], at[st.FIRST_MET]) <= at[st.KEY]:
             at[st.LEVEL] = -1
-            if at[st.KEY] < 0:
-                at[st.STATUS] = st.FINISHED
-                return
+        elif at[st.KEY] < 0 and at[st.FIRST_MET] < st.NO_KEY:
+            at[st.STATUS] = st.FINISHED
+            return

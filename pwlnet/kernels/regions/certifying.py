@@ -5,11 +5,11 @@ is replaced by a bound from the vertex's own D hyperplanes ``a_q x + b_q = 0``: 
 point is at most |A^-1| (|A x + b| + errors of the rows).
 """
 
-import numpy as np
-
 from .._jit import kernel
 from ..planes.words import ONE_BIT, count_bits, lowest_bit
 from . import state as st
+
+LARGE_ERROR = 2.0**-32  # of a coordinate; coordinates are at most 1
 
 
 @kernel
@@ -73,6 +73,15 @@ def refine(problem, work, i):
 
 
 @kernel
+def tighten(problem, work):
+    """Replace the position errors of the current cell's vertices that are large by better bounds, where there are such."""
+    errors, offset = work.x[work.x.shape[0] - 1], work.at[st.OFFSET]
+    for i in range(work.at[st.N_VERTICES]):
+        if errors[offset + i] > LARGE_ERROR:
+            refine(problem, work, i)
+
+
+@kernel
 def certify(problem, work, tolerance, norm):
     """Prove the signs of the values at the vertices that are above the tolerance; count those that are not proved."""
     at, errors, offset = work.at, work.x[work.x.shape[0] - 1], work.at[st.OFFSET]
@@ -85,14 +94,14 @@ def certify(problem, work, tolerance, norm):
 
 
 @kernel
-def largest_bound(problem, work, stage, k, sign):
+def largest_bound(problem, work, stage, k, sign, largest):
     """Bound ``sign`` times a column on the current cell from above, by its values at the vertices and their errors.
 
-    The errors of vertices that matter are refined, and are afterwards what they were before: results that depend on the order
-    of the search would depend on the number of threads.
+    Returns ``largest`` where the bound is not above it. The errors of vertices that matter are refined, and are afterwards what
+    they were before: results that depend on the order of the search would depend on the number of threads.
     """
     errors, offset, norm = work.x[work.x.shape[0] - 1], work.at[st.OFFSET], work.norms[stage, k]
-    tolerance, largest = problem.numbers[st.GAMMA] * work.maps[stage, work.x.shape[0], k], -np.inf
+    tolerance = problem.numbers[st.GAMMA] * work.maps[stage, work.x.shape[0], k]
     for i in range(work.at[st.N_VERTICES]):
         v, before = sign * work.values[i] + tolerance, errors[offset + i]
         if v + norm * before > largest:

@@ -8,7 +8,7 @@ import numpy as np
 from .._jit import inlined_kernel, kernel
 from ..planes.words import ONE_BIT
 from . import state as st
-from .certifying import certify
+from .certifying import certify, tighten
 from .recording import exclude, is_excluded, largest_error, record_ranges
 from .splitting import count_signs, evaluate
 
@@ -16,8 +16,11 @@ BOX_MARGIN = 2.0**-49  # relative, of a bounding box
 
 
 @kernel
-def add_column(problem, work, stage, k, factor):
-    """Add a multiple of column k of a stage to the map of the next one. Out: work.following of the current level."""
+def add_column(problem, work, stage, k, factor, size):
+    """Add a multiple of column k of a stage to the map of the next one, and ``size`` times its magnitude.
+
+    Out: work.following of the current level.
+    """
     a, following = work.maps[stage], work.following[work.at[st.LEVEL]]
     rows, n = a.shape[0], problem.stages[stage + 1, st.N_COLUMNS]
     first = problem.stages[stage, st.WEIGHT] + k * n
@@ -27,7 +30,7 @@ def add_column(problem, work, stage, k, factor):
         if f != 0.0:
             for j in range(n):
                 row[j] += f * weights[j]
-    f, row = a[rows - 1, k] * abs(factor), following[rows - 1]
+    f, row = a[rows - 1, k] * size, following[rows - 1]
     for j in range(n):
         row[j] += f * sizes[j]
 
@@ -50,7 +53,7 @@ def _begin_stage(problem, work, stage):
         following[rows - 2, j] = biases[0, j]
         following[rows - 1, j] = biases[1, j]
     for k in range(problem.stages[stage, st.N_CUT], n):
-        add_column(problem, work, stage, k, 1.0)
+        add_column(problem, work, stage, k, 1.0, 1.0)
 
 
 @kernel
@@ -90,15 +93,21 @@ def test_column(problem, work, results, stage, k):
 
 
 @kernel
-def settle(problem, work, stage, k, positive):
-    """Note the sign of a column on the current cell, and add the column to the next map."""
+def settle(problem, work, stage, k, positive, touching):
+    """Note the sign of a column on the current cell, and add the column to the next map.
+
+    A column that is within rounding of 0 at a vertex (``touching``) may have the other sign close to it, so its magnitude is
+    added in any case.
+    """
     level, bit = work.at[st.LEVEL], problem.stages[stage, st.FIRST_BIT] + k
     if positive and stage < problem.settings[st.N_LAYERS]:
         work.patterns[level, bit // 64] |= ONE_BIT << np.uint64(bit % 64)
     if stage + 1 < problem.settings[st.N_STAGES]:
-        factor = 1.0 if positive else problem.negative[stage, k]
-        if factor != 0.0:
-            add_column(problem, work, stage, k, factor)
+        factor = problem.factors[stage, 1 if positive else 0, k]
+        other = problem.factors[stage, 0 if positive else 1, k]
+        size = max(abs(factor), abs(other)) if touching else abs(factor)
+        if size != 0.0:
+            add_column(problem, work, stage, k, factor, size)
 
 
 @inlined_kernel
@@ -117,9 +126,10 @@ def enter_stage(problem, work, results, stage):
     at[st.STAGE], at[st.POSITION] = stage, 0
     _begin_stage(problem, work, stage)
     _bound_on_box(problem, work, stage, max(n_cut, problem.stages[stage, st.N_RECORDED]))
-    if problem.settings[st.RECORD] == 1:
-        record_ranges(problem, work, results, stage)
     condition = in_condition(problem, stage)
+    if 0 < problem.settings[st.RECORD] <= stage + 1:
+        tighten(problem, work)
+        record_ranges(problem, work, results, stage)
     if condition and is_excluded(problem, work, stage):
         return False
     error = largest_error(work) if problem.settings[st.CERTIFY] == 1 else 0.0
@@ -127,10 +137,10 @@ def enter_stage(problem, work, results, stage):
     for k in range(n_cut):
         spread = work.radius[k] + error * work.norms[stage, k]
         if work.middle[k] > spread:
-            settle(problem, work, stage, k, True)
+            settle(problem, work, stage, k, True, False)
             continue
         if work.middle[k] < -spread:
-            settle(problem, work, stage, k, False)
+            settle(problem, work, stage, k, False, False)
             continue
         positive, negative = test_column(problem, work, results, stage, k)
         if positive > 0 and negative > 0:
@@ -140,6 +150,6 @@ def enter_stage(problem, work, results, stage):
             exclude(problem, work, results, stage, k)
             return False
         else:
-            settle(problem, work, stage, k, positive > 0)
+            settle(problem, work, stage, k, positive > 0, positive + negative < at[st.N_VERTICES])
     work.n_crossing[stage] = n
     return True

@@ -79,28 +79,36 @@ def record_ranges(problem, work, results, stage):
     work.middle and work.radius bound the columns on the cell's bounding box.
     """
     first, error, norms = problem.stages[stage, st.FIRST_RECORD], largest_error(work), work.norms[stage]
+    magnitudes, gamma = work.maps[stage, work.x.shape[0]], problem.numbers[st.GAMMA]
     for k in range(problem.stages[stage, st.N_RECORDED]):
-        extremes, spread = results.extremes[first + k], work.radius[k] + error * norms[k]
-        if work.middle[k] + spread <= extremes[1] and work.middle[k] - spread >= extremes[0]:
+        extremes, slack = results.extremes[first + k], error * norms[k]
+        low, high = work.middle[k] - work.radius[k], work.middle[k] + work.radius[k]
+        inside = low >= extremes[0] and high <= extremes[1]
+        if inside and low - slack >= extremes[2] and high + slack <= extremes[3]:
             continue
         evaluate(work, stage, k)
-        low, high = 0, 0
+        low, high = work.values[0], work.values[0]
         for i in range(1, work.at[st.N_VERTICES]):
-            low = i if work.values[i] < work.values[low] else low
-            high = i if work.values[i] > work.values[high] else high
-        if work.values[low] < extremes[0]:
-            extremes[0] = work.values[low]
+            low, high = min(low, work.values[i]), max(high, work.values[i])
+        if low < extremes[0]:
+            extremes[0] = low
             _note_extreme(work, results, first + k, 0, low)
-        if work.values[high] > extremes[1]:
-            extremes[1] = work.values[high]
+        if high > extremes[1]:
+            extremes[1] = high
             _note_extreme(work, results, first + k, 1, high)
-        extremes[2] = min(extremes[2], -largest_bound(problem, work, stage, k, -1.0))
-        extremes[3] = max(extremes[3], largest_bound(problem, work, stage, k, 1.0))
+        slack += gamma * magnitudes[k]
+        if low - slack >= extremes[2] and high + slack <= extremes[3]:
+            continue
+        extremes[2] = -largest_bound(problem, work, stage, k, -1.0, -extremes[2])
+        extremes[3] = largest_bound(problem, work, stage, k, 1.0, extremes[3])
 
 
 @kernel
-def _note_extreme(work, results, r, side, i):
-    """Record vertex i as the place where a recorded column is least (side 0) or largest (side 1)."""
+def _note_extreme(work, results, r, side, value):
+    """Record the first vertex with a value as the place where a recorded column is least (side 0) or largest (side 1)."""
+    i = 0
+    while work.values[i] != value:
+        i += 1
     for d in range(work.x.shape[0] - 1):
         results.extreme_at[r, side, d] = work.x[d, work.at[st.OFFSET] + i]
     results.extreme_key[r, side] = key_of(work)
@@ -146,7 +154,7 @@ def exclude(problem, work, results, stage, k):
     for i in range(work.at[st.N_VERTICES]):
         largest = max(largest, work.values[i])
     if largest < -tolerance:
-        work.clearance[0] = min(work.clearance[0], -largest_bound(problem, work, stage, k, 1.0))
+        work.clearance[0] = -largest_bound(problem, work, stage, k, 1.0, -work.clearance[0])
         return
     n = 0
     for i in range(work.at[st.N_VERTICES]):
@@ -208,7 +216,7 @@ def is_excluded(problem, work, stage):
         if work.middle[k] > spread:
             continue
         evaluate(work, stage, k)
-        clearance = max(clearance, -largest_bound(problem, work, stage, k, 1.0))
+        clearance = max(clearance, -largest_bound(problem, work, stage, k, 1.0, -work.clearance[0]))
     if clearance > 0.0:
         work.clearance[0] = min(work.clearance[0], clearance)
         return True

@@ -50,11 +50,10 @@ def count_signs(values, n, tolerance):
 @kernel
 def is_edge(work, i, j, common):
     """Return whether no third vertex of the current cell lies on all the common facets."""
-    offset = work.at[st.OFFSET]
+    offset, others = work.at[st.OFFSET], 0
     for q in range(work.at[st.N_VERTICES]):
-        if q != i and q != j and (work.bits[offset + q] & common) == common:
-            return False
-    return True
+        others += q != i and q != j and (work.bits[offset + q] & common) == common
+    return others == 0
 
 
 @kernel

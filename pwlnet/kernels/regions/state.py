@@ -1,15 +1,15 @@
 """What a search of cells works with: the problem, the cells on the current path, and the results.
 
 A *cell* is a convex polytope with vertices ``x[:D, offset : offset + n]``, bounds ``x[D]`` of their position errors (maximum
-norm), and one word ``bits`` per vertex: bit f is set where the vertex lies on facet f *of this cell*. A new cut takes a bit that
-no vertex of the cell uses, so that 64 facets at a time are enough for any number of neurons; ``facets[level, f]`` is the row of
-``planes`` with the hyperplane of bit f.
+norm), and one word ``bits`` per vertex: bit f is set where the vertex lies on facet f *of this cell*. A new cut takes a bit
+that no vertex of the cell uses, so that 64 facets at a time are enough for any number of neurons; ``facets[level, f]`` is the
+row of ``planes`` with the hyperplane of bit f.
 
 A *stage* has columns, which are affine functions on the cell: first those that cut, then those that are only recorded, then
 those that are only carried. Their *map* has D rows of coefficients, a row of constants (row D), and a row of magnitudes
 (row D + 1): the sum of the absolute values of all terms that were added, on the box. The columns of the next stage are linear
-combinations of the columns of this one; a column that cuts is multiplied by 1 where it is positive, and by ``negative``
-elsewhere (0 for ReLU).
+combinations of the columns of this one; a column that cuts is multiplied by a factor where it is positive, and by another one
+elsewhere (ReLU: 1 and 0).
 
 A *level* is a cell on the current path whose exploration has to be continued. A *key* numbers the results in the order of a
 search by one thread.
@@ -38,7 +38,7 @@ N_LAYERS = 1  # stages of the network, without one for outputs or a condition
 CERTIFY = 2
 CONDITION = 3  # 1: the last stage is a condition, which keeps the part of each cell where its columns are not negative
 SIGNS = 4
-RECORD = 5
+RECORD = 5  # 1 + the first stage whose ranges are recorded; 0: none
 LIST = 6
 COUNT_ONLY = 7
 STOP_WHEN_MET = 8
@@ -103,7 +103,7 @@ class Problem(NamedTuple):
     weights: np.ndarray  # float64[*] of each stage to the next one: [columns, next columns]
     sizes: np.ndarray  # float64[*] bounds of the absolute values of the same
     biases: np.ndarray  # float64[S, 2, H] constants, and their magnitudes
-    negative: np.ndarray  # float64[S, H]
+    factors: np.ndarray  # float64[S, 2, H] of columns that are not positive, and of those that are
     valid: np.ndarray  # uint64[W] bits that belong to functions
 
 

@@ -21,12 +21,12 @@ def make_problem(layers, settings):
     stages = layers.stages
     table = np.zeros((len(stages), 6), np.int64)
     width = max([1, *(len(s.matrix.biases) for s in stages)])
-    biases, negative = np.zeros((len(stages), 2, width)), np.zeros((len(stages), width))
+    biases, factors = np.zeros((len(stages), 2, width)), np.zeros((len(stages), 2, width))
     weights, sizes, offset = [np.zeros(0)], [np.zeros(0)], 0
     for k, stage in enumerate(stages):
         n = len(stage.matrix.biases)
         table[k, [st.N_CUT, st.N_RECORDED, st.N_COLUMNS]] = stage.n_cut, stage.n_recorded, n
-        biases[k, 0, :n], biases[k, 1, :n], negative[k, :n] = stage.matrix.biases, stage.matrix.bias_sizes, stage.negative
+        biases[k, 0, :n], biases[k, 1, :n], factors[k, :, :n] = stage.matrix.biases, stage.matrix.bias_sizes, stage.factors
         table[k, st.WEIGHT] = offset
         if k + 1 < len(stages):
             weights.append(stages[k + 1].matrix.weights.ravel())
@@ -41,7 +41,7 @@ def make_problem(layers, settings):
     roundoff = float(UNIT_ROUNDOFF)
     numbers = np.array([layers.roundings * roundoff, 4.0 * roundoff])
     return st.Problem(
-        settings, numbers, table, np.concatenate(weights), np.concatenate(sizes), biases, negative, valid
+        settings, numbers, table, np.concatenate(weights), np.concatenate(sizes), biases, factors, valid
     )  # fmt: skip
 
 

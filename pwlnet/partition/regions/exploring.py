@@ -101,7 +101,7 @@ class _Search:
             st.CERTIFY: certify,
             st.CONDITION: condition is not None,
             st.SIGNS: "signs" in wants,
-            st.RECORD: "ranges" in wants or "outputs" in wants,
+            st.RECORD: 1 if "ranges" in wants else len(layers.stages) if "outputs" in wants else 0,
             st.LIST: lists,
             st.BUDGET: _BUDGET,
         }
@@ -114,37 +114,32 @@ class _Search:
         self.slots, self.rows = [], []
 
     def run(self, threads):
-        """Search on several threads; tasks are cells after some cuts."""
-        tasks, made = self.root, empty_tasks(self.root, 0, 0)
-        counter, first_met = np.zeros(1, np.int64), np.full(1, st.NO_KEY)
-        sizes = self.layers, self.problem
-        first = cells.CellSlot(
-            self.problem, make_work(*sizes, len(tasks.bits)), make_results(*sizes, self.n_witnesses), tasks, made,
-            np.ones(1, np.int64), counter, first_met,
-        )  # fmt: skip
-        self.slots = [first]
+        """Search on several threads; tasks are cells after some cuts, made by one more slot."""
+        first_met, nothing = np.full(1, st.NO_KEY), empty_tasks(self.root, 0, 0)
+        n, tasks = 1, self.root
         if threads > 1:
             per_task = tasks.maps.nbytes + tasks.planes.nbytes
             self.settings[st.EXPORT_DEPTH] = max(1, min(_CUTS, int(np.log2(max(2.0, _TASK_BYTES / per_task)))))
-            self._work_until_finished(first_met)
-            made, (slot,) = self.slots[0].made, self.slots
+            self._work_until_finished([self._make_slot(tasks, nothing, np.ones(1, np.int64), np.zeros(1, np.int64), first_met)])
             self.settings[st.EXPORT_DEPTH] = 0
-            n, counter = int(slot.work.at[st.N_TASKS]), np.zeros(1, np.int64)
-            shared = made, empty_tasks(self.root, 0, 0), np.array([n]), counter, first_met
-            slot.work.at[st.LEVEL] = -1
-            self.slots = [cells.CellSlot(*slot[:3], *shared)]
-            for _ in range(1, min(threads, n)):
-                work, results = make_work(*sizes, len(tasks.bits)), make_results(*sizes, self.n_witnesses)
-                self.slots.append(cells.CellSlot(self.problem, work, results, *shared))
+            n, tasks = int(self.slots[0].work.at[st.N_TASKS]), self.slots[0].made
         if self.stopped_by in (None, "met"):
             self.stopped_by = None
-            self._work_until_finished(first_met)
+            shared = tasks, nothing, np.array([n]), np.zeros(1, np.int64), first_met
+            self._work_until_finished([self._make_slot(*shared) for _ in range(max(1, min(threads, n)))])
         for slot in self.slots:
             self._take_rows(slot)
 
-    def _work_until_finished(self, first_met):
-        """Call the slots until all are finished, and make room for what they need in between."""
-        waiting = list(range(len(self.slots)))
+    def _make_slot(self, *shared):
+        """Return a slot without results."""
+        work = make_work(self.layers, self.problem, len(self.root.bits))
+        return cells.CellSlot(self.problem, work, make_results(self.layers, self.problem, self.n_witnesses), *shared)
+
+    def _work_until_finished(self, slots):
+        """Call slots until all are finished, and make room for what they need in between."""
+        first, first_met = len(self.slots), slots[0].first_met
+        self.slots += slots
+        waiting = list(range(first, len(self.slots)))
         while waiting:
             run_slots(cells.explore_slot, [self.slots[k] for k in waiting])
             first_met[0] = min(int(slot.work.at[st.FIRST_MET]) for slot in self.slots)
@@ -250,7 +245,8 @@ def _condition(search, points):
     slots, n = search.slots, search.n_witnesses
     found = [(slot.results, int(slot.work.at[st.N_WITNESSES]), int(slot.work.at[st.N_BOUNDARY_POINTS])) for slot in slots]
     margins, keys, at = (
-        np.concatenate([getattr(r, name)[:count] for r, count, _ in found]) for name in ("met_margins", "met_keys", "met_points")
+        np.concatenate([getattr(r, name)[:count] for r, count, _ in found])
+        for name in ("met_margins", "met_keys", "met_points")
     )
     if search.stopped_by == "met":
         order = np.flatnonzero(keys == keys.min())[:1]

@@ -1,9 +1,9 @@
 """A network on a box as a sequence of stages: affine functions that cut cells, and matrices from one stage to the next.
 
-Every switching op is written with columns that are multiplied by 1 where they are positive, and by another number elsewhere:
-ReLU and LeakyReLU directly; Clip as ``lower + relu(z - lower) - relu(z - upper)``; MaxPool as one stage for each tap after the
-first one, ``best + relu(tap - best)``. Values that later ops read are carried by columns that cut nothing. So all ops and all
-graphs are handled alike.
+Every switching op is written with columns that are multiplied by one number where they are positive, and by another one
+elsewhere: ReLU and LeakyReLU directly; Clip as ``lower + relu(z - lower) + min(upper - z, 0)``; MaxPool as one stage for each
+tap after the first one, ``best + relu(tap - best)``. Values that later ops read are carried by columns that cut nothing. So all
+ops and all graphs are handled alike.
 
 Legend: D free inputs, C columns, F functions that cut, K neurons, O outputs.
 """
@@ -12,12 +12,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...errors import CapacityError, UnsupportedOperationError
+from ...errors import CapacityError, NumericalError, UnsupportedOperationError
 from ...kernels.ir import program as ir
 from ..planes.stages import n_values, pool_taps, source_order
 from .matrices import Chains, Columns, Matrix
 
 MOST_FREE = 6
+LARGEST = 2.0**900  # value
 
 
 class Stage(NamedTuple):
@@ -26,7 +27,16 @@ class Stage(NamedTuple):
     n_cut: int
     n_recorded: int  # columns that cut, and those that are only recorded
     matrix: Matrix
-    negative: np.ndarray  # float64[C] what a column that cuts is multiplied by where it is not positive
+    factors: np.ndarray  # float64[2, C] what a column that cuts is multiplied by where it is not positive, and where it is
+
+
+class Block(NamedTuple):
+    """Functions that set states of neurons: where they are positive, or where they are not."""
+
+    first: int
+    neurons: np.ndarray  # int64[n]
+    states: np.ndarray  # int64[n]
+    when_positive: bool
 
 
 class Layers(NamedTuple):
@@ -37,8 +47,8 @@ class Layers(NamedTuple):
     free: np.ndarray  # int64[D] inputs whose sides have positive width
     scale: np.ndarray  # float64[D] powers of two; coordinates are inputs divided by them
     roundings: int  # bound of the number of roundings of a value, in units of its magnitude
-    first_states: np.ndarray  # int32[K] of neurons whose functions are all negative
-    blocks: tuple  # of (first function, neurons int64[n], states int64[n]): a positive function sets this state
+    first_states: np.ndarray  # int32[K] of neurons whose functions set none
+    blocks: tuple  # of Block; later ones override earlier ones
     sources: np.ndarray  # int64[K] recorded column with the pre-activation of each neuron; -1 where there is none
     shifts: np.ndarray  # float64[K] what is added to it
     first_output: int  # recorded column of the first output; -1 where outputs are not recorded
@@ -57,7 +67,7 @@ def make_layers(network, lower, upper, *, condition=None, outputs=False, ranges=
     outputs : bool
         The last stage records the outputs.
     ranges : bool
-        Record the pre-activations of Clip and MaxPool, where no other column has them.
+        Record the values of MaxPool, in columns of later stages.
 
     Returns
     -------
@@ -118,39 +128,38 @@ class _Builder:
             self.sources[neurons] = self.n_recorded + np.arange(len(order))
             if kind == ir.LEAKY_RELU:
                 w = program.weights[program.weight_offsets[i] : program.weight_offsets[i + 1]]
-                columns.negative[0] = w[order % len(w)]
+                columns.factors[0] = w[order % len(w)], np.ones(len(order))
             self._finish_stage(columns, i, len(order))
         else:
             raise UnsupportedOperationError(f"op {i} has code {kind}, which regions do not handle; see CONTRIBUTING.md")
 
-    def _cut(self, columns, x, entries, neurons, states, **options):
-        """Add columns that cut, and set states of neurons where they are positive; return the first one."""
-        first = columns.add(x, entries, **options)
-        self.blocks.append((self.n_functions + first, neurons, np.broadcast_to(np.int64(states), neurons.shape)))
+    def _cut(self, columns, x, entries, neurons, states, *, sign=1.0, **options):
+        """Add columns that cut, and set states of neurons where they (``sign`` times) are positive; return the first one."""
+        first = columns.add(x, entries, sign=sign, **options)
+        states = np.broadcast_to(np.int64(states), neurons.shape)
+        self.blocks.append(Block(self.n_functions + first, neurons, states, sign > 0.0))
         return first
 
     def _add_clip(self, columns, i, x, order, neurons):
         """Add the stage of a Clip."""
         lower, upper = (float(c) for c in self.network.program.coefficients[i, :2])
-        recorded, n_cut = self.n_recorded + np.arange(len(order)), 0
+        n_cut = 0
         if np.isfinite(lower):
             columns.load(self._cut(columns, x, order, neurons, 1, shift=lower), i, order)
             full = np.full(len(order), lower)
             columns.constants.append((i, order, full, np.abs(full)))
-            self.sources[neurons], self.shifts[neurons], n_cut = recorded, lower, len(order)
+            self.shifts[neurons], n_cut = lower, len(order)
         else:
             self.first_states[neurons] = 1
         if np.isfinite(upper):
-            columns.load(self._cut(columns, x, order, neurons, 2, shift=upper), i, order, -1.0)
-            if not n_cut:
-                self.sources[neurons], self.shifts[neurons] = recorded, upper
+            first = self._cut(columns, x, order, neurons, 2, sign=-1.0, shift=-upper)
+            columns.load(first, i, order)
+            columns.factors[first] = np.ones(len(order)), np.zeros(len(order))
             n_cut += len(order)
-        self._record_pending(columns)
         if not np.isfinite(lower):
             columns.load(columns.add(x, order), i, order)
+        self.sources[neurons] = self.n_recorded + np.arange(len(order)) + (0 if np.isfinite(lower) else n_cut)
         self._finish_stage(columns, i, n_cut)
-        if not n_cut and self.ranges:
-            self.pending.append((i, neurons))
 
     def _add_pool(self, i, x, order, neurons):
         """Add a stage for each tap of MaxPool op i after the first one; or one stage that cuts nothing."""
@@ -196,11 +205,12 @@ class _Builder:
     def _make_stage(self, columns, i, n_cut):
         graph = self.network.op_graph
         ops = np.array([k for k in range(self.computed + 1, i) if not graph.is_switching[k]], np.int64)
-        matrix, negative = self.chains.matrix(ops, self.before, columns), np.zeros(columns.n)
-        for first, slopes in columns.negative.items():
-            negative[first : first + len(slopes)] = slopes
+        matrix, factors = self.chains.matrix(ops, self.before, columns), np.zeros((2, columns.n))
+        factors[1] = 1.0
+        for first, pair in columns.factors.items():
+            factors[:, first : first + len(pair[0])] = pair
         self.roundings += self.chains.roundings(ops, self.before)
-        self.stages.append(Stage(n_cut, columns.n_recorded, matrix, negative))
+        self.stages.append(Stage(n_cut, columns.n_recorded, matrix, factors))
         self.n_functions += n_cut
         self.n_recorded += columns.n_recorded
         self.computed, self.before = i, columns
@@ -228,11 +238,18 @@ class _Builder:
             np.concatenate([m.bias_sizes[:n] @ np.abs(mix) + np.abs(shift), m.bias_sizes]),
         ]
         self.first_output = first + n_cut if outputs else -1
-        self.stages.append(Stage(n_cut, n_cut + columns.n, Matrix(*parts), np.zeros(n_cut + columns.n)))
+        self.stages.append(Stage(n_cut, n_cut + columns.n, Matrix(*parts), np.ones((2, n_cut + columns.n))))
         self.n_functions = n_functions
 
     def finish(self, n_layers):
         """Return the stages with what is needed to read results."""
+        largest = self.stages[0].matrix.bias_sizes if self.stages else np.zeros(0)
+        with np.errstate(over="ignore", invalid="ignore"):
+            for k, stage in enumerate(self.stages[1:]):
+                slopes = np.maximum(1.0, np.abs(self.stages[k].factors).max(axis=0))
+                largest = stage.matrix.bias_sizes + (largest * slopes) @ stage.matrix.sizes
+        if not (largest < LARGEST).all():
+            raise NumericalError("the network's weights are so large that bounds on values overflow; rescale its layers")
         return Layers(
             tuple(self.stages), n_layers, self.free, self.scale, self.roundings, self.first_states, tuple(self.blocks),
             self.sources, self.shifts, self.first_output, self.merges,

@@ -30,12 +30,12 @@ class Columns:
 
     def __init__(self):
         self.reads, self.loads, self.constants = [], [], []
-        self.n, self.n_recorded, self.negative, self.carried = 0, -1, {}, set()
+        self.n, self.n_recorded, self.factors, self.carried = 0, -1, {}, set()
 
-    def add(self, op, entries, *, shift=0.0, minus=None):
-        """Add columns for entries of op's value, minus a number, or minus entries of another value; return the first one."""
+    def add(self, op, entries, *, sign=1.0, shift=0.0, minus=None):
+        """Add columns: ``sign`` times entries of op's value, minus a number, or entries of another value; return the first."""
         first = self.n
-        self.reads.append((op, np.asarray(entries), float(shift), minus))
+        self.reads.append((op, np.asarray(entries), float(sign), float(shift), minus))
         self.n += len(entries)
         return first
 
@@ -88,8 +88,8 @@ class Chains:
         self._bytes += 16 * before.n * columns.n
         if self._bytes > MOST_BYTES:
             raise CapacityError(
-                f"the matrices between the network's layers need more than {MOST_BYTES >> 30} GiB, since they are stored with all "
-                "their zeros; regions of boxes are found for smaller networks"
+                f"the matrices between the network's layers, with all their zeros, need more than {MOST_BYTES >> 30} GiB; "
+                "regions of boxes are found for smaller networks"
             )
         place = _load_places(self._network, self._starts, before)
         constants = _constant_places(self._network, self._starts, before)
@@ -111,11 +111,12 @@ class Chains:
             np.add.at(buffer, targets[here] + (vectors[here] - first) * widths[here], values[here])
             if not rows.apply_ops(self._codes[kind], ops, buffer):
                 raise UnsupportedOperationError(
-                    "the network has an op that the kernels do not handle; every chain of ops must handle it, see CONTRIBUTING.md"
+                    "the network has an op that the kernels do not handle; every chain of ops must handle it, see "
+                    "CONTRIBUTING.md"
                 )
             rows_here, column = slice(first, min(n, first + height)), 0
-            for op, entries, shift, minus in columns.reads:
-                value = self._read(buffer, op, entries)
+            for op, entries, sign, shift, minus in columns.reads:
+                value = (abs(sign) if absolute else sign) * self._read(buffer, op, entries)
                 if minus is not None:
                     value = value + self._read(buffer, *minus) if absolute else value - self._read(buffer, *minus)
                 if with_biases:

@@ -100,15 +100,15 @@ class Points:
 def states_of_signs(layers, signs):
     """Return the states int32[B, K] of neurons by the signs bool[B, F] of functions."""
     states = np.repeat(layers.first_states[None], len(signs), axis=0)
-    for first, neurons, values in layers.blocks:
+    for first, neurons, values, when_positive in layers.blocks:
         here = signs[:, first : first + len(neurons)]
-        states[:, neurons] = np.where(here, values, states[:, neurons])
+        states[:, neurons] = np.where(here == when_positive, values, states[:, neurons])
     return states
 
 
 def pack_signs(network, layers, words):
     """Return pwlnet's packed patterns of words of signs, one bit for each function: uint64[B, W]."""
-    n_functions = sum(len(block[1]) for block in layers.blocks)
+    n_functions = sum(len(block.neurons) for block in layers.blocks)
     layout = network.pattern_layout
     packed = np.zeros((len(words), int(layout.word_offsets[-1])), np.uint64)
     for first in range(0, len(words), _ROWS):
@@ -125,8 +125,8 @@ _ROWS = 2**14  # patterns that are packed at a time
 def neuron_states(layers, seen, seen_at, touched):
     """Combine the signs that functions have had into states of neurons.
 
-    The state of a neuron is set by its last positive function. It varies if a function after the last one that is always
-    positive does: where the last varying function is positive, it sets the state, and elsewhere an earlier one does.
+    The state of a neuron is set by the last one of its functions that sets states there. It varies if a function after the last
+    one that always does so varies: where the last varying function sets the state, all earlier ones are overridden.
 
     Parameters
     ----------
@@ -143,11 +143,11 @@ def neuron_states(layers, seen, seen_at, touched):
     states, touches = layers.first_states.copy(), np.zeros(len(layers.first_states), bool)
     varies = np.zeros(len(states), bool)
     witnesses = np.full((len(states), 2, seen_at.shape[2]), np.nan)
-    for first, neurons, values in layers.blocks:
+    for first, neurons, values, when_positive in layers.blocks:
         here = slice(first, first + len(neurons))
-        positive, both = seen[1, here] & ~seen[0, here], seen[0, here] & seen[1, here]
-        states[neurons] = np.where(positive, values, states[neurons])
-        varies[neurons] = np.where(positive, False, varies[neurons] | both)
+        both, always = seen[0, here] & seen[1, here], ~seen[int(not when_positive), here]
+        states[neurons] = np.where(always, values, states[neurons])
+        varies[neurons] = np.where(always, False, varies[neurons] | both)
         touches[neurons] |= touched[here]
         witnesses[neurons[both]] = seen_at[:, here][:, both].swapaxes(0, 1)
     witnesses[~varies] = np.nan
