@@ -54,14 +54,16 @@ def test_a_box_and_a_union_of_polytopes_are_read(read):
 
 TEXTS = {
     "(and (<= Y_0 Y_1) (<= Y_0 Y_2))": lambda x, y: y[0] <= y[1] and y[0] <= y[2],
-    "(or (and (<= Y_0 Y_1) (>= X_0 0)) (and (>= Y_2 1.0) (<= X_0 0)))": lambda x, y: (y[0] <= y[1] and x[0] >= 0)
-    or (y[2] >= 1 and x[0] <= 0),
+    "(or (and (<= Y_0 Y_1) (>= X_0 0)) (and (>= Y_2 1.0) (<= X_0 0)))": lambda x, y: (
+        (y[0] <= y[1] and x[0] >= 0) or (y[2] >= 1 and x[0] <= 0)
+    ),
     "(not (or (< Y_0 0.5) (>= Y_1 (- 0.25))))": lambda x, y: y[0] >= 0.5 and y[1] <= -0.25,
     "(= (- Y_0 Y_1) 0)": lambda x, y: y[0] == y[1],
     "(<= (/ (* 3 (+ Y_0 Y_1)) 2) (- Y_2 (* Y_0 0.5) 1))": lambda x, y: 1.5 * (y[0] + y[1]) <= y[2] - 0.5 * y[0] - 1,
     "true": lambda x, y: True,
-    "(and (or (<= Y_0 0) (<= Y_1 0)) (or (>= Y_2 0) (>= Y_1 1)))": lambda x, y: (y[0] <= 0 or y[1] <= 0)
-    and (y[2] >= 0 or y[1] >= 1),
+    "(and (or (<= Y_0 0) (<= Y_1 0)) (or (>= Y_2 0) (>= Y_1 1)))": lambda x, y: (
+        (y[0] <= 0 or y[1] <= 0) and (y[2] >= 0 or y[1] >= 1)
+    ),
 }
 
 

@@ -13,9 +13,10 @@ from ..convert.source import open_source
 from ..domains import Box, box_rows, check_domain
 from ..errors import InputError
 from ..search.cells import SAT, UNDECIDED, UNSAT
+from ..search.clock import Clock
 from ..search.conditions import make_rows
 from ..search.confirm import Confirmation, describe
-from ..search.deciding import METHODS, BoxSearch, Clock
+from ..search.deciding import METHODS, BoxSearch
 from ..search.falsify import descend
 from ..validation import check_choice, check_count, check_number
 
@@ -74,9 +75,9 @@ def decide(
 ) -> Decision:
     """Decide whether some input in a box has outputs that meet a condition.
 
-    Exact up to rounding of nothing that is reported as decided: "sat" comes with a point at which exact arithmetic confirms the
-    condition, which may hold with equality; "unsat" follows from bounds that are sound in floating point, or from cells of the
-    box with proved signs. Everything else is "undecided".
+    Exact up to rounding: what rounding errors leave open is reported as undecided. "sat" comes with a point at which exact
+    arithmetic confirms the condition, which may hold with equality; "unsat" follows from bounds that are sound in floating
+    point, or from cells of the box with proved signs.
 
     The engines, in this order: a search for a witness by random points and steps along the affine maps of the pieces;
     branch and bound, which halves sides of boxes, with linear bounds [1]_ of the rows of the condition, best first, where the

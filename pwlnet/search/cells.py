@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..partition.regions.exploring import explore
+
 SAT, UNSAT, UNDECIDED = "sat", "unsat", "undecided"
 MOST_FREE = 6  # sides of positive width
 
@@ -42,8 +44,6 @@ def decide_cells(network, union, polytopes, lower, upper, confirmer, *, max_cell
     CellAnswer
         "unsat" if all cells exclude all polytopes by more than the bounds of rounding errors.
     """
-    from ..partition.regions.exploring import explore
-
     n_cells, left = 0, []
     for u in polytopes:
         if max_cells is not None and n_cells >= max_cells:

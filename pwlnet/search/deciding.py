@@ -3,9 +3,6 @@
 Legend: D inputs, U polytopes, N open boxes.
 """
 
-import time
-from dataclasses import dataclass
-
 import numpy as np
 
 from .cells import MOST_FREE, SAT, UNDECIDED, UNSAT, decide_cells
@@ -17,30 +14,6 @@ from .input_splits import InputSplits
 METHODS = ("auto", "splits", "cells")
 _FIRST_CELLS = 64  # branches before cells are tried; each time 16 times as many
 _MOST_STUCK = 256  # boxes whose cells are tried one by one
-
-
-@dataclass
-class Clock:
-    """The time since the start, and whether it is up."""
-
-    limit: float | None
-
-    def __post_init__(self):
-        self._start = time.perf_counter()
-
-    @property
-    def seconds(self):
-        """Seconds since the start: float."""
-        return time.perf_counter() - self._start
-
-    @property
-    def left(self):
-        """Seconds that are left, at least 0; None without a limit."""
-        return None if self.limit is None else max(0.0, self.limit - self.seconds)
-
-    def is_up(self):
-        """Return whether no time is left."""
-        return self.left == 0.0
 
 
 class BoxSearch:

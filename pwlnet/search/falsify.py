@@ -16,7 +16,7 @@ def few_threads(network, n, factor, threads):
     return 1 if work < _WORK_OF_THREAD else threads
 
 
-def falsify(network, rows, lower, upper, *, rng, n_points=512, n_starts=32, n_steps=40, stop=None, threads=None):
+def falsify(network, rows, lower, upper, *, rng, n_points=512, n_starts=32, n_steps=40, target=0.0, stop=None, threads=None):
     """Search a box for a point at which a condition holds.
 
     The points with the smallest margins are moved towards the corner of the box that the affine map of their piece gives,
@@ -29,6 +29,8 @@ def falsify(network, rows, lower, upper, *, rng, n_points=512, n_starts=32, n_st
     lower, upper : float64[D]
     rng : numpy.random.Generator
     n_points, n_starts, n_steps : int, optional
+    target : float, optional
+        The margin at which the search ends.
     stop : callable, optional
         Returns whether time is up.
     threads : int, optional
@@ -51,10 +53,10 @@ def falsify(network, rows, lower, upper, *, rng, n_points=512, n_starts=32, n_st
     k = int(best.argmin())
     point, margin = points[k], float(best[k])
     for u in np.argsort(margins.min(axis=0), kind="stable")[:16]:
-        if margin <= 0.0 or (stop is not None and stop()):
+        if margin <= target or (stop is not None and stop()):
             break
         chosen = np.argsort(margins[:, u], kind="stable")[:n_starts]
-        how = {"n_steps": n_steps, "stop": stop, "threads": threads}
+        how = {"n_steps": n_steps, "target": target, "stop": stop, "threads": threads}
         found, value = descend(network, rows, int(u), points[chosen], lower, upper, **how)
         if value < margin:
             point, margin = found, value

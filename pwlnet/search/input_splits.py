@@ -106,13 +106,18 @@ class InputSplits:
         )
         self.n_branches += len(batch)
         lowest = np.maximum.reduceat(found.spec_lower, spec.starts[:-1], axis=1)
-        alive = batch.alive & (lowest <= 0.0) & ~found.empty[:, None]
+        lowest = np.where(found.empty[:, None], np.inf, lowest)
+        alive = batch.alive & self._is_alive(lowest)
         kept = alive.any(axis=1)
         bound = np.where(alive, lowest, np.inf).min(axis=1)
         matters = np.repeat(alive, np.diff(spec.starts), axis=1)
         slopes = np.einsum("bmd,bm->bd", np.abs(found.spec_slopes), matters)[kept]
         states = np.where(batch.states >= 0, batch.states, found.states).astype(np.int8)
         return OpenBoxes(batch.lower, batch.upper, alive, bound, states).take(kept), slopes
+
+    def _is_alive(self, lowest):
+        """Return in which boxes polytopes may hold, by lower bounds of their margins float64[B, U]: bool[B, U]."""
+        return lowest <= 0.0
 
     def _look(self, boxes):
         """Look for a witness in boxes."""
