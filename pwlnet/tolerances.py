@@ -8,7 +8,7 @@ UNIT_ROUNDOFF = 2.0**-53
 SINGLE_ROUNDOFF = 2.0**-24
 GRADIENT_OFFSET = 1e-12  # added to the denominators of SyReNN's relative change of gradients, by its definition
 ATTRIBUTION_OFFSET = 1e-11  # the same for its relative error of attributions
-RANGE_GAP = 1e-6  # between a proved and an attained extreme of an output, relative to the output's range; less takes longer
+RANGE_GAP = 1e-3  # between a proved and an attained extreme of an output, relative to the output's range; less takes longer
 
 
 _SLOPE_DTYPES = {UNIT_ROUNDOFF: "float64", SINGLE_ROUNDOFF: "float32"}

@@ -108,13 +108,13 @@ def find_where(partition, condition):
     return Found(exists, float(share), witness, margin, pieces if _is_collection(partition) else pieces[0])
 
 
-def output_range(partition, box=None, *, time_limit=None, max_branches=None, threads=None):
+def output_range(partition, box=None, *, time_limit=None, max_branches=4096, threads=None):
     """Compute the minimum and maximum of each output, on planes or lines, or on a box.
 
     Exact up to rounding on planes and lines: outputs are affine between the vertices or breakpoints, where they are evaluated.
     On a box, ``lower`` and ``upper`` are attained at the witnesses, and ``lower_bounds`` and ``upper_bounds`` are proved; they
     differ by rounding errors where the box has few cells and at most six sides of positive width, and otherwise by at most a
-    millionth of the output's range, unless a limit ends the search [1]_.
+    thousandth of the output's range, unless a limit ends the search [1]_.
 
     Parameters
     ----------
@@ -123,8 +123,8 @@ def output_range(partition, box=None, *, time_limit=None, max_branches=None, thr
         One box, with a Network only.
     time_limit : float, optional
         Seconds, on a box.
-    max_branches : int, optional
-        Largest number of boxes that branch and bound may bound for each extreme.
+    max_branches : int or None, optional
+        Largest number of boxes that branch and bound may bound for each extreme; None for no limit.
     threads : int, optional
 
     Returns
@@ -198,11 +198,8 @@ def _parts_of(partition):
         return list(partition.parts)
     if isinstance(partition, PlanePartition | LinePartition):
         return [partition]
-    raise InputError(
-    raise InputError(
-        f"partition is a {type(partition).__name__}; give a result of partition_lines or partition_planes, or a Network with a box"
-    )
-    )
+    given = f"partition is a {type(partition).__name__}"
+    raise InputError(f"{given}; give a result of partition_lines or partition_planes, or a Network with a box")
 
 
 def _network_of(partition):

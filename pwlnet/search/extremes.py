@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..bounds import bound_preactivations
+from ..domains import Box
 from ..partition.regions.exploring import explore
 from ..tolerances import RANGE_GAP, UNIT_ROUNDOFF
 from .cells import MOST_FREE
@@ -15,6 +17,7 @@ from .falsify import descend, falsify, likely_points
 from .input_splits import InputSplits
 
 _FEW_CELLS = 4096  # found in about a second
+_ROUNDINGS = 8.0  # smallest gap: this many bounds of the rounding errors at a point
 
 
 class Extreme(NamedTuple):
@@ -68,7 +71,7 @@ def minimize(network, row, lower, upper, *, gap, stop, max_branches=None, thread
     row : float64[O]
     lower, upper : float64[D]
     gap : float
-        Difference between the value and its bound at which the search ends.
+        Difference between the value and its bound at which the search ends, unless rounding errors are larger.
     stop : callable
         Returns whether time is up.
     max_branches : int, optional
@@ -82,6 +85,7 @@ def minimize(network, row, lower, upper, *, gap, stop, max_branches=None, thread
     how = {"rng": np.random.default_rng(0), "target": -np.inf, "threads": threads}
     point, _ = falsify(network, search.rows, lower, upper, n_points=128, n_starts=8, **how)
     search.improve(point)
+    search.gap = gap = max(gap, _ROUNDINGS * (search.value - _bound_at(network, row, search.point)))
     search.run(stop, max_branches)
     if search.n_branches == 0:
         search.run(_never(), 1)  # there is always a bound
@@ -90,6 +94,14 @@ def minimize(network, row, lower, upper, *, gap, stop, max_branches=None, thread
 
 def _never():
     return lambda: False
+
+
+def _bound_at(network, row, point):
+    """Return a lower bound of ``row @ y`` at a point: less than its value by rounding errors, which no split makes smaller."""
+    spec = row[None], np.zeros(1)
+    return float(
+        bound_preactivations(network, Box(point[None], point[None]), method="ibp", spec=spec, threads=1).spec_lower[0, 0]
+    )
 
 
 def extremes(network, lower, upper, *, clock, max_branches=None, threads=None):

@@ -16,7 +16,7 @@ def few_threads(network, n, factor, threads):
     return 1 if work < _WORK_OF_THREAD else threads
 
 
-def falsify(network, rows, lower, upper, *, rng, n_points=512, n_starts=32, n_steps=40, target=0.0, stop=None, threads=None):
+def falsify(network, rows, lower, upper, *, rng, n_points=512, n_starts=8, n_steps=12, target=0.0, stop=None, threads=None):
     """Search a box for a point at which a condition holds.
 
     The points with the smallest margins are moved towards the corner of the box that the affine map of their piece gives,

@@ -14,6 +14,7 @@ from .falsify import descend, few_threads, likely_points
 
 _WORK_PER_BATCH = 2**29  # multiplications: some tenths of a second
 _LARGEST_BATCH = 256
+_FEW_SIDES = 6
 _NARROWEST = 2.0**-30  # of a side of the first box: narrower ones are not split
 
 
@@ -54,8 +55,6 @@ class InputSplits:
     lower, upper : float64[D]
     confirm : callable
         Takes a point float64[D]; returns whether a condition holds there, exactly.
-    method : str, optional
-        Of ``bound_preactivations``.
     threads : int, optional
 
     Attributes
@@ -68,9 +67,9 @@ class InputSplits:
         Boxes that were bounded.
     """
 
-    def __init__(self, network, rows, lower, upper, confirm, *, method="crown", threads=None):
+    def __init__(self, network, rows, lower, upper, confirm, *, threads=None):
         self.network, self.rows, self.confirm = network, rows, confirm
-        self.lower, self.upper, self.method, self.threads = lower, upper, method, threads
+        self.lower, self.upper, self.threads = lower, upper, threads
         self.open = first_box(network, rows, lower, upper)
         self.stuck = self.open.take(slice(0, 0))
         self.witness, self.n_branches = None, 0
@@ -84,20 +83,28 @@ class InputSplits:
         while len(self.open) and self.witness is None and not stop() and self.n_branches < least:
             order = np.argsort(self.open.bound, kind="stable")
             batch, rest = self.open.take(order[: self._batch]), self.open.take(order[self._batch :])
-            kept, slopes = self._bound(batch)
+            is_first = self.n_branches == 0
+            kept, slopes = self._bound(batch, "crown")
+            if is_first and len(kept) and self._is_wide:
+                kept, slopes = self._bound(kept, "alpha_crown")
             self.open = rest.joined(kept)  # what is open if the search is interrupted
             if len(kept):
                 self._look(kept)
                 halves, stuck = self._split(kept, slopes)
                 self.open, self.stuck = rest.joined(halves), self.stuck.joined(stuck)
 
-    def _bound(self, batch):
+    @property
+    def _is_wide(self):
+        """Whether so many sides have a positive width that slower and tighter bounds of the first box pay off."""
+        return int((self.upper > self.lower).sum()) > _FEW_SIDES
+
+    def _bound(self, batch, method):
         """Bound the margins in boxes; return those in which a polytope may hold, and how much each input matters there."""
         spec = self._spec
         found = bound_preactivations(
             self.network,
             Box(batch.lower, batch.upper),
-            method=self.method,
+            method=method,
             known=batch.states.astype(np.int32) if self.network.n_neurons else None,
             spec=(spec.A, -spec.b),
             only_open=True,
@@ -136,7 +143,10 @@ class InputSplits:
         width = boxes.upper - boxes.lower
         middle = boxes.lower + width / 2
         possible = (width > _NARROWEST * (self.upper - self.lower)) & (middle > boxes.lower) & (middle < boxes.upper)
-        key = np.where(possible, slopes * width, -1.0)
+        key = slopes * width
+        flat = key.max(axis=1) == 0.0
+        key[flat] = (width / np.maximum(self.upper - self.lower, np.finfo(np.float64).tiny))[flat]
+        key = np.where(possible, key, -1.0)
         side = key.argmax(axis=1)
         rows = np.arange(len(boxes))
         large = key[rows, side] >= 0.0
