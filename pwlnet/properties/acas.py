@@ -66,6 +66,16 @@ def read_acas_property(path, box=None, *, units="raw"):
     References
     ----------
     .. [1] Katz et al., "Reluplex: An Efficient SMT Solver for Verifying Deep Neural Networks", CAV 2017, Appendix (properties).
+
+    Examples
+    --------
+    >>> import pathlib, tempfile, pwlnet
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> _ = (folder / "constraints.txt").write_text("5\\ny0 notmin")
+    >>> _ = (folder / "box.txt").write_text("[1500, 1800]\\n[-0.06, 0.06]\\n[3.1, 3.14]\\n[980, 1200]\\n[960, 1200]")
+    >>> boxes, conditions = pwlnet.read_acas_property(folder / "constraints.txt", folder / "box.txt")
+    >>> boxes[0].lower.tolist(), conditions[0][0].A[0].tolist()
+    ([1500.0, -0.06, 3.1, 980.0, 960.0], [1.0, -1.0, 0.0, 0.0, 0.0])
     """
     check_choice(units, UNITS, "units")
     lines = _lines(path)
