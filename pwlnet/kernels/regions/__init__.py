@@ -1,1 +1,1 @@
-"""Activation regions of boxes with few free inputs: cells that are cut by one neuron after another."""
+"""Kernels of activation regions in n dimensions."""

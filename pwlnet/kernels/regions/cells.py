@@ -7,10 +7,9 @@ the list. The map of the next stage is carried along the path: one rank-one upda
 A value v of a column at a vertex counts as zero, so that the vertex belongs to both parts, if |v| <= gamma * magnitude: the
 rounding error of the map.
 
-Close to subspace subdivision (Hanin and Rolnick, "Deep ReLU Networks Have Surprisingly Few Activation Patterns", NeurIPS 2019,
-appendix A) with vertices in place of linear programs, and to the reachable sets of Yang, Johnson, Tran, Yamaguchi, Hoxha and
-Prokhorov ("Reachability analysis of deep ReLU neural networks using facet-vertex incidence", HSCC 2021, Section 4), who keep
-the incidences of faces, not of facets.
+Related: Yang, Johnson, Tran, Yamaguchi, Hoxha and Prokhorov, "Reachability analysis of deep ReLU neural networks using
+facet-vertex incidence", HSCC 2021, who also represent the cells of ReLU networks by vertices and facets. Here cells are kept on
+one depth-first path only, words of bits number the facets of one cell at a time, and signs can be certified (certifying.py).
 
 Legend: as in state.py.
 """

@@ -1,1 +1,1 @@
-"""Activation regions of boxes."""
+"""Activation regions in n dimensions."""

@@ -79,11 +79,11 @@ def first_task(layers, problem, lower, upper):
     return tasks
 
 
-def make_work(layers, problem, n_corners):
-    """Return the buffers of one thread: Work."""
+def make_work(layers, problem, most):
+    """Return the buffers of one thread, with room for a cell of ``most`` vertices: Work."""
     n_stages, _, width = problem.biases.shape
     d, n_words, stages = len(layers.free), len(problem.valid), max(1, n_stages)
-    scratch = max(_SCRATCH, n_corners)
+    scratch, room = max(_SCRATCH, most), max(_VERTICES, most)
     at = np.zeros(st.N_AT, np.int64)
     at[st.LEVEL], at[st.FIRST_MET] = -1, st.NO_KEY
     n_planes = st.N_FACETS + int(problem.stages[:, st.N_CUT].sum()) + 1
@@ -91,7 +91,7 @@ def make_work(layers, problem, n_corners):
         at, np.full(1, np.inf), np.zeros((_LEVELS, 5), np.int64), np.zeros((stages, d + 2, width)),
         np.zeros((_LEVELS, d + 2, width)), np.zeros((_LEVELS, n_words), np.uint64), np.zeros((_LEVELS, st.N_FACETS), np.int64),
         np.zeros((stages, width), np.int64), np.zeros(stages, np.int64), np.zeros((stages, width)),
-        np.zeros((n_planes, d + 2)), np.zeros((d + 1, _VERTICES)), np.zeros(_VERTICES, np.uint64), np.zeros(scratch),
+        np.zeros((n_planes, d + 2)), np.zeros((d + 1, room)), np.zeros(room, np.uint64), np.zeros(scratch),
         np.zeros((3, scratch), np.int64), np.zeros((d + 1, scratch)), np.zeros(scratch, np.uint64),
         np.zeros(scratch, np.uint64), np.zeros(width), np.zeros(width), np.zeros((d, 2 * d)), np.zeros(d),
     )  # fmt: skip

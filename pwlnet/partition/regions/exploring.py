@@ -17,7 +17,8 @@ from .layers import make_layers
 from .results import CellRun, ConditionCells, Points, Ranges, neuron_states, pack_signs
 
 WANTS = ("signs", "ranges", "outputs", "patterns")
-_BUDGET = 2**24  # steps of work of one call: some 20 ms
+_BUDGET = 2**24  # steps of work of one call: some 50 ms
+_TRIAL = 2**22  # steps of work that one thread does alone before others are started
 _CUTS = 9  # that make a task, with several threads
 _TASK_BYTES = 2**26
 
@@ -118,6 +119,8 @@ class _Search:
         first_met, nothing = np.full(1, st.NO_KEY), empty_tasks(self.root, 0, 0)
         n, tasks = 1, self.root
         if threads > 1:
+            if self._finishes_alone(nothing):
+                return
             per_task = tasks.maps.nbytes + tasks.planes.nbytes
             self.settings[st.EXPORT_DEPTH] = max(1, min(_CUTS, int(np.log2(max(2.0, _TASK_BYTES / per_task)))))
             self._work_until_finished([self._make_slot(tasks, nothing, np.ones(1, np.int64), np.zeros(1, np.int64), first_met)])
@@ -130,10 +133,26 @@ class _Search:
         for slot in self.slots:
             self._take_rows(slot)
 
-    def _make_slot(self, *shared):
-        """Return a slot without results."""
-        work = make_work(self.layers, self.problem, len(self.root.bits))
-        return cells.CellSlot(self.problem, work, make_results(self.layers, self.problem, self.n_witnesses), *shared)
+    def _finishes_alone(self, nothing):
+        """Return whether a short search by one thread finds everything; otherwise nothing is kept of it."""
+        first_met = np.full(1, st.NO_KEY)
+        slot = self._make_slot(self.root, nothing, np.ones(1, np.int64), np.zeros(1, np.int64), first_met)
+        self.settings[st.BUDGET] = _TRIAL
+        run_slots(cells.explore_slot, [slot])
+        self.settings[st.BUDGET] = _BUDGET
+        if slot.work.at[st.STATUS] != st.FINISHED:
+            return False
+        self.slots = [slot]
+        self._take_rows(slot)
+        if slot.work.at[st.FIRST_MET] < st.NO_KEY:
+            self.stopped_by = "met"
+        return True
+
+    def _make_slot(self, tasks, *shared):
+        """Return a slot without results, with room for the largest task."""
+        largest = int(tasks.info[:, st.TASK_N_VERTICES].max(initial=1))
+        work = make_work(self.layers, self.problem, largest)
+        return cells.CellSlot(self.problem, work, make_results(self.layers, self.problem, self.n_witnesses), tasks, *shared)
 
     def _work_until_finished(self, slots):
         """Call slots until all are finished, and make room for what they need in between."""

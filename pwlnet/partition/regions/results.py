@@ -97,6 +97,9 @@ class Points:
         return points
 
 
+_ROWS = 2**14  # patterns that are packed at a time
+
+
 def states_of_signs(layers, signs):
     """Return the states int32[B, K] of neurons by the signs bool[B, F] of functions."""
     states = np.repeat(layers.first_states[None], len(signs), axis=0)
@@ -111,15 +114,34 @@ def pack_signs(network, layers, words):
     n_functions = sum(len(block.neurons) for block in layers.blocks)
     layout = network.pattern_layout
     packed = np.zeros((len(words), int(layout.word_offsets[-1])), np.uint64)
+    states_are_signs = not layers.first_states.any() and all(_is_field(network, block) for block in layers.blocks)
     for first in range(0, len(words), _ROWS):
         part = np.ascontiguousarray(words[first : first + _ROWS])
-        signs = np.unpackbits(part.view(np.uint8), axis=1, bitorder="little", count=n_functions).astype(bool)
-        states = np.ascontiguousarray(states_of_signs(layers, signs))
+        signs = np.unpackbits(part.view(np.uint8), axis=1, bitorder="little", count=n_functions)
+        if states_are_signs:
+            _pack_blocks(network, layers, signs, packed[first : first + len(part)])
+            continue
+        states = np.ascontiguousarray(states_of_signs(layers, signs.astype(bool)))
         bits.pack(states, layout.neuron_offsets, layout.word_offsets, layout.widths, packed[first : first + len(part)])
     return packed
 
 
-_ROWS = 2**14  # patterns that are packed at a time
+def _is_field(network, block):
+    """Return whether the signs of a block are the states of all neurons of an op, one bit each."""
+    if not len(block.neurons):
+        return True
+    op = int(network.op_graph.op_of(block.neurons[0]))
+    whole = len(block.neurons) == network.program.neuron_offsets[op + 1] - network.program.neuron_offsets[op]
+    return bool(whole and block.when_positive and (block.states == 1).all() and network.pattern_layout.widths[op] == 1)
+
+
+def _pack_blocks(network, layers, signs, packed_out):
+    """Pack the signs uint8[B, F] of neurons with two states. Out: packed_out uint64[B, W]."""
+    for first, neurons, _, _ in layers.blocks:
+        if len(neurons):
+            octets = np.packbits(signs[:, first : first + len(neurons)], axis=1, bitorder="little")
+            column = 8 * int(network.pattern_layout.word_offsets[network.op_graph.op_of(neurons[0])])
+            packed_out.view(np.uint8)[:, column : column + octets.shape[1]] = octets
 
 
 def neuron_states(layers, seen, seen_at, touched):

@@ -64,16 +64,36 @@ def test_a_generic_layer_has_the_number_of_cells_of_an_arrangement(dimensions):
     assert run.n_cells == sum(math.comb(n, k) for k in range(dimensions + 1))
 
 
-@pytest.mark.parametrize("first", range(0, few(600, 4, quick=24), 4))
+@pytest.mark.parametrize("first", range(0, few(600, 4, quick=16), 4))
 def test_patterns_in_three_dimensions_are_the_exact_ones(first):
     """All ops, half of the networks degenerate, some inputs fixed."""
     for seed in range(first, first + 4):
-        description, lower, upper = drawn(seed, 3, most=18)
+        description, lower, upper = drawn(seed, 3, most=14)
         network = to_network(description)
         run = explore(network, lower, upper, want="patterns", threads=1)
         actual, expected = patterns_of(network, run), patterns(description, lower, upper)
         assert len(actual) == len(set(actual)) == run.n_cells, seed
         assert set(actual) == expected, seed
+
+
+def test_patterns_in_four_dimensions_are_the_exact_ones():
+    for seed in range(few(40, 1, quick=4)):
+        description, lower, upper = drawn(seed, 4, most=9)
+        network = to_network(description)
+        run = explore(network, lower, upper, want="patterns", certify=True, threads=1)
+        actual = patterns_of(network, run)
+        assert len(actual) == run.n_cells and set(actual) == patterns(description, lower, upper), seed
+        assert run.n_undecided == 0, seed
+
+
+@pytest.mark.parametrize("dimensions", [5, 6])
+def test_patterns_of_points_in_five_and_six_dimensions_are_in_the_list(dimensions):
+    network = random_relu(dimensions, [dimensions, 8, 7, 2])
+    run = explore(network, np.full(dimensions, -1.0), np.full(dimensions, 1.0), want="patterns")
+    assert len(np.unique(run.packed, axis=0)) == run.n_cells > 500
+    assert np.array_equal(network.patterns(run.witnesses).packed, run.packed)
+    points = np.random.default_rng(0).uniform(-1.0, 1.0, (5000, dimensions))
+    assert {p.tobytes() for p in network.patterns(points).packed} <= {p.tobytes() for p in run.packed}
 
 
 @pytest.mark.parametrize("first", range(0, few(1000, 20, quick=100), 20))
@@ -112,7 +132,7 @@ def test_ranges_are_the_exact_ones_within_their_errors():
 
 def test_states_are_those_of_the_exact_patterns():
     for seed in range(few(200, 5, quick=20)):
-        description, lower, upper = drawn(seed, 2 + seed % 2, most=16)
+        description, lower, upper = drawn(seed, 2 + seed % 2, most=12)
         network = to_network(description)
         signs = explore(network, lower, upper, want="signs", threads=1).signs
         exact = np.array(sorted(patterns(description, lower, upper)))

@@ -22,6 +22,12 @@ BOXES = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _threads_at_once(monkeypatch):
+    """Small runs use several threads, too."""
+    monkeypatch.setattr("pwlnet.partition.regions.exploring._TRIAL", 0)
+
+
 def hand_network():
     weights = [[[1, -2], [-1, 0.5], [1, 1.5]], [[-1, -1, 1], [2, 1, -0.5]]]
     return fully_connected(weights, [[0.5, 1, -0.5], [-0.2, -1]])
@@ -80,6 +86,15 @@ def test_results_do_not_depend_on_the_number_of_threads():
             np.testing.assert_array_equal(x, y)
     assert np.array_equal(first.packed, second.packed) and np.array_equal(first.witnesses, second.witnesses)
     assert first.condition.n_met > 16 == len(first.condition.margins)
+
+
+def test_a_small_run_by_one_of_several_threads_gives_the_same(monkeypatch):
+    expected = everything(1)
+    monkeypatch.setattr("pwlnet.partition.regions.exploring._TRIAL", 2**40)
+    run = everything(2)
+    assert np.array_equal(run.packed, expected.packed) and np.array_equal(run.witnesses, expected.witnesses)
+    assert np.array_equal(run.condition.witnesses, expected.condition.witnesses)
+    assert everything(2, stop_when_met=True).stopped_by == "met"
 
 
 def test_witnesses_are_inside_their_cells():
@@ -168,9 +183,9 @@ def test_limits_are_looked_at_between_calls(monkeypatch, options):
 
 def test_work_that_is_interrupted_and_buffers_that_grow_change_nothing(monkeypatch):
     expected = everything(1)
-    for name, value in (("_VERTICES", 16), ("_SCRATCH", 1), ("_LEVELS", 2), ("_ROWS", 3), ("_TASKS", 1)):
+    for name, value in (("_VERTICES", 16), ("_SCRATCH", 1), ("_LEVELS", 2), ("_ROWS", 100), ("_TASKS", 1)):
         monkeypatch.setattr(f"pwlnet.partition.regions.buffers.{name}", value)
-    monkeypatch.setattr("pwlnet.partition.regions.exploring._BUDGET", 2**12)
+    monkeypatch.setattr("pwlnet.partition.regions.exploring._BUDGET", 2**16)
     for threads in (1, 2):
         run = everything(threads)
         assert run.n_cells == expected.n_cells and np.array_equal(run.packed, expected.packed)
