@@ -22,7 +22,7 @@ class CellAnswer(NamedTuple):
     open: tuple  # numbers of the polytopes that are not decided
 
 
-def decide_cells(network, union, polytopes, lower, upper, confirmer, *, max_cells=None, seconds=None, threads=None):
+def decide_cells(network, union, polytopes, lower, upper, confirmer, clock, *, max_cells=None, threads=None):
     """Decide whether conditions hold in a box, by its cells.
 
     Parameters
@@ -34,9 +34,9 @@ def decide_cells(network, union, polytopes, lower, upper, confirmer, *, max_cell
     lower, upper : float64[D]
         At most six of the sides have a positive width.
     confirmer : Confirmer
+    clock : Clock
     max_cells : int, optional
         For all polytopes together.
-    seconds : float, optional
     threads : int, optional
 
     Returns
@@ -46,10 +46,10 @@ def decide_cells(network, union, polytopes, lower, upper, confirmer, *, max_cell
     """
     n_cells, left = 0, []
     for u in polytopes:
-        if max_cells is not None and n_cells >= max_cells:
+        if clock.is_up() or (max_cells is not None and n_cells >= max_cells):
             left.append(u)
             continue
-        limits = {"max_cells": None if max_cells is None else max_cells - n_cells, "time_limit": seconds, "threads": threads}
+        limits = {"max_cells": None if max_cells is None else max_cells - n_cells, "time_limit": clock.left, "threads": threads}
         run = explore(network, lower, upper, condition=union[u], stop_when_met=True, **limits)
         n_cells, found = n_cells + run.n_cells, run.condition
         witness = confirmer.first([*found.witnesses, *found.boundary_points])

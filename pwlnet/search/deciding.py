@@ -119,8 +119,8 @@ class BoxSearch:
             self.status, self.engine = UNSAT, "cells"
 
     def _cells(self, polytopes, lower, upper, max_cells):
-        how = {"max_cells": max_cells, "seconds": self.clock.left, "threads": self.threads}
-        answer = decide_cells(self.network, self.union, polytopes, lower, upper, self.confirmer, **how)
+        how = {"max_cells": max_cells, "threads": self.threads}
+        answer = decide_cells(self.network, self.union, polytopes, lower, upper, self.confirmer, self.clock, **how)
         self.n_cells += answer.n_cells
         return answer
 

@@ -120,7 +120,7 @@ def extremes(network, lower, upper, *, clock, max_branches=None, threads=None):
     -------
     (list of Extreme, list of Extreme)
     """
-    if int((upper > lower).sum()) <= MOST_FREE:
+    if int((upper > lower).sum()) <= MOST_FREE and not clock.is_up():
         found = _by_cells(network, lower, upper, clock, threads)
         if found is not None:
             return found

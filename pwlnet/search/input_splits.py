@@ -25,7 +25,7 @@ class OpenBoxes(NamedTuple):
     upper: np.ndarray  # float64[N, D]
     alive: np.ndarray  # bool[N, U] polytopes that may hold in them
     bound: np.ndarray  # float64[N] lower bound of the smallest margin
-    states: np.ndarray  # int8[N, K] states of neurons that are proved to be fixed there, -1 for others
+    states: np.ndarray  # int16[N, K] states of neurons that are proved to be fixed there, -1 for others
 
     def take(self, chosen):
         """Return some of the boxes: OpenBoxes."""
@@ -41,7 +41,7 @@ class OpenBoxes(NamedTuple):
 
 def first_box(network, rows, lower, upper):
     """Return one open box: OpenBoxes."""
-    alive, states = np.ones((1, len(rows.starts) - 1), bool), np.full((1, network.n_neurons), -1, np.int8)
+    alive, states = np.ones((1, len(rows.starts) - 1), bool), np.full((1, network.n_neurons), -1, np.int16)
     return OpenBoxes(lower[None].copy(), upper[None].copy(), alive, np.full(1, -np.inf), states)
 
 
@@ -113,13 +113,15 @@ class InputSplits:
         )
         self.n_branches += len(batch)
         lowest = np.maximum.reduceat(found.spec_lower, spec.starts[:-1], axis=1)
+        lowest = np.where(np.isnan(lowest), -np.inf, lowest)  # of values beyond the range of float64
         lowest = np.where(found.empty[:, None], np.inf, lowest)
         alive = batch.alive & self._is_alive(lowest)
         kept = alive.any(axis=1)
         bound = np.where(alive, lowest, np.inf).min(axis=1)
         matters = np.repeat(alive, np.diff(spec.starts), axis=1)
         slopes = np.einsum("bmd,bm->bd", np.abs(found.spec_slopes), matters)[kept]
-        states = np.where(batch.states >= 0, batch.states, found.states).astype(np.int8)
+        states = np.where(found.states <= np.iinfo(np.int16).max, found.states, -1)
+        states = np.where(batch.states >= 0, batch.states, states).astype(np.int16)
         return OpenBoxes(batch.lower, batch.upper, alive, bound, states).take(kept), slopes
 
     def _is_alive(self, lowest):

@@ -248,6 +248,12 @@ def test_limits_leave_open_boxes_that_cover_what_is_undecided(digits):
         pwlnet.decide(digits, domain, [pwlnet.HalfSpaces(np.eye(10)[:1], [-60.0])], method="cells")
 
 
+def test_no_time_leaves_the_box_open(hand, box):
+    decision = pwlnet.decide(hand, box, below(-6.9), time_limit=0)
+    assert (decision.status, decision.n_open, decision.stopped_by) == ("undecided", 1, "time_limit")
+    assert np.array_equal(decision.open_lower[0], box.lower) and np.array_equal(decision.open_upper[0], box.upper)
+
+
 def test_the_source_is_evaluated_in_its_own_precision_at_the_witness(digits):
     path = pwlnet.datasets.digits_network_path("digits_mlp")
     condition = pwlnet.HalfSpaces.largest(3, 10)
