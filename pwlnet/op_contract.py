@@ -102,6 +102,8 @@ _ROWS = {
               (MAX_POOL,), _ELEMENTWISE),
         Chain("define the pre-activation", "kernels/ir/switching.py:preactivations_of", SWITCHING_FAMILY,
               (*_ELEMENTWISE, MAX_POOL)),
+        Chain("compute values at a point with integers", "search/exact_values.py:_Evaluation", ALL_OPS,
+              (AFFINE, CONV2D, *_SIMPLE, *_ELEMENTWISE, MAX_POOL)),
     ],
     "lines": [
         Chain("propagate values, slopes and rounding errors at the start", "kernels/lines/rounding.py:push_start",
