@@ -1,0 +1,346 @@
+"""Decide neuron by neuron, on one set, which are fixed and which float.
+
+Legend: K neurons, D entries of op 0.
+"""
+
+import itertools
+import time
+
+import numpy as np
+
+from ..domains import Ball, Box
+from .bisection import Bisection
+from .branching import CLOSED, REFUTED, Claims
+from .evidence import Evidence, descend
+from .intervals import propagate
+from .relaxation import Builder, Target
+
+_SAMPLES = 256
+_SEARCHED = 64  # targets of a local search at a time
+_ROUNDS = 12  # steps of a local search
+_BISECTED_INPUTS = 6  # inputs that vary, at most, for bisection
+_BISECTION_SHARE = 0.4  # of the time that is left
+_FIRST_BOXES = 2048  # before the linear programs
+_BOXES = 200000
+_EXACT_PRODUCTS = 20000  # of an evaluation in rational arithmetic
+_NODES = (1, 4, 16, 64)  # nodes of branch and bound for each neuron, round by round
+
+
+class Decider:
+    """The state of all neurons on one set.
+
+    Parameters
+    ----------
+    elimination : Elimination
+    point_set : PointSet
+    rng : numpy.random.Generator
+    deadline : float
+        ``time.monotonic()`` at which to stop.
+    method : str
+        Of ``bound_preactivations``.
+    """
+
+    def __init__(self, elimination, point_set, rng, deadline, method):
+        network = elimination.network
+        self.elimination, self.point_set, self.rng, self.deadline, self.method = elimination, point_set, rng, deadline, method
+        self.network, n = network, network.n_neurons
+        self.lower, self.upper = np.full(n, -np.inf), np.full(n, np.inf)
+        self.pool_states = np.full(n, -1)
+        self.evidence = Evidence(elimination, point_set, _EXACT_PRODUCTS)
+        self.place = {}  # block and stored index of each neuron
+        for s, block in enumerate(elimination.blocks):
+            self.place |= {int(number): (s, k) for k, number in enumerate(block.numbers)}
+        self.intervals = self.prover = None
+        self.proved_claims = set()  # comparisons of taps
+
+    def run(self, *, use_programs, max_nodes, progress):
+        """Decide as many neurons as the time allows."""
+        if not self.network.n_neurons:
+            return
+        self._bound()
+        self._sample()
+        self._search()
+        self._bound()
+        if self._is_over():
+            return
+        use_programs = use_programs and self.point_set.is_polytope
+        self._bisect(_FIRST_BOXES if use_programs else _BOXES)
+        if use_programs:
+            self._branch(max_nodes, progress, _NODES)
+            self._bisect(_BOXES)
+            self._branch(max_nodes, progress, None)
+
+    def result(self):
+        """Return lower, upper bool[K], states int32[K], and the witnesses."""
+        states = self.states()
+        floats = self.evidence.floats & (states < 0)
+        return floats, states < 0, states, self.evidence.witnesses()
+
+    def states(self):
+        """Return the state of each neuron that is proved to be fixed, else -1: int32[K]."""
+        states = self.pool_states.copy()
+        for block in self.elimination.blocks:
+            if block.windows is not None or not block.n:
+                continue
+            thresholds, lower, upper = block.thresholds[:, None], self.lower[block.numbers], self.upper[block.numbers]
+            below, above = upper <= thresholds, lower >= thresholds
+            piece = (above & ~below).sum(axis=0)
+            states[block.numbers] = np.where((below | above).all(axis=0), block.states[piece], -1)
+        return states.astype(np.int32)
+
+    def _is_over(self):
+        return time.monotonic() > self.deadline
+
+    def open_neurons(self):
+        """Return the neurons that are not decided: int64."""
+        return np.flatnonzero((self.states() < 0) & ~self.evidence.floats)
+
+    def _bound(self):
+        """Take sound bounds under the known states into account."""
+        lower, upper, states = self._bounds_of(self._domain(), self.states()[None])
+        self._take(lower[0], upper[0], states[0])
+
+    def _domain(self):
+        unload = self.elimination.unload
+        point_set = self.point_set
+        if point_set.is_box:
+            return Box(unload(point_set.lower[:, None]), unload(point_set.upper[:, None]))
+        return Ball(unload(point_set.center[:, None]), point_set.radius, point_set.norm)
+
+    def _bounds_of(self, domain, known):
+        from . import bound_preactivations
+
+        found = bound_preactivations(self.network, domain, method=self.method, known=known)
+        return np.atleast_2d(found.lower), np.atleast_2d(found.upper), np.atleast_2d(found.states)
+
+    def _take(self, lower, upper, states):
+        """Intersect the bounds with other ones, and with the intervals that follow."""
+        self.lower, self.upper = np.fmax(self.lower, lower), np.fmin(self.upper, upper)
+        pools = self.pool_states < 0
+        for block in self.elimination.blocks:
+            pools[block.numbers] &= block.windows is not None
+        self.pool_states[pools] = states[pools]
+        self.refresh()
+
+    def refresh(self):
+        """Propagate intervals with the bounds known so far."""
+        point_set = self.point_set
+        self.intervals = propagate(self.elimination, point_set.lower, point_set.upper, self.lower, self.upper)
+        for s, block in enumerate(self.elimination.blocks):
+            lo, hi = self.intervals.z_lo[s], self.intervals.z_hi[s]
+            if block.windows is None:
+                self.lower[block.numbers], self.upper[block.numbers] = lo, hi
+                continue
+            winners = _winners(block.windows, lo, hi)
+            fresh = (self.pool_states[block.numbers] < 0) & (winners >= 0)
+            self.pool_states[block.numbers[fresh]] = winners[fresh]
+
+    def _sample(self):
+        points = self.point_set.sample(self.rng, _SAMPLES)
+        self.evidence.add(np.concatenate([self.point_set.center[None], points]))
+
+    def _search(self):
+        """Look for points against the claims of all open neurons by local search."""
+        by_block = {}
+        for number in self.open_neurons().tolist():
+            for target in self.claims(number)[0]:
+                by_block.setdefault(target.block, []).append((target, self._start(number)))
+        for pairs in by_block.values():
+            for first in range(0, len(pairs), _SEARCHED):
+                if self._is_over():
+                    return
+                targets, starts = zip(*pairs[first : first + _SEARCHED], strict=True)
+                for begin in (np.array(starts), np.repeat(self.point_set.center[None], len(targets), axis=0)):
+                    points, _ = descend(self.elimination, self.point_set, list(targets), begin, _ROUNDS)
+                    self.evidence.add(points)
+
+    def _start(self, number):
+        """Return the point seen so far that is nearest to the other side: float64[D]."""
+        pair = self.evidence.pair[number]
+        at = pair[0] if self.evidence.largest[number] > 0 else pair[1]
+        return self.evidence.points[at] if at >= 0 else self.point_set.center
+
+    def claims(self, number):
+        """Return the claims that are left to prove that a neuron is fixed, as alternatives: list of lists of Target.
+
+        Each alternative is a list of claims, all of which must hold.
+        """
+        s, k = self.place[number]
+        block = self.elimination.blocks[s]
+        if block.windows is not None:
+            return self._pool_claims(s, k, number)
+        needed = [[]]
+        for t in block.thresholds.tolist():
+            if self.lower[number] >= t or self.upper[number] <= t:
+                continue
+            above, below = Target(s, (k,), (1.0,), t), Target(s, (k,), (-1.0,), -t)
+            if self.evidence.largest[number] > t:
+                choices = [above]
+            else:
+                choices = [below] if self.evidence.least[number] < t else [below, above]
+            needed = [[*claims, choice] for claims in needed for choice in choices]
+        return needed
+
+    def _pool_claims(self, s, k, number):
+        """Return for each tap that won at all points that it is not below the other ones."""
+        window, alternatives, bits = self.elimination.blocks[s].windows[k].tolist(), [], int(self.evidence.common_taps[number])
+        lo, hi = self.intervals.z_lo[s], self.intervals.z_hi[s]
+        for tap, j in enumerate(window):
+            if j < 0 or (tap < 62 and not bits >> tap & 1):
+                continue
+            others = (i for i in dict.fromkeys(window) if i not in (-1, j))
+            claims = [Target(s, (j, i), (1.0, -1.0), 0.0) for i in others if lo[j] < hi[i]]
+            alternatives.append(claims)
+        return alternatives or [[]]
+
+    def _bisect(self, most):
+        """Decide by bisection into up to ``most`` boxes, if few inputs vary."""
+        lower, upper = (self.elimination.unload(x[:, None])[0] for x in (self.point_set.lower, self.point_set.upper))
+        if not self.point_set.is_box or (lower < upper).sum() > _BISECTED_INPUTS or not len(self.open_neurons()):
+            return
+        least, largest, winners = self._required()
+        candidates = np.isin(np.arange(len(least)), self.open_neurons()) & ((least > -np.inf) | (largest < np.inf) | (winners >= 0))
+        known = self.states()
+
+        def bound(low, high):
+            return self._bounds_of(Box(low, high), np.repeat(known[None], len(low), axis=0))
+
+        def is_open(low, high, states):
+            wrong = (low < least) | (high > largest) | ((winners >= 0) & (states != winners))
+            return wrong & candidates & ~self.evidence.floats
+
+        def look(points):
+            self.evidence.add(self.elimination.load(points).T)
+
+        until = time.monotonic() + _BISECTION_SHARE * (self.deadline - time.monotonic())
+        left = Bisection(bound, lower, upper, is_open).run(look, until, most)
+        if left is not None:
+            done = candidates & ~left & ~self.evidence.floats
+            self.lower[done], self.upper[done] = np.maximum(self.lower, least)[done], np.minimum(self.upper, largest)[done]
+            self.pool_states[done & (winners >= 0)] = winners[done & (winners >= 0)]
+            self.refresh()
+
+    def _required(self):
+        """Return the bounds and the winning tap by which each neuron would be fixed, where points leave one choice."""
+        n = self.network.n_neurons
+        least, most, winners = np.full(n, -np.inf), np.full(n, np.inf), np.full(n, -1)
+        for number in self.open_neurons().tolist():
+            s, k = self.place[number]
+            if self.elimination.blocks[s].windows is not None:
+                bits = int(self.evidence.first_taps[number])
+                winners[number] = bits.bit_length() - 1 if bits.bit_count() == 1 else -1
+                continue
+            alternatives = self.claims(number)
+            for target in alternatives[0] if len(alternatives) == 1 else ():
+                if target.weights[0] > 0:
+                    least[number] = max(least[number], target.threshold)
+                else:
+                    most[number] = min(most[number], -target.threshold)
+        return least, most, winners
+
+    def _branch(self, max_nodes, progress, budgets):
+        """Prove claims by linear programs and branch and bound, neuron by neuron, in rounds.
+
+        Parameters
+        ----------
+        max_nodes : int
+        progress : bool
+        budgets : tuple of int or None
+            Nodes for each neuron, round by round; None for rounds without end.
+        """
+        if self.prover is None:
+            builder = Builder(self.elimination, self.intervals, self.point_set)
+            self.prover = Claims(builder, self.evidence, self.deadline)
+        prover, used, hopeless = self.prover, {}, set()
+        prover.builder.update(self.intervals)
+        for budget in itertools.repeat(_NODES[-1]) if budgets is None else budgets:
+            numbers = [k for k in self.open_neurons().tolist() if k not in hopeless and used.get(k, 0) < max_nodes]
+            numbers.sort(key=lambda number: self.place[number])
+            if not numbers or self._is_over():
+                break
+            for number in _with_progress(numbers, progress, f"up to {budget} nodes each"):
+                if self._is_over():
+                    break
+                used[number] = used.get(number, 0) + budget
+                if not self._prove(prover, number, budget):
+                    hopeless.add(number)
+            self._bound()
+            prover.builder.update(self.intervals)
+
+    def _prove(self, prover, number, budget):
+        """Try to decide a neuron; return whether another attempt may help."""
+        if self.evidence.floats[number]:
+            return False
+        retry = False
+        for claims in self.claims(number):
+            outcomes = []
+            for target in claims:
+                if target in self.proved_claims:
+                    outcomes.append(CLOSED)
+                    continue
+                if prover.is_stuck(target):
+                    break
+                outcomes.append(prover.prove(target, budget, lambda t=target: self._contradicts(number, t)))
+                if outcomes[-1] == CLOSED:
+                    self._conclude(number, target)
+                elif outcomes[-1] == REFUTED:
+                    break
+                else:
+                    retry = retry or not prover.is_stuck(target)
+            if outcomes.count(CLOSED) == len(claims):
+                self._fix_window(number, claims)
+                return False
+        refuted = not self.evidence.floats[number] and any(c for c in self.claims(number))
+        return retry or (refuted and self._changed(number, prover))
+
+    def _changed(self, number, prover):
+        """Return whether a neuron has a claim that is not stuck."""
+        return any(not any(prover.is_stuck(t) for t in claims) for claims in self.claims(number))
+
+    def _contradicts(self, number, target):
+        """Return whether the evidence contradicts a claim."""
+        evidence, (s, _) = self.evidence, self.place[number]
+        block = self.elimination.blocks[s]
+        if evidence.floats[number]:
+            return True
+        if block.windows is not None:
+            window = block.windows[self.place[number][1]].tolist()
+            taps = [t for t, j in enumerate(window) if j == target.entries[0]]
+            return all(t < 62 and not int(evidence.common_taps[number]) >> t & 1 for t in taps)
+        if target.weights[0] > 0:
+            return evidence.least[number] < target.threshold
+        return evidence.largest[number] > -target.threshold
+
+    def _conclude(self, number, target):
+        """Record a claim that is proved."""
+        if len(target.entries) == 2:
+            self.proved_claims.add(target)
+        elif target.weights[0] > 0:
+            self.lower[number] = max(self.lower[number], target.threshold)
+        else:
+            self.upper[number] = min(self.upper[number], -target.threshold)
+
+    def _fix_window(self, number, claims):
+        """Record that a window has a winner, where all its comparisons are proved."""
+        s, k = self.place[number]
+        window = self.elimination.blocks[s].windows
+        if window is not None and claims:
+            self.pool_states[number] = window[k].tolist().index(claims[0].entries[0])
+
+
+def _winners(windows, lo, hi):
+    """Return the lowest tap of each window that is not below another one, by intervals; -1 where there is none: int64[n]."""
+    winners = np.full(len(windows), -1)
+    for tap in range(windows.shape[1] - 1, -1, -1):
+        j = windows[:, tap]
+        others = np.where((windows >= 0) & (windows != j[:, None]), hi[windows], -np.inf).max(axis=1)
+        winners[(j >= 0) & (lo[j] >= others)] = tap
+    return winners
+
+
+def _with_progress(numbers, progress, text):
+    if not progress:
+        return numbers
+    from tqdm import tqdm
+
+    return tqdm(numbers, desc=text, unit="neuron")
