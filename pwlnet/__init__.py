@@ -25,6 +25,8 @@ _HOMES = {
     "PlanePartition": "partition.planes.partitions",
     "HalfSpaces": "conditions",
     "FloatSet": "float_sets",
+    "bound_preactivations": "bounds.preactivations",
+    "Bounds": "bounds.preactivations",
     "Segment": "domains",
     "Polygon": "domains",
     "Box": "domains",
