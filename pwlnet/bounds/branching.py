@@ -18,6 +18,7 @@ from .relaxed_lp import exact_lower, safe_lower, solve
 
 CLOSED, REFUTED, STUCK, INTERRUPTED = "closed", "refuted", "stuck", "interrupted"
 _NEARLY = 2.0**20 * UNIT_ROUNDOFF  # relative distance from the threshold within which rational arithmetic is tried
+_LEAST_PRICE = 2.0**-10  # of a neuron's distance from its graph, for neurons whose rows are not active
 _ROUNDS = 4  # of local search from the solution of a linear program
 
 
@@ -30,10 +31,12 @@ class Claims:
     evidence : Evidence
     deadline : float
         ``time.monotonic()`` at which to stop.
+    tighten : callable
+        Takes a node; returns sound Intervals of all values on it, or None if they prove that it is empty.
     """
 
-    def __init__(self, builder, evidence, deadline):
-        self.builder, self.evidence, self.deadline = builder, evidence, deadline
+    def __init__(self, builder, evidence, deadline, tighten):
+        self.builder, self.evidence, self.deadline, self.tighten = builder, evidence, deadline, tighten
         self.elimination = builder.elimination
         self._open, self._stuck = {}, set()
         self.n_programs = 0
@@ -72,9 +75,14 @@ class Claims:
 
     def _examine(self, target, node, is_refuted):
         """Return the nodes that replace a node (none if it is closed), or another outcome."""
+        if node.cuts or node.taps:
+            intervals = self.tighten(node)
+            if intervals is None or self._holds(target, intervals):
+                return []
+            node = node._replace(intervals=intervals)
         program = self.builder.build(target, node)
         solution = self._solve(program)
-        if solution.status == 2 and node is not ROOT:
+        if solution.status == 2 and (node.cuts or node.taps):
             return self._examine_empty(target, node)
         if solution.status != 0:
             return INTERRUPTED if time.monotonic() > self.deadline else STUCK
@@ -89,6 +97,14 @@ class Claims:
             return children
         self.evidence.add_exactly(point, target.block)
         return REFUTED if is_refuted() else STUCK
+
+    def _holds(self, target, intervals):
+        """Return whether intervals prove a claim about one entry."""
+        (k, *others), sign = target.entries, target.weights[0]
+        if others:
+            return bool(intervals.z_lo[target.block][k] >= intervals.z_hi[target.block][others[0]])
+        bound = intervals.z_lo[target.block][k] if sign > 0 else -intervals.z_hi[target.block][k]
+        return bool(bound >= target.threshold)
 
     def _solve(self, program):
         self.n_programs += 1
@@ -152,11 +168,11 @@ class Claims:
             taps = self._taps(*best, node)
             return [Node(node.cuts, {**node.taps, best: tap}) for tap in taps]
         s, k = best
-        lo, hi = self.builder.interval(s, k, node)
+        lo, hi = (float(x[s][k]) for x in self.builder.intervals_of(node)[2:])
         ends = [lo, *(t for t in self.elimination.blocks[s].thresholds.tolist() if lo < t < hi), hi]
         z = solution.x[program.z_columns[s][k]]
         pieces = sorted(zip(ends[:-1], ends[1:], strict=True), key=lambda piece: max(piece[0] - z, z - piece[1]), reverse=True)
-        return [Node({**node.cuts, best: piece}, node.taps) for piece in pieces]
+        return [Node({**node.cuts, best: piece}, node.taps, None) for piece in pieces]
 
     def _widest_gap(self, s, node, program, solution):
         """Return the neuron of a block with several pieces whose value is farthest from its graph, and the distance."""
@@ -169,20 +185,19 @@ class Claims:
                     columns = program.z_columns[s][block.windows[k][block.windows[k] >= 0]]
                     gaps[k] = abs(float(solution.x[y[k]] - solution.x[columns].max()))
             return max(gaps.items(), key=lambda item: item[1], default=(None, 0.0))
-        lo, hi = self.builder.intervals.z_lo[s].copy(), self.builder.intervals.z_hi[s].copy()
-        for (other, k), (low, high) in node.cuts.items():
-            if other == s:
-                lo[k], hi[k] = max(lo[k], low), min(hi[k], high)
+        lo, hi = (x[s] for x in self.builder.intervals_of(node)[2:])
         inner = ((lo < block.thresholds[:, None]) & (block.thresholds[:, None] < hi)).any(axis=0)
         k = np.flatnonzero((y >= 0) & (program.z_columns[s] >= 0) & inner)
         if not len(k):
             return None, 0.0
         gaps = np.abs(solution.x[y[k]] - value_at(block, k, solution.x[program.z_columns[s][k]])[0])
+        prices = [np.abs(solution.y_ub[program.chords.get((s, j), [])]).max(initial=0.0) for j in k.tolist()]
+        gaps = gaps * (np.array(prices) + _LEAST_PRICE)
         return int(k[gaps.argmax()]), float(gaps.max())
 
     def _taps(self, s, k, node):
         """Return the taps of a window that may win, by intervals: list of int."""
         window = self.elimination.blocks[s].windows[k]
-        lo, hi = self.builder.intervals.z_lo[s], self.builder.intervals.z_hi[s]
+        lo, hi = (x[s] for x in self.builder.intervals_of(node)[2:])
         best = max(lo[j] for j in window if j >= 0)
         return [t for t, j in enumerate(window.tolist()) if j >= 0 and hi[j] >= best]

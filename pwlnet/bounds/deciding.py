@@ -5,6 +5,7 @@ Legend: K neurons, D entries of op 0.
 
 import itertools
 import time
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from .bisection import Bisection
 from .branching import CLOSED, REFUTED, Claims
 from .evidence import Evidence, descend
 from .intervals import propagate
+from .preactivations import bound_preactivations
 from .relaxation import Builder, Target
 
 _SAMPLES = 256
@@ -50,17 +52,17 @@ class Decider:
         self.place = {}  # block and stored index of each neuron
         for s, block in enumerate(elimination.blocks):
             self.place |= {int(number): (s, k) for k, number in enumerate(block.numbers)}
-        self.intervals = self.prover = None
+        self.intervals = self.prover = self._known = None
         self.proved_claims = set()  # comparisons of taps
 
     def run(self, *, use_programs, max_nodes, progress):
         """Decide as many neurons as the time allows."""
         if not self.network.n_neurons:
             return
-        self._bound()
+        self._bound(self.method)
         self._sample()
         self._search()
-        self._bound()
+        self._bound("alpha_crown")
         if self._is_over():
             return
         use_programs = use_programs and self.point_set.is_polytope
@@ -95,10 +97,33 @@ class Decider:
         """Return the neurons that are not decided: int64."""
         return np.flatnonzero((self.states() < 0) & ~self.evidence.floats)
 
-    def _bound(self):
+    def _bound(self, method):
         """Take sound bounds under the known states into account."""
-        lower, upper, states = self._bounds_of(self._domain(), self.states()[None])
-        self._take(lower[0], upper[0], states[0])
+        known = self._known
+        if known is not None:
+            known = replace(known, lower=self.lower[None], upper=self.upper[None], states=self.states()[None])
+        self._known = bound_preactivations(self.network, self._domain(), method=method, known=known)
+        self._take(self._known.lower[0], self._known.upper[0], self._known.states[0])
+
+    def _tighten(self, node):
+        """Return intervals on a node, or None if it is empty."""
+        lower, upper, states = self.lower.copy(), self.upper.copy(), self.states()
+        for (s, k), (lo, hi) in node.cuts.items():
+            block = self.elimination.blocks[s]
+            number = block.numbers[k]
+            lower[number], upper[number] = max(lower[number], lo), min(upper[number], hi)
+            states[number] = block.states[int((0.5 * lo + 0.5 * hi > block.thresholds).sum())]
+        for (s, k), tap in node.taps.items():
+            states[self.elimination.blocks[s].numbers[k]] = tap
+        known = replace(self._known, lower=lower[None], upper=upper[None], states=states[None])
+        found = bound_preactivations(self.network, self._domain(), method="crown", known=known, only_open=True)
+        if found.empty[0]:
+            return None
+        lower, upper = np.fmax(lower, found.lower[0]), np.fmin(upper, found.upper[0])
+        if (lower > upper).any():
+            return None
+        point_set = self.point_set
+        return propagate(self.elimination, point_set.lower, point_set.upper, lower, upper)
 
     def _domain(self):
         unload = self.elimination.unload
@@ -108,8 +133,6 @@ class Decider:
         return Ball(unload(point_set.center[:, None]), point_set.radius, point_set.norm)
 
     def _bounds_of(self, domain, known):
-        from . import bound_preactivations
-
         found = bound_preactivations(self.network, domain, method=self.method, known=known)
         return np.atleast_2d(found.lower), np.atleast_2d(found.upper), np.atleast_2d(found.states)
 
@@ -250,7 +273,7 @@ class Decider:
         """
         if self.prover is None:
             builder = Builder(self.elimination, self.intervals, self.point_set)
-            self.prover = Claims(builder, self.evidence, self.deadline)
+            self.prover = Claims(builder, self.evidence, self.deadline, self._tighten)
         prover, used, hopeless = self.prover, {}, set()
         prover.builder.update(self.intervals)
         for budget in itertools.repeat(_NODES[-1]) if budgets is None else budgets:
@@ -264,7 +287,7 @@ class Decider:
                 used[number] = used.get(number, 0) + budget
                 if not self._prove(prover, number, budget):
                     hopeless.add(number)
-            self._bound()
+            self._bound("alpha_crown")
             prover.builder.update(self.intervals)
 
     def _prove(self, prover, number, budget):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
-from .intervals import ABOVE, BELOW, EQUAL, hull, is_on_grid, value_range
+from .intervals import ABOVE, BELOW, EQUAL, hull, is_on_grid
 from .relaxed_lp import Program
 
 
@@ -26,6 +26,7 @@ class Node(NamedTuple):
 
     cuts: dict
     taps: dict
+    intervals: object = None  # Intervals of all values on it; None for those of the whole set
 
 
 ROOT = Node({}, {})
@@ -68,11 +69,9 @@ class Builder:
         """Use other intervals from now on."""
         self.intervals = intervals
 
-    def interval(self, s, k, node):
-        """Return the interval of z entry k of block s at a node."""
-        root = self.intervals.z_lo[s][k], self.intervals.z_hi[s][k]
-        cut = node.cuts.get((s, k))
-        return root if cut is None else (max(root[0], cut[0]), min(root[1], cut[1]))
+    def intervals_of(self, node):
+        """Return the intervals of all values on a node."""
+        return self.intervals if node.intervals is None else node.intervals
 
     def lines(self, s, k, lo, hi):
         """Return the hull of a neuron over an interval (cached)."""
@@ -99,7 +98,8 @@ class Builder:
                 taps = block.windows[used]
                 z[s][taps[taps >= 0]] = True
             else:
-                lo, hi = self.intervals.z_lo[s], self.intervals.z_hi[s]
+                intervals = self.intervals_of(node)
+                lo, hi = intervals.z_lo[s], intervals.z_hi[s]
                 z[s] |= used & ~(self._is_constant(block, lo, hi))
             v[np.unique(block.Z[z[s]].indices)] = True
             if block.E is not None:
@@ -147,7 +147,9 @@ class _Layout:
 
     def __init__(self, builder, target, node, elastic, v_needed, z_needed):
         self.builder, self.target, self.node, self.elastic = builder, target, node, elastic
-        blocks, intervals = builder.elimination.blocks, builder.intervals
+        self.own, self.root = builder.intervals_of(node), builder.intervals
+        blocks, intervals = builder.elimination.blocks, self.root if elastic else self.own
+        self.chords = {}
         self.v = np.cumsum(v_needed) - 1
         self.v[~v_needed] = -1
         n = int(v_needed.sum())
@@ -189,23 +191,21 @@ class _Layout:
 
     def add_neuron(self, s, k):
         """Add the rows of an elementwise neuron."""
-        block, is_split = self.blocks[s], (s, k) in self.node.cuts
-        y, z = int(self.v[block.first + k]), int(self.z[s][k])
-        lo, hi = self.builder.interval(s, k, self.node)
-        if is_split and self.elastic:
+        y, z = int(self.v[self.blocks[s].first + k]), int(self.z[s][k])
+        lo, hi = float(self.own.z_lo[s][k]), float(self.own.z_hi[s][k])
+        is_split = self.elastic and (lo, hi) != (self.root.z_lo[s][k], self.root.z_hi[s][k])
+        if is_split and z >= 0:
             self._at_most([z], [1.0], hi, is_split=True)
             self._at_most([z], [-1.0], -lo, is_split=True)
-        elif is_split:
-            low, high = value_range(block, np.array([k]), np.array([lo]), np.array([hi]))
-            self.lo[y], self.hi[y] = max(self.lo[y], low[0]), min(self.hi[y], high[0])
-            self.lo[z], self.hi[z] = lo, hi
-        for kind, slope, intercept in self.builder.lines(s, k, float(lo), float(hi)):
-            if slope == 0.0 and not (is_split and self.elastic):
+        for kind, slope, intercept in self.builder.lines(s, k, lo, hi):
+            if slope == 0.0 and not is_split:
                 continue  # the bounds of y say so
             columns, sizes = ([y], [1.0]) if slope == 0.0 else ([y, z], [1.0, -slope])
             if kind == EQUAL:
                 self._equal(columns, sizes, intercept, is_split=is_split)
-            elif kind == BELOW:
+                continue
+            self.chords.setdefault((s, k), []).append(self.ub.n)
+            if kind == BELOW:
                 self._at_most(columns, sizes, intercept, is_split=is_split)
             elif kind == ABOVE:
                 self._at_most(columns, [-x for x in sizes], -intercept, is_split=is_split)
@@ -223,7 +223,8 @@ class _Layout:
                 if column != winner:
                     self._at_most([column, winner], [1.0, -1.0], 0.0, is_split=True)
             return
-        low, high = self.lo[columns], self.hi[columns]
+        entries = taps[taps >= 0]
+        low, high = self.root.z_lo[s][entries], self.root.z_hi[s][entries]
         kept = [c for c, top in zip(columns, high, strict=True) if top >= low.max()]
         kept = list(dict.fromkeys(kept))
         if len(kept) == 1:
@@ -231,7 +232,7 @@ class _Layout:
             return
         for column in kept:
             self.ub.add([column, y], [1.0, -1.0], 0.0)
-        others = [-float(self.lo[c]) for c in kept]
+        others = [-float(dict(zip(columns, low.tolist(), strict=True))[c]) for c in kept]
         total = np.nextafter(sum(np.nextafter(x, np.inf) for x in others) + low.max(), np.inf)
         size = sum(map(abs, others)) + abs(low.max())
         total += len(kept) * 2.0**-51 * size
@@ -270,7 +271,7 @@ class _Layout:
         b = np.concatenate([*c, self.eq.b])
         return Program(
             objective, A_eq, b, E_eq if E_eq.nnz else None, np.concatenate([*e, np.zeros(n_other)]),
-            self.ub.matrix(self.n), np.array(self.ub.b), self.lo, self.hi, exact, self.v, tuple(self.z),
+            self.ub.matrix(self.n), np.array(self.ub.b), self.lo, self.hi, exact, self.v, tuple(self.z), self.chords,
         )  # fmt: skip
 
     def _add_set(self):

@@ -43,6 +43,7 @@ class Program(NamedTuple):
     exact_eq: list  # (block, entry, column of z) of the first rows of A_eq, z = Z v + c
     v_columns: np.ndarray  # int64[*] column of each entry of v, -1 where it does not occur
     z_columns: tuple  # of int64[m], one for each block
+    chords: dict  # rows of A_ub that relax each neuron, by (block, index)
 
 
 class Solution(NamedTuple):
