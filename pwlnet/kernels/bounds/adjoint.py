@@ -158,8 +158,8 @@ def _pool(slot, i, rows):
 
 
 @kernel
-def _elements(slot, i, k, j, rows, factor):
-    """Add a multiple of g, or the products with the weights of a Scale, to the coefficients of op j.
+def _elements(slot, i, k, j, rows, scales, factor):
+    """Add a multiple of g to the coefficients of op j, or its products with op i's weights (``scales``).
 
     The channels of j begin at channel k of op i's.
     """
@@ -167,7 +167,6 @@ def _elements(slot, i, k, j, rows, factor):
     gy, gx = rows_of(code, i, rows, slot.coefficients), rows_of(code, j, rows, slot.coefficients)
     channels, width, c_in = code.op_table[i, ir.CHANNELS], code.op_table[i, ir.WIDTH], code.op_table[j, ir.CHANNELS]
     first, n_weights = code.op_table[i, ir.WEIGHT], code.op_table[i, ir.N_WEIGHTS]
-    scales = code.op_table[i, ir.OP] == ir.SCALE
     for y in range(area[TOP], area[BOTTOM]):
         for p in range(y * width + area[LEFT], y * width + area[RIGHT]):
             for r in range(rows):
@@ -212,7 +211,7 @@ def add_affine_adjoint(slot, i, rows):
             j = operand(code, i, k)
             extend_like(slot, i, j, rows)
             factor = code.parameters[code.op_table[i, ir.COEFFICIENTS] + k] if kind == ir.ADD else 1.0
-            _elements(slot, i, channel, j, rows, factor)
+            _elements(slot, i, channel, j, rows, kind == ir.SCALE, factor)
             channel += code.op_table[j, ir.CHANNELS] if kind == ir.CONCAT else 0
     else:
         fill_rows(rows_of(code, j, rows, slot.coefficients), np.nan)

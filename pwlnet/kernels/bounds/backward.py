@@ -149,14 +149,17 @@ def _relax_windows(slot, i, rows):
 
 @kernel
 def _add_constants(slot, i, rows):
-    """Add ``g . b`` of affine op i to the constants of the rows."""
+    """Add ``g . b`` of affine op i to the constants of the rows; return whether the op is known."""
     code, area = slot.code, slot.rectangle[i]
     first, n = code.op_table[i, ir.BIAS], code.op_table[i, ir.N_BIASES]
     gy = rows_of(code, i, rows, slot.coefficients)
     channels, width = code.op_table[i, ir.CHANNELS], code.op_table[i, ir.WIDTH]
     if n == 0:
-        return
-    gather, index = code.op_table[i, ir.OP] == ir.GATHER, code.op_table[i, ir.INDEX]
+        return True
+    kind, index = code.op_table[i, ir.OP], code.op_table[i, ir.INDEX]
+    gather = kind == ir.GATHER
+    if not gather and kind != ir.AFFINE and kind != ir.CONV2D and kind != ir.SCALE:
+        return False
     for row in range(rows):
         for y in range(area[TOP], area[BOTTOM]):
             a, b = (y * width + area[LEFT]) * channels, (y * width + area[RIGHT]) * channels
@@ -169,6 +172,7 @@ def _add_constants(slot, i, rows):
             else:
                 for k in range(a, b, n):
                     slot.constants[row] += _dot(gy[row, k : k + n], code.parameters[first : first + n])
+    return True
 
 
 @kernel
@@ -244,7 +248,7 @@ def lower_bounds(slot, b, last, rows):
         for k in range(sizes.shape[0]):
             underflow += slot.roundings[i, bs.UNDERFLOW] * sizes[k]
         if kind < ir.FIRST_SWITCHING:
-            _add_constants(slot, i, rows)
+            known = _add_constants(slot, i, rows) and known
             known = add_affine_adjoint(slot, i, rows) and known
         elif slot.options[bs.METHOD] == bs.IBP:
             _stop_at(slot, i, rows)

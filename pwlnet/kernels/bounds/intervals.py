@@ -6,7 +6,7 @@ from .._jit import ONE, TWO, allocating_kernel, inlined_kernel, kernel
 from ..ir import program as ir
 from ..ir.affine import PLAIN, add_constant, apply_linear, operand, rows_of, tap_position
 from . import slot as bs
-from .relaxations import pool_slope, relax_elementwise, relax_pool, value_at
+from .relaxations import pool_slope, relax_elementwise, relax_pool, thresholds, value_at
 
 _UNIT = 2.0**-51
 
@@ -91,12 +91,10 @@ def impose_known(slot, b, i, e, low, high):
         high[e] = min(high[e], slot.known_upper[b, neuron])
     state = slot.known_states[b, neuron] if slot.known_states.shape[0] > 0 else np.int32(-1)
     if state >= 0:
-        clip = code.op_table[i, ir.OP] == ir.CLIP
-        first = code.parameters[code.op_table[i, ir.COEFFICIENTS]] if clip else 0.0
-        last = code.parameters[code.op_table[i, ir.COEFFICIENTS] + 1] if clip else 0.0
+        first, last = thresholds(code, i)
         if state > 0:
             low[e] = max(low[e], last if state == 2 else first)
-        if state < (2 if clip else 1):
+        if state == 0 or (state == 1 and last > first):
             high[e] = min(high[e], last if state == 1 else first)
     if low[e] > high[e]:
         slot.empty[b] = 1
@@ -184,6 +182,7 @@ def set_interval(slot, b, i):
     elif kind == ir.MAX_POOL:
         pool_interval(slot, b, i)
     elif kind == ir.RELU or kind == ir.LEAKY_RELU or kind == ir.CLIP:
+        known = not np.isnan(thresholds(slot.code, i)[0])
         elementwise_interval(slot, b, i)
     else:
         known = False

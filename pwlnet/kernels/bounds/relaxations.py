@@ -20,6 +20,23 @@ _UNIT = 2.0**-51
 
 
 @inlined_kernel
+def thresholds(code, i):
+    """Return the first and last threshold of the neurons of elementwise op i; NaN for other ops."""
+    kind, at = code.op_table[i, ir.OP], code.op_table[i, ir.COEFFICIENTS]
+    if kind == ir.CLIP:
+        return code.parameters[at], code.parameters[at + 1]
+    if kind == ir.RELU or kind == ir.LEAKY_RELU:
+        return 0.0, 0.0
+    return np.nan, np.nan
+
+
+@inlined_kernel
+def has_windows(code, i):
+    """Return whether op i is a switching op with windows, not an elementwise one."""
+    return code.op_table[i, ir.OP] >= ir.FIRST_SWITCHING and code.op_table[i, ir.KERNEL_H] > 0
+
+
+@inlined_kernel
 def value_at(code, i, k, z):
     """Return the value of elementwise neuron k of op i at a pre-activation, finite or infinite."""
     slope, intercept = piece(code, i, k, state_of(code, i, z))
@@ -70,9 +87,7 @@ def relax_elementwise(code, i, k, z0, z1, e, r):
     Return its state if it has one on all of [z0, z1], and -1 otherwise.
     """
     below, above = state_of(code, i, z0), state_of(code, i, z1)
-    clip = code.op_table[i, ir.OP] == ir.CLIP
-    first = code.parameters[code.op_table[i, ir.COEFFICIENTS]] if clip else 0.0
-    last = code.parameters[code.op_table[i, ir.COEFFICIENTS] + 1] if clip else 0.0
+    first, last = thresholds(code, i)
     while below < above and z0 >= (first if below == 0 else last):
         below += 1  # an end at a threshold belongs to both pieces
     while below < above and z1 <= (last if above == 2 else first):

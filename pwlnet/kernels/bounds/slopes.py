@@ -17,14 +17,14 @@ from ..ir.affine import PLAIN, add_constant, apply_linear, n_ops, operand, rows_
 from . import slot as bs
 from .adjoint import BOTTOM, LEFT, RIGHT, TOP
 from .backward import lower_bounds, slope_of_row
-from .relaxations import pool_slope
+from .relaxations import has_windows, pool_slope
 
 FIRST_STEP, SHRINK = 0.5, 0.9  # of the steps, in units of the range of slopes
 
 
 @inlined_kernel
-def _is_elementwise(kind):
-    return kind == ir.RELU or kind == ir.LEAKY_RELU or kind == ir.CLIP
+def _is_elementwise(code, i):
+    return code.op_table[i, ir.OP] >= ir.FIRST_SWITCHING and not has_windows(code, i)
 
 
 @kernel
@@ -33,7 +33,7 @@ def _start_places(slot, last, rows):
     code, r = slot.code, slot.relaxation
     for i in range(1, last + 1):
         base, n = code.op_table[i, ir.VALUE], code.op_table[i + 1, ir.VALUE] - code.op_table[i, ir.VALUE]
-        if not _is_elementwise(code.op_table[i, ir.OP]):
+        if not _is_elementwise(code, i):
             continue
         for side in range(2):
             start, slope = (bs.LOWER_FIRST, bs.LOWER_SLOPE) if side == 0 else (bs.UPPER_FIRST, bs.UPPER_SLOPE)
@@ -116,20 +116,18 @@ def _follow_windows(slot, i, rows):
 
 @allocating_kernel
 def _follow(slot, b, last, rows):
-    """Evaluate the relaxed network of each row at its minimum, up to op ``last``."""
-    code = slot.code
+    """Evaluate the relaxed network of each row at its minimum, up to op ``last``; return whether all ops are known."""
+    code, known = slot.code, True
     _minimisers(slot, b, rows)
     for i in range(1, last):
-        kind = code.op_table[i, ir.OP]
-        if kind < ir.FIRST_SWITCHING:
-            apply_linear(code, i, rows, rows, slot.values, PLAIN)
-            add_constant(code, i, rows, rows, slot.values)
-        elif kind == ir.MAX_POOL:
+        if code.op_table[i, ir.OP] < ir.FIRST_SWITCHING:
+            known = apply_linear(code, i, rows, rows, slot.values, PLAIN) and known
+            known = add_constant(code, i, rows, rows, slot.values) and known
+        elif has_windows(code, i):
             _follow_windows(slot, i, rows)
-        elif _is_elementwise(kind):
-            _follow_neurons(slot, i, rows)
         else:
-            fill(slot.values, np.nan)
+            _follow_neurons(slot, i, rows)
+    return known
 
 
 @kernel
@@ -137,7 +135,7 @@ def _step(slot, last, rows, size):
     """Move all slopes along the signs of their derivatives."""
     code, r = slot.code, slot.relaxation
     for i in range(1, last + 1):
-        if not _is_elementwise(code.op_table[i, ir.OP]) or slot.rectangle[i, BOTTOM] <= slot.rectangle[i, TOP]:
+        if not _is_elementwise(code, i) or slot.rectangle[i, BOTTOM] <= slot.rectangle[i, TOP]:
             continue
         base = code.op_table[i, ir.VALUE]
         g, x = rows_of(code, i, rows, slot.coefficients), rows_of(code, operand(code, i, 0), rows, slot.values)
@@ -168,7 +166,7 @@ def improve_bounds(slot, b, last, rows):
     _start_places(slot, last, rows)
     for step in range(slot.options[bs.N_STEPS] + 1):
         if step > 0:
-            _follow(slot, b, last, rows)
+            known = _follow(slot, b, last, rows) and known
             _step(slot, last, rows, size)
             size *= SHRINK
             for i in range(n_ops(code)):

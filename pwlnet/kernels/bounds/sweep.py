@@ -16,6 +16,7 @@ from . import slot as bs
 from .adjoint import extend
 from .backward import lower_bounds
 from .intervals import input_interval, measure, set_interval, source_index
+from .relaxations import has_windows, thresholds
 from .slopes import improve_bounds
 
 
@@ -64,16 +65,15 @@ def _tighten_chosen(slot, b, i, n):
 def _is_open(slot, b, i, e):
     """Return whether the interval of entry e of op i leaves the state of its first reader's neuron open."""
     reader = slot.plan[i, bs.FIRST_READER]
-    if slot.options[bs.ONLY_OPEN] == 0 or reader < 0 or slot.code.op_table[reader, ir.OP] == ir.MAX_POOL:
+    if slot.options[bs.ONLY_OPEN] == 0 or reader < 0:
         return True
-    low, high = rows_of(slot.code, i, 1, slot.low)[0, e], rows_of(slot.code, i, 1, slot.high)[0, e]
+    first, last = thresholds(slot.code, reader)
+    if not first <= last:  # not an elementwise op
+        return True
     if slot.known_states.shape[0] > 0 and slot.known_states[b, source_index(slot.code, reader, e)] >= 0:
         return False
-    if slot.code.op_table[reader, ir.OP] == ir.CLIP:
-        first = slot.code.parameters[slot.code.op_table[reader, ir.COEFFICIENTS]]
-        last = slot.code.parameters[slot.code.op_table[reader, ir.COEFFICIENTS] + 1]
-        return low < first < high or low < last < high
-    return low < 0.0 < high
+    low, high = rows_of(slot.code, i, 1, slot.low)[0, e], rows_of(slot.code, i, 1, slot.high)[0, e]
+    return low < first < high or low < last < high
 
 
 @allocating_kernel
@@ -176,9 +176,8 @@ def _store(slot, b):
     """Store the bounds of set b in source order."""
     code, last = slot.code, n_ops(slot.code) - 1
     for i in range(1, last + 1):
-        kind = code.op_table[i, ir.OP]
-        if kind >= ir.FIRST_SWITCHING:
-            x = i if kind == ir.MAX_POOL else operand(code, i, 0)
+        if code.op_table[i, ir.OP] >= ir.FIRST_SWITCHING:
+            x = i if has_windows(code, i) else operand(code, i, 0)
             low, high = rows_of(code, x, 1, slot.low)[0], rows_of(code, x, 1, slot.high)[0]
             base = code.op_table[i, ir.VALUE]
             for e in range(code.op_table[i + 1, ir.VALUE] - base):
@@ -206,7 +205,7 @@ def _bound_set(slot, b):
         linear = (method == bs.CROWN and is_target) or (method != bs.IBP and i == last)
         if (linear and not exact) or (exact and slot.options[bs.NORM] != 0 and (is_target or i == last)):
             known = _tighten(slot, b, i) and known
-        if method == bs.CROWN and code.op_table[i, ir.OP] == ir.MAX_POOL:
+        if method == bs.CROWN and has_windows(code, i):
             known = _decide_windows(slot, b, i) and known
         measure(slot, i)
     known = _bound_specification(slot, b) and known
