@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..domains import Ball, Box
+from ..errors import NumericalError
 from .bisection import Bisection
 from .branching import CLOSED, REFUTED, Claims
 from .evidence import Evidence, descend
@@ -73,10 +74,21 @@ class Decider:
             self._branch(max_nodes, progress, None)
 
     def result(self):
-        """Return lower, upper bool[K], states int32[K], and the witnesses."""
+        """Return lower, upper bool[K], states int32[K], and the witnesses.
+
+        Raises
+        ------
+        NumericalError
+            Proofs and points contradict each other.
+        """
         states = self.states()
-        floats = self.evidence.floats & (states < 0)
-        return floats, states < 0, states, self.evidence.witnesses()
+        wrong = np.flatnonzero(self.evidence.floats & (states >= 0))
+        if len(wrong):
+            raise NumericalError(
+                f"neuron {wrong[0]} is proved to be fixed in state {states[wrong[0]]}, but two points have different states; "
+                "report this as a bug"
+            )
+        return self.evidence.floats.copy(), states < 0, states, self.evidence.witnesses()
 
     def states(self):
         """Return the state of each neuron that is proved to be fixed, else -1: int32[K]."""
@@ -102,7 +114,7 @@ class Decider:
         known = self._known
         if known is not None:
             known = replace(known, lower=self.lower[None], upper=self.upper[None], states=self.states()[None])
-        self._known = bound_preactivations(self.network, self._domain(), method=method, known=known)
+        self._known = bound_preactivations(self.network, self._domain(), method=method, known=known, only_open=known is not None)
         self._take(self._known.lower[0], self._known.upper[0], self._known.states[0])
 
     def _tighten(self, node):
