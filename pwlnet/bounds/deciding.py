@@ -114,7 +114,9 @@ class Decider:
         known = self._known
         if known is not None:
             known = replace(known, lower=self.lower[None], upper=self.upper[None], states=self.states()[None])
-        self._known = bound_preactivations(self.network, self._domain(), method=method, known=known, only_open=known is not None)
+        self._known = bound_preactivations(
+            self.network, self._domain(), method=method, known=known, only_open=known is not None
+        )
         self._take(self._known.lower[0], self._known.upper[0], self._known.states[0])
 
     def _tighten(self, node):
@@ -234,7 +236,9 @@ class Decider:
         if not self.point_set.is_box or (lower < upper).sum() > _BISECTED_INPUTS or not len(self.open_neurons()):
             return
         least, largest, winners = self._required()
-        candidates = np.isin(np.arange(len(least)), self.open_neurons()) & ((least > -np.inf) | (largest < np.inf) | (winners >= 0))
+        candidates = np.isin(np.arange(len(least)), self.open_neurons()) & (
+            (least > -np.inf) | (largest < np.inf) | (winners >= 0)
+        )
         known = self.states()
 
         def bound(low, high):

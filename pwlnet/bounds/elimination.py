@@ -125,7 +125,10 @@ def op_matrices(program, code, i):
         p, tap = np.nonzero(_tap_table(code, i) >= 0)
         c, places = np.arange(channels), _tap_table(code, i)[p, tap]
         rows, columns = (p[:, None] * channels + c).ravel(), (places[:, None] * channels + c).ravel()
-        matrices, divisors = [_matrix(np.ones(len(rows)), rows, columns, (n, m[0]))], np.repeat(_pool_divisors(program, i), channels)
+        matrices, divisors = (
+            [_matrix(np.ones(len(rows)), rows, columns, (n, m[0]))],
+            np.repeat(_pool_divisors(program, i), channels),
+        )
     elif kind == ir.SCALE:
         matrices = [_matrix(np.tile(weights, n // len(weights)), entries, entries, (n, n))]
     elif kind == ir.ADD:

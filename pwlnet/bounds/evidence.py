@@ -45,7 +45,9 @@ class Evidence:
         base, used = len(self.points), np.zeros(len(points), bool)
         for block, z, error in zip(self.elimination.blocks, values.z, values.z_errors, strict=True):
             if block.windows is None:
-                used |= self._add_elementwise(block, np.nan_to_num(z + error, nan=np.inf), np.nan_to_num(z - error, nan=-np.inf), base)
+                used |= self._add_elementwise(
+                    block, np.nan_to_num(z + error, nan=np.inf), np.nan_to_num(z - error, nan=-np.inf), base
+                )
             else:
                 used |= self._add_windows(block, z, error, base)
         kept = np.flatnonzero(used)
@@ -189,5 +191,3 @@ def _seeds(targets, shape):
         for k, weight in zip(target.entries, target.weights, strict=True):
             seeds[k, q] += weight
     return seeds
-
-

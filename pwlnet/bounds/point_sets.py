@@ -108,7 +108,9 @@ def point_sets(network, domain):
         return x
 
     if not isinstance(domain, Ball):
-        return [PointSet(*map(np.ascontiguousarray, pair)) for pair in zip(*map(stored, box_rows(network, domain)), strict=True)]
+        return [
+            PointSet(*map(np.ascontiguousarray, pair)) for pair in zip(*map(stored, box_rows(network, domain)), strict=True)
+        ]
     centers, radii = ball_rows(network, domain)
     sets = []
     for center, radius in zip(stored(centers), radii.tolist(), strict=True):
