@@ -25,6 +25,7 @@ class Plan(NamedTuple):
     transposed_offsets: np.ndarray  # int64[N]
     table: np.ndarray  # int64[N, 3]
     roundings: np.ndarray  # float64[N, 4]
+    largest_rounding: np.ndarray  # float64[1]
 
 
 def plan_of(network):
@@ -44,7 +45,14 @@ def _make_plan(network):
         transposed.append(np.ascontiguousarray(weights.T).ravel())
         offsets[i], size = size, size + weights.size
     table = np.stack([_targets(network), _exact(network), _first_readers(network)], axis=1).astype(np.int64)
-    arrays = np.concatenate(transposed), offsets, np.ascontiguousarray(table), _roundings(network)
+    roundings = _roundings(network)
+    arrays = (
+        np.concatenate(transposed),
+        offsets,
+        np.ascontiguousarray(table),
+        roundings,
+        roundings[:, bs.FORWARD].max(keepdims=True),
+    )
     for array in (*arrays, absolute.parameters, absolute.row_weights):
         array.setflags(write=False)
     return Plan(absolute, *arrays)

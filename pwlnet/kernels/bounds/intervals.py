@@ -23,29 +23,36 @@ def source_index(code, i, e):
 def measure(slot, i):
     """Compute centres, radii and magnitudes of the outputs of op i from their intervals."""
     low, high = rows_of(slot.code, i, 1, slot.low)[0], rows_of(slot.code, i, 1, slot.high)[0]
-    centre, sizes = rows_of(slot.code, i, 1, slot.centre)[0], rows_of(slot.code, i, 2, slot.sizes)
+    lean = slot.options[bs.LEAN] == 1
+    centre, sizes = rows_of(slot.code, i, 1, slot.centre)[0], rows_of(slot.code, i, 1 if lean else 2, slot.sizes)
     for k in range(low.shape[0]):
         c = 0.5 * low[k] + 0.5 * high[k]
         r = max(high[k] - c, c - low[k])
-        centre[k] = c
-        sizes[0, k] = max(abs(low[k]), abs(high[k]))
-        sizes[1, k] = r * (1.0 + _UNIT) if r > 0.0 else 0.0
+        r = r * (1.0 + _UNIT) if r > 0.0 else 0.0
+        size = max(abs(low[k]), abs(high[k]))
         if not (np.isfinite(c) and np.isfinite(r)):
-            centre[k], sizes[0, k], sizes[1, k] = 0.0, np.inf, np.inf
+            c, size, r = 0.0, np.inf, np.inf
+        centre[k] = c
+        if lean:
+            sizes[0, k] = r + slot.largest_rounding[0] * size
+        else:
+            sizes[0, k], sizes[1, k] = size, r
 
 
 @allocating_kernel
 def affine_interval(slot, i):
     """Compute the intervals and error weights of the outputs of affine op i; return whether the op is known."""
-    code, kind = slot.code, slot.code.op_table[i, ir.OP]
-    known = apply_linear(slot.absolute, i, TWO, TWO, slot.sizes, PLAIN)
-    known = add_constant(slot.absolute, i, ONE, TWO, slot.sizes) and known
+    code, kind, lean = slot.code, slot.code.op_table[i, ir.OP], slot.options[bs.LEAN] == 1
+    n_rows = ONE if lean else TWO
+    known = apply_linear(slot.absolute, i, n_rows, n_rows, slot.sizes, PLAIN)
+    if not lean:
+        known = add_constant(slot.absolute, i, ONE, TWO, slot.sizes) and known
     low, high = rows_of(code, i, 1, slot.low)[0], rows_of(code, i, 1, slot.high)[0]
-    sizes = rows_of(code, i, 2, slot.sizes)
+    sizes = rows_of(code, i, n_rows, slot.sizes)
     weights = rows_of(code, i, 1, slot.weights)[0]
     forward, backward, constant = slot.roundings[i, bs.FORWARD], slot.roundings[i, bs.BACKWARD], slot.roundings[i, bs.CONSTANT]
     first, n_biases = code.op_table[i, ir.BIAS], code.op_table[i, ir.N_BIASES]
-    for k in range(low.shape[0]):
+    for k in range(0 if lean else low.shape[0]):
         weights[k] = backward * sizes[0, k] * (1.0 + 4.0 * forward) + bs.TINY
         if n_biases > 0:
             weights[k] += constant * abs(code.parameters[first + k % n_biases])
@@ -58,7 +65,9 @@ def affine_interval(slot, i):
     known = add_constant(code, i, ONE, ONE, slot.centre) and known
     centre = rows_of(code, i, 1, slot.centre)[0]
     for k in range(low.shape[0]):
-        radius = (sizes[1, k] + forward * sizes[0, k]) * (1.0 + 4.0 * forward) + bs.TINY
+        error = forward * abs(code.parameters[first + k % n_biases]) if lean and n_biases > 0 else 0.0
+        radius = sizes[0, k] + error if lean else sizes[1, k] + forward * sizes[0, k]
+        radius = radius * (1.0 + 4.0 * forward) + bs.TINY
         pad = _UNIT * (abs(centre[k]) + radius)
         low[k], high[k] = centre[k] - radius - pad, centre[k] + radius + pad
         if not (np.isfinite(low[k]) and np.isfinite(high[k])):

@@ -38,7 +38,8 @@ NORM = 1  # 0: box, 1 and 2: ball
 BLOCK = 2  # neurons whose bounds are computed together
 N_STEPS = 3  # of the optimisation of slopes
 ONLY_OPEN = 4  # 1: no linear bounds of neurons whose intervals decide their states
-N_OPTIONS = 5
+LEAN = 5  # 1: intervals only; ``sizes`` has one row, the radius plus ``largest_rounding`` times the magnitude
+N_OPTIONS = 6
 # Methods.
 IBP, CROWN_IBP, CROWN = 0, 1, 2
 # Rows of ``relaxation``, entry by entry of the outputs of a switching op.
@@ -69,6 +70,7 @@ class BoundSlot(NamedTuple):
     transposed_offsets: np.ndarray  # int64[N]
     plan: np.ndarray  # int64[N, 3]
     roundings: np.ndarray  # float64[N, 4]
+    largest_rounding: np.ndarray  # float64[1] the largest entry of ``roundings[:, FORWARD]``
     options: np.ndarray  # int64[N_OPTIONS]
     box_lower: np.ndarray  # float64[B, D]; of a ball, the box around it
     box_upper: np.ndarray  # float64[B, D]
