@@ -7,6 +7,7 @@ or that the node is empty; never by the solver's word.
 
 import time
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 
@@ -171,7 +172,7 @@ class Claims:
         lo, hi = (float(x[s][k]) for x in self.builder.intervals_of(node)[2:])
         ends = [lo, *(t for t in self.elimination.blocks[s].thresholds.tolist() if lo < t < hi), hi]
         z = solution.x[program.z_columns[s][k]]
-        pieces = sorted(zip(ends[:-1], ends[1:], strict=True), key=lambda piece: max(piece[0] - z, z - piece[1]), reverse=True)
+        pieces = sorted(pairwise(ends), key=lambda piece: max(piece[0] - z, z - piece[1]), reverse=True)
         return [Node({**node.cuts, best: piece}, node.taps, None) for piece in pieces]
 
     def _widest_gap(self, s, node, program, solution):

@@ -264,8 +264,7 @@ class Decider:
         n = self.network.n_neurons
         least, most, winners = np.full(n, -np.inf), np.full(n, np.inf), np.full(n, -1)
         for number in self.open_neurons().tolist():
-            s, k = self.place[number]
-            if self.elimination.blocks[s].windows is not None:
+            if self.elimination.blocks[self.place[number][0]].windows is not None:
                 bits = int(self.evidence.first_taps[number])
                 winners[number] = bits.bit_length() - 1 if bits.bit_count() == 1 else -1
                 continue

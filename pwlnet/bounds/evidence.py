@@ -5,7 +5,6 @@ Legend: K neurons, D entries of op 0, P points, Q targets.
 
 import numpy as np
 
-
 _STEPS = (1.0, 0.5, 0.2, 0.05)  # parts of the way to the best point for the gradient
 _MASK_TAPS = 62  # taps of a window whose sets are kept as bits
 

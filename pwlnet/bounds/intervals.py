@@ -3,6 +3,7 @@
 Legend: V entries of v, m entries of one op's input, n neurons of one op, K neurons.
 """
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -128,7 +129,7 @@ def hull(block, k, lo, hi):
     """
     inner = [float(t) for t in block.thresholds if lo < t < hi]
     z = np.array([lo, *inner, hi])
-    pieces = [int((0.5 * a + 0.5 * b > block.thresholds).sum()) for a, b in zip(z[:-1], z[1:], strict=True)]
+    pieces = [int((0.5 * a + 0.5 * b > block.thresholds).sum()) for a, b in pairwise(z.tolist())]
     if len(pieces) == 1:
         if lo == hi:
             pieces[0] = int((lo > block.thresholds).sum())
@@ -157,4 +158,4 @@ def _chain(z, y):
                 break
             kept.pop()
         kept.append(i)
-    return list(zip(kept[:-1], kept[1:], strict=True))
+    return list(pairwise(kept))

@@ -1,4 +1,4 @@
-"""Boxes and balls as the sets in which exact methods search: bounding boxes, points, and the points that are best for a gradient.
+"""Boxes and balls as the sets in which exact methods search: bounding boxes, points, and the best points for a gradient.
 
 Legend: D entries of op 0, P points.
 """

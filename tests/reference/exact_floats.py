@@ -46,8 +46,8 @@ def _line_values(line):
     for node, (pieces, denominator) in line.signals.items():
         rows = []
         for ends, (start, slope) in zip(zip(line.t[:-1], line.t[1:], strict=True), pieces, strict=True):
-            rows += [[Fraction(int(x), denominator) + t * Fraction(int(y), denominator) for x, y in zip(start, slope, strict=True)]
-                     for t in ends]  # fmt: skip
+            for t in ends:
+                rows.append([(int(x) + t * int(y)) / denominator for x, y in zip(start, slope, strict=True)])
         values[node] = np.array(rows, object)
     return values
 
