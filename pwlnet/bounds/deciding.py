@@ -12,11 +12,11 @@ import numpy as np
 from ..domains import Ball, Box
 from ..errors import NumericalError
 from .bisection import Bisection
-from .branching import CLOSED, REFUTED, Claims
 from .evidence import Evidence, descend
 from .intervals import propagate
 from .preactivations import bound_preactivations
-from .relaxation import Builder, Target
+from .proving import Prover
+from .relaxation import Target
 
 _SAMPLES = 256
 _SEARCHED = 64  # targets of a local search at a time
@@ -53,25 +53,25 @@ class Decider:
         self.place = {}  # block and stored index of each neuron
         for s, block in enumerate(elimination.blocks):
             self.place |= {int(number): (s, k) for k, number in enumerate(block.numbers)}
-        self.intervals = self.prover = self._known = None
-        self.proved_claims = set()  # comparisons of taps
+        self.intervals = self._known = None
 
     def run(self, *, use_programs, max_nodes, progress):
         """Decide as many neurons as the time allows."""
         if not self.network.n_neurons:
             return
-        self._bound(self.method)
+        self.bound(self.method)
         self._sample()
         self._search()
-        self._bound("alpha_crown")
-        if self._is_over():
+        if self.is_over():
             return
+        self.bound("alpha_crown")
         use_programs = use_programs and self.point_set.is_polytope
         self._bisect(_FIRST_BOXES if use_programs else _BOXES)
         if use_programs:
-            self._branch(max_nodes, progress, _NODES)
+            prover = Prover(self, max_nodes, progress)
+            prover.run(_NODES)
             self._bisect(_BOXES)
-            self._branch(max_nodes, progress, None)
+            prover.run(itertools.repeat(_NODES[-1]))
 
     def result(self):
         """Return lower, upper bool[K], states int32[K], and the witnesses.
@@ -102,14 +102,15 @@ class Decider:
             states[block.numbers] = np.where((below | above).all(axis=0), block.states[piece], -1)
         return states.astype(np.int32)
 
-    def _is_over(self):
+    def is_over(self):
+        """Return whether the time is over."""
         return time.monotonic() > self.deadline
 
     def open_neurons(self):
         """Return the neurons that are not decided: int64."""
         return np.flatnonzero((self.states() < 0) & ~self.evidence.floats)
 
-    def _bound(self, method):
+    def bound(self, method):
         """Take sound bounds under the known states into account."""
         known = self._known
         if known is not None:
@@ -119,7 +120,7 @@ class Decider:
         )
         self._take(self._known.lower[0], self._known.upper[0], self._known.states[0])
 
-    def _tighten(self, node):
+    def tighten(self, node):
         """Return intervals on a node, or None if it is empty."""
         lower, upper, states = self.lower.copy(), self.upper.copy(), self.states()
         for (s, k), (lo, hi) in node.cuts.items():
@@ -184,7 +185,7 @@ class Decider:
                 by_block.setdefault(target.block, []).append((target, self._start(number)))
         for pairs in by_block.values():
             for first in range(0, len(pairs), _SEARCHED):
-                if self._is_over():
+                if self.is_over():
                     return
                 targets, starts = zip(*pairs[first : first + _SEARCHED], strict=True)
                 for begin in (np.array(starts), np.repeat(self.point_set.center[None], len(targets), axis=0)):
@@ -276,95 +277,6 @@ class Decider:
                     most[number] = min(most[number], -target.threshold)
         return least, most, winners
 
-    def _branch(self, max_nodes, progress, budgets):
-        """Prove claims by linear programs and branch and bound, neuron by neuron, in rounds.
-
-        Parameters
-        ----------
-        max_nodes : int
-        progress : bool
-        budgets : tuple of int or None
-            Nodes for each neuron, round by round; None for rounds without end.
-        """
-        if self.prover is None:
-            builder = Builder(self.elimination, self.intervals, self.point_set)
-            self.prover = Claims(builder, self.evidence, self.deadline, self._tighten)
-        prover, used, hopeless = self.prover, {}, set()
-        prover.builder.update(self.intervals)
-        for budget in itertools.repeat(_NODES[-1]) if budgets is None else budgets:
-            numbers = [k for k in self.open_neurons().tolist() if k not in hopeless and used.get(k, 0) < max_nodes]
-            numbers.sort(key=lambda number: self.place[number])
-            if not numbers or self._is_over():
-                break
-            for number in _with_progress(numbers, progress, f"up to {budget} nodes each"):
-                if self._is_over():
-                    break
-                used[number] = used.get(number, 0) + budget
-                if not self._prove(prover, number, budget):
-                    hopeless.add(number)
-            self._bound("alpha_crown")
-            prover.builder.update(self.intervals)
-
-    def _prove(self, prover, number, budget):
-        """Try to decide a neuron; return whether another attempt may help."""
-        if self.evidence.floats[number]:
-            return False
-        retry = False
-        for claims in self.claims(number):
-            outcomes = []
-            for target in claims:
-                if target in self.proved_claims:
-                    outcomes.append(CLOSED)
-                    continue
-                if prover.is_stuck(target):
-                    break
-                outcomes.append(prover.prove(target, budget, lambda t=target: self._contradicts(number, t)))
-                if outcomes[-1] == CLOSED:
-                    self._conclude(number, target)
-                elif outcomes[-1] == REFUTED:
-                    break
-                else:
-                    retry = retry or not prover.is_stuck(target)
-            if outcomes.count(CLOSED) == len(claims):
-                self._fix_window(number, claims)
-                return False
-        refuted = not self.evidence.floats[number] and any(c for c in self.claims(number))
-        return retry or (refuted and self._changed(number, prover))
-
-    def _changed(self, number, prover):
-        """Return whether a neuron has a claim that is not stuck."""
-        return any(not any(prover.is_stuck(t) for t in claims) for claims in self.claims(number))
-
-    def _contradicts(self, number, target):
-        """Return whether the evidence contradicts a claim."""
-        evidence, (s, _) = self.evidence, self.place[number]
-        block = self.elimination.blocks[s]
-        if evidence.floats[number]:
-            return True
-        if block.windows is not None:
-            window = block.windows[self.place[number][1]].tolist()
-            taps = [t for t, j in enumerate(window) if j == target.entries[0]]
-            return all(t < 62 and not int(evidence.common_taps[number]) >> t & 1 for t in taps)
-        if target.weights[0] > 0:
-            return evidence.least[number] < target.threshold
-        return evidence.largest[number] > -target.threshold
-
-    def _conclude(self, number, target):
-        """Record a claim that is proved."""
-        if len(target.entries) == 2:
-            self.proved_claims.add(target)
-        elif target.weights[0] > 0:
-            self.lower[number] = max(self.lower[number], target.threshold)
-        else:
-            self.upper[number] = min(self.upper[number], -target.threshold)
-
-    def _fix_window(self, number, claims):
-        """Record that a window has a winner, where all its comparisons are proved."""
-        s, k = self.place[number]
-        window = self.elimination.blocks[s].windows
-        if window is not None and claims:
-            self.pool_states[number] = window[k].tolist().index(claims[0].entries[0])
-
 
 def _winners(windows, lo, hi):
     """Return the lowest tap of each window that is not below another one, by intervals; -1 where there is none: int64[n]."""
@@ -374,11 +286,3 @@ def _winners(windows, lo, hi):
         others = np.where((windows >= 0) & (windows != j[:, None]), hi[windows], -np.inf).max(axis=1)
         winners[(j >= 0) & (lo[j] >= others)] = tap
     return winners
-
-
-def _with_progress(numbers, progress, text):
-    if not progress:
-        return numbers
-    from tqdm import tqdm
-
-    return tqdm(numbers, desc=text, unit="neuron")

@@ -23,10 +23,10 @@ def exact_floats_on_box(
 ):
     """Decide which neurons are fixed and which float on boxes or balls.
 
-    Exact up to the time limit: a neuron is reported to float only with two points of the set at which its pre-activation is
-    strictly on both sides of a threshold (MaxPool: that have no common winning tap), confirmed with bounds of all rounding
-    errors or in rational arithmetic; it is reported fixed only if a sound bound proves it. The others are ``undecided``. A
-    neuron whose pre-activation only touches a threshold is fixed.
+    Sound bound on both sides, and exact where nothing is undecided. A neuron is reported to float only with two points of the
+    set at which its pre-activation is strictly on both sides of a threshold (MaxPool: that have no common winning tap),
+    confirmed with bounds of all rounding errors or in rational arithmetic. It is reported to be fixed only if a sound bound
+    proves it. The others are ``undecided``. A neuron whose pre-activation only touches a threshold is fixed.
 
     In order: sound bounds; corners, random points and local search; bounds again with what is known; for up to six inputs that
     vary, bisection of the box; linear programs that relax the neurons below, layer by layer; branch and bound over the pieces
@@ -61,7 +61,9 @@ def exact_floats_on_box(
     InputError
         The domain is not a Box or Ball, or an option is not valid.
     ShapeError
-        The domain does not have the network's number of inputs.
+        The domain does not have the network's number of inputs, or has no sets.
+    NumericalError
+        A proof and two points contradict each other: a bug.
 
     See Also
     --------
@@ -76,7 +78,11 @@ def exact_floats_on_box(
     Examples
     --------
     >>> import pwlnet
-    >>> network = pwlnet.load_network(pwlnet.datasets.digits_network_path("relu"))  # doctest: +SKIP
+    >>> network = pwlnet.load_network(pwlnet.datasets.digits_network_path("digits_mlp"))
+    >>> images, _ = pwlnet.datasets.digits_images()
+    >>> found = exact_floats_on_box(network, pwlnet.Box.around(images[0], 0.002, limits=(0.0, 1.0)))
+    >>> int(found.undecided.sum()), found.witnesses.shape[1:]
+    (0, (2, 64))
     """
     check_domain(domain, (Box, Ball))
     deadline = time.monotonic() + check_number(time_limit, "time_limit")
