@@ -124,7 +124,7 @@ class Claims:
         """Return whether a bound is so close to the threshold that rational arithmetic may prove the claim, and affordable."""
         scale = 1.0 + abs(threshold) + float(np.maximum(np.abs(program.lo), np.abs(program.hi)).max(initial=0.0))
         affordable = self.elimination.n_products <= self.evidence.exact_products
-        return affordable and bound >= threshold - _NEARLY * scale
+        return affordable and np.isfinite(scale) and np.isfinite(bound) and bound >= threshold - _NEARLY * scale
 
     def _is_proved_widened(self, program, solution, target, node):
         """Try again without the bounds that are results of rounding, if the claim holds but for rounding."""

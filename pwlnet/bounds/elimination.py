@@ -19,7 +19,7 @@ from ..tolerances import UNIT_ROUNDOFF
 from .op_matrices import op_matrices, sparse, tap_table
 
 GRID, GRID_BITS = 26, 52  # values that are multiples of 2**-GRID; bits of sums that are exact
-INFLATION = 1.0 + 2.0**-40  # of error bounds, for the rounding in their computation
+INFLATION = 1.0 + 2.0**-30  # of error bounds, for the rounding in their computation
 TINY = 2.0**-1070  # of each sum, for products that underflow
 
 

@@ -49,13 +49,13 @@ def propagate(elimination, x_lo, x_hi, lower, upper):
         rows = slice(block.first, block.first + block.n)
         known = lower[block.numbers], upper[block.numbers]
         if block.windows is None:
-            lo, hi = np.maximum(lo, known[0]), np.minimum(hi, known[1])
+            lo, hi = np.fmax(lo, known[0]), np.fmin(hi, known[1])
             v_lo[rows], v_hi[rows] = value_range(block, np.arange(block.n), lo, hi)
         else:
             inside = block.windows >= 0
             best = np.where(inside, lo[block.windows], -np.inf).max(axis=1)
             top = np.where(inside, hi[block.windows], -np.inf).max(axis=1)
-            v_lo[rows], v_hi[rows] = np.maximum(best, known[0]), np.minimum(top, known[1])
+            v_lo[rows], v_hi[rows] = np.fmax(best, known[0]), np.fmin(top, known[1])
         z_lo.append(lo)
         z_hi.append(hi)
     return Intervals(v_lo, v_hi, tuple(z_lo), tuple(z_hi))
@@ -138,7 +138,7 @@ def hull(block, k, lo, hi):
     lines = []
     for side, sign in ((ABOVE, 1.0), (BELOW, -1.0)):
         for a, b in _chain(z, sign * y):
-            if b == a + 1:
+            if b == a + 1 and _supports(sign * block.slopes[pieces, k], a):
                 lines.append((side, float(block.slopes[pieces[a], k]), float(block.intercepts[pieces[a]])))
                 continue
             slope = (y[b] - y[a]) / (z[b] - z[a])
@@ -146,6 +146,11 @@ def hull(block, k, lo, hi):
             error = 4 * UNIT_ROUNDOFF * INFLATION * (np.abs(y) + np.abs(slope * z)) + errors + TINY
             lines.append((side, float(slope), float(sign * np.nextafter((rest - error).min(), -np.inf))))
     return lines
+
+
+def _supports(slopes, a):
+    """Return whether the line of piece a is not above the graph with these slopes anywhere, decided without rounding."""
+    return bool((slopes[:a] <= slopes[a]).all() and (slopes[a] <= slopes[a:]).all())
 
 
 def _chain(z, y):

@@ -25,6 +25,7 @@ import scipy.sparse as sp
 from ..tolerances import UNIT_ROUNDOFF
 from .elimination import INFLATION, TINY
 
+_NOT_FINITE = 4  # the status of programs that cannot be solved, as in scipy.optimize.linprog
 _LARGE = 4096  # entries of a matrix
 _DENOMINATORS = (1000, 1000000)  # of multipliers in rational arithmetic
 
@@ -60,6 +61,8 @@ def solve(program, time_limit):
     """Solve a linear program with HiGHS: Solution; x and the multipliers are None where it has none."""
     from scipy.optimize import linprog
 
+    if not (np.isfinite(program.lo).all() and np.isfinite(program.hi).all() and np.isfinite(program.A_ub.data).all()):
+        return Solution(_NOT_FINITE, None, None, None)
     kept = {"A_eq": program.A_eq, "b_eq": program.b_eq} if len(program.b_eq) else {}
     if len(program.b_ub):
         kept |= {"A_ub": program.A_ub, "b_ub": program.b_ub}
@@ -84,7 +87,7 @@ def safe_lower(program, y_eq, y_ub):
     c, A_eq, A_ub = program.c, program.A_eq, program.A_ub
     r = c - A_eq.T @ y_eq - A_ub.T @ y_ub
     steps = (len(y_eq) + len(y_ub) + len(c) + 8) * UNIT_ROUNDOFF * INFLATION
-    errors = steps * (np.abs(c) + abs(A_eq).T @ np.abs(y_eq) + abs(A_ub).T @ np.abs(y_ub))
+    errors = steps * (np.abs(c) + abs(A_eq).T @ np.abs(y_eq) + abs(A_ub).T @ np.abs(y_ub)) + TINY * (len(y_eq) + len(y_ub))
     if program.E_eq is not None:
         errors += program.E_eq.T @ np.abs(y_eq)
     largest = np.maximum(np.abs(program.lo), np.abs(program.hi))
@@ -118,6 +121,8 @@ def _exact_lower(elimination, program, y_eq, y_ub):
         else:
             pairs, b = _row(program.A_eq, k), Fraction(float(program.b_eq[k]))
             column = None
+        if any(j < 0 for j, _ in pairs):
+            return -np.inf
         bound += y * b
         for j, w in pairs:
             r[j] = r.get(j, 0) - y * w

@@ -9,7 +9,12 @@ import pytest
 
 import pwlnet
 from pwlnet.bounds import bound_preactivations
+from pwlnet.bounds.elimination import Elimination
 from pwlnet.bounds.exact_boxes import exact_floats_on_box
+from pwlnet.bounds.intervals import ABOVE, EQUAL, hull, propagate
+from pwlnet.bounds.point_sets import PointSet
+from pwlnet.bounds.relaxation import Builder, Target
+from pwlnet.bounds.relaxed_lp import _exact_lower, safe_lower, solve
 from pwlnet.errors import InputError, ShapeError
 from pwlnet.float_sets import Scope
 from tests.counts import few
@@ -246,3 +251,44 @@ def test_bad_arguments_are_refused():
         exact_floats_on_box(network, box, time_limit=-1.0)
     with pytest.raises(InputError, match="lp is 'maybe'"):
         exact_floats_on_box(network, box, lp="maybe")
+
+
+def test_hulls_contain_the_graph_in_rational_arithmetic():
+    """ReLU, slopes below, above and of the other sign, slopes that differ by one rounding, and Clip with one or two limits."""
+    rng = np.random.default_rng(0)
+    for slope in (0.0, 0.01, -0.3, 1.0, 1.7, np.nextafter(1.0, 0.0), np.nextafter(1.0, 2.0)):
+        assert_hulls_are_valid({"kind": "leaky_relu", "inputs": [0], "slope": slope}, rng)
+    for limits in ((-0.3, 0.7), (-0.1, np.inf), (-np.inf, 0.2)):
+        assert_hulls_are_valid({"kind": "clip", "inputs": [0], "lower": limits[0], "upper": limits[1]}, rng)
+
+
+def assert_hulls_are_valid(node, rng):
+    description = [{"kind": "input", "inputs": [], "shape": (1,)}, node]
+    block = Elimination(to_network(description)).blocks[0]
+    for _ in range(50):
+        lo, hi = np.sort(rng.standard_normal(2) * 10.0 ** rng.integers(-3, 4)).tolist()
+        at = [Fraction(x) for x in (lo, hi, *(t for t in block.thresholds.tolist() if lo < t < hi))]
+        for kind, slope, intercept in hull(block, 0, lo, hi):
+            gaps = [values(description, [x])[1][0] - Fraction(slope) * x - Fraction(intercept) for x in at]
+            assert all(gap == 0 if kind == EQUAL else gap >= 0 if kind == ABOVE else gap <= 0 for gap in gaps)
+
+
+def test_a_safe_bound_is_below_the_exact_optimum_for_any_multipliers():
+    """Random multipliers, good and bad; and the rational evaluation is not below the one in floating point."""
+    rng = np.random.default_rng(1)
+    network = one_layer(rng.standard_normal((6, 4)), rng.standard_normal(6), second=(rng.standard_normal((3, 6)), np.zeros(3)))
+    elimination, points = Elimination(network), PointSet(np.full(4, -1.0), np.full(4, 1.0))
+    n = network.n_neurons
+    intervals = propagate(elimination, points.lower, points.upper, np.full(n, -np.inf), np.full(n, np.inf))
+    samples = elimination.evaluate(points.sample(rng, 400)).z[1]
+    for k in range(3):
+        program = Builder(elimination, intervals, points).build(Target(1, (k,), (1.0,), 0.0))
+        best = solve(program, 60.0)
+        for noise in (0.0, 1e-9, 1e-3, 1.0):
+            y_eq = best.y_eq + noise * rng.standard_normal(len(best.y_eq))
+            y_ub = best.y_ub - noise * rng.random(len(best.y_ub))
+            bound = safe_lower(program, y_eq, y_ub)
+            assert bound <= samples[k].min()
+            exact = _exact_lower(elimination, program, list(map(Fraction, y_eq)), list(map(Fraction, y_ub)))
+            assert bound <= exact
+            assert noise > 0.0 or float(exact) - bound < 1e-9
