@@ -8,6 +8,12 @@ UNIT_ROUNDOFF = 2.0**-53
 SINGLE_ROUNDOFF = 2.0**-24
 GRADIENT_OFFSET = 1e-12  # added to the denominators of SyReNN's relative change of gradients, by its definition
 ATTRIBUTION_OFFSET = 1e-11  # the same for its relative error of attributions
+# Facets of regions, where rows have unit length and the ball of radius 1 around an interior point is inside:
+LP_FEASIBILITY = 1e-9  # feasibility of linear programs: HiGHS's own least is 1e-10
+FACET_SLACK = 1e-7  # a row that exceeds the others by less is redundant: a hundred times the feasibility of the programs
+LP_CERTIFICATE = 1e-7  # largest entry by which a dual solution may miss the row that it proves redundant
+PARALLEL = 1e-12  # rows whose entries differ by less are one half-space: thousands of roundings, far below FACET_SLACK
+INTERIOR_SHARE = 1e-4  # least distance of an interior point from its nearest row, in those from typical rows
 
 
 _SLOPE_DTYPES = {UNIT_ROUNDOFF: "float64", SINGLE_ROUNDOFF: "float32"}

@@ -19,12 +19,19 @@ from pathlib import Path
 import numpy as np
 
 from .analysis.attribution import integrate_gradients
+from .analysis.entropy import neuron_entropy
+from .analysis.floats import find_float_neurons
 from .analysis.linearity import measure_linearity
+from .analysis.paths import decompose_paths, path_polynomial
 from .analysis.queries import find_where
 from .analysis.sampling_error import compare_rules
+from .analysis.similarity import pattern_similarity
+from .analysis.vulnerability import classify_vulnerability
+from .bounds import bound_preactivations
 from .conditions import HalfSpaces
 from .convert.graph import Graph
 from .convert.lower import lower
+from .domains import Box, Gaussian
 from .kernels import _jit
 from .kernels.lines.wide import WIDE_FROM
 from .partition.lines.check import residuals
@@ -33,6 +40,7 @@ from .partition.lines.rounds import Block, assemble
 from .partition.lines.tracing import borrowed_tracer
 from .partition.lines.windows import TraceResult
 from .partition.planes.partitions import partition_planes
+from .partition.regions.radii import stable_radii
 from .tolerances import DEFAULT
 
 _MEMORY = 2**26  # bytes of a tracer's buffers, more than enough for the toy network
@@ -123,6 +131,31 @@ def _planes(toy):
     part.classes()
 
 
+def _bounds(toy):
+    """Use the kernels of bounds."""
+    bound_preactivations(toy.network, Box.around(toy.points[:1], 0.01), method="alpha_crown", n_steps=1, threads=1)
+
+
+def _pattern_facts(toy):
+    neuron_entropy(toy.network, toy.points)
+    pattern_similarity(toy.network, toy.points)
+
+
+def _paths(toy):
+    """Use the kernels of fixed and float paths."""
+    floats = np.arange(toy.network.n_neurons) % 2 == 0
+    decompose_paths(toy.network, toy.points, floats, maps=True, threads=1)
+    path_polynomial(toy.network, toy.points, floats, threads=1)
+    classify_vulnerability(toy.network, toy.points[:2], toy.points[2:], threads=1)
+
+
+def _floats(toy):
+    """Use the kernels of fixed and float neurons: draws in both precisions, and pairs."""
+    for dtype in ("float32", "float64"):
+        find_float_neurons(toy.network, Gaussian(toy.points, 0.1), method="sampled", n_samples=2, dtype=dtype, threads=2)
+        find_float_neurons(toy.network, (toy.starts, toy.ends), method="pair", dtype=dtype)
+
+
 STEPS = {  # name: a function of _Toy that uses the kernels
     "forward": lambda toy: toy.network.forward(toy.points),
     "check": _check,
@@ -136,6 +169,11 @@ STEPS = {  # name: a function of _Toy that uses the kernels
     "compare_rules": lambda toy: compare_rules(toy.unsplit_lines(), 0, counts=[4]),
     "integrate_gradients": lambda toy: integrate_gradients(toy.network, toy.starts, toy.ends),
     "planes": _planes,
+    "bounds": _bounds,
+    "region_facts": lambda toy: stable_radii(toy.network, toy.points, threads=1),
+    "pattern_facts": _pattern_facts,
+    "paths": _paths,
+    "floats": _floats,
     "trace_wide": _trace_wide,
     "trace_float32": lambda toy: _trace(toy, DEFAULT.with_slope_dtype("float32")),
     "trace_wide_float32": lambda toy: _trace_wide(toy, DEFAULT.with_slope_dtype("float32")),
@@ -143,10 +181,12 @@ STEPS = {  # name: a function of _Toy that uses the kernels
 # The steps of each process, balanced by their measured times. A step follows those whose kernels it uses: integrate_gradients
 # and trace_wide load the kernels of trace, which the other process has written to the cache by then.
 PROCESSES = (
-    ("trace", "jacobian", "planes", "trace_float32", "trace_wide_float32"),
     (
-        "forward", "check", "patterns", "affine_map", "measure_linearity", "compare_rules", "integrate_gradients",
-        "trace_wide",
+        "trace", "jacobian", "planes", "trace_float32", "trace_wide_float32", "pattern_facts", "paths",
+    ),
+    (
+        "forward", "check", "patterns", "affine_map", "measure_linearity", "compare_rules", "region_facts",
+        "integrate_gradients", "trace_wide", "bounds", "floats",
     ),
 )  # fmt: skip
 LINE_STEPS = ("forward", "check", "trace", "partition_lines")  # all that ``partition_lines`` needs

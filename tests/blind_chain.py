@@ -17,8 +17,10 @@ import numpy as np
 
 import pwlnet
 from pwlnet import op_contract, scheduling
+from pwlnet.analysis.float_counts import compare_pairs, count_states
 from pwlnet.convert.graph import Graph
 from pwlnet.convert.lower import lower
+from pwlnet.draws import make_draws
 from pwlnet.errors import PwlnetError
 from pwlnet.kernels.ir import program as ir
 
@@ -103,6 +105,25 @@ def _bounds(network):
     return np.concatenate([x for b in found for x in (b.lower, b.upper, b.states, b.output_lower, b.output_upper)], axis=None)
 
 
+def _region(network):
+    region = pwlnet.region_of(network, POINTS[0], threads=1)
+    return np.concatenate([region.G, region.h, region.neurons, region.other_states], axis=None)
+
+
+def _paths(network):
+    floats, points = np.arange(network.n_neurons) % 2 == 0, POINTS.reshape(3, -1)
+    parts = pwlnet.decompose_paths(network, points, floats, maps=True, threads=1)
+    polynomial = pwlnet.path_polynomial(network, points, floats, threads=1)
+    live = pwlnet.scale_float_paths(network, points, floats, 0.5, gates="live", threads=1)
+    return np.concatenate([parts.fixed, parts.float_, parts.A, parts.c, polynomial, live], axis=None)
+
+
+def _vulnerability(network):
+    points = POINTS.reshape(3, -1)
+    result = pwlnet.classify_vulnerability(network, points, points[::-1], threads=1)
+    return np.concatenate([result.fixed_change, result.float_change, result.n_float], axis=None)
+
+
 POINTS = np.random.default_rng(2).normal(size=(3, *SHAPE))
 ANALYSES = {  # of a network, and of its lines
     "forward": lambda network, lines: network.forward(POINTS),
@@ -112,13 +133,27 @@ ANALYSES = {  # of a network, and of its lines
     "jacobian": lambda network, lines: network.jacobian(POINTS),
     "affine_map": lambda network, lines: np.column_stack(network.affine_map(POINTS[0])),
     "bound_preactivations": lambda network, lines: _bounds(network),
+    "sampled floats": lambda network, lines: _counts(network),
+    "floats of pairs": lambda network, lines: compare_pairs(network, *POINTS.reshape(3, -1)[[0, 1], None])[0],
     "partition_lines": lambda network, lines: _flips(_lines(network)),
     "integrate_gradients": lambda network, lines: np.concatenate(
         [evaluate_integrals(lines), pwlnet.integrate_gradients(network, lines.starts, lines.ends).residual], axis=None
     ),
     "compare_rules": lambda network, lines: pwlnet.compare_rules(lines, 0, counts=[3], methods=["midpoint"], threads=1).l1,
     "measure_linearity": lambda network, lines: _linearity(lines),
+    "region_of": lambda network, lines: _region(network),
+    "stable_radii": lambda network, lines: np.concatenate(pwlnet.stable_radii(network, POINTS, norm=1, threads=1)),
+    "neuron_entropy": lambda network, lines: pwlnet.neuron_entropy(network, POINTS, threads=1).entropy,
+    "pattern_similarity": lambda network, lines: pwlnet.pattern_similarity(network, POINTS, measure="jaccard", threads=1),
+    "paths": lambda network, lines: _paths(network),
+    "vulnerability": lambda network, lines: _vulnerability(network),
 }
+
+
+def _counts(network):
+    """Counts of states over draws."""
+    draws = make_draws(network, pwlnet.Gaussian(POINTS[:1], 0.5))
+    return count_states(network, draws, 40, dtype="float64", threads=1).counts
 
 
 def evaluate_integrals(lines):

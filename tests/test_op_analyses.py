@@ -9,7 +9,7 @@ import pytest
 import pwlnet
 from pwlnet.kernels.ir import program as ir
 from tests.described import to_network
-from tests.reference import exact_line
+from tests.reference import exact_line, exact_paths
 from tests.reference.description import point_states, values
 from tests.reference.random_cases import random_case
 
@@ -145,6 +145,36 @@ def check_measure_linearity(case):
     distance, norm = (np.linalg.norm(x, axis=1) for x in (case.jacobians[-1] - start, start))
     steep = norm > 0.0
     assert_close(actual.at_end.l2[0, steep], distance[steep] / norm[steep])
+
+
+def check_paths(case):
+    points = np.array([case.start, case.end])
+    floats = np.arange(case.network.n_neurons) % 3 == 0
+    parts = pwlnet.decompose_paths(case.network, points, floats, threads=1)
+    polynomial = pwlnet.path_polynomial(case.network, points, floats, threads=1)
+    for b, x in enumerate(points):
+        sums = exact_paths.contributions(case.description, x, case.network.states(points[b : b + 1])[0].tolist(), floats)
+        expected = np.array(sums, np.float64).T
+        assert_close(polynomial[b], expected)
+        assert_close(np.stack([parts.fixed[b], parts.float_[b]]), np.stack([expected[0], expected[1:].sum(axis=0)]), expected)
+
+
+def check_vulnerability(case):
+    """The scope "segment" has the neurons that flip on the exact line, and those at a threshold at an end."""
+    result = pwlnet.classify_vulnerability(case.network, [case.start], [case.end], scope="segment", threads=1)
+    flipped = {neuron for at in case.flips for neuron, _ in at}
+    before, after = (np.array(point_states(case.description, x)) for x in (case.start, case.end))
+    assert len(flipped | set(np.flatnonzero(before != after).tolist())) <= result.n_float.item() <= case.network.n_neurons
+    assert_close(result.fixed_change + result.float_change, result.change)
+
+
+def check_lipschitz_constant(case):
+    """On the line exactly; a product of norms is a bound of it."""
+    norms = np.linalg.norm(case.jacobians, 2, axis=(1, 2)) if case.jacobians.size else np.zeros(1)
+    segment = pwlnet.Segment(case.start, case.end)
+    assert_close(np.array(pwlnet.lipschitz_constant(case.network, segment, threads=1).value), norms.max())
+    box = pwlnet.Box(np.minimum(case.start, case.end), np.maximum(case.start, case.end))
+    assert norms.max() <= pwlnet.lipschitz_constant(case.network, box).value * (1.0 + AGREE)
 
 
 CHECKS = {name.removeprefix("check_"): check for name, check in globals().items() if name.startswith("check_")}

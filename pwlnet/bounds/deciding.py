@@ -39,13 +39,13 @@ class Decider:
     rng : numpy.random.Generator
     deadline : float
         ``time.monotonic()`` at which to stop.
-    method : str
-        Of ``bound_preactivations``.
+    options : dict
+        Method and threads of ``bound_preactivations``.
     """
 
-    def __init__(self, elimination, point_set, rng, deadline, method):
+    def __init__(self, elimination, point_set, rng, deadline, options):
         network = elimination.network
-        self.elimination, self.point_set, self.rng, self.deadline, self.method = elimination, point_set, rng, deadline, method
+        self.elimination, self.point_set, self.rng, self.deadline, self.options = elimination, point_set, rng, deadline, options
         self.network, n = network, network.n_neurons
         self.lower, self.upper = np.full(n, -np.inf), np.full(n, np.inf)
         self.pool_states = np.full(n, -1)
@@ -59,7 +59,7 @@ class Decider:
         """Decide as many neurons as the time allows."""
         if not self.network.n_neurons:
             return
-        self.bound(self.method)
+        self.bound(self.options["method"])
         self._sample()
         self._search()
         if self.is_over():
@@ -115,8 +115,9 @@ class Decider:
         known = self._known
         if known is not None:
             known = replace(known, lower=self.lower[None], upper=self.upper[None], states=self.states()[None])
+        only_open, threads = known is not None, self.options["threads"]
         self._known = bound_preactivations(
-            self.network, self._domain(), method=method, known=known, only_open=known is not None
+            self.network, self._domain(), method=method, known=known, only_open=only_open, threads=threads
         )
         self._take(self._known.lower[0], self._known.upper[0], self._known.states[0])
 
@@ -131,7 +132,7 @@ class Decider:
         for (s, k), tap in node.taps.items():
             states[self.elimination.blocks[s].numbers[k]] = tap
         known = replace(self._known, lower=lower[None], upper=upper[None], states=states[None])
-        found = bound_preactivations(self.network, self._domain(), method="crown", known=known, only_open=True)
+        found = bound_preactivations(self.network, self._domain(), method="crown", known=known, only_open=True, threads=1)
         if found.empty[0]:
             return None
         lower, upper = np.fmax(lower, found.lower[0]), np.fmin(upper, found.upper[0])
@@ -148,7 +149,7 @@ class Decider:
         return Ball(unload(point_set.center[:, None]), point_set.radius, point_set.norm)
 
     def _bounds_of(self, domain, known):
-        found = bound_preactivations(self.network, domain, method=self.method, known=known)
+        found = bound_preactivations(self.network, domain, known=known, **self.options)
         return np.atleast_2d(found.lower), np.atleast_2d(found.upper), np.atleast_2d(found.states)
 
     def _take(self, lower, upper, states):

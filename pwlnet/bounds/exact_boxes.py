@@ -10,6 +10,7 @@ import numpy as np
 from ..domains import Ball, Box, check_domain, is_single
 from ..errors import ShapeError
 from ..float_sets import Scope, make_float_set
+from ..scheduling import n_threads
 from ..validation import check_choice, check_count, check_number
 from .deciding import Decider
 from .elimination import Elimination
@@ -19,7 +20,7 @@ _CHOICES = ("auto", "never")
 
 
 def exact_floats_on_box(
-    network, domain, *, time_limit=60.0, lp="auto", max_nodes=100000, rng_seed=0, progress=False, bounds="crown"
+    network, domain, *, time_limit=60.0, lp="auto", max_nodes=100000, rng_seed=0, progress=False, bounds="crown", threads=None
 ):
     """Decide which neurons are fixed and which float on boxes or balls.
 
@@ -50,6 +51,8 @@ def exact_floats_on_box(
         Show a progress bar.
     bounds : str, optional
         Method of ``bound_preactivations``.
+    threads : int, optional
+        Of ``bound_preactivations``; linear programs run on one thread. All processors by default.
 
     Returns
     -------
@@ -88,13 +91,14 @@ def exact_floats_on_box(
     deadline = time.monotonic() + check_number(time_limit, "time_limit")
     check_choice(lp, _CHOICES, "lp")
     max_nodes, rng_seed = check_count(max_nodes, "max_nodes"), check_count(rng_seed, "rng_seed", least=0)
+    options = {"method": bounds, "threads": n_threads(threads)}
     sets, elimination = point_sets(network, domain), Elimination(network)
     if not sets:
         raise ShapeError("domain has 0 sets; give at least one")
     results, rows = [], zip(sets, np.random.SeedSequence(rng_seed).spawn(len(sets)), strict=True)
     for b, (point_set, seed) in enumerate(rows):
         share = (deadline - time.monotonic()) / (len(sets) - b)
-        decider = Decider(elimination, point_set, np.random.default_rng(seed), time.monotonic() + share, bounds)
+        decider = Decider(elimination, point_set, np.random.default_rng(seed), time.monotonic() + share, options)
         decider.run(use_programs=lp == "auto", max_nodes=max_nodes, progress=progress)
         results.append(decider.result())
     return _float_set(network, results, is_single(network, domain))

@@ -12,7 +12,7 @@ import threading
 
 from .._version import __version__
 from ..errors import PwlnetError
-from . import attribute, lines, networks, planes, reproduce, stores, train
+from . import attribute, floats, lines, networks, planes, reproduce, stores, train
 
 __all__ = ["main"]
 
@@ -102,6 +102,7 @@ def _parser():
     networks.add_commands(commands, common)
     lines.add_commands(commands, common)
     planes.add_commands(commands, common)
+    floats.add_commands(commands, common)
     attribute.add_commands(commands, common)
     stores.add_commands(commands, common)
     train.add_commands(commands, common)

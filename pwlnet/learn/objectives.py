@@ -95,8 +95,8 @@ def _diffai(module, batch, options):
     clean = functional.cross_entropy(logits, batch.y)
     if epsilon == 0:
         return clean, logits
-    box = relaxations.ball(batch.x, epsilon, batch.box, relaxations.Nearest)
-    worst = -relaxations.margins(relaxations.list_layers(module), box, batch.y, relaxations.Nearest)
+    box = relaxations.ball(batch.x, epsilon, batch.box)
+    worst = -relaxations.margins(relaxations.list_layers(module), box, batch.y)
     return kappa * clean + (1.0 - kappa) * functional.cross_entropy(worst, batch.y), logits
 
 

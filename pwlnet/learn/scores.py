@@ -7,8 +7,12 @@ import numpy as np
 import torch
 
 from .. import validation
+from ..bounds import bound_preactivations
+from ..convert import from_torch
+from ..domains import Box
 from ..errors import InputError, ShapeError
-from . import classifiers, relaxations
+from ..network import Network
+from . import classifiers
 from .attacks import pgd
 
 
@@ -86,14 +90,16 @@ def adversarial_accuracy(model, images, labels, *, epsilon, rng=None, **options)
 def bound_outputs_ibp(model, lower, upper):
     """Bound the outputs of a model over boxes of inputs.
 
-    Sound bound: interval bound propagation in float64 with every step rounded outward, so the bounds contain all values of
-    the model in exact arithmetic with its weights; for a single affine layer, they are tight except for this rounding. A
-    floating-point evaluation of the model may exceed the bounds by its rounding error.
+    Sound bound: interval bound propagation on the converted network (``pwlnet.from_torch``), in float64 with bounds of all
+    rounding errors added, so the bounds contain all its values in exact arithmetic; for a single affine layer, they are tight
+    except for this. The converted network has the weights of the model, with normalisations folded in float64. A
+    floating-point evaluation of the model may exceed the bounds by its rounding error. Other methods:
+    ``pwlnet.bound_preactivations``.
 
     Parameters
     ----------
-    model : torch.nn.Sequential
-        A model of supported layers (the error for other layers lists them); treated as in evaluation mode, and not changed.
+    model : torch.nn.Module or Network
+        A module is converted by ``pwlnet.from_torch``: evaluation mode; it is not changed.
     lower, upper : float64[B, *S]
         Corners of the boxes, in the input units of the model.
 
@@ -104,7 +110,7 @@ def bound_outputs_ibp(model, lower, upper):
     Raises
     ------
     UnsupportedOperationError
-        Boxes can't be propagated through the model; the message names the layer.
+        The model is not piecewise linear; the message names the layer.
     InputError, ShapeError
         The corners have different shapes, or ``lower`` is above ``upper``.
     NumericalError
@@ -113,7 +119,7 @@ def bound_outputs_ibp(model, lower, upper):
     References
     ----------
     .. [1] S. Gowal et al., "On the Effectiveness of Interval Bound Propagation for Training Verifiably Robust Models",
-       arXiv:1810.12715, 2018, Section 3. Rounding outward is an addition.
+       arXiv:1810.12715, 2018, Section 3. Bounds of rounding errors are an addition.
 
     Examples
     --------
@@ -131,13 +137,17 @@ def bound_outputs_ibp(model, lower, upper):
     if not np.all(lower <= upper):
         row = np.flatnonzero((lower > upper).reshape(len(lower), -1).any(axis=1))[0]
         raise InputError(f"lower is above upper in row {row}; swap the corners")
-    layers = relaxations.list_layers(relaxations.double_copy(model))
-    with torch.no_grad():
-        box = relaxations.Box(torch.from_numpy(lower), torch.from_numpy(upper))
-        box = relaxations.propagate(layers, box, relaxations.Outward)
-        for end in box:
-            classifiers.check_finite(end, "a bound")
-    return box.lower.numpy(), box.upper.numpy()
+    network = _as_network(model, lower)
+    found = bound_preactivations(network, Box(lower, upper), method="ibp")
+    ends = tuple(np.array(x.reshape(len(lower), *network.output_shape)) for x in (found.output_lower, found.output_upper))
+    for end in ends:
+        classifiers.check_finite(torch.from_numpy(end), "a bound")
+    return ends
+
+
+def _as_network(model, points):
+    """Return the network that a model is for points [B, *S]."""
+    return model if isinstance(model, Network) else from_torch(model, points.shape[1:])
 
 
 def bound_margins_ibp(model, images, labels, *, epsilon, clip=(0.0, 1.0), batch_size=256):
@@ -149,8 +159,8 @@ def bound_margins_ibp(model, images, labels, *, epsilon, clip=(0.0, 1.0), batch_
 
     Parameters
     ----------
-    model : torch.nn.Sequential
-        A classifier, [B, *S] -> [B, O], of supported layers; treated as in evaluation mode, and not changed.
+    model : torch.nn.Module or Network
+        A classifier, [B, *S] -> [B, O]; a module is converted by ``pwlnet.from_torch``, and not changed.
     images : float64[B, *S]
         In the input units of the model.
     labels : int64[B]
@@ -169,7 +179,7 @@ def bound_margins_ibp(model, images, labels, *, epsilon, clip=(0.0, 1.0), batch_
     Raises
     ------
     UnsupportedOperationError
-        Boxes can't be propagated through the model; the message names the layer.
+        The model is not piecewise linear; the message names the layer.
     InputError, ShapeError
         An argument is invalid: images outside ``clip``, labels that are not classes of the model.
     NumericalError
@@ -178,26 +188,28 @@ def bound_margins_ibp(model, images, labels, *, epsilon, clip=(0.0, 1.0), batch_
     References
     ----------
     .. [1] S. Gowal et al., "On the Effectiveness of Interval Bound Propagation for Training Verifiably Robust Models",
-       arXiv:1810.12715, 2018, Section 3 (bounds, elision of the last layer). Rounding outward is an addition.
+       arXiv:1810.12715, 2018, Section 3 (bounds, elision of the last layer). Bounds of rounding errors are an addition.
     """
-    layers = relaxations.list_layers(relaxations.double_copy(model))
-    validation.check_number(epsilon, "epsilon")
+    epsilon = validation.check_number(epsilon, "epsilon")
     images = classifiers.check_images(images)
     labels = classifiers.check_labels(labels, len(images))
     limits = classifiers.check_clip(clip, images)
-    limits = limits and tuple(torch.from_numpy(c.copy()) for c in limits)
     size = validation.check_count(batch_size, "batch_size")
+    network = _as_network(model, images)
+    classifiers.check_classes(torch.empty(len(images), *network.output_shape), labels)
     margins = np.empty(len(images))
-    with torch.no_grad():
-        for first in range(0, len(images), size):
-            part = slice(first, first + size)
-            x, y = torch.from_numpy(images[part]), torch.from_numpy(labels[part])
-            classifiers.check_classes(relaxations.evaluate(layers, x), y)
-            box = relaxations.ball(x, epsilon, limits, relaxations.Outward)
-            lower = relaxations.margins(layers, box, y, relaxations.Outward)
-            classifiers.check_finite(lower, "a bound")
-            is_label = torch.nn.functional.one_hot(y, lower.shape[1]).bool()
-            margins[part] = lower.masked_fill(is_label, torch.inf).amin(dim=1).numpy()
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        others = np.delete(np.eye(network.n_outputs), label, axis=0)
+        differences = np.eye(network.n_outputs)[label] - others, np.zeros(len(others))
+        for first in range(0, len(rows), size):
+            part = rows[first : first + size]
+            box = Box.around(images[part], epsilon)
+            if limits is not None:
+                box = Box(np.maximum(box.lower, limits[0]), np.minimum(box.upper, limits[1]))
+            lower = bound_preactivations(network, box, method="ibp", spec=differences).spec_lower
+            classifiers.check_finite(torch.from_numpy(np.array(lower)), "a bound")
+            margins[part] = lower.min(axis=1, initial=np.inf)
     return margins
 
 

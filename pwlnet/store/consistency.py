@@ -3,6 +3,7 @@
 import numpy as np
 
 from . import schema
+from .float_sets import float_sets_problem
 from .results import free_lengths, row_shape
 
 
@@ -29,6 +30,8 @@ def batch_problem(name, arrays, sizes):
         problem = _lines_problem(arrays) or _flips_problem(arrays, sizes["K"])
     if problem is None and kind is schema.PLANES:
         problem = _planes_problem(arrays)
+    if problem is None and kind is schema.FLOAT_SETS:
+        problem = float_sets_problem(arrays, sizes["K"])
     return problem or _row_problem(name, arrays)
 
 

@@ -1,6 +1,7 @@
 """Read partitions of lines and planes, and their summaries: methods of RegionStore."""
 
 from . import in_chunks
+from .float_sets import float_set_from_arrays
 from .planes import planes_from_arrays
 from .summary import stored_line_summary, stored_plane_summary
 
@@ -121,6 +122,29 @@ class PartitionReaderMixin:
             float64[P]. Errors as for ``planes``.
         """
         return stored_plane_summary(self, *self.checked_range("planes", first, last))
+
+    def float_sets(self, first=0, last=None):
+        """Read the fixed and float neurons of sets ``first`` to ``last`` (not included).
+
+        Parameters
+        ----------
+        first, last : int, optional
+            All sets by default.
+
+        Returns
+        -------
+        FloatSet
+            Of B sets, without witnesses. States of fixed neurons are those of ReLU and LeakyReLU; others are -1.
+
+        Raises
+        ------
+        InputError
+            There are no such sets, or they have different methods, scopes or numbers of draws.
+        ChecksumError, StoreError
+            The file is damaged.
+        """
+        self.refuse_network_only("float_sets")
+        return float_set_from_arrays(self.network, self.read("float_sets", first, last))
 
     def _batch_ranges(self, name):
         """Yield the rows (first, last) of the batches of a kind."""

@@ -65,6 +65,7 @@ def axis_sizes(network):
         "K": network.n_neurons,
         "S": len(network.op_graph.switching),
         "W": int(network.pattern_layout.word_offsets[-1]),
+        "U": -(-network.n_neurons // 64),
         "2": 2,
     }
 
@@ -110,7 +111,7 @@ class ResultFile:
             dtype = np.dtype(dataset.dtype)
             rows = schema.chunk_rows(dtype.itemsize * int(np.prod(row, dtype=np.int64)))
             filters = {} if 0 in row else self._options
-            options = {"maxshape": (None, *row), "chunks": (rows, *(max(1, n) for n in row)), **filters}
+            options = {"maxshape": (None, *(n or None for n in row)), "chunks": (rows, *(max(1, n) for n in row)), **filters}
             self._file.create_dataset(dataset.path, data=np.zeros((dataset.lead, *row), dtype), **options)
 
     def append(self, name, arrays, first, bases):

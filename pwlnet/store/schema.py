@@ -5,7 +5,7 @@ in ``/commits``, written last; rows after the last commit are ignored. A file wi
 
 Legend: N ops, D inputs, O outputs, S ops with neurons, W words of an activation pattern; the axes of results:
 L lines, T breakpoints, F flips, B attributions, M measures, P planes, G corners of their outlines, R polygons (activation
-regions), C corners of these, V vertices; ``*`` any length.
+regions), C corners of these, V vertices, E sets of inputs, U words of a mask of neurons; ``*`` any length.
 """
 
 from typing import NamedTuple
@@ -82,6 +82,11 @@ class Kind(NamedTuple):
     def resume_group(self):
         """The group with the attribute RESUME_STATE."""
         return self.chunk_datasets[0].path.rpartition("/")[0]
+
+
+def _listed(names, first):
+    """Format numbered names: "0 pair, 1 samples"."""
+    return ", ".join(f"{number} {name}" for number, name in enumerate(names, first))
 
 
 ATTRIBUTES = (
@@ -195,11 +200,44 @@ PLANES = Kind(
     chunk_axes=("R", "C", "V"),
 )
 
+# What "fixed" refers to (FloatSet.scope), methods and kinds of domains have the numbers of their places here.
+FLOAT_SCOPES = ("pair", "samples", "region", "prob", "given")
+FLOAT_METHODS = ("exact", "ibp", "crown_ibp", "crown", "alpha_crown", "sampled", "pair", "given", "refined")
+FLOAT_DOMAINS = ("none", "segment", "polygon", "box", "ball", "gaussian", "pair")
+
+# A mask has one bit per neuron: neuron k is bit k % 64 of word k // 64.
+FLOAT_SETS = Kind(
+    axes=("E",),
+    datasets=(
+        Dataset("/float_sets/domain", "domains", "<i8", ("E",), "0 none given, " + _listed(FLOAT_DOMAINS[1:], 1), "1.0"),
+        Dataset("/float_sets/point", "points", "<f8", ("E", "D"), "start, origin, lower bounds or centre; NaN: none", "1.0"),
+        Dataset("/float_sets/other_point", "other_points", "<f8", ("E", "D"), "end, or upper bounds; else as point", "1.0"),
+        Dataset("/float_sets/radius", "radii", "<f8", ("E",), "radius or standard deviation; NaN: none", "1.0"),
+        Dataset("/float_sets/norm", "norms", "<f8", ("E",), "norm of a ball: 1, 2 or inf; NaN: none", "1.0"),
+        Dataset("/float_sets/item", "items", "<i8", ("E",), "number of the image, line or plane; -1: none", "1.0"),
+        Dataset("/float_sets/method", "methods", "<i8", ("E",), _listed(FLOAT_METHODS, 0), "1.0"),
+        Dataset("/float_sets/scope", "scopes", "<i8", ("E",), _listed(FLOAT_SCOPES, 0), "1.0"),
+        Dataset("/float_sets/n_samples", "n_samples", "<i8", ("E",), "number of draws; 0: none", "1.0"),
+        Dataset("/float_sets/lower", "lower", "<u8", ("E", "U"), "neurons that are seen or proved to float", "1.0"),
+        Dataset("/float_sets/upper", "upper", "<u8", ("E", "U"), "neurons that are not proved to be fixed", "1.0"),
+        Dataset("/float_sets/always_on", "always_on", "<u8", ("E", "U"), "fixed neurons with slope 1", "1.0"),
+        Dataset("/float_sets/active_share", "active_shares", "<f8", ("E", "*"), "share of state 1; no columns: none", "1.0"),
+        Dataset("/float_sets/minority_share", "minority_shares", "<f8", ("E", "*"), "share of rarer states; or none", "1.0"),
+    ),
+    derived=(
+        Dataset("/float_sets/layer_lower", "layer_lower", "<i8", ("E", "S"), "neurons of lower in each op", "1.0"),
+        Dataset("/float_sets/layer_upper", "layer_upper", "<i8", ("E", "S"), "neurons of upper in each op", "1.0"),
+        Dataset("/float_sets/layer_always_on", "layer_always_on", "<i8", ("E", "S"), "neurons of always_on in each op", "1.0"),
+    ),
+    counts={},
+)
+
 KINDS = {
     "lines": LINES,
     "attributions": ATTRIBUTIONS,
     "measures": MEASURES,
     "planes": PLANES,
+    "float_sets": FLOAT_SETS,
 }
 
 COMMITS = "/commits"

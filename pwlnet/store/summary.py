@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import schema
+from .float_sets import count_layers
 
 _AT_ONCE = 2**20
 
@@ -54,7 +55,7 @@ def derived_rows(name, arrays, network):
     -------
     dict of str to ndarray
         Of lines ``length``, ``shortest_t``, ``longest_t`` and ``op_flips``, as in LineSummary; of planes ``area``,
-        ``smallest_area`` and ``largest_area``.
+        ``smallest_area`` and ``largest_area``; of float sets the numbers of neurons by layer.
     """
     if name == "lines":
         from ..partition.lines.summary import count_op_flips, measure_lines
@@ -66,6 +67,8 @@ def derived_rows(name, arrays, network):
         offsets = arrays["polygon_offsets"].tolist()
         rows = [_measure_areas([arrays["areas"][a:b]]) for a, b in itertools.pairwise(offsets)]
         return {field: np.array([row[field] for row in rows]) for field in rows[0]}
+    if name == "float_sets":
+        return count_layers(network, arrays)
     return {}
 
 

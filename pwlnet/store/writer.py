@@ -16,6 +16,7 @@ from .chunk_writer import ChunkWriterMixin
 from .consistency import batch_problem
 from .container.transaction import TransactionFile, interrupts_deferred
 from .digest import digest_arrays
+from .float_sets import float_sets_to_arrays
 from .header import now
 from .image import LIBVER
 from .planes import planes_to_arrays
@@ -47,7 +48,7 @@ class StoreWriter(ChunkWriterMixin):
     ----------
     path : pathlib.Path
     network : Network
-    n_lines, n_segments, n_planes, n_polygons : int
+    n_lines, n_segments, n_planes, n_polygons, n_float_sets : int
         In the store.
     """
 
@@ -93,6 +94,11 @@ class StoreWriter(ChunkWriterMixin):
     def n_polygons(self):
         """Number of polygons in the store."""
         return int(self._finished["planes"][2])
+
+    @property
+    def n_float_sets(self):
+        """Number of sets of inputs with fixed and float neurons in the store."""
+        return self.n_rows("float_sets")
 
     @property
     def written(self):
@@ -155,13 +161,38 @@ class StoreWriter(ChunkWriterMixin):
         self._check_network(planes, "planes")
         self._append("planes", planes_to_arrays(planes), "give the result of partition_planes unchanged")
 
+    def append_float_sets(self, float_set, domain=None, *, items=None, with_shares=True):
+        """Append the fixed and float neurons of one or several sets of inputs.
+
+        Parameters
+        ----------
+        float_set : FloatSet
+            Of this store's network.
+        domain : Segment, Polygon, Box, Ball, Gaussian, (float64[B, D], float64[B, D]), optional
+            The sets.
+        items : int or int64[B], optional
+            Numbers of the images, lines or planes that the sets belong to.
+        with_shares : bool, optional
+            Store the shares, if the FloatSet has them: 16 bytes per set and neuron. All batches of a store must agree.
+
+        Raises
+        ------
+        ShapeError
+            The FloatSet has other neurons than the network, or there is not one domain, or item, for each set.
+        InputError, StoreError
+            As for ``append_lines``.
+        """
+        self._check_open()
+        arrays = float_sets_to_arrays(self.network, float_set, domain, items=items, with_shares=with_shares)
+        self._append("float_sets", arrays, "give the result of find_float_neurons unchanged")
+
     def append(self, name, arrays):
         """Append a batch of results of any kind.
 
         Parameters
         ----------
         name : str
-            A key of ``schema.KINDS``: "lines", "attributions", "measures" or "planes".
+            A key of ``schema.KINDS``: "lines", "attributions", "measures", "planes" or "float_sets".
         arrays : dict of str to ndarray
             By field, as in the table of the kind in docs/store_format.md; offsets start with 0.
 

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+import pwlnet
 from pwlnet import learn, shipped
 from pwlnet.errors import InputError, NumericalError, ShapeError, UnsupportedOperationError
 from pwlnet.learn import relaxations
@@ -175,14 +176,13 @@ def test_a_layer_that_is_used_twice_is_taken_twice():
 def test_training_boxes_are_the_certified_ones_but_for_rounding():
     rng = np.random.default_rng(3)
     for _ in range(10):
-        model, images = random_model(rng).double(), torch.from_numpy(rng.random((2, 2, 6, 6)))
-        layers = relaxations.list_layers(model)
-        box = relaxations.ball(images, 0.1, None, relaxations.Nearest)
-        nearest = relaxations.propagate(layers, box, relaxations.Nearest)
+        model, images = random_model(rng).double(), rng.random((2, 2, 6, 6))
         with torch.no_grad():
-            outward = relaxations.propagate(layers, box, relaxations.Outward)
-        for inner, outer in zip(nearest, outward):
-            torch.testing.assert_close(inner, outer, rtol=1e-9, atol=1e-9)
+            box = relaxations.ball(torch.from_numpy(images), 0.1, None)
+            nearest = relaxations.propagate(relaxations.list_layers(model), box)
+        certified = learn.bound_outputs_ibp(model, images - 0.1, images + 0.1)
+        for inner, outer in zip(nearest, certified):
+            np.testing.assert_allclose(inner.numpy(), outer, rtol=1e-9, atol=1e-9)
 
 
 def test_the_model_is_left_as_it_is():
@@ -233,10 +233,32 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("model", "sentence"), REFUSED, ids=[sentence[:40] for _, sentence in REFUSED])
-def test_layers_that_boxes_can_not_pass_are_refused_by_name(model, sentence):
+def test_layers_that_training_boxes_can_not_pass_are_refused_by_name(model, sentence):
     with pytest.raises(UnsupportedOperationError) as caught:
-        learn.bound_outputs_ibp(model, np.zeros((1, 4)), np.ones((1, 4)))
+        relaxations.list_layers(model)
     assert sentence in str(caught.value)
+
+
+def test_bounds_are_those_of_the_converted_network_whatever_the_module():
+    """A residual module, which training boxes do not pass."""
+
+    class Residual(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.last = nn.Linear(4, 4), nn.Linear(4, 2)
+
+        def forward(self, x):
+            return self.last(x + torch.relu(self.first(x)))
+
+    model, rng = Residual(), np.random.default_rng(0)
+    lower = rng.random((3, 4))
+    found = learn.bound_outputs_ibp(model, lower, lower + 0.5)
+    network = pwlnet.from_torch(model, (4,))
+    expected = pwlnet.bound_preactivations(network, pwlnet.Box(lower, lower + 0.5), method="ibp")
+    assert (found[0] == expected.output_lower).all()
+    assert (found[1] == expected.output_upper).all()
+    with pytest.raises(UnsupportedOperationError, match="Sigmoid"):
+        learn.bound_outputs_ibp(nn.Sequential(nn.Linear(4, 4), nn.Sigmoid(), nn.Linear(4, 1)), lower, lower)
 
 
 def test_corners_that_are_no_boxes_are_refused():
@@ -246,12 +268,12 @@ def test_corners_that_are_no_boxes_are_refused():
     with pytest.raises(ShapeError, match="lower has shape \\(1, 2\\) and upper \\(2, 2\\)"):
         learn.bound_outputs_ibp(model, np.zeros((1, 2)), np.ones((2, 2)))
     with pytest.raises(InputError, match="model has no layers"):
-        learn.bound_outputs_ibp(nn.Sequential(), np.zeros((1, 2)), np.ones((1, 2)))
+        relaxations.list_layers(nn.Sequential())
 
 
 def test_bounds_that_overflow_are_refused():
     model = nn.Sequential(nn.Linear(2, 2, dtype=torch.float64))
     with torch.no_grad():
-        model[0].weight.fill_(1e308)
+        model[0].weight.fill_(1e307)
     with pytest.raises(NumericalError, match="a bound is not finite"):
         learn.bound_outputs_ibp(model, np.full((1, 2), 10.0), np.full((1, 2), 20.0))

@@ -9,6 +9,9 @@ planes     plane, n_outline_corners, n_polygons, n_vertices, and the arrays of a
 polygons   plane, polygon (its number in the plane), area, n_corners, corners (a list of their coordinates u, v, u, v, ...)
 corners    plane, polygon, corner (its number in the polygon), vertex (its number in the plane), u, v
 vertices   plane, vertex, u, v; ``wide`` adds outputs_0, ..., error_0, ...
+float_layers   set, layer, neurons, lower, upper, always_on, always_off (numbers of neurons), lower_share, upper_share
+float_neurons  set, neuron, layer, lower, upper, always_on (0 or 1), and active_share and minority_share if they are stored
+float_sets     set, and the arrays of a number per set; ``wide`` as for lines
 others     a row per row of the kind's first axis: attributions, measures
 """
 
@@ -31,6 +34,7 @@ _SUFFIXES = (".parquet", ".arrow", ".csv", ".geojson", ".nc")
 _AXES = {
     "L": "line", "T": "breakpoint", "F": "flip", "B": "attribution", "M": "measure", "D": "input", "S": "op", "P": "plane",
     "G": "outline_corner", "R": "polygon", "C": "corner", "V": "vertex", "O": "output", "W": "word", "2": "coordinate",
+    "E": "set", "U": "mask_word",
 }  # fmt: skip
 
 
@@ -70,8 +74,8 @@ class ExportMixin:
         Parameters
         ----------
         table : str, optional
-            "segments", "flips", "polygons", "corners", "vertices", or a kind of result: "lines", "planes", "attributions",
-            "measures". ``default_table`` by default.
+            "segments", "flips", "polygons", "corners", "vertices", "float_layers", "float_neurons", or a kind of result:
+            "lines", "planes", "attributions", "measures", "float_sets". ``default_table`` by default.
         first, last : int, optional
             Lines or planes ``first`` to ``last`` (not included), or rows of another kind; all by default.
         **options

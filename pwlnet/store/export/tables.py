@@ -8,16 +8,19 @@ import numpy as np
 from ...errors import InputError
 from ...patterns import ActivationPatterns
 from .. import schema
-from . import plane_tables
+from . import float_tables, plane_tables
 
 ROWS = 2**18  # of a table that are in memory at a time
 _OF_PLANES = ("polygons", "corners", "vertices")
-TABLES = ("segments", "flips", *schema.KINDS, *_OF_PLANES)
+_OF_FLOAT_SETS = ("float_layers", "float_neurons")
+TABLES = ("segments", "flips", *schema.KINDS, *_OF_PLANES, *_OF_FLOAT_SETS)
 _OPTIONS = {  # that a table has; those of other kinds: wide
     "segments": ("chosen", "patterns"),
     "flips": (),
     "polygons": ("patterns", "classes", "corners"),
     "corners": (),
+    "float_layers": (),
+    "float_neurons": (),
 }
 _COUNTS = {  # columns of numbers of rows, and what is subtracted
     "/breakpoints/offsets": ("n_segments", 1),
@@ -78,6 +81,10 @@ def iter_columns(store, table=None, first=0, last=None, *, rows=ROWS, **options)
         return plane_tables.corner_chunks(store, first, last, rows)
     if table == "vertices":
         return plane_tables.vertex_chunks(store, first, last, rows, wide=options.get("wide"))
+    if table in _OF_FLOAT_SETS:
+        store.read("float_sets", first, first)  # raises if the store has none
+        chunks = float_tables.layer_chunks if table == "float_layers" else float_tables.neuron_chunks
+        return chunks(store, first, last, rows)
     if table == "flips":
         return _flip_chunks(store, first, last, rows)
     if table == "segments" and chosen is not None:
@@ -97,7 +104,7 @@ def _refuse_options(table, options):
 
 
 def default_table(store, *, whole=False):
-    """Return the table that is read by default: of lines if there are some, or if there are no planes.
+    """Return the table that is read by default: of lines if there are some, or if there are no planes and no float sets.
 
     Parameters
     ----------
@@ -106,6 +113,8 @@ def default_table(store, *, whole=False):
         Of whole kinds of results only, as netCDF files have them.
     """
     of_planes = store.n_planes and not store.n_lines
+    if store.n_rows("float_sets") and not store.n_planes and not store.n_lines:
+        return "float_sets" if whole else "float_layers"
     return ("planes" if of_planes else "lines") if whole else ("polygons" if of_planes else "segments")
 
 
@@ -115,14 +124,15 @@ def _checked_range(store, table, first, last, rows):
         raise InputError(f"table is {table!r}, which does not exist; give one of {', '.join(TABLES)}")
     if not isinstance(rows, (int, np.integer)) or rows < 1:
         raise InputError(f"rows is {rows!r}; a positive integer is needed")
-    kind = table if table in schema.KINDS else "planes" if table in _OF_PLANES else "lines"
+    kind = table if table in schema.KINDS else "lines"
+    kind = "planes" if table in _OF_PLANES else "float_sets" if table in _OF_FLOAT_SETS else kind
     n_rows = store.n_rows(kind)
     last = n_rows if last is None else last
     if not 0 <= first <= last <= n_rows:
         raise InputError(
             f"first is {first} and last is {last}, but {store.path} has {n_rows} {kind}; give 0 <= first <= last <= {n_rows}"
         )
-    store.refuse_network_only("planes" if kind == "planes" else "lines")
+    store.refuse_network_only(kind if kind in ("planes", "float_sets") else "lines")
     return int(first), int(last)
 
 
@@ -218,7 +228,7 @@ def _kind_chunks(store, table, first, last, wide, rows):
     kind = schema.KINDS[table]
     datasets = [dataset for dataset in kind.stored if dataset.axis == kind.axes[0]]
     store.read(table, first, first)  # raises if the store has none of this kind
-    number = {"lines": "line", "planes": "plane"}.get(table, "row")
+    number = {"lines": "line", "planes": "plane", "float_sets": "set"}.get(table, "row")
     for low in range(first, max(last, first + 1), rows):
         high = min(low + rows, last)
         columns = {number: np.arange(low, high)}

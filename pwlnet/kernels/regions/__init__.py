@@ -1,0 +1,1 @@
+"""Kernels of activation regions in n dimensions."""

@@ -1,0 +1,1 @@
+"""Activation regions in n dimensions."""
