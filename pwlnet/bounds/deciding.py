@@ -11,6 +11,7 @@ import numpy as np
 
 from ..domains import Ball, Box
 from ..errors import NumericalError
+from ..kernels._jit import compile_seconds
 from .bisection import Bisection
 from .evidence import Evidence, descend
 from .intervals import propagate
@@ -59,7 +60,9 @@ class Decider:
         """Decide as many neurons as the time allows."""
         if not self.network.n_neurons:
             return
+        before = compile_seconds()
         self.bound(self.options["method"])
+        self.deadline += compile_seconds() - before
         self._sample()
         self._search()
         if self.is_over():

@@ -10,6 +10,7 @@ import numpy as np
 from ..domains import Ball, Box, check_domain, is_single
 from ..errors import ShapeError
 from ..float_sets import Scope, make_float_set
+from ..kernels._jit import compile_seconds
 from ..scheduling import n_threads
 from ..validation import check_choice, check_count, check_number
 from .deciding import Decider
@@ -40,7 +41,7 @@ def exact_floats_on_box(
     domain : Box or Ball
         One set or B sets. On balls of the 2-norm there are bounds and points only, so that neurons may stay undecided.
     time_limit : float, optional
-        In seconds, for all sets together; checked between linear programs.
+        In seconds, for all sets together, without the time to compile kernels; checked between linear programs.
     lp : {"auto", "never"}, optional
         "never" leaves out linear programs and branch and bound.
     max_nodes : int, optional
@@ -97,10 +98,12 @@ def exact_floats_on_box(
         raise ShapeError("domain has 0 sets; give at least one")
     results, rows = [], zip(sets, np.random.SeedSequence(rng_seed).spawn(len(sets)), strict=True)
     for b, (point_set, seed) in enumerate(rows):
+        before = compile_seconds()
         share = (deadline - time.monotonic()) / (len(sets) - b)
         decider = Decider(elimination, point_set, np.random.default_rng(seed), time.monotonic() + share, options)
         decider.run(use_programs=lp == "auto", max_nodes=max_nodes, progress=progress)
         results.append(decider.result())
+        deadline += compile_seconds() - before
     return _float_set(network, results, is_single(network, domain))
 
 
