@@ -102,6 +102,8 @@ _ROWS = {
               (MAX_POOL,), _ELEMENTWISE),
         Chain("define the pre-activation", "kernels/ir/switching.py:preactivations_of", SWITCHING_FAMILY,
               (*_ELEMENTWISE, MAX_POOL)),
+        Chain("compute values at a point with integers", "search/exact_values.py:_Evaluation", ALL_OPS,
+              (AFFINE, CONV2D, *_SIMPLE, *_ELEMENTWISE, MAX_POOL)),
     ],
     "lines": [
         Chain("propagate values, slopes and rounding errors at the start", "kernels/lines/rounding.py:push_start",
@@ -134,7 +136,7 @@ _ROWS = {
         Chain("plan the functions that cut the mesh, and the loading of rows", "partition/planes/stages.py:_make_stage",
               SWITCHING_FAMILY, (*_ELEMENTWISE, MAX_POOL)),
         Chain("carry rows by one product", "partition/planes/stages.py:_Row", AFFINE_FAMILY, (AFFINE,), is_shortcut=True),
-        Chain("bound the number of roundings of an entry", "partition/planes/stages.py:_n_roundings", AFFINE_FAMILY,
+        Chain("bound the number of roundings of an entry", "partition/planes/stages.py:n_roundings", AFFINE_FAMILY,
               (AFFINE, CONV2D), _SIMPLE),
         Chain("pack the states of a stage that are its signs", "partition/planes/assembly.py:_pack_states", SWITCHING_FAMILY,
               (RELU, LEAKY_RELU), elsewhere=(CLIP, MAX_POOL)),
@@ -166,6 +168,10 @@ _ROWS = {
         Chain("count the products in an output", "bounds/plan.py:_fan_in", AFFINE_FAMILY, (AFFINE, CONV2D), _SIMPLE),
         Chain("count the products in the coefficient of an input", "bounds/plan.py:_fan_out", ALL_OPS,
               (AFFINE, CONV2D, GATHER), (AVG_POOL, SCALE, ADD, CONCAT, *_ELEMENTWISE, MAX_POOL)),
+    ],
+    "regions of boxes": [
+        Chain("write switching ops as columns that cut", "partition/regions/layers.py:_Builder", SWITCHING_FAMILY,
+              (*_ELEMENTWISE, MAX_POOL)),
     ],
     "fixed and float neurons": [
         Chain("tell whether a fixed neuron passes its input on", "float_sets.py:pool_neurons", SWITCHING_FAMILY,

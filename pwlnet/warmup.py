@@ -40,6 +40,7 @@ from .partition.lines.rounds import Block, assemble
 from .partition.lines.tracing import borrowed_tracer
 from .partition.lines.windows import TraceResult
 from .partition.planes.partitions import partition_planes
+from .partition.regions.exploring import explore
 from .partition.regions.radii import stable_radii
 from .tolerances import DEFAULT
 
@@ -156,6 +157,12 @@ def _floats(toy):
         find_float_neurons(toy.network, (toy.starts, toy.ends), method="pair", dtype=dtype)
 
 
+def _regions(toy):
+    """Use the kernel of cells, which is the same for all networks and numbers of inputs."""
+    x = toy.points[0]
+    explore(toy.network, x, x, threads=1)
+
+
 STEPS = {  # name: a function of _Toy that uses the kernels
     "forward": lambda toy: toy.network.forward(toy.points),
     "check": _check,
@@ -174,6 +181,7 @@ STEPS = {  # name: a function of _Toy that uses the kernels
     "pattern_facts": _pattern_facts,
     "paths": _paths,
     "floats": _floats,
+    "regions": _regions,
     "trace_wide": _trace_wide,
     "trace_float32": lambda toy: _trace(toy, DEFAULT.with_slope_dtype("float32")),
     "trace_wide_float32": lambda toy: _trace_wide(toy, DEFAULT.with_slope_dtype("float32")),
@@ -182,7 +190,7 @@ STEPS = {  # name: a function of _Toy that uses the kernels
 # and trace_wide load the kernels of trace, which the other process has written to the cache by then.
 PROCESSES = (
     (
-        "trace", "jacobian", "planes", "trace_float32", "trace_wide_float32", "pattern_facts", "paths",
+        "trace", "jacobian", "planes", "trace_float32", "trace_wide_float32", "pattern_facts", "paths", "regions",
     ),
     (
         "forward", "check", "patterns", "affine_map", "measure_linearity", "compare_rules", "region_facts",

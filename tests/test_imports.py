@@ -26,8 +26,9 @@ LAYERS = {
         "validation",
         "scheduling",
         "publishing",
+        "properties",
     ],
-    2: ["partition", "convert", "bounds"],
+    2: ["partition", "convert", "bounds", "search"],
     3: ["analysis"],
     4: ["learn", "smoothing", "store", "datasets", "shipped"],
     5: ["cli", "reproduce", "distribute", "plot", "loading", "demo", "warmup", "__main__", "__init__"],
@@ -47,6 +48,7 @@ HEAVY = {  # the packages that may import a library
     "matplotlib": {"plot"},
     "anywidget": {"plot"},
     "pooch": {"datasets"},
+    "vnnlib": {"properties"},
     "scipy.optimize": {"partition", "convert", "bounds", "analysis"},
     "tqdm": {"partition", "bounds", "analysis", "learn", "smoothing", "store", "distribute", "reproduce", "cli"},
 }

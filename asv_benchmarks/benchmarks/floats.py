@@ -1,5 +1,6 @@
-"""Fixed and float neurons: neurons per second of draws and pairs, and ratios to the same with torch in float32, on one thread."""
+"""Fixed and float neurons: time of draws and pairs, and ratios to the same with torch in float32, on one thread."""
 
+import itertools
 import os
 import statistics
 import time
@@ -25,7 +26,7 @@ def torch_module(name):
     torch.manual_seed(0)
     if name == "mnist_6x100":
         sizes = [784, *[100] * 6]
-        layers = [layer for a, b in zip(sizes[:-1], sizes[1:], strict=True) for layer in (nn.Linear(a, b), nn.ReLU())]
+        layers = [layer for a, b in itertools.pairwise(sizes) for layer in (nn.Linear(a, b), nn.ReLU())]
         return nn.Sequential(*layers, nn.Linear(100, 10)), (784,)
     convolutions = (nn.Conv2d(1, 16, 4, 2), nn.ReLU(), nn.Conv2d(16, 32, 4, 2), nn.ReLU(), nn.Flatten())
     return nn.Sequential(*convolutions, nn.Linear(800, 100), nn.ReLU(), nn.Linear(100, 10)), (1, 28, 28)

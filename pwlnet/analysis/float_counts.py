@@ -33,7 +33,8 @@ class StateCounts(NamedTuple):
 def _code(network, dtype):
     """Return the packed program up to the last switching op, with weights of a type."""
     code = network.code if dtype == "float64" else network.float32_code
-    return truncate_program(code, int(network.op_graph.switching[-1]))
+    last = int(network.op_graph.switching[-1])
+    return code if last == len(network.program.op) - 1 else truncate_program(code, last)
 
 
 def _make_buffers(code, rows, dtype):
@@ -75,7 +76,10 @@ def _layout(network):
 
 def _n_states(network):
     """Return the number of states of the neurons of each switching op."""
-    return [int(n_states(network.code, i)) for i in network.op_graph.switching]
+    counts = [int(n_states(network.code, i)) for i in network.op_graph.switching]
+    if 0 in counts:
+        raise UnsupportedOperationError(_UNKNOWN)
+    return counts
 
 
 def _work_per_tile(code):

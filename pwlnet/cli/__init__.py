@@ -12,7 +12,7 @@ import threading
 
 from .._version import __version__
 from ..errors import PwlnetError
-from . import attribute, floats, lines, networks, planes, reproduce, stores, train
+from . import attribute, decide, floats, lines, networks, planes, reproduce, stores, train
 
 __all__ = ["main"]
 
@@ -104,6 +104,7 @@ def _parser():
     planes.add_commands(commands, common)
     floats.add_commands(commands, common)
     attribute.add_commands(commands, common)
+    decide.add_commands(commands, common)
     stores.add_commands(commands, common)
     train.add_commands(commands, common)
     reproduce.add_commands(commands, common)

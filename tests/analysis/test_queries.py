@@ -9,6 +9,7 @@ import pytest
 import pwlnet
 from pwlnet.errors import InputError, ShapeError
 from pwlnet.partition.planes import dividing
+from pwlnet.search import extremes
 from tests.counts import few
 from tests.described import to_network
 from tests.reference import exact_line, exact_plane
@@ -199,8 +200,12 @@ def test_what_is_refused(network):
         pwlnet.find_where(line, pwlnet.HalfSpaces(np.eye(3), np.zeros(3)))
     with pytest.raises(InputError, match=r"give pwlnet\.HalfSpaces"):
         pwlnet.find_where(line, "class 1")
-    with pytest.raises(InputError, match="give a result of partition_lines or partition_planes"):
+    with pytest.raises(InputError, match="give a result of partition_lines or partition_planes, or a Network with a box"):
         pwlnet.output_range(network)
+    with pytest.raises(InputError, match="box was given with a LinePartitions; give a Network with it, or omit it"):
+        pwlnet.output_range(line, pwlnet.Box([0, 0], [1, 1]))
+    with pytest.raises(ShapeError, match="box has 2 boxes; give one"):
+        pwlnet.output_range(network, pwlnet.Box(np.zeros((2, 2)), np.ones((2, 2))))
     with pytest.raises(ShapeError, match="A has shape"):
         pwlnet.HalfSpaces([[1.0, 2.0]], [1.0, 2.0])
     with pytest.raises(InputError, match="b has 1 rows with NaN"):
@@ -209,3 +214,48 @@ def test_what_is_refused(network):
         pwlnet.HalfSpaces([[1.0, 2.0]], [1.0]).A = None
     with pytest.raises(InputError, match="no lines or planes"):
         pwlnet.output_range(pwlnet.partition_lines(network, np.zeros((0, 2)), np.zeros((0, 2))))
+
+
+@pytest.mark.parametrize("first", range(0, few(200, 10), 10))
+def test_ranges_on_boxes_equal_those_on_their_planes(first):
+    """By cells, and by branch and bound: attained values and bounds enclose the exact extremes."""
+    for seed in range(first, first + 10):
+        rng = np.random.default_rng(seed)
+        description, starts, _ = random_case(seed)
+        network = to_network(description)
+        if network.n_inputs < 2:
+            continue
+        lower, (i, j) = np.round(starts[0] * 4) / 4, rng.choice(network.n_inputs, 2, replace=False)
+        e1, e2 = 2.0 * np.eye(network.n_inputs)[[i, j]]
+        expected = pwlnet.output_range(pwlnet.partition_planes(network, lower, e1, e2, [[0, 0], [1, 0], [1, 1], [0, 1]]))
+        size = np.maximum(1.0, np.maximum(np.abs(expected.lower), np.abs(expected.upper)))
+        box = pwlnet.Box(lower, lower + e1 + e2)
+        by_cells = pwlnet.output_range(network, box)
+        assert by_cells.complete and (by_cells.lower - by_cells.lower_bounds <= 1e-9 * size).all()
+        for found in (by_cells, _by_splits(network, box)):
+            assert (found.lower_bounds <= expected.lower + AGREE * size).all() and (found.lower_bounds <= found.lower).all()
+            assert (found.upper_bounds >= expected.upper - AGREE * size).all() and (found.upper_bounds >= found.upper).all()
+            gap = 1e-3 * (expected.upper - expected.lower) + AGREE * size if found.complete else np.inf
+            assert (np.abs(found.lower - expected.lower) <= gap).all() and (np.abs(found.upper - expected.upper) <= gap).all()
+            assert np.array_equal(np.diagonal(network.forward(found.lower_witnesses)), found.lower)
+            assert np.array_equal(np.diagonal(network.forward(found.upper_witnesses)), found.upper)
+            inside = [(x >= box.lower).all() and (x <= box.upper).all() for x in found.lower_witnesses]
+            assert all(inside)
+
+
+def _by_splits(network, box):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(extremes, "MOST_FREE", 0)
+        return pwlnet.output_range(network, box, max_branches=100)
+
+
+def test_ranges_on_boxes_that_a_limit_stops_are_bounds():
+    network = pwlnet.load_network(pwlnet.datasets.digits_network_path("digits_mlp"))
+    found = pwlnet.output_range(network, pwlnet.Box(np.zeros(64), np.ones(64)), max_branches=1)
+    assert not found.complete
+    y = network.forward(np.random.default_rng(0).random((1000, 64)))
+    assert (found.lower_bounds <= y.min(axis=0)).all() and (found.upper_bounds >= y.max(axis=0)).all()
+    assert (found.lower <= y.mean(axis=0)).all() and (found.upper >= y.mean(axis=0)).all()
+    point = np.full(64, 0.5)
+    found = pwlnet.output_range(network, pwlnet.Box(point, point))
+    assert np.array_equal(found.lower, found.upper) and np.array_equal(found.lower, network.forward(point)[0])

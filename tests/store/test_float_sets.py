@@ -1,5 +1,7 @@
 """Fixed and float neurons in a store: what goes in comes out, in batches, resumed, merged, repaired, exported."""
 
+import itertools
+
 import h5py
 import numpy as np
 import pytest
@@ -37,7 +39,7 @@ def rows_of(network, centers, first, last):
 
 def fill(path, network, centers, cuts, **options):
     with store.create(path, network, **options) as writer:
-        for first, last in zip(cuts[:-1], cuts[1:], strict=True):
+        for first, last in itertools.pairwise(cuts):
             found, domain = rows_of(network, centers, first, last)
             writer.append_float_sets(found, domain, items=np.arange(first, last))
 
@@ -159,7 +161,7 @@ def test_sets_that_do_not_fit_are_refused(path, network, other_network, centers,
             writer.append_float_sets(sampled, items=[0, 1])
         with pytest.raises(InputError, match="domain is a str"):
             writer.append_float_sets(sampled, "box")
-        rows = {name: array for name, array in _arrays(network, sampled).items()}
+        rows = _arrays(network, sampled)
         rows["upper"] = np.zeros_like(rows["upper"])
         with pytest.raises(InputError, match="lower has neurons that upper does not have"):
             writer.append("float_sets", rows)

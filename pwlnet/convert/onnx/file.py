@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..._optional import require
-from ...errors import PwlnetWarning
+from ...errors import ConversionError, PwlnetWarning
 from ..graph import Graph, Tensor, refuse
 from .model import independent_output, load_model, open_model
 from .node import STANDARD_DOMAINS, OnnxNode, node_name, onnx_module
@@ -128,6 +128,38 @@ def source_forward_onnx(path, input_shape=None):
     return None
 
 
+def source_in_own_precision(path, input_shape=None):
+    """Return a function that evaluates an ONNX file in its own precision, and what evaluates it.
+
+    Parameters
+    ----------
+    path : str or Path
+    input_shape : tuple of int, optional
+        As for ``read_onnx``.
+
+    Returns
+    -------
+    source : OnnxSource
+    name : str
+        What evaluates it: onnxruntime, or else ONNX's reference implementation.
+
+    Raises
+    ------
+    ConversionError
+        Neither of them can evaluate the file.
+    """
+    model, reasons = open_model(path, input_shape), []
+    for run, name in ((_run_onnxruntime, "onnxruntime"), (_run_reference_as_is, "onnx.reference")):
+        try:
+            evaluate = run(path, model)
+            kind = np.asarray(evaluate(np.zeros(model.shape))).dtype
+        except Exception as error:
+            reasons.append(f"{name}: {type(error).__name__}: {error}".splitlines()[0][:100])
+            continue
+        return OnnxSource(evaluate, model.shape, False), f"{name} in {kind}"
+    raise ConversionError(f"{path} can't be evaluated ({'; '.join(reasons)}); give a function that evaluates it")
+
+
 @dataclass(frozen=True)
 class OnnxSource:
     """The function that an ONNX file computes, callable on rows.
@@ -177,12 +209,27 @@ def _run_reference(path, model):
     return lambda x: evaluator.run(None, {model.input: x})[0]
 
 
-def _run_onnxruntime(path, model):
-    """Return a function that evaluates the file up to the output of ``model`` by onnxruntime."""
-    runtime = require("onnxruntime", "test", "evaluating this file")
+def _with_output(path, model):
+    """Return the ModelProto of a file, up to the output of ``model``."""
     proto = load_model(path)
     if proto.graph.output[0].name != model.output:
         proto.graph.output[0].CopyFrom(type(proto.graph.output[0])(name=model.output))
+    return proto
+
+
+def _run_reference_as_is(path, model):
+    """Return a function that evaluates the file up to the output of ``model`` by ONNX's reference implementation."""
+    proto = _with_output(path, model)
+    evaluator, onnx = onnx_module("reference").ReferenceEvaluator(proto), onnx_module()
+    kind = next(value.type.tensor_type.elem_type for value in proto.graph.input if value.name == model.input)
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(kind)
+    return lambda x: evaluator.run(None, {model.input: x.astype(dtype)})[0]
+
+
+def _run_onnxruntime(path, model):
+    """Return a function that evaluates the file up to the output of ``model`` by onnxruntime."""
+    runtime = require("onnxruntime", "test", "evaluating this file")
+    proto = _with_output(path, model)
     options = runtime.SessionOptions()
     options.log_severity_level = 4
     session = runtime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])

@@ -1,4 +1,4 @@
-"""Bits of 64-bit words: the position of the lowest one, and hashing."""
+"""Bits of 64-bit words: the position of the lowest one, their number, and hashing."""
 
 import numpy as np
 from llvmlite import ir
@@ -28,6 +28,25 @@ def _lowest_bit_interpreted(word):
 
 # Return the position of the lowest set bit of a uint64 that is not 0.
 lowest_bit = _lowest_bit_interpreted if config.DISABLE_JIT else _lowest_bit
+
+
+@intrinsic
+def _count_bits(typing_context, word):
+    """Compiled form of ``count_bits``."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.ctpop(arguments[0])
+
+    return types.int64(types.uint64), generate
+
+
+def _count_bits_interpreted(word):
+    """Uncompiled form of ``count_bits``."""
+    return int(word).bit_count()
+
+
+# Return the number of set bits of a uint64.
+count_bits = _count_bits_interpreted if config.DISABLE_JIT else _count_bits
 
 
 @inlined_kernel

@@ -132,7 +132,7 @@ def _make_stage(network, row, i):
     x, kind, order = int(graph.operands[i][0]), int(program.op[i]), source_order(network, i)
     details = {}
     if kind == ir.MAX_POOL:
-        taps = _pool_taps(network, i)
+        taps = pool_taps(network, i)
         row.add(x, taps[0].entries)
         details["best"] = row.add(x, taps[0].entries)
         first = row.add_value(x)
@@ -227,7 +227,7 @@ class _Row:
         loads, previous = self._previous, self._previous.clip
         bounds = [
             np.max(np.ldexp(growth, self._top - exponents), initial=0.0) * _MARGIN,
-            1.01 * (4 + sum(_n_roundings(self._network, op) for op in self._ops)) * float(UNIT_ROUNDOFF),
+            1.01 * (4 + sum(n_roundings(self._network, op) for op in self._ops)) * float(UNIT_ROUNDOFF),
             np.max(np.ldexp(constants, -exponents), initial=0.0) * _MARGIN,
         ]
         chain = rows.Chain(
@@ -280,7 +280,7 @@ def tap_positions(network, i):
     return indices[table[ir.TAPS] : table[ir.TAPS] + n * taps].reshape(n, taps)
 
 
-def _n_roundings(network, op):
+def n_roundings(network, op):
     """Bound the number of roundings of an entry of an affine op's value."""
     p = network.program
     kind, operand = int(p.op[op]), int(network.op_graph.operands[op][0])
@@ -292,7 +292,7 @@ def _n_roundings(network, op):
     return max(taps, 2) + 2
 
 
-def _pool_taps(network, i):
+def pool_taps(network, i):
     """List the windows' first taps inside the image, their second ones, and so on, of the windows that have so many.
 
     Returns list of Comparison, without columns.

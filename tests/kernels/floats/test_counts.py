@@ -36,7 +36,7 @@ def expected_counts(network, draws, n):
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_counts_are_those_of_forward_passes_on_random_networks(seed):
-    """Integer networks and corners of boxes with integer bounds: all arithmetic is exact, and many neurons are at thresholds."""
+    """Integer networks and corners of boxes with few bits: the arithmetic is exact, and many neurons are at thresholds."""
     _, network, points = draw(seed, degenerate=seed % 2 == 1)
     if not network.n_neurons:
         pytest.skip("no neurons")

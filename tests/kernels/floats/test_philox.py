@@ -110,7 +110,14 @@ def test_draws_are_clipped_to_the_limits():
     assert np.array_equal(x, free.clip(0.0, 1.0))
 
 
-@pytest.mark.parametrize("domain", [pwlnet.Gaussian(np.ones(3), 0.0), pwlnet.Ball(np.ones(3), 0.0), pwlnet.Ball(np.ones(3), 0.0, 1),
-                                    pwlnet.Box(np.ones(3), np.ones(3))])  # fmt: skip
+@pytest.mark.parametrize(
+    "domain",
+    [
+        pwlnet.Gaussian(np.ones(3), 0.0),
+        pwlnet.Ball(np.ones(3), 0.0),
+        pwlnet.Ball(np.ones(3), 0.0, 1),
+        pwlnet.Box(np.ones(3), np.ones(3)),
+    ],
+)
 def test_sets_of_a_single_point_give_that_point(domain):
     assert (draw(domain, 3, n=5) == 1.0).all()

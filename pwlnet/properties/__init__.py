@@ -1,0 +1,1 @@
+"""Readers of properties: boxes of inputs with conditions on outputs, from files."""
