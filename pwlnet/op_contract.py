@@ -176,6 +176,10 @@ _ROWS = {
     "fixed and float neurons": [
         Chain("tell whether a fixed neuron passes its input on", "float_sets.py:pool_neurons", SWITCHING_FAMILY,
               (MAX_POOL,), _ELEMENTWISE),
+        Chain("give the exact matrices", "bounds/op_matrices.py:op_matrices", AFFINE_FAMILY, (AFFINE, CONV2D, *_SIMPLE)),
+        Chain("give thresholds, states and slopes", "bounds/elimination.py:_pieces", SWITCHING_FAMILY, _ELEMENTWISE,
+              elsewhere=(MAX_POOL,)),
+        Chain("list windows, or pieces", "bounds/elimination.py:Elimination", SWITCHING_FAMILY, (MAX_POOL,), _ELEMENTWISE),
         Chain("find neurons exactly at a threshold", "kernels/paths/thresholds.py:find_thresholds", SWITCHING_FAMILY,
               (MAX_POOL,), _ELEMENTWISE),
         Chain("count the paths through connections", "analysis/path_counts.py:_through", ALL_OPS,

@@ -49,8 +49,8 @@ HEAVY = {  # the packages that may import a library
     "anywidget": {"plot"},
     "pooch": {"datasets"},
     "vnnlib": {"properties"},
-    "scipy.optimize": {"partition", "convert", "analysis"},
-    "tqdm": {"partition", "analysis", "learn", "smoothing", "store", "distribute", "reproduce", "cli"},
+    "scipy.optimize": {"partition", "convert", "bounds", "analysis"},
+    "tqdm": {"partition", "bounds", "analysis", "learn", "smoothing", "store", "distribute", "reproduce", "cli"},
 }
 EXCEPTIONS = {  # (importer, imported): why. Only inside functions.
     ("network", "store"): "Network.save writes the store's file format",
