@@ -1,0 +1,1 @@
+"""Kernels of fixed and float paths."""
