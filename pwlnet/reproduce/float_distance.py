@@ -22,7 +22,7 @@ from .tables import Table, estimate
 from .trainings import draw_boxes_by_training, draw_families, family, mean, with_standard
 
 COLUMNS = ("image", "attack", "flipped", "length", "float_neurons", "fixed", "float", "total", "live_fixed", "live_float",
-           "smoothed_fixed", "smoothed_float")  # fmt: skip
+           "smoothed_fixed", "smoothed_float", "smoothed_total")  # fmt: skip
 _LEAST = 0.001  # of the figure's logarithmic axis
 
 
@@ -45,10 +45,10 @@ def measure(subject, i, options):
 
 
 def _smoothed(subject, i, attacked, options):
-    """Average the changes of both parts over noise: the norms of both averages."""
+    """Average the changes of both parts and of the outputs over noise: the norms of the averages."""
     points = [noisy_inputs(subject, i, point, options) for point in (subject.to_input(subject.images[i]), attacked)]
     parts = classify_vulnerability(subject.network, *points, threads=options.threads)
-    return [np.linalg.norm(change.mean(axis=0)) for change in (parts.fixed_change, parts.float_change)]
+    return [np.linalg.norm(each.mean(axis=0)) for each in (parts.fixed_change, parts.float_change, parts.change)]
 
 
 def tabulate(measured, options):
@@ -84,7 +84,7 @@ def tabulate(measured, options):
     )
     smoothed = Table(
         "What smoothing leaves of the change of both parts",
-        ("network", "attack", "fixed", "smoothed", "left", "float", "smoothed", "left"),
+        ("network", "attack", "fixed", "smoothed", "left", "float", "smoothed", "left", "outputs", "smoothed", "left"),
         [_smoothing(m, attack, seed) for m in networks for attack in ATTACKS[:2]],
         ("Smoothed: averages over (by default) 100 draws of normal noise, the same at the image and at the attacked image. "
          "Left: median of their ratio over images.",),
@@ -126,7 +126,7 @@ def _live(m, attack, seed):
 
 def _smoothing(m, attack, seed):
     cells = []
-    for part in ("fixed", "float"):
+    for part in ("fixed", "float", "total"):
         single, smoothed = (of_attack(m, name, attack) for name in (part, f"smoothed_{part}"))
         left = np.divide(smoothed, single, out=np.full(len(single), np.nan), where=single > 0.0)
         cells += [*(estimate(each, seed=seed) for each in (single, smoothed)), estimate(left, statistic=np.median, seed=seed)]

@@ -1,10 +1,10 @@
 """Shares of fixed and float neurons around images, by layer, depth and training.
 
 TESTS are sets of inputs around an image: normal noise, corners of a box (each pixel is moved by epsilon up or down), and the
-box itself. For draws, a neuron floats if two draws have different states (scope "samples"); "likely" neurons are those whose less
-common state has more than 5 % of the draws, and "changed" is the mean share of neurons with another state at a draw than at the
-image (scope "pair"). For the box, a neuron floats if bounds (CROWN) do not prove that it has one state (scope "region"), so the
-share of fixed neurons is a lower bound. Draws are not clipped to [0, 1].
+box itself. For draws, a neuron floats if two draws have different states (scope "samples"); "likely" neurons are those whose
+less common state has more than 5 % of the draws, and "changed" is the mean share of neurons with another state at a draw than
+at the image (scope "pair"). For the box, a neuron floats if bounds (CROWN) do not prove that it has one state (scope "region"),
+so the share of fixed neurons is a lower bound. Draws are not clipped to [0, 1].
 
 All images are used, including misclassified ones. "Always on" and "always off" are fixed neurons that are active and inactive;
 neurons that are inactive for all inputs are among the latter.
