@@ -1,4 +1,4 @@
-"""Sets of inputs: segments, polygons, boxes and balls.
+"""Sets of inputs: segments, polygons, boxes and balls, and Gaussian noise around points.
 
 Legend: B sets, D inputs, V polygon vertices.
 """
@@ -206,6 +206,46 @@ class Ball(_Domain):
         return Ball, (self.center, self.radius, self.norm)
 
 
+class Gaussian(_Domain):
+    """The normal distribution around a centre, with independent coordinates; or B such distributions.
+
+    It is not a bounded set: analyses that draw points, or that give probabilities, take it.
+
+    Parameters
+    ----------
+    center : float64[D], float64[*input_shape], float64[B, D] or float64[B, *input_shape]
+    sigma : float or float64[B]
+        Standard deviation of each coordinate, in the inputs' units; zero is allowed.
+
+    Raises
+    ------
+    InputError
+        The centre is not finite, or sigma negative or not finite.
+    ShapeError
+        There is not one sigma, or one for each centre.
+
+    Examples
+    --------
+    >>> import numpy as np, pwlnet
+    >>> pwlnet.Gaussian(np.zeros(3), 0.25)
+    Gaussian(center[3], sigma=0.25)
+    """
+
+    __slots__ = ("center", "sigma")
+
+    def __init__(self, center, sigma):
+        center = _as_array(center, "center")
+        sigma = _as_array(np.atleast_1d(sigma), "sigma")
+        if sigma.ndim != 1 or len(sigma) not in (1, len(center)):
+            raise ShapeError(f"sigma has shape {sigma.shape}, center {center.shape}; give one sigma, or one for each center")
+        if (sigma < 0.0).any():
+            raise InputError(f"sigma is {sigma.min():g}; a finite number of at least 0 is needed")
+        self._set(center=center, sigma=sigma if len(sigma) > 1 else float(sigma[0]))
+
+    def __reduce__(self):
+        return Gaussian, (self.center, self.sigma)
+
+
 def _down(x):
     return np.nextafter(x, -np.inf)
 
@@ -239,9 +279,25 @@ def ball_rows(network, ball):
     return centers, np.ascontiguousarray(np.broadcast_to(ball.radius, len(centers)))
 
 
+def gaussian_rows(network, gaussian):
+    """Return the centres and standard deviations of Gaussian noise in rows: (float64[B, D], float64[B]).
+
+    Raises
+    ------
+    ShapeError
+        The centres do not have the network's number of inputs, or there is not one sigma for each.
+    """
+    centers = network.as_points(gaussian.center, "center")
+    if np.size(gaussian.sigma) not in (1, len(centers)):
+        raise ShapeError(
+            f"sigma has {np.size(gaussian.sigma)} entries, but there are {len(centers)} centers; give one for each"
+        )
+    return centers, np.ascontiguousarray(np.broadcast_to(gaussian.sigma, len(centers)))
+
+
 def is_single(network, domain):
     """Return whether a domain is one set, not a batch of B sets."""
-    points = domain.lower if isinstance(domain, Box) else domain.center if isinstance(domain, Ball) else None
+    points = domain.lower if isinstance(domain, Box) else getattr(domain, "center", None)
     return points is None or points.shape in ((network.n_inputs,), tuple(network.input_shape))
 
 

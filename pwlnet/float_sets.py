@@ -4,11 +4,14 @@ Legend: B sets, K neurons, D inputs.
 """
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 
+from .binomial import clopper_pearson
+from .draws import draw_points
+from .errors import InputError, ShapeError
 from .kernels.ir import program as ir
 
 
@@ -34,6 +37,32 @@ class LayerFloats(NamedTuple):
     undecided: np.ndarray
 
 
+class Sampling(NamedTuple):
+    """How the points of a sampled FloatSet were drawn, and for each float neuron the numbers of two draws that show it."""
+
+    draws: object  # Draws
+    sets: np.ndarray  # int64[n]
+    neurons: np.ndarray  # int64[n]
+    numbers: np.ndarray  # int64[n, 2] of draws, the smaller first
+
+
+class PackedMasks(NamedTuple):
+    """Masks of neurons as bits: neuron k is bit ``k % 64`` of word ``k // 64``; each uint64[W] or uint64[B, W]."""
+
+    lower: np.ndarray
+    upper: np.ndarray
+    always_on: np.ndarray
+
+
+class Comparison(NamedTuple):
+    """How the float neurons of two FloatSets differ: counts int64 or int64[B], and the Jaccard index (1.0 for empty sets)."""
+
+    both: np.ndarray
+    only_first: np.ndarray
+    only_second: np.ndarray
+    jaccard: np.ndarray
+
+
 @dataclass(frozen=True, eq=False)
 class FloatSet:
     """Fixed and float neurons over a set of inputs, or over B sets.
@@ -41,7 +70,7 @@ class FloatSet:
     ``lower`` is within the set of float neurons, which is within ``upper``; both are equal where the method is exact and has
     finished. The neurons of ``always_on`` have one state with a slope of 1 on the whole set (ReLU: active; Clip: linear;
     MaxPool: one tap wins); those of ``always_off`` one state with another slope (ReLU: inactive; Clip: lower or upper). Both
-    are disjoint and, together, the complement of ``upper``.
+    are disjoint and, together, the complement of ``upper`` (but for neurons of a given mask, whose states may not be known).
 
     Attributes
     ----------
@@ -65,6 +94,8 @@ class FloatSet:
     witness_neurons : int64[n], witness_sets : int64[n], witnesses : float64[n, 2, D]; or None
         Pairs of points at which a neuron has different states, for neurons of ``lower``, with the number of the set (0 for
         a single one).
+    sampling : Sampling or None
+        Of draws; ``with_witnesses`` computes the points.
     """
 
     lower: np.ndarray
@@ -81,6 +112,7 @@ class FloatSet:
     witness_neurons: np.ndarray | None = None
     witness_sets: np.ndarray | None = None
     witnesses: np.ndarray | None = None
+    sampling: Sampling | None = None
 
     @property
     def undecided(self):
@@ -98,10 +130,208 @@ class FloatSet:
             for name, first, last in self.layers
         )
 
+    def pack(self):
+        """Return the masks as bits: PackedMasks; ``unpack_masks`` is the inverse."""
+        return PackedMasks(*(pack_masks(x) for x in (self.lower, self.upper, self.always_on)))
+
+    def refine(self, other):
+        """Combine two analyses of the same sets, such as draws and bounds: what either of them has decided.
+
+        Parameters
+        ----------
+        other : FloatSet
+            Of the same network and sets; both hold for the whole sets, so that scopes "pair" and "samples" contribute ``lower``.
+
+        Returns
+        -------
+        FloatSet
+            Shares, numbers of draws and witnesses are those of this one, or else of the other.
+
+        Raises
+        ------
+        ShapeError
+            They have other neurons or numbers of sets.
+        InputError
+            A neuron floats by one and is fixed by the other.
+        """
+        self._check_alike(other)
+        whole = [x for x in (self, other) if x.scope not in (Scope.PAIR, Scope.SAMPLES)]
+        lower, upper, states = self.lower | other.lower, np.ones_like(self.upper), np.full_like(self.states, -1)
+        for x in whole:
+            upper = upper & x.upper
+            states = np.where(x.upper, states, x.states)
+        if (lower & ~upper).any():
+            raise InputError(
+                f"other disagrees at {int((lower & ~upper).sum())} neurons, which float by one analysis and are fixed by the other; "
+                "give analyses of the same sets, of scope 'pair' not together with others"
+            )
+        names = ("active_share", "minority_share", "n_samples", "witness_neurons", "witness_sets", "witnesses", "sampling")
+        more = {name: getattr(other if getattr(self, name) is None else self, name) for name in names}
+        scope = Scope.REGION if whole else self.scope
+        method = self.method if self.method == other.method else f"{self.method}+{other.method}"
+        return _from_masks(self, lower, upper, states, self._passes(states, other), method=method, scope=scope, **more)
+
+    def union(self):
+        """Return the float neurons over the union of all sets: a FloatSet of one set.
+
+        A neuron that is fixed in different states on two sets floats on the union, or is at a threshold on all of one of them: it
+        is undecided ("pair", "samples": it floats).
+        """
+        if self.lower.ndim == 1:
+            return self
+        lower, upper, known = self.lower.any(axis=0), self.upper.any(axis=0), np.where(self.upper, -1, self.states)
+        first = known.max(axis=0, initial=-1)
+        differ = ((known >= 0) & (known != first)).any(axis=0)
+        lower = lower | differ if self.scope in (Scope.PAIR, Scope.SAMPLES) else lower
+        states = np.where(upper | differ, -1, first)
+        return _from_masks(
+            self, lower, upper | differ, states, self.always_on.any(axis=0), method=self.method, scope=self.scope
+        )
+
+    def intersection(self):
+        """Return the neurons that float on every one of the sets: bool[K], by ``lower`` and by ``upper``."""
+        return np.atleast_2d(self.lower).all(axis=0), np.atleast_2d(self.upper).all(axis=0)
+
+    def compare(self, other, *, mask="lower"):
+        """Compare the float neurons of two analyses, set by set.
+
+        Parameters
+        ----------
+        other : FloatSet
+        mask : {"lower", "upper"}
+
+        Returns
+        -------
+        Comparison
+
+        Raises
+        ------
+        ShapeError
+            They have other neurons or numbers of sets.
+        """
+        self._check_alike(other)
+        first, second = getattr(self, mask), getattr(other, mask)
+        counts = [x.sum(axis=-1) for x in (first & second, first & ~second, second & ~first)]
+        total = np.add.reduce(counts)
+        return Comparison(*counts, np.where(total > 0, counts[0] / np.maximum(total, 1), 1.0))
+
+    def is_consistent_with(self, other):
+        """Return whether two analyses of the same sets can both be right: no neuron floats by one and is fixed by the other."""
+        self._check_alike(other)
+        return not ((self.lower & ~other.upper) | (other.lower & ~self.upper)).any()
+
+    def confidence(self, alpha=0.05, *, side="both"):
+        """Compute confidence intervals of Clopper and Pearson (1934) for the flip probability of each neuron.
+
+        Estimate: the probability of all states but the most frequent one, from numbers of draws; each interval holds the
+        probability with confidence 1 - alpha, if the most frequent state was known before.
+
+        Parameters
+        ----------
+        alpha : float
+            In (0, 1).
+        side : {"both", "upper"}
+            "upper": lower ends are 0. Without a flip in m draws, the upper end is ``1 - alpha**(1/m)``.
+
+        Returns
+        -------
+        (float64[K], float64[K]) or (float64[B, K], float64[B, K])
+
+        Raises
+        ------
+        InputError
+            The FloatSet is not from draws, or alpha or side are not as above.
+        """
+        if self.n_samples is None or self.minority_share is None:
+            raise InputError(f"the FloatSet has method {self.method!r}, which draws nothing; use method 'sampled'")
+        return clopper_pearson(np.rint(self.minority_share * self.n_samples), self.n_samples, alpha, side=side)
+
+    def with_witnesses(self, neurons=None, *, sets=None):
+        """Compute pairs of draws at which float neurons have different states.
+
+        Parameters
+        ----------
+        neurons, sets : int or int[n], optional
+            Of these neurons and sets only; all by default.
+
+        Returns
+        -------
+        FloatSet
+            With ``witness_neurons``, ``witness_sets`` and ``witnesses``.
+
+        Raises
+        ------
+        InputError
+            The FloatSet is not from draws.
+        """
+        if self.sampling is None:
+            raise InputError(f"the FloatSet has method {self.method!r}, which draws nothing; use method 'sampled'")
+        chosen = np.ones(len(self.sampling.neurons), bool)
+        for values, name in ((self.sampling.neurons, neurons), (self.sampling.sets, sets)):
+            chosen &= True if name is None else np.isin(values, name)
+        which, numbers = self.sampling.sets[chosen], self.sampling.numbers[chosen]
+        points = [draw_points(self.sampling.draws, which, numbers[:, k]) for k in (0, 1)]
+        arrays = {
+            "witness_neurons": self.sampling.neurons[chosen],
+            "witness_sets": which,
+            "witnesses": np.stack(points, axis=1),
+        }
+        for array in arrays.values():
+            array.setflags(write=False)
+        return replace(self, **arrays)
+
+    def summary(self):
+        """Return a table as text: neurons of each layer, share of float ones, always on, always off, undecided (means of sets)."""
+        rows = [
+            (x.name, x.neurons.stop - x.neurons.start, x.lower, x.always_on, x.always_off, x.undecided) for x in self.by_layer()
+        ]
+        rows.append(("all", self.lower.shape[-1], self.lower, self.always_on, self.always_off, self.undecided))
+        lines = [f"{'layer':<24} {'neurons':>8} {'float':>8} {'on':>8} {'off':>8} {'undecided':>10}"]
+        for name, n, *masks in rows:
+            shares = [f"{mask.mean() if mask.size else 0.0:.4f}" for mask in masks]
+            lines.append(f"{name[:24]:<24} {n:>8} {shares[0]:>8} {shares[1]:>8} {shares[2]:>8} {shares[3]:>10}")
+        return "\n".join(lines)
+
+    def _check_alike(self, other):
+        if self.layers != other.layers or self.lower.shape != other.lower.shape:
+            raise ShapeError(
+                f"other has masks of shape {other.lower.shape} and {len(other.layers)} layers, this one {self.lower.shape} and "
+                f"{len(self.layers)}; give analyses of the same network and sets"
+            )
+
+    def _passes(self, states, other):
+        """Return which neurons have a state with slope 1, from those of two FloatSets."""
+        return np.where(states == self.states, self.always_on, other.always_on)
+
     def __repr__(self):
         sets = f"{len(self.lower)} sets, " if self.lower.ndim > 1 else ""
         counts = ", ".join(f"{name} {int(getattr(self, name).sum())}" for name in ("lower", "upper", "undecided"))
         return f"FloatSet({sets}{self.lower.shape[-1]} neurons: {counts}; method {self.method!r}, scope {self.scope.value!r})"
+
+
+def _from_masks(like, lower, upper, states, passes_slope, **more):
+    """Make a FloatSet of the layers of another one; passes_slope: bool, where the state of a fixed neuron has slope 1."""
+    states = np.where(upper, -1, states).astype(np.int32)
+    arrays = {"lower": lower, "upper": upper, "states": states}
+    known = states >= 0
+    arrays |= {"always_on": known & passes_slope, "always_off": known & ~passes_slope}
+    for array in arrays.values():
+        array.setflags(write=False)
+    return FloatSet(**arrays, layers=like.layers, **more)
+
+
+def pack_masks(masks):
+    """Pack masks bool[K] or bool[B, K] into words, uint64[W] or uint64[B, W]: neuron k is bit ``k % 64`` of word ``k // 64``."""
+    words = -(-masks.shape[-1] // 64)
+    padded = np.zeros((*masks.shape[:-1], 64 * words), bool)
+    padded[..., : masks.shape[-1]] = masks
+    return np.packbits(padded, axis=-1, bitorder="little").view("<u8").astype(np.uint64)
+
+
+def unpack_masks(words, n_neurons):
+    """Return the masks that ``pack_masks`` has packed: bool[..., K]."""
+    octets = np.ascontiguousarray(words, "<u8").view(np.uint8)
+    return np.unpackbits(octets, axis=-1, bitorder="little")[..., :n_neurons].astype(bool)
 
 
 def make_float_set(network, lower, upper, states, *, method, scope, **more):
@@ -129,8 +359,9 @@ def make_float_set(network, lower, upper, states, *, method, scope, **more):
     graph = network.op_graph
     starts = graph.neuron_starts.tolist()
     layers = tuple((network.names[i], starts[k], starts[k + 1]) for k, i in enumerate(graph.switching.tolist()))
-    always_on = ~upper & passes_slope
-    arrays = {"lower": lower, "upper": upper, "states": states, "always_on": always_on, "always_off": ~upper & ~passes_slope}
+    known = states >= 0
+    arrays = {"lower": lower, "upper": upper, "states": states}
+    arrays |= {"always_on": known & passes_slope, "always_off": known & ~passes_slope}
     for array in [*arrays.values(), *(x for x in more.values() if isinstance(x, np.ndarray))]:
         array.setflags(write=False)
     return FloatSet(**arrays, method=method, scope=scope, layers=layers, **more)

@@ -94,6 +94,15 @@ def _linearity(lines):
     return np.concatenate([*found.mean[:2], *found.tangent, found.gradient_norm, found.residual[:, None]], axis=None)
 
 
+def _bounds(network):
+    """Bounds by all methods, without and with known states."""
+    box = pwlnet.Box.around(POINTS[:1], 0.25)
+    options = [{"method": m, "n_steps": 2} for m in ("ibp", "crown", "alpha_crown")]
+    options += [{"known": network.states(POINTS[0])}, {"only_open": True}]
+    found = [pwlnet.bound_preactivations(network, box, threads=1, **option) for option in options]
+    return np.concatenate([x for b in found for x in (b.lower, b.upper, b.states, b.output_lower, b.output_upper)], axis=None)
+
+
 POINTS = np.random.default_rng(2).normal(size=(3, *SHAPE))
 ANALYSES = {  # of a network, and of its lines
     "forward": lambda network, lines: network.forward(POINTS),
@@ -102,6 +111,7 @@ ANALYSES = {  # of a network, and of its lines
     "patterns": lambda network, lines: network.patterns(POINTS).unpack(),
     "jacobian": lambda network, lines: network.jacobian(POINTS),
     "affine_map": lambda network, lines: np.column_stack(network.affine_map(POINTS[0])),
+    "bound_preactivations": lambda network, lines: _bounds(network),
     "partition_lines": lambda network, lines: _flips(_lines(network)),
     "integrate_gradients": lambda network, lines: np.concatenate(
         [evaluate_integrals(lines), pwlnet.integrate_gradients(network, lines.starts, lines.ends).residual], axis=None
@@ -176,7 +186,7 @@ def watch_kernels():
         if not path.startswith("kernels/"):
             continue
         original = getattr(import_module("pwlnet." + path.removesuffix(".py").replace("/", ".")), name)
-        if "code" not in inspect.signature(original).parameters:
+        if not {"code", "slot"} & set(inspect.signature(original).parameters):
             continue  # it reads a program before that is packed
         wrapper = watched(chain.place, original)
         for module in [module for key, module in sys.modules.items() if key.startswith("pwlnet.")]:

@@ -14,7 +14,9 @@ LAYERS = {
     1: [
         "network",
         "conditions",
+        "binomial",
         "domains",
+        "draws",
         "float_sets",
         "op_contract",
         "op_graph",

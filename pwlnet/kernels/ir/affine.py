@@ -65,6 +65,16 @@ def conv_weights(code, i):
     return weights_of(code, i).reshape(groups, taps, c_in, c_out)
 
 
+@inline_view
+def conv_row_weights(code, i):
+    """View the weights of a convolution in the precision of the slope changes, in the shape of ``conv_weights``."""
+    groups = code.op_table[i, ir.GROUPS]
+    taps = code.op_table[i, ir.KERNEL_H] * code.op_table[i, ir.KERNEL_W]
+    c_in = code.op_table[operand(code, i, 0), ir.CHANNELS] // groups
+    c_out = code.op_table[i, ir.CHANNELS] // groups
+    return row_weights_of(code, i).reshape(groups, taps, c_in, c_out)
+
+
 @inlined_kernel
 def tap_position(code, i, p, tap):
     """Return the input position that tap ``tap`` of output position ``p`` reads, -1 in the padding."""
@@ -191,10 +201,21 @@ def apply_linear(code, i, rows, filled, buffer, squared):
         if squared:
             _squared_product(x, w, y)
         else:
-            _product(all_x, w, all_y)
+            rows_alike_product(all_x, w, all_y)
     elif kind == ir.CONV2D:
         _conv_rows(code, i, x, y, squared)
-    elif kind == ir.AVG_POOL:
+    else:
+        return apply_weightless(code, i, rows, filled, buffer, squared)
+    return True
+
+
+@kernel
+def apply_weightless(code, i, rows, filled, buffer, squared):
+    """Apply the linear part of an affine op without matrix products, as ``apply_linear`` does."""
+    y = rows_of(code, i, rows, buffer)
+    x, y = rows_of(code, operand(code, i, 0), rows, buffer)[:filled], y[:filled]
+    kind = code.op_table[i, ir.OP]
+    if kind == ir.AVG_POOL:
         _pool_rows(code, i, x, y, squared)
     elif kind == ir.SCALE:
         w = weights_of(code, i)
@@ -221,7 +242,7 @@ def apply_linear(code, i, rows, filled, buffer, squared):
 
 
 @allocating_kernel
-def _product(x, w, y):
+def rows_alike_product(x, w, y):
     """Compute y = x @ w, such that a row's bits do not depend on its place in a tile.
 
     OpenBLAS (SkylakeX kernels) cuts a product of more than 192 columns, not a multiple of 8, differently for the first 24

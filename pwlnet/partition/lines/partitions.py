@@ -217,10 +217,10 @@ class LinePartition:
 
     def states(self):
         """Return the state of each neuron on each segment: int32[n - 1, K], from the first segment's states and the flips."""
-        return np.concatenate(list(self._state_blocks()))
+        return np.concatenate(list(self.state_blocks()))
 
-    def _state_blocks(self):
-        """Yield the states of consecutive segments in blocks of rows."""
+    def state_blocks(self):
+        """Yield the states of consecutive segments in blocks of rows: int32[*, K]; ``states`` in bounded memory."""
         row = tracing.initial_states(self.network, self.start, self.end, self.t, self._lines.tolerances)
         neurons, states = self._lines.flip_neurons, self._lines.flip_states
         for first in range(0, self.n_segments, _SEGMENTS_AT_ONCE):
@@ -237,7 +237,7 @@ class LinePartition:
         Exact up to rounding: from the pattern at the start and the flips; no sign is evaluated at a breakpoint.
         """
         layout = self.network.pattern_layout
-        blocks = [ActivationPatterns.from_states(block, layout).packed for block in self._state_blocks()]
+        blocks = [ActivationPatterns.from_states(block, layout).packed for block in self.state_blocks()]
         return ActivationPatterns(np.concatenate(blocks), layout)
 
     def __repr__(self):

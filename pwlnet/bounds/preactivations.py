@@ -1,0 +1,295 @@
+"""Sound bounds of all pre-activations and outputs of a network over boxes and balls.
+
+Legend: B sets, D inputs, K neurons, O outputs, M rows of a specification, J neurons of a layer, V values of all ops.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from ..domains import Ball, Box, ball_rows, box_rows, check_domain
+from ..errors import InputError, ShapeError, UnsupportedOperationError
+from ..float_sets import FloatSet, Scope
+from ..kernels.bounds import slot as bs
+from ..kernels.bounds import sweep
+from ..kernels.ir import program as ir
+from ..kernels.ir import switching
+from ..scheduling import n_threads, run_slots
+from ..validation import check_choice, check_count, refuse_not_finite
+from .plan import block_size, plan_of
+
+METHODS = {"ibp": bs.IBP, "crown_ibp": bs.CROWN_IBP, "crown": bs.CROWN, "alpha_crown": bs.CROWN}
+_STEPS = 20  # of the optimisation of slopes
+_WORK_PER_CALL = 2**33  # multiplications of a call of the kernels: a few seconds at most, so that Ctrl-C is noticed
+
+
+class LayerBounds(NamedTuple):
+    """Bounds of the neurons of one layer (a switching op)."""
+
+    name: str
+    neurons: slice
+    lower: np.ndarray  # float64[B, J]
+    upper: np.ndarray  # float64[B, J]
+    states: np.ndarray  # int32[B, J]
+
+
+@dataclass(frozen=True, eq=False)
+class Bounds:
+    """Bounds of all values of a network over B sets.
+
+    Attributes
+    ----------
+    lower, upper : float64[B, K]
+        Bounds of the pre-activations; for MaxPool, of the maximum of the window.
+    states : int32[B, K]
+        The state of each neuron that is proved to be fixed; -1 for the others. A neuron that only touches a threshold is fixed.
+    output_lower, output_upper : float64[B, O]
+    spec_lower, spec_upper : float64[B, M]
+        Bounds of ``C y + d`` for the rows of ``spec``; no columns without it.
+    spec_slopes : float64[B, M, D] or None
+        Coefficients of the inputs in the linear lower bounds of these rows.
+    empty : bool[B]
+        Where the states and bounds that were given as known exclude all points of the set; the bounds mean nothing then.
+    method : str
+    layers : tuple of (str, int, int)
+        Name, first and last-plus-one neuron of each switching op.
+    """
+
+    lower: np.ndarray
+    upper: np.ndarray
+    states: np.ndarray
+    output_lower: np.ndarray
+    output_upper: np.ndarray
+    spec_lower: np.ndarray
+    spec_upper: np.ndarray
+    spec_slopes: np.ndarray | None
+    empty: np.ndarray
+    method: str
+    layers: tuple
+
+    def by_layer(self):
+        """Return the bounds layer by layer: tuple of LayerBounds."""
+        return tuple(
+            LayerBounds(name, slice(a, b), self.lower[:, a:b], self.upper[:, a:b], self.states[:, a:b])
+            for name, a, b in self.layers
+        )
+
+    @property
+    def float_mask(self):
+        """Neurons that are not proved to be fixed: bool[B, K]."""
+        return self.states < 0
+
+    def __repr__(self):
+        b, k = self.lower.shape
+        return (
+            f"Bounds({b} sets, {k} neurons, {int(self.float_mask.sum())} of {b * k} not proved fixed; method {self.method!r})"
+        )
+
+
+def bound_preactivations(
+    network, domain, *, method="crown", known=None, spec=None, n_steps=_STEPS, only_open=False, slopes=False, threads=None
+) -> Bounds:
+    """Bound all pre-activations and outputs of a network over boxes or balls.
+
+    Sound bound, in floating point and for every order of summation: errors of the arithmetic are bounded and added outward.
+    The methods, from fast to tight, where every one is intersected with those before it on the same layers:
+
+    - "ibp": intervals, layer by layer [1]_;
+    - "crown_ibp": intervals, and linear bounds of the outputs [2]_;
+    - "crown": linear bounds of every layer, pushed back to the inputs [3]_ [4]_;
+    - "alpha_crown": the same with optimised slopes, for each bound its own [5]_.
+
+    Parameters
+    ----------
+    network : Network
+    domain : Box or Ball
+        One set, or B sets.
+    method : str, optional
+    known : int[K], int[B, K], FloatSet or Bounds, optional
+        States that are imposed, -1 for none: the bounds hold on the part of the set where the neurons have them. Of a
+        FloatSet (of scope "region") or Bounds: what is proved there for the same sets, or for larger ones.
+    spec : (float64[M, O], float64[M]), optional
+        Bound ``C y + d`` as well, where y are the outputs.
+    n_steps : int, optional
+        Steps of "alpha_crown".
+    only_open : bool, optional
+        Compute no linear bounds of neurons whose intervals decide their states. Faster; states do not change much.
+    slopes : bool, optional
+        Keep the coefficients of the linear lower bounds of ``spec``.
+    threads : int, optional
+
+    Returns
+    -------
+    Bounds
+
+    Raises
+    ------
+    InputError
+        An unknown method, or another kind of domain; known states that do not exist.
+    ShapeError
+        Arrays that do not fit the network or each other.
+
+    References
+    ----------
+    .. [1] Gowal et al., "On the Effectiveness of Interval Bound Propagation for Training Verifiably Robust Models", 2018,
+       Section 3.
+    .. [2] Zhang et al., "Towards Stable and Efficient Training of Verifiably Robust Neural Networks", ICLR 2020, Section 3.
+    .. [3] Zhang et al., "Efficient Neural Network Robustness Certification with General Activation Functions", NeurIPS 2018.
+    .. [4] Singh et al., "An Abstract Domain for Certifying Neural Networks", POPL 2019, Section 4.
+    .. [5] Xu et al., "Fast and Complete", ICLR 2021, Section 3.1.
+
+    Examples
+    --------
+    >>> import numpy as np, pwlnet
+    >>> network = pwlnet.load_network(pwlnet.datasets.digits_network_path("digits_mlp"))
+    >>> images, _ = pwlnet.datasets.digits_images()
+    >>> box = pwlnet.Box.around(images[:2], 0.01, limits=(0.0, 1.0))
+    >>> ibp, crown = (pwlnet.bound_preactivations(network, box, method=m) for m in ("ibp", "crown"))
+    >>> bool((crown.lower >= ibp.lower).all()), bool((crown.upper <= ibp.upper).all())
+    (True, True)
+    """
+    check_domain(domain, (Box, Ball))
+    check_choice(method, METHODS, "method")
+    n_steps = check_count(n_steps, "n_steps", least=0)
+    lower, upper, centers, radii, norm = _sets(network, domain)
+    results = _allocate(network, len(lower), spec, slopes)
+    steps = n_steps if method == "alpha_crown" else 0
+    block = block_size(network, optimised=steps > 0)
+    options = np.zeros(bs.N_OPTIONS, np.int64)
+    options[[bs.METHOD, bs.NORM, bs.BLOCK, bs.N_STEPS, bs.ONLY_OPEN]] = METHODS[method], norm, block, steps, bool(only_open)
+    shared = (lower, upper, centers, radii, *_known(network, known, len(lower))), _specification(network, spec)
+    _run(network, options, *shared, results, threads)
+    starts, graph = network.op_graph.neuron_starts.tolist(), network.op_graph
+    layers = tuple((network.names[i], starts[k], starts[k + 1]) for k, i in enumerate(graph.switching.tolist()))
+    *arrays, spec_slopes, empty = results
+    arrays.append(spec_slopes if slopes else None)
+    for array in arrays[: 7 + bool(slopes)]:
+        array.setflags(write=False)
+    return Bounds(*arrays, empty.astype(bool), method, layers)
+
+
+def _sets(network, domain):
+    """Return boxes, centres, radii and the number of the norm that kernels use."""
+    nothing = np.zeros((0, network.n_inputs)), np.zeros(0)
+    if isinstance(domain, Box):
+        lower, upper = box_rows(network, domain)
+        if len(lower) != len(upper):
+            raise ShapeError(f"lower has {len(lower)} rows and upper {len(upper)}; give the same number")
+        return lower, upper, *nothing, 0
+    centers, radii = ball_rows(network, domain)
+    lower = np.nextafter(centers - radii[:, None], -np.inf)
+    upper = np.nextafter(centers + radii[:, None], np.inf)
+    lower, upper = (np.where(radii[:, None] > 0.0, x, centers) for x in (lower, upper))
+    refuse_not_finite(lower, "center minus radius")
+    refuse_not_finite(upper, "center plus radius")
+    if domain.norm == np.inf:
+        return lower, upper, *nothing, 0
+    return lower, upper, centers, radii, int(domain.norm)
+
+
+def _allocate(network, n, spec, slopes):
+    """Return the arrays of results, in the order of BoundSlot."""
+    k, o = network.n_neurons, network.n_outputs
+    m = 0 if spec is None else len(np.atleast_2d(spec[0]))
+    shapes = (n, k), (n, k), (n, k), (n, o), (n, o), (n, m), (n, m), (n if slopes else 0, m, network.n_inputs), (n,)
+    types = (np.float64, np.float64, np.int32, *(np.float64,) * 5, np.int64)
+    return [np.zeros(shape, dtype) for shape, dtype in zip(shapes, types, strict=True)]
+
+
+def _known(network, known, n):
+    """Return known states, lower and upper bounds: arrays with n rows, or none."""
+    k = network.n_neurons
+    states, lower, upper = np.zeros((0, k), np.int32), np.zeros((0, k)), np.zeros((0, k))
+    if known is None:
+        return states, lower, upper
+    if isinstance(known, FloatSet) and known.scope is not Scope.REGION:
+        raise InputError(
+            f"known is a FloatSet of scope {known.scope.value!r}; one of scope 'region' is needed, or plain states"
+        )
+    if isinstance(known, Bounds):
+        lower, upper, given = known.lower, known.upper, known.states
+    else:
+        given = known.states if isinstance(known, FloatSet) else np.asarray(known)
+    if given.dtype.kind not in "iu":
+        raise InputError(f"known has dtype {given.dtype}; give states as integers, -1 where unknown, or a FloatSet or Bounds")
+    rows = np.atleast_2d(given)
+    if rows.ndim != 2 or rows.shape[1] != k or len(rows) not in (1, n):
+        raise ShapeError(f"known has shape {given.shape}; ({k},) or ({n}, {k}) is needed")
+    graph = network.op_graph
+    counts = np.repeat([_n_states(network, i) for i in graph.switching], graph.neuron_counts)
+    bad = np.argwhere((rows < -1) | (rows >= counts))
+    if len(bad):
+        b, j = bad[0]
+        raise InputError(f"known has state {rows[b, j]} for neuron {j}, which has states 0 to {counts[j] - 1}; -1 is unknown")
+
+    def repeated(x, dtype):
+        return np.array(np.broadcast_to(np.atleast_2d(x), (n, k)), dtype, order="C")
+
+    states = repeated(given, np.int32)
+    return states, *(repeated(x, np.float64) if len(x) else x for x in (lower, upper))
+
+
+def _n_states(network, i):
+    return switching.n_states(network.code, i)
+
+
+def _specification(network, spec):
+    """Return the rows of a specification: (float64[M, O], float64[M])."""
+    if spec is None:
+        return np.zeros((0, network.n_outputs)), np.zeros(0)
+    matrix, shift = (np.array(x, np.float64, order="C") for x in spec)
+    matrix, shift = np.atleast_2d(matrix), np.atleast_1d(shift)
+    if matrix.ndim != 2 or matrix.shape[1] != network.n_outputs or shift.shape != matrix.shape[:1]:
+        raise ShapeError(
+            f"spec has shapes {matrix.shape} and {shift.shape}; (rows, {network.n_outputs}) and (rows,) are needed"
+        )
+    refuse_not_finite(matrix, "spec")
+    refuse_not_finite(shift, "spec")
+    return matrix, shift
+
+
+def _run(network, options, sets, specification, results, threads):
+    """Run the kernels on several threads, some sets at a time."""
+    plan, code = plan_of(network), network.code
+    n, size, n_ops = len(sets[0]), int(code.op_table[-1, ir.VALUE]), len(network.program.op)
+    rows = max(2 * int(options[bs.BLOCK]), 2)
+    steps = int(options[bs.N_STEPS])
+    work = max(1, int(network.program.weights.size)) * (1 + network.n_neurons * (1 + steps) // 4)
+    at_once = max(1, _WORK_PER_CALL // work)
+    n_slots = max(1, min(n_threads(threads), n))
+    scratch = [_scratch(size, rows, n_ops, steps) for _ in range(n_slots)]
+    unknown = np.zeros(1, np.int64)
+    for first in range(0, n, at_once * n_slots):
+        part = slice(first, first + at_once * n_slots)
+        here = [x[part] if len(x) else x for x in sets]
+        out = [x[part] if len(x) else x for x in results]
+        arrays = (code, *plan, options, *here, *specification, *out, unknown, np.zeros(1, np.int64))
+        run_slots(sweep.bound_slot, [bs.BoundSlot(*arrays, *own) for own in scratch])
+        if unknown[0]:
+            raise UnsupportedOperationError(
+                "the network has an op that the kernels do not handle; every chain of ops must handle it, see CONTRIBUTING.md"
+            )
+
+
+def _scratch(size, rows, n_ops, steps):
+    """Return the arrays of a slot, in the order of BoundSlot."""
+    free = rows * size if steps else 0
+    return (
+        np.zeros(size),
+        np.zeros(2 * size),
+        np.zeros(size),
+        np.zeros(size),
+        np.zeros(size),
+        np.zeros((bs.N_RELAXATION, size)),
+        np.zeros(size, np.int64),
+        np.full(size, -1),
+        np.zeros(rows * size),
+        np.zeros((n_ops, 4), np.int64),
+        np.zeros(rows),
+        np.zeros(rows),
+        np.zeros(rows),
+        np.zeros(rows, np.int64),
+        np.zeros((2, free)),
+        np.zeros(free),
+    )
