@@ -48,7 +48,7 @@ class Bounds:
     spec_lower, spec_upper : float64[B, M]
         Bounds of ``C y + d`` for the rows of ``spec``; no columns without it.
     spec_slopes : float64[B, M, D] or None
-        Coefficients of the inputs in the linear lower bounds of these rows.
+        Coefficients of the inputs in the linear lower bounds of these rows; for "alpha_crown", in those of the last step.
     empty : bool[B]
         Where the states and bounds that were given as known exclude all points of the set; the bounds mean nothing then.
     method : str
@@ -93,12 +93,12 @@ def bound_preactivations(
     """Bound all pre-activations and outputs of a network over boxes or balls.
 
     Sound bound, in floating point and for every order of summation: errors of the arithmetic are bounded and added outward.
-    The methods, from fast to tight, where every one is intersected with those before it on the same layers:
+    The methods, from fast to tight:
 
     - "ibp": intervals, layer by layer [1]_;
     - "crown_ibp": intervals, and linear bounds of the outputs [2]_;
-    - "crown": linear bounds of every layer, pushed back to the inputs [3]_ [4]_;
-    - "alpha_crown": the same with optimised slopes, for each bound its own [5]_.
+    - "crown": linear bounds of every layer, pushed back to the inputs [3]_ [4]_, intersected with intervals;
+    - "alpha_crown": the same with optimised slopes, for each bound its own [5]_, intersected with "crown".
 
     Parameters
     ----------
@@ -152,21 +152,40 @@ def bound_preactivations(
     check_domain(domain, (Box, Ball))
     check_choice(method, METHODS, "method")
     n_steps = check_count(n_steps, "n_steps", least=0)
-    lower, upper, centers, radii, norm = _sets(network, domain)
-    results = _allocate(network, len(lower), spec, slopes)
-    steps = n_steps if method == "alpha_crown" else 0
-    block = block_size(network, optimised=steps > 0)
+    *sets, norm = _sets(network, domain)
+    given = _known(network, known, len(sets[0]))
+    rows = _specification(network, spec)
+    results = _allocate(network, len(sets[0]), rows, slopes)
     options = np.zeros(bs.N_OPTIONS, np.int64)
-    options[[bs.METHOD, bs.NORM, bs.BLOCK, bs.N_STEPS, bs.ONLY_OPEN]] = METHODS[method], norm, block, steps, bool(only_open)
-    shared = (lower, upper, centers, radii, *_known(network, known, len(lower))), _specification(network, spec)
-    _run(network, options, *shared, results, threads)
-    starts, graph = network.op_graph.neuron_starts.tolist(), network.op_graph
+    options[[bs.METHOD, bs.NORM, bs.ONLY_OPEN]] = METHODS[method], norm, bool(only_open)
+    options[bs.BLOCK] = block_size(network, optimised=False)
+    _run(network, options, (*sets, *given), rows, results, threads)
+    if method == "alpha_crown" and n_steps:
+        options[[bs.BLOCK, bs.N_STEPS]] = block_size(network, optimised=True), n_steps
+        better = _allocate(network, len(sets[0]), rows, slopes)
+        _run(network, options, (*sets, results.states, results.lower, results.upper), rows, better, threads)
+        results = _intersect(results, better)
+    return _result(network, results, method, slopes)
+
+
+def _intersect(first, second):
+    """Return the results of the second run, intersected with those of the first: Results."""
+    for low in ("lower", "output_lower", "spec_lower"):
+        np.maximum(getattr(first, low), getattr(second, low), out=getattr(second, low))
+    for high in ("upper", "output_upper", "spec_upper"):
+        np.minimum(getattr(first, high), getattr(second, high), out=getattr(second, high))
+    return second._replace(empty=first.empty | second.empty)
+
+
+def _result(network, results, method, slopes):
+    """Return the results as read-only Bounds."""
+    graph, starts = network.op_graph, network.op_graph.neuron_starts.tolist()
     layers = tuple((network.names[i], starts[k], starts[k + 1]) for k, i in enumerate(graph.switching.tolist()))
-    *arrays, spec_slopes, empty = results
-    arrays.append(spec_slopes if slopes else None)
-    for array in arrays[: 7 + bool(slopes)]:
+    for array in results:
         array.setflags(write=False)
-    return Bounds(*arrays, empty.astype(bool), method, layers)
+    fields = results._asdict() | {"spec_slopes": results.slopes if slopes else None, "empty": results.empty.astype(bool)}
+    del fields["slopes"]
+    return Bounds(**fields, method=method, layers=layers)
 
 
 def _sets(network, domain):
@@ -188,13 +207,26 @@ def _sets(network, domain):
     return lower, upper, centers, radii, int(domain.norm)
 
 
-def _allocate(network, n, spec, slopes):
-    """Return the arrays of results, in the order of BoundSlot."""
-    k, o = network.n_neurons, network.n_outputs
-    m = 0 if spec is None else len(np.atleast_2d(spec[0]))
+class Results(NamedTuple):
+    """Arrays of results, in the order of BoundSlot."""
+
+    lower: np.ndarray
+    upper: np.ndarray
+    states: np.ndarray
+    output_lower: np.ndarray
+    output_upper: np.ndarray
+    spec_lower: np.ndarray
+    spec_upper: np.ndarray
+    slopes: np.ndarray
+    empty: np.ndarray
+
+
+def _allocate(network, n, specification, slopes):
+    """Return the arrays for the results of n sets: Results."""
+    k, o, m = network.n_neurons, network.n_outputs, len(specification[1])
     shapes = (n, k), (n, k), (n, k), (n, o), (n, o), (n, m), (n, m), (n if slopes else 0, m, network.n_inputs), (n,)
     types = (np.float64, np.float64, np.int32, *(np.float64,) * 5, np.int64)
-    return [np.zeros(shape, dtype) for shape, dtype in zip(shapes, types, strict=True)]
+    return Results(*(np.zeros(shape, dtype) for shape, dtype in zip(shapes, types, strict=True)))
 
 
 def _known(network, known, n):

@@ -14,7 +14,7 @@ from .._jit import inlined_kernel, kernel, summing_kernel
 from ..ir import program as ir
 from ..ir.affine import operand, rows_of, tap_position
 from . import slot as bs
-from .adjoint import BOTTOM, LEFT, RIGHT, TOP, add_affine_adjoint, extend_like, extend_to_window
+from .adjoint import BOTTOM, LEFT, RIGHT, TOP, add_affine_adjoint, extend_like, extend_to_all, extend_to_window
 from .relaxations import pool_slope
 
 _UNIT = 2.0**-51
@@ -240,6 +240,8 @@ def lower_bounds(slot, b, last, rows):
     for i in range(last, -1, -1):
         if slot.rectangle[i, BOTTOM] <= slot.rectangle[i, TOP]:
             continue
+        if i == 0:
+            extend_to_all(slot, 0, rows)
         _add_slack(slot, i, rows)
         kind = code.op_table[i, ir.OP]
         if i == 0:
