@@ -145,19 +145,21 @@ def _draw_layers(measured, test):
     names = {"float": "float", "on": "always on", "off": "always off"}
     figure = plot.new_figure((2.2 * len(groups) + 0.6, 5.2))
     axes = figure.subplots(len(names), len(groups), squeeze=False, sharey=True, sharex="col")
+    lines = {}
     for column, (title, networks) in zip(axes.T, groups.items()):
         for ax, name in zip(column, names):
             for m in networks:
                 low, middle, high = np.quantile(by_layer(m, name, test), (0.25, 0.5, 0.75), axis=0)
-                layers = np.arange(1, len(middle) + 1)
-                (line,) = ax.plot(layers, middle, marker=".", linewidth=1.0, label=SHORT[m.training].replace("\n", " "))
-                ax.fill_between(layers, low, high, color=line.get_color(), alpha=0.15, linewidth=0.0)
+                layers, colour = np.arange(1, len(middle) + 1), f"C{list(SHORT).index(m.training)}"
+                label = SHORT[m.training].replace("\n", " ")
+                (lines[label],) = ax.plot(layers, middle, marker=".", linewidth=1.0, color=colour)
+                ax.fill_between(layers, low, high, color=colour, alpha=0.15, linewidth=0.0)
             ax.set_ylim(0.0, 1.0)
         column[0].set_title(title, fontsize="small")
         column[-1].set_xlabel("layer", fontsize="small")
     for row, name in zip(axes, names.values()):
         row[0].set_ylabel(name, fontsize="small")
-    axes[0, -1].legend(fontsize="x-small")
+    figure.legend(lines.values(), lines, fontsize="x-small", loc="outside right upper")
     figure.suptitle(f"Shares of neurons, {test}", fontsize="medium")
     return figure
 
