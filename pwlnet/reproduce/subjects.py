@@ -127,6 +127,7 @@ def _mlp(name):
 _ALL = (
     *(Description(f"digits_conv_{m}", f"digits conv, {t}", m, "digits", f"digits_conv_{m}") for m, t in _TRAININGS.items()),
     *map(_mlp, shipped.DEPTH_NETWORKS),
+    Description("digits_mlp", "digits MLP of depth 8 without normalisation, noise 0.1", "noise 0.1", "digits", "digits_mlp"),
     _convsmall("mnist", "point", "standard", "Point"),
     _convsmall("mnist", "pgd", "pgd", "PGD"),
     _convsmall("mnist", "diffai", "diffai", "DiffAI"),
@@ -140,7 +141,7 @@ _ALL = (
 )
 SUBJECTS = {subject.key: subject for subject in (*_ALL, *slices.ALL)}
 DIGITS = tuple(key for key in SUBJECTS if key.startswith("digits_conv_"))
-DEPTHS = shipped.DEPTH_NETWORKS
+DEPTHS = (*shipped.DEPTH_NETWORKS, "digits_mlp")
 CONVSMALL = tuple(key for key in SUBJECTS if "_convsmall_" in key)
 CONVLARGE = tuple(key for key in SUBJECTS if key.endswith(("_convmed", "_convbig")))  # standard training only
 SLICES = tuple(subject.key for subject in slices.ALL)

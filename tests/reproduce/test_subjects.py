@@ -43,8 +43,8 @@ def test_digits_are_shipped(key):
 @pytest.mark.parametrize("key", subjects.DEPTHS)
 def test_digits_networks_of_several_depths_are_shipped(key):
     subject = subjects.load(key)
-    depth, training = subject.title.removeprefix("digits MLP of depth ").split(", ")
-    assert subject.network.n_neurons == 48 * int(depth) and key.startswith(f"digits_mlp{depth}_")
+    depth, training = subject.title.removeprefix("digits MLP of depth ").replace(" without normalisation", "").split(", ")
+    assert subject.network.n_neurons == 48 * int(depth) and key in ("digits_mlp", f"digits_mlp{depth}_{key.split('_')[-1]}")
     assert training.startswith({"pgd": "PGD", "diffai": "DiffAI"}.get(subject.training, subject.training))
     right = subject.network.forward(subject.images).argmax(axis=1) == subject.labels
     assert right.mean() > 0.93
