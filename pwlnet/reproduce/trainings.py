@@ -4,7 +4,7 @@ import numpy as np
 
 COLOURS = ("tab:blue", "tab:orange", "tab:green", "tab:gray")
 SHORT = {"standard": "standard", "noise 0.1": "noise\n0.1", "noise 0.25": "noise\n0.25", "pgd": "PGD", "diffai": "DiffAI"}
-_IN_ROW = 4
+_IN_ROW = 3
 
 
 def families(measured):
