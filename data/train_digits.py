@@ -126,7 +126,7 @@ def export(module, path):
 def describe(path, content):
     """Print a row of the table in README.md."""
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    print(f"| `{path.relative_to(HERE).as_posix()}` | {path.stat().st_size} | {content} | `{digest}` |")
+    print(f"| `{path.parent.name}/{path.name}` | {path.stat().st_size} | {content} | `{digest}` |")
 
 
 def describe_accuracy(name, module, images, labels):

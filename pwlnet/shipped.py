@@ -13,6 +13,11 @@ DIGITS_NETWORKS = (
     "digits_conv_pgd",
     "digits_conv_diffai",
 )
+DEPTH_NETWORKS = (  # the number of hidden layers and the training: noise with standard deviation 0, 0.1 and 0.25, PGD, DiffAI
+    *(f"digits_mlp3_{training}" for training in ("noise0", "noise10", "noise25", "pgd", "diffai")),
+    *(f"digits_mlp8_{training}" for training in ("noise0", "noise10", "noise25", "pgd")),
+    *(f"digits_mlp15_{training}" for training in ("noise0", "noise10", "noise25", "pgd")),
+)
 CONTROL_NETWORKS = ("pendulum",)
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -24,10 +29,11 @@ def digits_network_path(name):
 
     Parameters
     ----------
-    name : {"digits_conv", "digits_mlp", "digits_conv_standard", "digits_conv_pgd", "digits_conv_diffai"}
+    name : {"digits_conv", "digits_mlp", "digits_conv_standard", "digits_conv_pgd", "digits_conv_diffai", ...}
         Two convolutions and two fully connected layers, or ("digits_mlp") eight hidden layers of 48 neurons. The three named
-        after a training method differ in that method only; the other two were trained on images with noise. For their
-        accuracies see ``data/README.md``.
+        after a training method differ in that method only; the other two were trained on images with noise. The names of
+        ``shipped.DEPTH_NETWORKS``, such as "digits_mlp15_noise25", have 3, 8 or 15 hidden layers of 48 neurons with batch
+        normalisation; those of one depth differ in the training only. For accuracies see ``data/README.md``.
 
     Returns
     -------
@@ -40,7 +46,7 @@ def digits_network_path(name):
     MissingDataError
         The file is missing from the installation.
     """
-    return _find_network(name, DIGITS_NETWORKS, "network")
+    return _find_network(name, DIGITS_NETWORKS + DEPTH_NETWORKS, "network")
 
 
 def control_network_path(name="pendulum"):

@@ -49,7 +49,7 @@ def build_conv(input_shape, n_classes, *, seed):
     ))  # fmt: skip
 
 
-def build_mlp(n_inputs, hidden, n_classes, *, seed):
+def build_mlp(n_inputs, hidden, n_classes, *, seed, batch_norm=False):
     """Build a network of fully connected layers with ReLUs between them.
 
     Parameters
@@ -60,6 +60,8 @@ def build_mlp(n_inputs, hidden, n_classes, *, seed):
     n_classes : int
     seed : int
         Seed of the weights (He's initialisation; biases are zero).
+    batch_norm : bool, optional
+        Normalise batches before each ReLU; these layers have no biases of their own, only those of the normalisation.
 
     Returns
     -------
@@ -75,8 +77,13 @@ def build_mlp(n_inputs, hidden, n_classes, *, seed):
         raise InputError(f"hidden is {tuple(hidden)} for {n_inputs} inputs; give positive numbers of neurons")
 
     def layers():
-        pairs = (layer for a, b in itertools.pairwise(widths) for layer in (nn.Linear(a, b), nn.ReLU()))
-        return nn.Sequential(nn.Flatten(), *pairs, nn.Linear(widths[-1], n_classes))
+        hidden_layers = (layer for a, b in itertools.pairwise(widths) for layer in hidden_layer(a, b))
+        return nn.Sequential(nn.Flatten(), *hidden_layers, nn.Linear(widths[-1], n_classes))
+
+    def hidden_layer(a, b):
+        if batch_norm:
+            return nn.Linear(a, b, bias=False), nn.BatchNorm1d(b), nn.ReLU()
+        return nn.Linear(a, b), nn.ReLU()
 
     return _build(seed, layers)
 
@@ -90,7 +97,8 @@ def _build(seed, layers):
         for layer in module:
             if isinstance(layer, nn.Linear | nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-                nn.init.zeros_(layer.bias)
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
     return module
 
 

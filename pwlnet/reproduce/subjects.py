@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .. import datasets
+from .. import datasets, shipped
 from ..errors import InputError
 from ..loading import load_network
 from ..network import Network
@@ -22,6 +22,7 @@ _PLAIN = ((0.0,), (1.0,))  # the network takes pixels; it may normalise them its
 _MNIST = ((0.1307,), (0.3081,))
 _CIFAR10 = ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
 _TRAININGS = {"standard": "standard training", "pgd": "PGD training", "diffai": "DiffAI training"}
+_NOISE = {"noise0": "standard", "noise10": "noise 0.1", "noise25": "noise 0.25"}  # ends of names of files: trainings
 
 
 class Description(NamedTuple):
@@ -32,7 +33,8 @@ class Description(NamedTuple):
     key : str
     title : str
         Name in tables and figures.
-    training : {"standard", "pgd", "diffai"}
+    training : {"standard", "noise 0.1", "noise 0.25", "pgd", "diffai"}
+        The numbers are standard deviations of normal noise.
     dataset : {"digits", "mnist", "cifar10"}
     file : str
         A name of ``pwlnet.datasets``; for the digits networks, of ``datasets.digits_network_path``.
@@ -115,8 +117,17 @@ def _convsmall(dataset, name, method, file):
     )
 
 
+def _mlp(name):
+    """Describe a shipped network by its name, such as "digits_mlp8_noise10"."""
+    method = _NOISE.get(name.split("_")[2], name.split("_")[2])
+    depth = name.split("_")[1].removeprefix("mlp")
+    return Description(name, f"digits MLP of depth {depth}, {_TRAININGS.get(method, method)}", method, "digits", name)
+
+
 _ALL = (
     *(Description(f"digits_conv_{m}", f"digits conv, {t}", m, "digits", f"digits_conv_{m}") for m, t in _TRAININGS.items()),
+    *map(_mlp, shipped.DEPTH_NETWORKS),
+    Description("digits_mlp", "digits MLP of depth 8 without normalisation, noise 0.1", "noise 0.1", "digits", "digits_mlp"),
     _convsmall("mnist", "point", "standard", "Point"),
     _convsmall("mnist", "pgd", "pgd", "PGD"),
     _convsmall("mnist", "diffai", "diffai", "DiffAI"),
@@ -129,7 +140,8 @@ _ALL = (
     Description("cifar10_convbig", "CIFAR10 convBig", "standard", "cifar10", "trained_here/cifar_convbig.onnx", _CIFAR10),
 )
 SUBJECTS = {subject.key: subject for subject in (*_ALL, *slices.ALL)}
-DIGITS = tuple(key for key in SUBJECTS if key.startswith("digits_"))
+DIGITS = tuple(key for key in SUBJECTS if key.startswith("digits_conv_"))
+DEPTHS = (*shipped.DEPTH_NETWORKS, "digits_mlp")
 CONVSMALL = tuple(key for key in SUBJECTS if "_convsmall_" in key)
 CONVLARGE = tuple(key for key in SUBJECTS if key.endswith(("_convmed", "_convbig")))  # standard training only
 SLICES = tuple(subject.key for subject in slices.ALL)

@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import nn
 
-from pwlnet import learn, shipped
+from pwlnet import learn, load_network, shipped
 
 README = (Path(__file__).resolve().parents[2] / "data" / "README.md").read_text()
+README, NOISE = README.split("### Networks of several depths")
 CELLS = re.findall(r"^\| `(\w+)` \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$", README, re.MULTILINE)
 TABLE = {name: tuple(float(cell) for cell in cells) for name, *cells in CELLS}
 ONE_IMAGE = 1.0 / 449
@@ -53,6 +54,30 @@ def test_accuracies_are_those_of_the_table(name):
         quick = learn.adversarial_accuracy(module, images, labels, epsilon=epsilon, rng=rng, steps=10)
         assert found <= quick <= clean + ONE_IMAGE / 2
         assert attacked - 0.01 <= quick <= attacked + 0.06  # ten steps of one run for five runs of a hundred
+
+
+@pytest.mark.parametrize("name", shipped.DEPTH_NETWORKS)
+def test_networks_of_several_depths_have_the_accuracies_of_the_table(name):
+    """With ten draws of noise, five times as many would change the third digit."""
+    rows = re.findall(rf"^\| `{name}` \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$", NOISE, re.MULTILINE)
+    (clean, *noisy, _, _) = (float(cell) for cell in rows[0])
+    network, (images, labels) = load_network(shipped.digits_network_path(name)), shipped.digits_images()
+    assert learn.accuracy(network, images, labels) == pytest.approx(clean, abs=ONE_IMAGE / 2)
+    rng = np.random.default_rng(1)
+    for sigma, expected in zip((0.1, 0.25), noisy):
+        drawn = images + sigma * rng.standard_normal((10, *images.shape))
+        found = np.mean([learn.accuracy(network, each, labels) for each in drawn])
+        assert found == pytest.approx(expected, abs=0.015)
+
+
+@pytest.mark.parametrize("depth", [3, 8, 15])
+def test_training_with_noise_helps_against_noise_and_attacks(depth):
+    rows = [
+        re.search(rf"^\| `digits_mlp{depth}_{name}` \|(.*)\|$", NOISE, re.MULTILINE)
+        for name in ("noise0", "noise10", "noise25")
+    ]
+    table = np.array([[float(cell) for cell in row[1].split("|")] for row in rows])
+    assert (np.diff(table[:, 2:], axis=0) > 0.03).all()
 
 
 def test_trained_against_attacks_networks_withstand_more_of_them():

@@ -20,7 +20,7 @@ from pwlnet.errors import (
     StoreError,
     UnsupportedOperationError,
 )
-from pwlnet.learn import checkpoints, objectives, training
+from pwlnet.learn import architectures, checkpoints, objectives, training
 
 IMAGES, LABELS = (array[:90] for array in shipped.digits_images())
 METHODS = {
@@ -100,6 +100,26 @@ def test_resumed_training_equals_uninterrupted_training_bit_for_bit(method, tmp_
     assert checkpoints.load(path)["epoch"] == 2
     assert same(whole, trained(method, model=small_model(8), checkpoint=path, resume=True))
     assert [file.name for file in tmp_path.iterdir()] == ["training.ckpt"]
+
+
+def test_noise_of_training_is_new_for_each_batch_and_not_clipped():
+    """A user's training with noise drawn once, before the first epoch, learned that noise."""
+    batches, model = [], small_model()
+    model[0].register_forward_pre_hook(lambda layer, inputs: batches.append(inputs[0].detach().numpy()))
+    images = np.zeros((64, 1, 8, 8))
+    trained("gaussian", model=model, data=(images, LABELS[:64]), sigma=0.25)
+    noise = np.concatenate([batch for batch in batches if len(batch) == 32])
+    assert len(noise) == 4 * 64
+    assert len(np.unique(noise.round(6))) > 0.99 * noise.size
+    np.testing.assert_allclose(noise.std(), 0.25, rtol=0.02)
+    assert abs(noise.mean()) < 0.01 and noise.min() < -0.5
+
+
+def test_networks_with_batch_normalisation_have_one_bias_per_neuron_and_seeded_weights():
+    a, b = (architectures.build_mlp(6, [5, 4], 3, seed=2, batch_norm=True) for _ in range(2))
+    assert [type(layer).__name__ for layer in a[1:]] == [*("Linear", "BatchNorm1d", "ReLU") * 2, "Linear"]
+    assert a[1].bias is a[4].bias is None and a[-1].bias is not None
+    assert torch.equal(a[1].weight, b[1].weight)
 
 
 def test_finished_training_is_read_back(tmp_path):

@@ -24,7 +24,9 @@ ACCURACY = {  # on the first 100 test images, as the data card of the public net
 
 
 def test_the_groups_hold_every_subject_once():
-    assert (*subjects.DIGITS, *subjects.CONVSMALL, *subjects.CONVLARGE, *subjects.SLICES) == tuple(subjects.SUBJECTS)
+    assert (*subjects.DIGITS, *subjects.DEPTHS, *subjects.CONVSMALL, *subjects.CONVLARGE, *subjects.SLICES) == tuple(
+        subjects.SUBJECTS
+    )
     assert set(ACCURACY) == {*subjects.CONVSMALL, *subjects.CONVLARGE}
 
 
@@ -36,6 +38,16 @@ def test_digits_are_shipped(key):
     right = subject.network.forward(subject.images).argmax(axis=1) == subject.labels
     assert right.mean() > 0.9
     assert [subject.is_right(i) for i in range(20)] == right[:20].tolist()
+
+
+@pytest.mark.parametrize("key", subjects.DEPTHS)
+def test_digits_networks_of_several_depths_are_shipped(key):
+    subject = subjects.load(key)
+    depth, training = subject.title.removeprefix("digits MLP of depth ").replace(" without normalisation", "").split(", ")
+    assert subject.network.n_neurons == 48 * int(depth) and key in ("digits_mlp", f"digits_mlp{depth}_{key.split('_')[-1]}")
+    assert training.startswith({"pgd": "PGD", "diffai": "DiffAI"}.get(subject.training, subject.training))
+    right = subject.network.forward(subject.images).argmax(axis=1) == subject.labels
+    assert right.mean() > 0.93
 
 
 @pytest.mark.parametrize("key", ACCURACY)
