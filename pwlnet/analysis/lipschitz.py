@@ -167,7 +167,7 @@ def _on_segment(network, segment, p, q, along, threads):
     if along and length == 0.0:
         return LipschitzConstant(0.0, "exact", p, q, along, part.n_segments, 0)
     unit = direction / length if along else None
-    blocks = [_norms_of_states(network, block, p, q, threads, unit) for block in part._state_blocks()]
+    blocks = [_norms_of_states(network, block, p, q, threads, unit) for block in part.state_blocks()]
     return _largest(np.concatenate(blocks), p, q, along)
 
 

@@ -114,7 +114,8 @@ def bound_preactivations(
     n_steps : int, optional
         Steps of "alpha_crown".
     only_open : bool, optional
-        Compute no linear bounds of neurons whose intervals decide their states. Faster; states do not change much.
+        Compute no linear bounds of neurons whose intervals decide their states. Faster; states do not change much. The results
+        may exceed those of "ibp" by rounding errors.
     slopes : bool, optional
         Keep the coefficients of the linear lower bounds of ``spec``.
     threads : int, optional
@@ -155,18 +156,26 @@ def bound_preactivations(
     *sets, norm = _sets(network, domain)
     given = _known(network, known, len(sets[0]))
     rows = _specification(network, spec)
-    results = _allocate(network, len(sets[0]), rows, slopes)
-    options = np.zeros(bs.N_OPTIONS, np.int64)
-    options[[bs.METHOD, bs.NORM, bs.ONLY_OPEN]] = METHODS[method], norm, bool(only_open)
-    options[bs.LEAN] = method == "ibp" and norm == 0 and not len(rows[1])
-    options[bs.BLOCK] = 1 if options[bs.LEAN] else block_size(network, optimised=False)
-    _run(network, options, (*sets, *given), rows, results, threads)
-    if method == "alpha_crown" and n_steps:
-        options[[bs.BLOCK, bs.N_STEPS]] = block_size(network, optimised=True), n_steps
-        better = _allocate(network, len(sets[0]), rows, slopes)
-        _run(network, options, (*sets, results.states, results.lower, results.upper), rows, better, threads)
-        results = _intersect(results, better)
+    results = None
+    for code, steps in _passes(method, n_steps, only_open):
+        part = rows if code == METHODS[method] else _specification(network, None)
+        options = np.zeros(bs.N_OPTIONS, np.int64)
+        options[[bs.METHOD, bs.NORM, bs.N_STEPS, bs.ONLY_OPEN]] = code, norm, steps, bool(only_open)
+        options[bs.LEAN] = code == bs.IBP and norm == 0 and not len(part[1])
+        options[bs.BLOCK] = 1 if options[bs.LEAN] else block_size(network, optimised=steps > 0)
+        known_now = given if results is None else (results.states, results.lower, results.upper)
+        found = _allocate(network, len(sets[0]), rows, slopes)
+        _run(network, options, (*sets, *known_now), part, found, threads)
+        results = found if results is None else _intersect(results, found)
     return _result(network, results, method, slopes)
+
+
+def _passes(method, n_steps, only_open):
+    """Return the passes of a method, each of which uses what those before it proved: pairs (method of the kernels, steps)."""
+    code = METHODS[method]
+    passes = [(bs.IBP, 0)] if code != bs.IBP and not only_open else []
+    passes.append((code, 0))
+    return [*passes, (code, n_steps)] if method == "alpha_crown" and n_steps else passes
 
 
 def _intersect(first, second):
@@ -227,7 +236,10 @@ def _allocate(network, n, specification, slopes):
     k, o, m = network.n_neurons, network.n_outputs, len(specification[1])
     shapes = (n, k), (n, k), (n, k), (n, o), (n, o), (n, m), (n, m), (n if slopes else 0, m, network.n_inputs), (n,)
     types = (np.float64, np.float64, np.int32, *(np.float64,) * 5, np.int64)
-    return Results(*(np.zeros(shape, dtype) for shape, dtype in zip(shapes, types, strict=True)))
+    results = Results(*(np.zeros(shape, dtype) for shape, dtype in zip(shapes, types, strict=True)))
+    results.spec_lower.fill(-np.inf)
+    results.spec_upper.fill(np.inf)
+    return results
 
 
 def _known(network, known, n):

@@ -233,11 +233,14 @@ def rows_of(kind, n_rows, network, seed=0):
     from pwlnet.store.results import axis_sizes
 
     rng = np.random.default_rng(seed)
-    sizes = {**axis_sizes(network), "*": 3}
+    sizes = {**axis_sizes(network), "*": network.n_neurons if kind is schema.FLOAT_SETS else 3}
     arrays = {}
     for dataset in kind.datasets:
         shape = (n_rows, *(sizes[dim] for dim in dataset.dims[1:]))
         arrays[dataset.field] = rng.integers(0, 2, shape).astype(dataset.dtype)
+    if "upper" in arrays:  # masks of float neurons: lower within upper, and no neuron of it is always on
+        arrays["lower"] &= arrays["upper"]
+        arrays["always_on"] &= ~arrays["upper"]
     return arrays
 
 

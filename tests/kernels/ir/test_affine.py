@@ -147,7 +147,7 @@ def test_a_product_gives_a_row_the_same_bits_in_every_place():
     for n_in, n_out in ((300, 257), (500, 193), (300, 256), (64, 48))[: few(4, 1)]:
         x, w = rng.normal(size=n_in), rng.normal(size=(n_in, n_out))
         y = np.empty((32, n_out))
-        affine._product(np.repeat(x[None], 32, axis=0), w, y)
+        affine.rows_alike_product(np.repeat(x[None], 32, axis=0), w, y)
         assert (y == y[0]).all()
 
 
@@ -156,7 +156,7 @@ def test_a_product_gives_a_row_the_same_bits_in_every_place():
 def test_a_product_is_one_for_every_number_of_rows_and_columns(rows, n_out):
     rng = np.random.default_rng(0)
     x, w, y = rng.normal(size=(rows, 6)), rng.normal(size=(6, n_out)), np.full((rows, n_out), np.nan)
-    affine._product(x, w, y)
+    affine.rows_alike_product(x, w, y)
     np.testing.assert_allclose(y, x @ w, rtol=1e-12, atol=1e-12)
 
 
