@@ -12,7 +12,7 @@ import numpy as np
 
 from .._jit import inlined_kernel, kernel, summing_kernel
 from ..ir import program as ir
-from ..ir.affine import operand, rows_of, tap_position
+from ..ir.affine import n_operands, operand, rows_of, tap_position
 from . import slot as bs
 from .adjoint import BOTTOM, LEFT, RIGHT, TOP, add_affine_adjoint, extend_like, extend_to_all, extend_to_window
 from .relaxations import pool_slope
@@ -246,9 +246,10 @@ def lower_bounds(slot, b, last, rows):
         kind = code.op_table[i, ir.OP]
         if i == 0:
             continue
-        sizes = rows_of(code, operand(code, i, 0), 2, slot.sizes)[0]
-        for k in range(sizes.shape[0]):
-            underflow += slot.roundings[i, bs.UNDERFLOW] * sizes[k]
+        for o in range(n_operands(code, i)):
+            sizes = rows_of(code, operand(code, i, o), 2, slot.sizes)[0]
+            for k in range(sizes.shape[0]):
+                underflow += slot.roundings[i, bs.UNDERFLOW] * sizes[k]
         if kind < ir.FIRST_SWITCHING:
             known = _add_constants(slot, i, rows) and known
             known = add_affine_adjoint(slot, i, rows) and known
