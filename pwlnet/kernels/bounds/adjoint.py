@@ -14,7 +14,7 @@ from ..ir import program as ir
 from ..ir.affine import conv_weights, n_operands, operand, pool_divisor, rows_of, tap_position
 
 TOP, BOTTOM, LEFT, RIGHT = 0, 1, 2, 3
-DENSE = 0.7
+DENSE = 0.95
 
 
 @kernel
@@ -74,11 +74,17 @@ def _full(slot, i, rows, new):
     n_out, n_in = gy.shape[1], gx.shape[1]
     first = slot.transposed_offsets[i]
     w = slot.transposed[first : first + n_out * n_in].reshape(n_out, n_in)
-    used = np.zeros(n_out, np.bool_)
+    used, n_used, single = np.zeros(n_out, np.bool_), 0, True
     for r in range(rows):
+        n_here = 0
         for k in range(n_out):
-            used[k] = used[k] or gy[r, k] != 0.0
-    n_used = 0
+            if gy[r, k] != 0.0:
+                used[k] = True
+                n_here += 1
+        single = single and n_here <= 1
+    if single:  # the first rows of a block: one entry each
+        _add_rows(gy, w, new, gx)
+        return
     for k in range(n_out):
         n_used += used[k]
     if n_used >= DENSE * n_out:
@@ -100,6 +106,19 @@ def _full(slot, i, rows, new):
         np.dot(packed, part, gx)
     else:
         add_scaled(1.0, np.dot(packed, part), gx)
+
+
+@kernel
+def _add_rows(gy, w, new, gx):
+    """Add ``gy @ w`` to gx, or replace gx by it (``new``), where each row of gy has at most one entry that is not zero."""
+    for r in range(gy.shape[0]):
+        if new:
+            fill(gx[r], 0.0)
+        for k in range(gy.shape[1]):
+            f = gy[r, k]
+            if f != 0.0:
+                for m in range(gx.shape[1]):
+                    gx[r, m] += f * w[k, m]
 
 
 @allocating_kernel
