@@ -38,16 +38,16 @@ class Decision:
     box : int or None
         Number of the box that contains the witness.
     n_open : int
-        Boxes that are left undecided; 0 for "sat" and "unsat".
+        Boxes that are left undecided, or, where states of neurons were split, parts of them; 0 for "sat" and "unsat".
     open_lower, open_upper : float64[N, D]
-        These boxes.
+        These boxes, or those of which parts are left.
     engine : str
-        What decided, or was used last: "exact" (one point), "falsification", "splits" or "cells".
+        What decided, or was used last: "exact" (one point), "falsification", "splits", "neurons" or "cells".
     stopped_by : str or None
         Why there are open boxes: "time_limit", "max_branches", or "resolution": a condition that holds at most within rounding
         errors of the boundary, so that no floating-point number is a witness.
     n_branches, n_cells : int
-        Boxes that were bounded; cells that were computed.
+        Boxes, or parts of boxes with states of some neurons, that were bounded; cells that were computed.
     seconds : float
         Time of the decision.
     """
@@ -66,7 +66,7 @@ class Decision:
     seconds: float
 
     def __repr__(self):
-        left = f", {self.n_open} open boxes, stopped by {self.stopped_by!r}" if self.n_open else ""
+        left = f", {self.n_open} open parts, stopped by {self.stopped_by!r}" if self.n_open else ""
         return f"Decision({self.status!r}, engine {self.engine!r}, {self.n_branches} branches{left}, {self.seconds:.2f} s)"
 
 
@@ -197,7 +197,7 @@ def _decision(network, searches, source, clock):
     last = (left or searches)[-1] if searches else None
     engine, stopped_by = (last.engine, left[0].stopped_by if left else None) if searches else ("exact", None)
     return Decision(
-        UNDECIDED if left else UNSAT, None, None, None, len(lower), lower, upper, engine, stopped_by, **counts,
+        UNDECIDED if left else UNSAT, None, None, None, sum(search.n_open for search in left), lower, upper, engine, stopped_by, **counts,
         seconds=clock.seconds,
     )  # fmt: skip
 

@@ -6,6 +6,7 @@ or that the node is empty; never by the solver's word.
 """
 
 import time
+from collections import Counter
 from fractions import Fraction
 from itertools import pairwise
 
@@ -39,12 +40,16 @@ class Claims:
     def __init__(self, builder, evidence, deadline, tighten):
         self.builder, self.evidence, self.deadline, self.tighten = builder, evidence, deadline, tighten
         self.elimination = builder.elimination
-        self._open, self._stuck = {}, set()
-        self.n_programs = 0
+        self._open, self._stuck = {}, Counter()
+        self.n_programs = self.n_nodes = 0
 
     def is_stuck(self, target):
         """Return whether no attempt is left for a target."""
         return target in self._stuck
+
+    def n_open(self, target):
+        """Return the number of nodes of a target that are not closed."""
+        return len(self._open.get(target, [ROOT])) + self._stuck[target]
 
     def prove(self, target, n_nodes, is_refuted):
         """Examine up to ``n_nodes`` open nodes of a target: CLOSED, REFUTED, STUCK or INTERRUPTED.
@@ -64,11 +69,12 @@ class Claims:
                 return INTERRUPTED
             node = nodes.pop()
             outcome = self._examine(target, node, is_refuted)
+            self.n_nodes += 1
             if outcome == INTERRUPTED:
                 nodes.append(node)
                 return INTERRUPTED
             if outcome == STUCK:
-                self._stuck.add(target)
+                self._stuck[target] += 1
             if outcome in (REFUTED, STUCK):
                 return outcome
             nodes += outcome
@@ -96,11 +102,13 @@ class Claims:
         children = self._split(target, node, program, solution)
         if children:
             return children
-        self.evidence.add_exactly(point, target.block)
+        self._look_exactly(target, point)
         return REFUTED if is_refuted() else STUCK
 
     def _holds(self, target, intervals):
         """Return whether intervals prove a claim about one entry."""
+        if target.largest:
+            return bool(intervals.z_lo[target.block][list(target.entries)].max() >= target.threshold)
         (k, *others), sign = target.entries, target.weights[0]
         if others:
             return bool(intervals.z_lo[target.block][k] >= intervals.z_hi[target.block][others[0]])
@@ -155,6 +163,10 @@ class Claims:
         """Search near a point for one that contradicts the claim."""
         found, _ = descend(self.elimination, self.evidence.point_set, [target], point[None], _ROUNDS)
         self.evidence.add(np.concatenate([point[None], found]))
+
+    def _look_exactly(self, target, point):
+        """Take a point into account in rational arithmetic."""
+        self.evidence.add_exactly(point, target.block)
 
     def _split(self, target, node, program, solution):
         """Return nodes that cover a node, one for each piece of the neuron that is relaxed most; none if none is relaxed."""

@@ -42,12 +42,14 @@ class Decider:
         ``time.monotonic()`` at which to stop.
     options : dict
         Method and threads of ``bound_preactivations``.
+    spec : (float64[M, O], float64[M]), optional
+        Rows of outputs, which are the input of the last block of the elimination (see output_claims.py).
     """
 
-    def __init__(self, elimination, point_set, rng, deadline, options):
+    def __init__(self, elimination, point_set, rng, deadline, options, spec=None):
         network = elimination.network
         self.elimination, self.point_set, self.rng, self.deadline, self.options = elimination, point_set, rng, deadline, options
-        self.network, n = network, network.n_neurons
+        self.network, self.spec, n = network, spec, network.n_neurons
         self.lower, self.upper = np.full(n, -np.inf), np.full(n, np.inf)
         self.pool_states = np.full(n, -1)
         self.evidence = Evidence(elimination, point_set, _EXACT_PRODUCTS)
@@ -120,7 +122,7 @@ class Decider:
             known = replace(known, lower=self.lower[None], upper=self.upper[None], states=self.states()[None])
         only_open, threads = known is not None, self.options["threads"]
         self._known = bound_preactivations(
-            self.network, self._domain(), method=method, known=known, only_open=only_open, threads=threads
+            self.network, self._domain(), method=method, known=known, spec=self.spec, only_open=only_open, threads=threads
         )
         self._take(self._known.lower[0], self._known.upper[0], self._known.states[0])
 
@@ -135,14 +137,24 @@ class Decider:
         for (s, k), tap in node.taps.items():
             states[self.elimination.blocks[s].numbers[k]] = tap
         known = replace(self._known, lower=lower[None], upper=upper[None], states=states[None])
-        found = bound_preactivations(self.network, self._domain(), method="crown", known=known, only_open=True, threads=1)
+        how = {"method": "crown", "spec": self.spec, "only_open": True, "threads": 1}
+        found = bound_preactivations(self.network, self._domain(), known=known, **how)
         if found.empty[0]:
             return None
         lower, upper = np.fmax(lower, found.lower[0]), np.fmin(upper, found.upper[0])
         if (lower > upper).any():
             return None
-        point_set = self.point_set
-        return propagate(self.elimination, point_set.lower, point_set.upper, lower, upper)
+        intervals = self._propagate(lower, upper, found)
+        return None if (intervals.z_lo[-1] > intervals.z_hi[-1]).any() else intervals
+
+    def _propagate(self, lower, upper, found):
+        """Return intervals with known bounds of all neurons, and the bounds of the rows of the specification in ``found``."""
+        intervals = propagate(self.elimination, self.point_set.lower, self.point_set.upper, lower, upper)
+        if self.spec is None:
+            return intervals
+        (*z_lo, last_lo), (*z_hi, last_hi) = intervals.z_lo, intervals.z_hi
+        last_lo, last_hi = np.fmax(last_lo, found.spec_lower[0]), np.fmin(last_hi, found.spec_upper[0])
+        return intervals._replace(z_lo=(*z_lo, last_lo), z_hi=(*z_hi, last_hi))
 
     def _domain(self):
         unload = self.elimination.unload
@@ -166,8 +178,7 @@ class Decider:
 
     def refresh(self):
         """Propagate intervals with the bounds known so far."""
-        point_set = self.point_set
-        self.intervals = propagate(self.elimination, point_set.lower, point_set.upper, self.lower, self.upper)
+        self.intervals = self._propagate(self.lower, self.upper, self._known)
         for s, block in enumerate(self.elimination.blocks):
             lo, hi = self.intervals.z_lo[s], self.intervals.z_hi[s]
             if block.windows is None:

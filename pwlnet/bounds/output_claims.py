@@ -1,0 +1,61 @@
+"""Proofs that the outputs of a network meet no polytope ``A y <= b`` of a union on a box, by pieces of neurons.
+
+The rows ``A y - b`` are the input of a last block of the elimination. The claim about a polytope is that its largest row is
+positive on the whole box; branching.py proves it, or leaves nodes open.
+
+Legend: M rows of all polytopes, U polytopes, O outputs, D inputs.
+"""
+
+import numpy as np
+
+from ..domains import Box
+from ..scheduling import n_threads
+from .branching import Claims
+from .deciding import Decider
+from .elimination import Elimination
+from .point_sets import point_sets
+from .relaxation import Builder, Target
+
+_LEAST = float(np.finfo(np.float64).smallest_subnormal)  # what is at least this is positive
+
+
+class OutputClaims(Claims):
+    """The claims about the polytopes of a union on one box; bounds of the box itself are computed first.
+
+    Parameters
+    ----------
+    network : Network
+    lower, upper : float64[D]
+    A, b : float64[M, O], float64[M]
+    starts : int64[U+1]
+        Polytope u has the rows ``starts[u]`` to ``starts[u + 1]``.
+    deadline : float
+        ``time.monotonic()`` at which to stop.
+    look, look_exactly : callable
+        Take the number of a polytope and a point float64[D] at which it may hold; the latter, where that is all that is left.
+    threads : int, optional
+    """
+
+    def __init__(self, network, lower, upper, A, b, starts, *, deadline, look, look_exactly, threads=None):
+        elimination = Elimination(network, (A, b))
+        (point_set,) = point_sets(network, Box(lower, upper))
+        options = {"method": "crown", "threads": n_threads(threads)}
+        decider = Decider(elimination, point_set, None, deadline, options, spec=(A, -b))
+        for method in ("crown", "alpha_crown"):
+            decider.bound(method)
+        super().__init__(
+            Builder(elimination, decider.intervals, point_set), decider.evidence, deadline, decider.tighten
+        )
+        last, self._look_at, self._look_at_exactly = len(elimination.blocks) - 1, look, look_exactly
+        self.targets = []
+        for first, end in zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True):
+            entries = tuple(range(first, end))
+            self.targets.append(Target(last, entries, (1.0,) * len(entries), _LEAST, len(entries) > 1))
+        z_lo = decider.intervals.z_lo[last]
+        self.root_lower = np.maximum.reduceat(z_lo, starts[:-1])  # float64[U] of the largest row of each polytope
+
+    def _look(self, target, point):
+        self._look_at(self.targets.index(target), self.elimination.unload(point[:, None])[0])
+
+    def _look_exactly(self, target, point):
+        self._look_at_exactly(self.targets.index(target), self.elimination.unload(point[:, None])[0])
