@@ -6,6 +6,8 @@ positive on the whole box; branching.py proves it, or leaves nodes open.
 Legend: M rows of all polytopes, U polytopes, O outputs, D inputs.
 """
 
+from itertools import pairwise
+
 import numpy as np
 
 from ..domains import Box
@@ -17,6 +19,7 @@ from .point_sets import point_sets
 from .relaxation import Builder, Target
 
 _LEAST = float(np.finfo(np.float64).smallest_subnormal)  # what is at least this is positive
+_CANDIDATES = 8  # neurons whose splits are tried at each node
 
 
 class OutputClaims(Claims):
@@ -46,6 +49,7 @@ class OutputClaims(Claims):
         super().__init__(
             Builder(elimination, decider.intervals, point_set), decider.evidence, deadline, decider.tighten
         )
+        self._decider = decider
         last, self._look_at, self._look_at_exactly = len(elimination.blocks) - 1, look, look_exactly
         self.targets = []
         for first, end in zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True):
@@ -53,6 +57,25 @@ class OutputClaims(Claims):
             self.targets.append(Target(last, entries, (1.0,) * len(entries), _LEAST, len(entries) > 1))
         z_lo = decider.intervals.z_lo[last]
         self.root_lower = np.maximum.reduceat(z_lo, starts[:-1])  # float64[U] of the largest row of each polytope
+
+    def _split(self, target, node, program, solution):
+        """Return nodes that cover what is open of a node, by the split that improves the bounds most; None if none is possible."""
+        candidates = self._candidates(target, node, program, solution, _CANDIDATES)
+        if not candidates:
+            return None
+        choices = [self._pieces(*neuron, node, program, solution) for neuron in candidates]
+        parts = self._decider.bound_parts([child for children in choices for child in children])
+        bounds = parts.spec_lower[:, list(target.entries)].max(axis=1)
+        bounds = np.where(parts.is_empty, np.inf, np.where(np.isnan(bounds), -np.inf, bounds))
+        ends = np.cumsum([0, *map(len, choices)]).tolist()
+        missing = [np.minimum(bounds[first:end], 0.0).mean() for first, end in pairwise(ends)]
+        best = int(np.argmax(missing))
+        children = []
+        for b, child in zip(range(ends[best], ends[best + 1]), choices[best], strict=True):
+            intervals = None if bounds[b] >= target.threshold else self._decider.intervals_on(parts, b)
+            if intervals is not None:
+                children.append(child._replace(intervals=intervals))
+        return children
 
     def _look(self, target, point):
         self._look_at(self.targets.index(target), self.elimination.unload(point[:, None])[0])
