@@ -19,6 +19,7 @@ from .point_sets import point_sets
 from .relaxation import Builder, Target
 
 _LEAST = float(np.finfo(np.float64).smallest_subnormal)  # what is at least this is positive
+_DEPTH = 3  # levels of splits for each linear program, which takes longer than linear bounds
 _CANDIDATES = 8  # neurons whose splits are tried at each node
 
 
@@ -46,9 +47,7 @@ class OutputClaims(Claims):
         decider = Decider(elimination, point_set, None, deadline, options, spec=(A, -b))
         for method in ("crown", "alpha_crown"):
             decider.bound(method)
-        super().__init__(
-            Builder(elimination, decider.intervals, point_set), decider.evidence, deadline, decider.tighten
-        )
+        super().__init__(Builder(elimination, decider.intervals, point_set), decider.evidence, deadline, decider.tighten)
         self._decider = decider
         last, self._look_at, self._look_at_exactly = len(elimination.blocks) - 1, look, look_exactly
         self.targets = []
@@ -59,11 +58,23 @@ class OutputClaims(Claims):
         self.root_lower = np.maximum.reduceat(z_lo, starts[:-1])  # float64[U] of the largest row of each polytope
 
     def _split(self, target, node, program, solution):
-        """Return nodes that cover what is open of a node, by the split that improves the bounds most; None if none is possible."""
+        """Return nodes that cover what is open of a node, by the splits that improve the bounds most; None without any."""
         candidates = self._candidates(target, node, program, solution, _CANDIDATES)
         if not candidates:
             return None
-        choices = [self._pieces(*neuron, node, program, solution) for neuron in candidates]
+        nodes, done = [node], []
+        for _ in range(_DEPTH):
+            split = [self._best_split(target, part, candidates, program, solution) for part in nodes]
+            done += [part for part, children in zip(nodes, split, strict=True) if children is None]
+            nodes = [child for children in split if children is not None for child in children]
+        return done + nodes
+
+    def _best_split(self, target, node, candidates, program, solution):
+        """Return nodes that cover what is open of a node, by one of several neurons; None if none of them has two pieces."""
+        choices = [self._pieces(*neuron, node, program, solution) for neuron in candidates if neuron not in node.taps]
+        choices = [children for children in choices if len(children) > 1]
+        if not choices:
+            return None
         parts = self._decider.bound_parts([child for children in choices for child in children])
         bounds = parts.spec_lower[:, list(target.entries)].max(axis=1)
         bounds = np.where(parts.is_empty, np.inf, np.where(np.isnan(bounds), -np.inf, bounds))

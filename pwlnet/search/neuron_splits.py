@@ -52,7 +52,7 @@ class NeuronSplits:
         self.witness, self.n_branches, self.n_open = None, 0, len(self._alive)
 
     def run(self, max_branches=None):
-        """Split neurons until nothing is open or can be split, a witness is found, or the time or ``max_branches`` is used up."""
+        """Split neurons until nothing is left to split, a witness is found, or the time or ``max_branches`` is used up."""
         rows = with_sums(self.rows)
         self._claims = claims = OutputClaims(
             self.network, self.lower, self.upper, rows.A, rows.b, rows.starts,
@@ -80,7 +80,9 @@ class NeuronSplits:
     def _look(self, u, point):
         """Move a point to where a polytope may hold."""
         how = {"n_steps": _STEPS, "stop": self.clock.is_up, "threads": self.threads}
-        found, _ = descend(self.network, self.rows, u, np.clip(point, self.lower, self.upper)[None], self.lower, self.upper, **how)
+        found, _ = descend(
+            self.network, self.rows, u, np.clip(point, self.lower, self.upper)[None], self.lower, self.upper, **how
+        )
         if self.witness is None and self.confirmer(found):
             self.witness = found
 
