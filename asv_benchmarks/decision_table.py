@@ -12,9 +12,9 @@ import pwlnet
 
 CASES = {  # name: file, images, radius
     "digits_mlp": (None, "digits", 0.04),
-    "digits_conv": (None, "digits", 0.04),
-    "mnist_fc_3layer": ("mnist/auto_lirpa/mnist_fc_3layer.onnx", "mnist", 0.02),
-    "convsmall": ("mnist/eran_convsmall/convSmallRELU__Point.onnx", "mnist", 0.02),
+    "digits_conv": (None, "digits", 0.08),
+    "mnist_fc_3layer": ("mnist/auto_lirpa/mnist_fc_3layer.onnx", "mnist", 0.03),
+    "convsmall": ("mnist/eran_convsmall/convSmallRELU__Point.onnx", "mnist", 0.08),
 }
 HOW = {"root": {"max_branches": 1}, "splits": {"method": "splits"}, "neurons": {}}
 
