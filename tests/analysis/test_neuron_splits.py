@@ -8,6 +8,8 @@ import pytest
 
 import pwlnet
 from pwlnet.bounds.elimination import Elimination
+from pwlnet.search.deciding import BoxSearch
+from pwlnet.search.neuron_splits import NeuronSplits
 from tests.analysis.test_decisions import (
     SQUARE,
     abs_network,
@@ -183,6 +185,31 @@ def test_boxes_with_seven_sides_and_more_are_decided_as_in_rational_arithmetic()
         answers.append((decision.status, decision.engine))
     assert sum(status == "undecided" for status, _ in answers) <= max(1, len(answers) // 20)
     assert {status for status, _ in answers} >= {"sat", "unsat"} and ("unsat", "neurons") in answers
+
+
+def test_no_proof_excludes_what_holds_where_no_witness_is_looked_for(monkeypatch):
+    monkeypatch.setattr(BoxSearch, "_falsify", lambda self: None)
+    monkeypatch.setattr(NeuronSplits, "_look", lambda self, u, point: None)
+    n_sat, n_split = 0, 0
+    for seed in range(few(150, 2, quick=15)):
+        layers, network, lower, upper, union = draw_wide_case(seed)
+        if exists_in(layers, lower, upper, union):
+            decision = pwlnet.decide(network, pwlnet.Box(lower, upper), union, max_branches=60, method="neurons", threads=1)
+            assert decision.status != "unsat", seed
+            n_sat, n_split = n_sat + 1, n_split + (decision.n_branches > 3)
+    assert n_sat > 0 and n_split > 0
+
+
+def test_networks_of_huge_and_tiny_scales_are_right_or_undecided():
+    for scale in (1e-300, 1e-150, 1e150, 1e300):
+        nodes = [{"kind": "input", "inputs": [], "shape": (8,)}]
+        nodes.append({"kind": "linear", "inputs": [0], "weight": np.eye(8) * scale, "bias": np.zeros(8)})
+        nodes.append({"kind": "relu", "inputs": [1]})
+        nodes.append({"kind": "linear", "inputs": [2], "weight": np.ones((1, 8)), "bias": np.zeros(1)})
+        network, box = to_network(nodes), pwlnet.Box(-np.ones(8), np.ones(8))
+        below, above = pwlnet.HalfSpaces([[1.0]], [-scale]), pwlnet.HalfSpaces([[1.0]], [scale])
+        assert pwlnet.decide(network, box, below, method="neurons", max_branches=50).status in ("unsat", "undecided")
+        assert pwlnet.decide(network, box, above, method="neurons", max_branches=50).status == "sat"
 
 
 def test_rows_of_outputs_are_exact_in_rational_arithmetic_and_enclosed_by_their_error_bounds():
