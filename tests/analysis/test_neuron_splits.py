@@ -300,3 +300,16 @@ def test_a_minimum_at_one_inner_point_is_found_or_left():
     network, square = abs_network(), pwlnet.Box([0.0, -0.125], [1.0, 1.0])
     decision = pwlnet.decide(network, square, pwlnet.HalfSpaces([[1.0]], [0.0]), method="neurons")
     assert decision.status == "sat" and decision.witness.tolist() == [0.25, 0.5]
+
+
+@pytest.mark.parametrize("n", [1, 8])
+def test_a_condition_that_holds_at_no_floating_point_number_is_undecided(n):
+    """y = sum |3 x_k - 1| is 0 at x = 1/3 only."""
+    nodes = [{"kind": "input", "inputs": [], "shape": (n,)}]
+    nodes.append({"kind": "linear", "inputs": [0], "weight": 3.0 * np.eye(n), "bias": -np.ones(n)})
+    nodes.append({"kind": "leaky_relu", "inputs": [1], "slope": -1.0})
+    nodes.append({"kind": "linear", "inputs": [2], "weight": np.ones((1, n)), "bias": np.zeros(1)})
+    network, box = to_network(nodes), pwlnet.Box(np.zeros(n), np.ones(n))
+    decision = pwlnet.decide(network, box, pwlnet.HalfSpaces([[1.0]], [0.0]), method="neurons", max_branches=3000)
+    assert (decision.status, decision.witness, decision.stopped_by) == ("undecided", None, "resolution")
+    assert decision.n_open >= 1 and decision.engine == "neurons"
