@@ -38,16 +38,16 @@ class Decision:
     box : int or None
         Number of the box that contains the witness.
     n_open : int
-        Boxes that are left undecided; 0 for "sat" and "unsat".
+        Boxes that are left undecided, or, where states of neurons were split, parts of them; 0 for "sat" and "unsat".
     open_lower, open_upper : float64[N, D]
-        These boxes.
+        These boxes, or those of which parts are left.
     engine : str
-        What decided, or was used last: "exact" (one point), "falsification", "splits" or "cells".
+        What decided, or was used last: "exact" (one point), "falsification", "splits", "neurons" or "cells".
     stopped_by : str or None
         Why there are open boxes: "time_limit", "max_branches", or "resolution": a condition that holds at most within rounding
-        errors of the boundary, so that no floating-point number is a witness.
+        errors of the boundary, so that no floating-point number is a witness; or the solver of linear programs failed.
     n_branches, n_cells : int
-        Boxes that were bounded; cells that were computed.
+        Boxes that were bounded and, where neurons were split, linear programs; cells that were computed.
     seconds : float
         Time of the decision.
     """
@@ -66,7 +66,7 @@ class Decision:
     seconds: float
 
     def __repr__(self):
-        left = f", {self.n_open} open boxes, stopped by {self.stopped_by!r}" if self.n_open else ""
+        left = f", {self.n_open} open parts, stopped by {self.stopped_by!r}" if self.n_open else ""
         return f"Decision({self.status!r}, engine {self.engine!r}, {self.n_branches} branches{left}, {self.seconds:.2f} s)"
 
 
@@ -82,7 +82,8 @@ def decide(
     The engines, in this order: a search for a witness by random points and steps along the affine maps of the pieces;
     branch and bound, which halves sides of boxes, with linear bounds [1]_ of the rows of the condition, best first, where the
     side with the largest product of width and slope is halved [2]_; and, on boxes with up to six sides of positive width, the
-    cells on which the network is affine.
+    cells on which the network is affine. On boxes with more such sides, only the box itself is bounded that way; then branch
+    and bound splits neurons into their pieces, with linear programs whose bounds are proved by their dual solutions [3]_.
 
     Parameters
     ----------
@@ -94,10 +95,10 @@ def decide(
     time_limit : float, optional
         Seconds, for all boxes. Exceeded by the time of one batch of boxes at most (well below a second for small networks).
     max_branches : int, optional
-        Largest number of boxes that branch and bound may bound, for each of the given boxes. Unlike a time limit, it gives the
-        same result every time.
-    method : {"auto", "splits", "cells"}, optional
-        Use branch and bound only, or cells only, after the search for a witness.
+        Largest number of boxes, or of linear programs, of branch and bound, for each of the given boxes. Unlike a time limit,
+        it gives the same result every time.
+    method : {"auto", "splits", "neurons", "cells"}, optional
+        Use splits of sides only, splits of neurons only, or cells only, after the search for a witness.
     confirm : torch.nn.Module, path of an ONNX file, or callable, optional
         The source of the network. It is evaluated at the witness in its own precision, and if the condition does not hold for
         it, also at points where the condition holds by more. A callable maps float32[1, *input_shape] to O outputs.
@@ -124,14 +125,15 @@ def decide(
 
     Notes
     -----
-    Without limits, the search ends on boxes with up to six sides of positive width; on other boxes, it need not end where a
-    condition holds on the boundary only.
+    Without limits, the search ends, but for networks so large that their matrices take too much memory: there, boxes with more
+    than six sides of positive width are split at their sides, which need not end where a condition holds on the boundary only.
 
     References
     ----------
     .. [1] Zhang et al., "Efficient Neural Network Robustness Certification with General Activation Functions", NeurIPS 2018.
     .. [2] Bunel et al., "Branch and Bound for Piecewise Linear Neural Network Verification", JMLR 21, 2020, Section 4 (splits
        of the input domain); here with the slopes of the linear bounds.
+    .. [3] Neumaier and Shcherbina, "Safe bounds in linear and mixed-integer linear programming", Mathematical Programming 2004.
 
     Examples
     --------
@@ -196,9 +198,9 @@ def _decision(network, searches, source, clock):
     lower, upper = (np.concatenate([nothing, *(search.open_boxes[k] for search in left)]) for k in (0, 1))
     last = (left or searches)[-1] if searches else None
     engine, stopped_by = (last.engine, left[0].stopped_by if left else None) if searches else ("exact", None)
+    n_open, status = sum(search.n_open for search in left), UNDECIDED if left else UNSAT
     return Decision(
-        UNDECIDED if left else UNSAT, None, None, None, len(lower), lower, upper, engine, stopped_by, **counts,
-        seconds=clock.seconds,
+        status, None, None, None, n_open, lower, upper, engine, stopped_by, **counts, seconds=clock.seconds
     )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ or that the node is empty; never by the solver's word.
 """
 
 import time
+from collections import Counter
 from fractions import Fraction
 from itertools import pairwise
 
@@ -39,12 +40,16 @@ class Claims:
     def __init__(self, builder, evidence, deadline, tighten):
         self.builder, self.evidence, self.deadline, self.tighten = builder, evidence, deadline, tighten
         self.elimination = builder.elimination
-        self._open, self._stuck = {}, set()
-        self.n_programs = 0
+        self._open, self._stuck = {}, Counter()
+        self.n_programs = self.n_nodes = 0
 
     def is_stuck(self, target):
         """Return whether no attempt is left for a target."""
         return target in self._stuck
+
+    def n_open(self, target):
+        """Return the number of nodes of a target that are not closed."""
+        return len(self._open.get(target, [ROOT])) + self._stuck[target]
 
     def prove(self, target, n_nodes, is_refuted):
         """Examine up to ``n_nodes`` open nodes of a target: CLOSED, REFUTED, STUCK or INTERRUPTED.
@@ -64,11 +69,12 @@ class Claims:
                 return INTERRUPTED
             node = nodes.pop()
             outcome = self._examine(target, node, is_refuted)
+            self.n_nodes += 1
             if outcome == INTERRUPTED:
                 nodes.append(node)
                 return INTERRUPTED
             if outcome == STUCK:
-                self._stuck.add(target)
+                self._stuck[target] += 1
             if outcome in (REFUTED, STUCK):
                 return outcome
             nodes += outcome
@@ -76,7 +82,7 @@ class Claims:
 
     def _examine(self, target, node, is_refuted):
         """Return the nodes that replace a node (none if it is closed), or another outcome."""
-        if node.cuts or node.taps:
+        if (node.cuts or node.taps) and node.intervals is None:
             intervals = self.tighten(node)
             if intervals is None or self._holds(target, intervals):
                 return []
@@ -94,13 +100,15 @@ class Claims:
         if is_refuted():
             return REFUTED
         children = self._split(target, node, program, solution)
-        if children:
+        if children is not None:
             return children
-        self.evidence.add_exactly(point, target.block)
+        self._look_exactly(target, point)
         return REFUTED if is_refuted() else STUCK
 
     def _holds(self, target, intervals):
         """Return whether intervals prove a claim about one entry."""
+        if target.largest:
+            return bool(intervals.z_lo[target.block][list(target.entries)].max() >= target.threshold)
         (k, *others), sign = target.entries, target.weights[0]
         if others:
             return bool(intervals.z_lo[target.block][k] >= intervals.z_hi[target.block][others[0]])
@@ -142,7 +150,8 @@ class Claims:
             return []
         if solution.status != 0:
             return INTERRUPTED if time.monotonic() > self.deadline else STUCK
-        return self._split(target, node, program, solution) or STUCK
+        children = self._split(target, node, program, solution)
+        return STUCK if children is None else children
 
     def _point(self, program, solution):
         """Return the inputs of a solution, moved into the set: float64[D]."""
@@ -156,27 +165,35 @@ class Claims:
         found, _ = descend(self.elimination, self.evidence.point_set, [target], point[None], _ROUNDS)
         self.evidence.add(np.concatenate([point[None], found]))
 
+    def _look_exactly(self, target, point):
+        """Take a point into account in rational arithmetic."""
+        self.evidence.add_exactly(point, target.block)
+
     def _split(self, target, node, program, solution):
-        """Return nodes that cover a node, one for each piece of the neuron that is relaxed most; none if none is relaxed."""
-        best, gap = None, -1.0
+        """Return nodes that cover a node, one for each piece of the neuron that is relaxed most; None if none is relaxed."""
+        best = self._candidates(target, node, program, solution, 1)
+        return self._pieces(*best[0], node, program, solution) if best else None
+
+    def _candidates(self, target, node, program, solution, n):
+        """Return the n neurons with several pieces that are relaxed most, by block and index: list of (int, int)."""
+        found = []
         for s in range(target.block):
-            k, own = self._widest_gap(s, node, program, solution)
-            if k is not None and own > gap:
-                best, gap = (s, k), own
-        if best is None:
-            return []
-        if self.elimination.blocks[best[0]].windows is not None:
-            taps = self._taps(*best, node)
-            return [Node(node.cuts, {**node.taps, best: tap}) for tap in taps]
-        s, k = best
+            gaps = self._gaps(s, node, program, solution)
+            found += [(-gap, s, k) for k, gap in sorted(gaps.items(), key=lambda item: (-item[1], item[0]))[:n]]
+        return [(s, k) for _, s, k in sorted(found)[:n]]
+
+    def _pieces(self, s, k, node, program, solution):
+        """Return nodes that cover a node, one for each piece of a neuron, that of the solution last: list of Node."""
+        if self.elimination.blocks[s].windows is not None:
+            return [Node(node.cuts, {**node.taps, (s, k): tap}) for tap in self._taps(s, k, node)]
         lo, hi = (float(x[s][k]) for x in self.builder.intervals_of(node)[2:])
         ends = [lo, *(t for t in self.elimination.blocks[s].thresholds.tolist() if lo < t < hi), hi]
         z = solution.x[program.z_columns[s][k]]
         pieces = sorted(pairwise(ends), key=lambda piece: max(piece[0] - z, z - piece[1]), reverse=True)
-        return [Node({**node.cuts, best: piece}, node.taps, None) for piece in pieces]
+        return [Node({**node.cuts, (s, k): piece}, node.taps, None) for piece in pieces]
 
-    def _widest_gap(self, s, node, program, solution):
-        """Return the neuron of a block with several pieces whose value is farthest from its graph, and the distance."""
+    def _gaps(self, s, node, program, solution):
+        """Return the distances of the values of a block's neurons with several pieces from their graphs, by index: dict."""
         block = self.elimination.blocks[s]
         y = program.v_columns[block.first : block.first + block.n]
         if block.windows is not None:
@@ -185,16 +202,15 @@ class Claims:
                 if (s, k) not in node.taps and len(self._taps(s, k, node)) > 1:
                     columns = program.z_columns[s][block.windows[k][block.windows[k] >= 0]]
                     gaps[k] = abs(float(solution.x[y[k]] - solution.x[columns].max()))
-            return max(gaps.items(), key=lambda item: item[1], default=(None, 0.0))
+            return gaps
         lo, hi = (x[s] for x in self.builder.intervals_of(node)[2:])
         inner = ((lo < block.thresholds[:, None]) & (block.thresholds[:, None] < hi)).any(axis=0)
         k = np.flatnonzero((y >= 0) & (program.z_columns[s] >= 0) & inner)
         if not len(k):
-            return None, 0.0
+            return {}
         gaps = np.abs(solution.x[y[k]] - value_at(block, k, solution.x[program.z_columns[s][k]])[0])
         prices = [np.abs(solution.y_ub[program.chords.get((s, j), [])]).max(initial=0.0) for j in k.tolist()]
-        gaps = gaps * (np.array(prices) + _LEAST_PRICE)
-        return int(k[gaps.argmax()]), float(gaps.max())
+        return dict(zip(k.tolist(), (gaps * (np.array(prices) + _LEAST_PRICE)).tolist(), strict=True))
 
     def _taps(self, s, k, node):
         """Return the taps of a window that may win, by intervals: list of int."""

@@ -1,11 +1,12 @@
 """Decide neuron by neuron, on one set, which are fixed and which float.
 
-Legend: K neurons, D entries of op 0.
+Legend: K neurons, D entries of op 0, M rows of a specification, B parts.
 """
 
 import itertools
 import time
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -30,6 +31,16 @@ _EXACT_PRODUCTS = 20000  # of an evaluation in rational arithmetic
 _NODES = (1, 4, 16, 64)  # nodes of branch and bound for each neuron, round by round
 
 
+class Parts(NamedTuple):
+    """Bounds on B parts of a set; they mean nothing where a part is empty."""
+
+    lower: np.ndarray  # float64[B, K]
+    upper: np.ndarray
+    spec_lower: np.ndarray  # float64[B, M] of the rows of the specification
+    spec_upper: np.ndarray
+    is_empty: np.ndarray  # bool[B]
+
+
 class Decider:
     """The state of all neurons on one set.
 
@@ -42,12 +53,14 @@ class Decider:
         ``time.monotonic()`` at which to stop.
     options : dict
         Method and threads of ``bound_preactivations``.
+    spec : (float64[M, O], float64[M]), optional
+        Rows of outputs, which are the input of the last block of the elimination (see output_claims.py).
     """
 
-    def __init__(self, elimination, point_set, rng, deadline, options):
+    def __init__(self, elimination, point_set, rng, deadline, options, spec=None):
         network = elimination.network
         self.elimination, self.point_set, self.rng, self.deadline, self.options = elimination, point_set, rng, deadline, options
-        self.network, n = network, network.n_neurons
+        self.network, self.spec, n = network, spec, network.n_neurons
         self.lower, self.upper = np.full(n, -np.inf), np.full(n, np.inf)
         self.pool_states = np.full(n, -1)
         self.evidence = Evidence(elimination, point_set, _EXACT_PRODUCTS)
@@ -120,36 +133,59 @@ class Decider:
             known = replace(known, lower=self.lower[None], upper=self.upper[None], states=self.states()[None])
         only_open, threads = known is not None, self.options["threads"]
         self._known = bound_preactivations(
-            self.network, self._domain(), method=method, known=known, only_open=only_open, threads=threads
+            self.network, self._domain(), method=method, known=known, spec=self.spec, only_open=only_open, threads=threads
         )
         self._take(self._known.lower[0], self._known.upper[0], self._known.states[0])
 
     def tighten(self, node):
         """Return intervals on a node, or None if it is empty."""
-        lower, upper, states = self.lower.copy(), self.upper.copy(), self.states()
-        for (s, k), (lo, hi) in node.cuts.items():
-            block = self.elimination.blocks[s]
-            number = block.numbers[k]
-            lower[number], upper[number] = max(lower[number], lo), min(upper[number], hi)
-            states[number] = block.states[int((0.5 * lo + 0.5 * hi > block.thresholds).sum())]
-        for (s, k), tap in node.taps.items():
-            states[self.elimination.blocks[s].numbers[k]] = tap
-        known = replace(self._known, lower=lower[None], upper=upper[None], states=states[None])
-        found = bound_preactivations(self.network, self._domain(), method="crown", known=known, only_open=True, threads=1)
-        if found.empty[0]:
-            return None
-        lower, upper = np.fmax(lower, found.lower[0]), np.fmin(upper, found.upper[0])
-        if (lower > upper).any():
-            return None
-        point_set = self.point_set
-        return propagate(self.elimination, point_set.lower, point_set.upper, lower, upper)
+        return self.intervals_on(self.bound_parts([node]), 0)
 
-    def _domain(self):
-        unload = self.elimination.unload
+    def bound_parts(self, nodes):
+        """Bound all values on nodes by linear bounds: Parts."""
+        n = len(nodes)
+        lower, upper, states = (np.repeat(x[None], n, axis=0) for x in (self.lower, self.upper, self.states()))
+        for b, node in enumerate(nodes):
+            for (s, k), (lo, hi) in node.cuts.items():
+                block = self.elimination.blocks[s]
+                number = block.numbers[k]
+                lower[b, number], upper[b, number] = max(lower[b, number], lo), min(upper[b, number], hi)
+                states[b, number] = block.states[int((0.5 * lo + 0.5 * hi > block.thresholds).sum())]
+            for (s, k), tap in node.taps.items():
+                states[b, self.elimination.blocks[s].numbers[k]] = tap
+        known = replace(self._known, lower=lower, upper=upper, states=states)
+        how = {"method": "crown", "spec": self.spec, "only_open": True, "threads": 1 if n == 1 else self.options["threads"]}
+        found = bound_preactivations(self.network, self._domain(n), known=known, **how)
+        lower, upper = np.fmax(lower, found.lower), np.fmin(upper, found.upper)
+        is_empty = found.empty | (lower > upper).any(axis=1) | (found.spec_lower > found.spec_upper).any(axis=1)
+        return Parts(lower, upper, found.spec_lower, found.spec_upper, is_empty)
+
+    def intervals_on(self, parts, b):
+        """Return intervals on one of several nodes, or None if it is empty."""
+        if parts.is_empty[b]:
+            return None
+        intervals = self._propagate(parts.lower[b], parts.upper[b], parts.spec_lower[b], parts.spec_upper[b])
+        return None if (intervals.z_lo[-1] > intervals.z_hi[-1]).any() else intervals
+
+    def _propagate(self, lower, upper, spec_lower, spec_upper):
+        """Return intervals, with known bounds of all neurons and of the rows of the specification."""
+        intervals = propagate(self.elimination, self.point_set.lower, self.point_set.upper, lower, upper)
+        if self.spec is None:
+            return intervals
+        (*z_lo, last_lo), (*z_hi, last_hi) = intervals.z_lo, intervals.z_hi
+        last_lo, last_hi = np.fmax(last_lo, spec_lower), np.fmin(last_hi, spec_upper)
+        return intervals._replace(z_lo=(*z_lo, last_lo), z_hi=(*z_hi, last_hi))
+
+    def _domain(self, n=1):
+        """Return the set, n times."""
+
+        def repeated(x):
+            return np.repeat(self.elimination.unload(x[:, None]), n, axis=0)
+
         point_set = self.point_set
         if point_set.is_box:
-            return Box(unload(point_set.lower[:, None]), unload(point_set.upper[:, None]))
-        return Ball(unload(point_set.center[:, None]), point_set.radius, point_set.norm)
+            return Box(repeated(point_set.lower), repeated(point_set.upper))
+        return Ball(repeated(point_set.center), point_set.radius, point_set.norm)
 
     def _bounds_of(self, domain, known):
         found = bound_preactivations(self.network, domain, known=known, **self.options)
@@ -166,8 +202,8 @@ class Decider:
 
     def refresh(self):
         """Propagate intervals with the bounds known so far."""
-        point_set = self.point_set
-        self.intervals = propagate(self.elimination, point_set.lower, point_set.upper, self.lower, self.upper)
+        known = self._known
+        self.intervals = self._propagate(self.lower, self.upper, known.spec_lower[0], known.spec_upper[0])
         for s, block in enumerate(self.elimination.blocks):
             lo, hi = self.intervals.z_lo[s], self.intervals.z_hi[s]
             if block.windows is None:

@@ -87,9 +87,11 @@ class Elimination:
     Parameters
     ----------
     network : Network
+    rows : (float64[M, O], float64[M]), optional
+        A and b: adds a last block without neurons, whose input is ``A y - b`` for the outputs y.
     """
 
-    def __init__(self, network):
+    def __init__(self, network, rows=None):
         program, code, graph = network.program, network.code, network.op_graph
         self.network = network
         sizes = np.prod(program.shapes, axis=1)
@@ -108,7 +110,9 @@ class Elimination:
                 values[i] = self._selection(self.firsts[i], int(sizes[i]))
             else:
                 values[i] = _compose(*op_matrices(program, code, i), operands, self.n_entries)
-        self._exact = {}
+        self._exact, self._rows = {}, rows
+        if rows is not None:
+            self.blocks.append(self._block_of_rows(program, values[len(program.op) - 1], *rows))
 
     def _selection(self, first, size):
         M = sparse(np.ones(size), np.arange(size), first + np.arange(size), (size, self.n_entries))
@@ -127,6 +131,16 @@ class Elimination:
         else:
             pieces = _pieces(program, i, n)
         return Block(i, self.firsts[i], value.M, value.c, value.E, value.e, numbers, *pieces, windows, exact)
+
+    def _block_of_rows(self, program, value, A, b):
+        at = program.output_index
+        y = value._replace(M=value.M[at], c=value.c[at], E=None if value.E is None else value.E[at], e=value.e[at])
+        rows = _compose([sp.csr_matrix(A)], -b, np.ones(len(b)), [y], self.n_entries)
+        exact = grid(rows.M.data) if rows.E is None and not rows.e.any() else None
+        nothing = np.zeros(0, np.int64)
+        pieces = np.zeros(0), nothing, np.zeros((0, 0)), np.zeros(0)
+        windows = np.zeros((0, 1), np.int64)
+        return Block(len(program.op), self.n_entries, rows.M, rows.c, rows.E, rows.e, nothing, *pieces, windows, exact)
 
     def load(self, points):
         """Return points float64[P, D] in the order of op 0: float64[D, P]."""
@@ -201,10 +215,23 @@ class Elimination:
                 part = slice(block.Z.indptr[entry], block.Z.indptr[entry + 1])
                 pairs = zip(block.Z.indices[part].tolist(), block.Z.data[part].tolist(), strict=True)
                 row = {j: Fraction(w) for j, w in pairs if w}, Fraction(float(block.c[entry]))
+            elif block.op == len(self.network.program.op):
+                row = self._exact_output_row(entry)
             else:
                 row = _exact_entry(self, int(self.network.op_graph.operands[block.op][0]), entry)
             self._exact[s, entry] = row
         return self._exact[s, entry]
+
+    def _exact_output_row(self, entry):
+        A, b = self._rows
+        row, constant = {}, -Fraction(float(b[entry]))
+        for o in np.flatnonzero(A[entry]).tolist():
+            weight, last = Fraction(float(A[entry, o])), len(self.network.program.op) - 1
+            below, shift = _exact_entry(self, last, int(self.network.program.output_index[o]))
+            constant += weight * shift
+            for j, w in below.items():
+                row[j] = row.get(j, Fraction(0)) + weight * w
+        return {j: w for j, w in row.items() if w}, constant
 
     def evaluate_exactly(self, point, last):
         """Evaluate the inputs of blocks up to ``last`` at a point float64[D]: list of lists of Fractions."""

@@ -13,12 +13,16 @@ from .relaxed_lp import Program
 
 
 class Target(NamedTuple):
-    """A claim ``weights . z[entries] >= threshold`` about the input of a block; weights are 1 or -1."""
+    """A claim ``weights . z[entries] >= threshold`` about the input of a block; weights are 1 or -1.
+
+    If ``largest``, the claim is that the largest of ``z[entries]`` is at least the threshold; all weights are 1.
+    """
 
     block: int
     entries: tuple
     weights: tuple
     threshold: float
+    largest: bool = False
 
 
 class Node(NamedTuple):
@@ -113,7 +117,7 @@ class Builder:
         return (piece[0] == piece[1]) & (block.slopes[piece[1], np.arange(block.n)] == 0.0)
 
     def build(self, target, node=ROOT, *, elastic=False, widen=False):
-        """Build the program ``min weights . z[entries]`` at a node.
+        """Build the program ``min weights . z[entries]``, or that of the largest of the entries, at a node.
 
         Parameters
         ----------
@@ -168,6 +172,10 @@ class _Layout:
             self.n += 1
             room = 1.0 + float((self.hi - self.lo).max(initial=0.0))
             self.lo, self.hi = np.append(self.lo, 0.0), np.append(self.hi, 4.0 * room)
+        elif target.largest:
+            self.n, entries = self.n + 1, list(target.entries)
+            self.lo = np.append(self.lo, self.own.z_lo[target.block][entries].max())
+            self.hi = np.append(self.hi, self.own.z_hi[target.block][entries].max())
 
     def widen(self):
         """Widen the bounds of all variables but the inputs where they are results of rounding."""
@@ -241,6 +249,9 @@ class _Layout:
     def finish(self):
         """Return the program."""
         self._add_set()
+        if self.target.largest and not self.elastic:
+            for k in self.target.entries:
+                self.ub.add([int(self.z[self.target.block][k]), self.slack], [1.0, -1.0], 0.0)
         z_rows, exact, E, c, e = [], [], [], [], []
         for s, needed in enumerate(self.z_needed[: self.target.block + 1]):
             block, kept = self.blocks[s], np.flatnonzero(needed)
@@ -260,7 +271,7 @@ class _Layout:
             e.append(block.e[kept])
             exact += [(s, int(k), int(column)) for k, column in zip(kept, at, strict=True)]
         objective = np.zeros(self.n)
-        if self.elastic:
+        if self.elastic or self.target.largest:
             objective[self.slack] = 1.0
         else:
             for k, weight in zip(self.target.entries, self.target.weights, strict=True):

@@ -38,7 +38,7 @@ def add_commands(commands, common):
     decide.add_argument("--limits", type=float, nargs=2, metavar=("LOW", "HIGH"), help="range of valid inputs, with --around")
     decide.add_argument("--time-limit", type=float, metavar="SECONDS", help="stop after this time")
     decide.add_argument("--max-branches", type=positive, metavar="N", help="stop after this many boxes for each given box")
-    decide.add_argument("--method", default="auto", metavar="NAME", help="auto (default), splits or cells")
+    decide.add_argument("--method", default="auto", metavar="NAME", help="auto (default), splits, neurons or cells")
     decide.add_argument("--confirm", action="store_true", help="evaluate NET, an ONNX file, at a witness in its own precision")
     decide.add_argument("--threads", type=positive, metavar="N", help="number of threads (default: all cores)")
     decide.add_argument("--input-shape", type=shape, metavar="C,H,W", help="if the ONNX file does not specify it")

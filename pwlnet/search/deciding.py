@@ -1,4 +1,4 @@
-"""Decision of one box: falsification, then branch and bound, and cells where few inputs vary.
+"""Decision of one box: falsification, then branch and bound, over sides and cells where few inputs vary, else over neurons.
 
 Legend: D inputs, U polytopes, N open boxes.
 """
@@ -10,8 +10,9 @@ from .conditions import make_rows
 from .confirm import Confirmer
 from .falsify import falsify
 from .input_splits import InputSplits
+from .neuron_splits import NeuronSplits, can_split
 
-METHODS = ("auto", "splits", "cells")
+METHODS = ("auto", "splits", "neurons", "cells")
 _FIRST_CELLS = 64  # branches before cells are tried; each time 16 times as many
 _MOST_STUCK = 256  # boxes whose cells are tried one by one
 
@@ -35,12 +36,14 @@ class BoxSearch:
     status : str
     witness : float64[D] or None
     engine : str
-        What decided, or was used last: "exact", "falsification", "splits" or "cells".
+        What decided, or was used last: "exact", "falsification", "splits", "neurons" or "cells".
     stopped_by : str or None
         "time_limit", "max_branches" or "resolution", where the status is "undecided" after ``finish``.
     n_branches, n_cells : int
-    open_lower, open_upper : float64[N, D]
+    open_boxes : (float64[N, D], float64[N, D])
         Boxes that are left.
+    n_open : int
+        Their number; for "neurons", the number of parts of the box that are left.
     """
 
     def __init__(self, network, union, lower, upper, *, clock, max_branches=None, threads=None, method="auto"):
@@ -48,7 +51,7 @@ class BoxSearch:
         self.clock, self.max_branches, self.threads, self.method = clock, max_branches, threads, method
         self.confirmer = Confirmer(network, union, lower, upper)
         self.status, self.witness, self.engine, self.n_branches, self.n_cells = UNDECIDED, None, "exact", 0, 0
-        self.stopped_by, self._splits = None, None
+        self.stopped_by, self._splits, self._neurons = None, None, None
 
     def begin(self):
         """Decide what takes little time: trivial conditions, single points, conditions that hold at many points."""
@@ -66,6 +69,10 @@ class BoxSearch:
         if self.status == UNDECIDED and not self.clock.is_up():
             if self.method == "cells":
                 self._try_cells(None)
+            elif self.method == "neurons":
+                self._run_neurons(np.ones(len(self.union), bool))
+            elif self.method == "auto" and not self._few_free and can_split(self.network):
+                self._run_wide()
             else:
                 self._run_splits()
         if self.status == UNDECIDED:
@@ -110,6 +117,33 @@ class BoxSearch:
                 self._try_cells(4 * goal)
                 goal *= 16
 
+    def _run_wide(self):
+        """Bound the box itself; then split neurons."""
+        rows = make_rows(self.union)
+        splits = InputSplits(self.network, rows, self.lower, self.upper, self.confirmer, threads=self.threads)
+        splits.run(self.clock.is_up, 1)
+        self.engine, self.n_branches = "splits", splits.n_branches
+        left = splits.open.joined(splits.stuck)
+        if splits.witness is not None:
+            self._take("splits", splits.witness)
+        elif not len(left):
+            self.status = UNSAT
+        elif not self.clock.is_up() and (self.max_branches is None or self.n_branches < self.max_branches):
+            self._run_neurons(left.alive.any(axis=0))
+
+    def _run_neurons(self, alive):
+        """Split neurons, for the polytopes that may hold."""
+        self._neurons = neurons = NeuronSplits(
+            self.network, make_rows(self.union), alive, self.lower, self.upper, self.confirmer, self.clock, threads=self.threads
+        )
+        self.engine = "neurons"
+        neurons.run(None if self.max_branches is None else self.max_branches - self.n_branches)
+        self.n_branches += neurons.n_branches
+        if neurons.witness is not None:
+            self._take("neurons", neurons.witness)
+        elif not neurons.n_open:
+            self.status = UNSAT
+
     def _try_cells(self, max_cells):
         """Decide by the cells of the whole box."""
         answer = self._cells(range(len(self.union)), self.lower, self.upper, max_cells)
@@ -146,6 +180,13 @@ class BoxSearch:
         if self.max_branches is not None and self.n_branches >= self.max_branches:
             return "max_branches"
         return "resolution"
+
+    @property
+    def n_open(self):
+        """Number of parts of the box that are left: int."""
+        if self.status != UNDECIDED or self._neurons is None:
+            return len(self.open_boxes[0])
+        return self._neurons.n_open
 
     @property
     def open_boxes(self):

@@ -304,7 +304,7 @@ def test_what_is_refused(hand, box, tmp_path):
         pwlnet.decide(hand, pwlnet.Ball(np.zeros(2), 1.0), below(0.0))
     with pytest.raises(InputError, match="box is a list of 1 boxes, but condition has none"):
         pwlnet.decide(hand, [box], below(0.0))
-    with pytest.raises(InputError, match="method is 'milp'; the choices are 'auto', 'splits', 'cells'"):
+    with pytest.raises(InputError, match="method is 'milp'; the choices are 'auto', 'splits', 'neurons', 'cells'"):
         pwlnet.decide(hand, box, below(0.0), method="milp")
     with pytest.raises(InputError, match="time_limit is -1"):
         pwlnet.decide(hand, box, below(0.0), time_limit=-1)

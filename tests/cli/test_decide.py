@@ -119,7 +119,7 @@ def test_properties_of_acas_networks_are_files(folder, answer, network):
         (["--property", "largest:0", "--box", "box.csv", "--epsilon", "1"],
          "--epsilon was given without --around, to which it belongs; omit it, or give both"),
         (["--halfspaces", "box.csv", "--box", "box.csv", "--method", "simplex"],
-         "method is 'simplex'; the choices are 'auto', 'splits', 'cells'"),
+         "method is 'simplex'; the choices are 'auto', 'splits', 'neurons', 'cells'"),
         (["--halfspaces", "point.npy", "--box", "point4.npy"],
          "--box has shape (2, 4), but the network takes 3 inputs; give (rows, 3)"),
         (["--acas", "none.txt"], "none.txt can't be read (No such file or directory); check the path and the file"),
