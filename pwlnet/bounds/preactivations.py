@@ -154,6 +154,7 @@ def bound_preactivations(
     check_choice(method, METHODS, "method")
     n_steps = check_count(n_steps, "n_steps", least=0)
     *sets, norm = _sets(network, domain)
+    sets = [np.array(x) for x in sets]  # writable: kernels are compiled again for read-only arrays
     given = _known(network, known, len(sets[0]))
     rows = _specification(network, spec)
     results = None
