@@ -273,10 +273,7 @@ def ball_rows(network, ball):
     ShapeError
         The centres do not have the network's number of inputs, or there is not one radius for each.
     """
-    centers = network.as_points(ball.center, "center")
-    if np.size(ball.radius) not in (1, len(centers)):
-        raise ShapeError(f"radius has {np.size(ball.radius)} entries, but there are {len(centers)} centers; give one for each")
-    return centers, np.ascontiguousarray(np.broadcast_to(ball.radius, len(centers)))
+    return _rows_with_one_each(network, ball.center, ball.radius, "radius")
 
 
 def gaussian_rows(network, gaussian):
@@ -287,12 +284,15 @@ def gaussian_rows(network, gaussian):
     ShapeError
         The centres do not have the network's number of inputs, or there is not one sigma for each.
     """
-    centers = network.as_points(gaussian.center, "center")
-    if np.size(gaussian.sigma) not in (1, len(centers)):
-        raise ShapeError(
-            f"sigma has {np.size(gaussian.sigma)} entries, but there are {len(centers)} centers; give one for each"
-        )
-    return centers, np.ascontiguousarray(np.broadcast_to(gaussian.sigma, len(centers)))
+    return _rows_with_one_each(network, gaussian.center, gaussian.sigma, "sigma")
+
+
+def _rows_with_one_each(network, center, value, name):
+    """Return centres in rows, and a number for each: (float64[B, D], float64[B])."""
+    centers = network.as_points(center, "center")
+    if np.size(value) not in (1, len(centers)):
+        raise ShapeError(f"{name} has {np.size(value)} entries, but there are {len(centers)} centers; give one for each")
+    return centers, np.ascontiguousarray(np.broadcast_to(value, len(centers)))
 
 
 def is_single(network, domain):

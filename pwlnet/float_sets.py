@@ -367,15 +367,12 @@ def make_float_set(network, lower, upper, states, *, method, scope, **more):
     upper, lower = np.array(upper, bool), np.array(lower, bool)
     states = np.where(upper, -1, states).astype(np.int32)
     passes_slope = (states == 1) | ((states >= 0) & pool_neurons(network))
-    graph = network.op_graph
-    starts = graph.neuron_starts.tolist()
-    layers = tuple((network.names[i], starts[k], starts[k + 1]) for k, i in enumerate(graph.switching.tolist()))
     known = states >= 0
     arrays = {"lower": lower, "upper": upper, "states": states}
     arrays |= {"always_on": known & passes_slope, "always_off": known & ~passes_slope}
     for array in [*arrays.values(), *(x for x in more.values() if isinstance(x, np.ndarray))]:
         array.setflags(write=False)
-    return FloatSet(**arrays, method=method, scope=scope, layers=layers, **more)
+    return FloatSet(**arrays, method=method, scope=scope, layers=network.neuron_layers, **more)
 
 
 def pool_neurons(network):

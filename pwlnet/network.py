@@ -132,6 +132,12 @@ class Network:
         return make_op_graph(self.program)
 
     @functools.cached_property
+    def neuron_layers(self):
+        """Name, first neuron and last-plus-one neuron of each switching op: tuple of (str, int, int)."""
+        starts = self.op_graph.neuron_starts.tolist()
+        return tuple((self.names[i], starts[k], starts[k + 1]) for k, i in enumerate(self.op_graph.switching.tolist()))
+
+    @functools.cached_property
     def pattern_layout(self):
         """Layout of packed activation patterns: PatternLayout."""
         counts = np.zeros(len(self.program.op), np.int64)

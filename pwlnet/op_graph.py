@@ -51,3 +51,12 @@ def make_op_graph(program):
     for array in (*operands, *readers, *arrays):
         array.setflags(write=False)
     return OpGraph(operands, readers, *arrays)
+
+
+def fan_in(network, i):
+    """Return how many products op i, an affine one, adds up for an output, at most: an int."""
+    program, j = network.program, int(network.op_graph.operands[i][0])
+    taps = int(program.attributes[i, ir.KERNEL_H] * program.attributes[i, ir.KERNEL_W])
+    if program.op[i] == ir.AFFINE:
+        return int(program.value_offsets[j + 1] - program.value_offsets[j])
+    return taps * int(program.shapes[j, 0]) if program.op[i] == ir.CONV2D else max(taps, 2)

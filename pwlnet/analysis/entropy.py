@@ -148,12 +148,11 @@ class NeuronEntropy:
 
     def by_layer(self):
         """Return the entropies and constant neurons of each switching op: tuple of LayerEntropy."""
-        graph, off, on = self.network.op_graph, self.always_off, self.always_on
-        starts, layers = graph.neuron_starts.tolist(), []
-        for i, first, last in zip(graph.switching.tolist(), starts[:-1], starts[1:], strict=True):
+        off, on, layers = self.always_off, self.always_on, []
+        for name, first, last in self.network.neuron_layers:
             part = slice(first, last)
             counts = int(off[part].sum()), int(on[part].sum())
-            layers.append(LayerEntropy(self.network.names[i], part, float(self.entropy[part].mean()), *counts, sum(counts)))
+            layers.append(LayerEntropy(name, part, float(self.entropy[part].mean()), *counts, sum(counts)))
         return tuple(layers)
 
     def __repr__(self):

@@ -202,7 +202,7 @@ def network_similarity(network, other, X, *, measure="hamming", level=0.95, n_re
     per_input = similarity[:, :, 0].copy()
     options = {"level": level, "n_resamples": n_resamples, "seed": seed}
     intervals = np.array([bootstrap_interval(row, **options) for row in per_input]).reshape(-1, 2)
-    names = tuple(network.names[i] for i in network.op_graph.switching.tolist())
+    names = tuple(name for name, _, _ in network.neuron_layers)
     return NetworkSimilarity(names, per_input.mean(axis=1), intervals[:, 0].copy(), intervals[:, 1].copy(), per_input)
 
 

@@ -3,7 +3,6 @@
 Legend: N ops.
 """
 
-import functools
 import weakref
 from typing import NamedTuple
 
@@ -11,9 +10,11 @@ import numpy as np
 
 from ..kernels.bounds import slot as bs
 from ..kernels.ir import program as ir
+from ..op_graph import fan_in
 from ..tolerances import UNIT_ROUNDOFF
 
 _SPARE = 8  # roundings in addition to those of the longest sum
+_BLOCK_BYTES = 2**26  # of the coefficients of a block
 _PLANS = weakref.WeakKeyDictionary()
 
 
@@ -97,21 +98,6 @@ def _exact(network):
     return exact
 
 
-def _fan_in(network, i):
-    """Return the number of products in an output of op i."""
-    program, kind = network.program, int(network.program.op[i])
-    taps = int(program.attributes[i, ir.KERNEL_H] * program.attributes[i, ir.KERNEL_W])
-    j = int(network.op_graph.operands[i][0])
-    if kind == ir.AFFINE:
-        return _n_values(program, j)
-    return taps * int(program.shapes[j, 0]) if kind == ir.CONV2D else max(taps, 2)
-
-
-def n_products(network):
-    """Return the number of products in a forward pass, as if all ops were affine: an int."""
-    return sum(_fan_in(network, i) * _n_values(network.program, i) for i in range(1, len(network.program.op)))
-
-
 def _fan_out(network, i):
     """Return the largest number of products with outputs of op i in the coefficient of one of its inputs."""
     program, kind = network.program, int(network.program.op[i])
@@ -130,7 +116,7 @@ def _roundings(network):
     result = np.zeros((n, 4))
     received = [sum(_fan_out(network, int(r)) for r in graph.readers[i]) for i in range(n)]
     for i in range(n):
-        forward = _fan_in(network, i) if i else 1
+        forward = fan_in(network, i) if i else 1
         backward = max((received[j] for j in graph.operands[i]), default=1)
         terms = np.array([forward, backward, _n_values(network.program, i) + 4 * n]) + _SPARE
         result[i, :3] = terms * UNIT_ROUNDOFF / (1.0 - terms * UNIT_ROUNDOFF)
@@ -138,13 +124,8 @@ def _roundings(network):
     return result
 
 
-@functools.cache
-def _block_limit():
-    return 2**26  # bytes of the coefficients of a block
-
-
 def block_size(network, *, optimised):
     """Return how many neurons are bounded together: an int."""
     arrays = 5 if optimised else 1
     size = max(1, int(network.program.value_offsets[-1]))
-    return int(min(max(1, _block_limit() // (16 * arrays * size)), 128))
+    return int(min(max(1, _BLOCK_BYTES // (16 * arrays * size)), 128))

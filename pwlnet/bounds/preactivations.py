@@ -190,13 +190,11 @@ def _intersect(first, second):
 
 def _result(network, results, method, slopes):
     """Return the results as read-only Bounds."""
-    graph, starts = network.op_graph, network.op_graph.neuron_starts.tolist()
-    layers = tuple((network.names[i], starts[k], starts[k + 1]) for k, i in enumerate(graph.switching.tolist()))
     for array in results:
         array.setflags(write=False)
     fields = results._asdict() | {"spec_slopes": results.slopes if slopes else None, "empty": results.empty.astype(bool)}
     del fields["slopes"]
-    return Bounds(**fields, method=method, layers=layers)
+    return Bounds(**fields, method=method, layers=network.neuron_layers)
 
 
 def _sets(network, domain):

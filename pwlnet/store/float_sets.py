@@ -133,12 +133,10 @@ def float_set_from_arrays(network, arrays):
     states = np.where(masks["always_on"], 1, np.where(masks["always_off"] & ~is_clip, 0, -1))
     masks["states"] = np.where(pool_neurons(network), -1, states).astype(np.int32)
     shares = {name: arrays[f"{name}s"] if arrays[f"{name}s"].shape[1] else None for name in ("active_share", "minority_share")}
-    starts = graph.neuron_starts.tolist()
-    layers = tuple((network.names[i], starts[k], starts[k + 1]) for k, i in enumerate(graph.switching.tolist()))
     for array in masks.values():
         array.setflags(write=False)
     return FloatSet(
-        **masks, **shares, layers=layers, method=schema.FLOAT_METHODS[method], scope=list(Scope)[scope],
+        **masks, **shares, layers=network.neuron_layers, method=schema.FLOAT_METHODS[method], scope=list(Scope)[scope],
         n_samples=n_samples or None,
     )  # fmt: skip
 

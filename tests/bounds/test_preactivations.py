@@ -163,7 +163,7 @@ def test_no_sampled_value_is_outside_the_bounds_of_boxes_and_balls(seed):
                 assert (z <= found.upper[b] + slack).all()
 
 
-def one_layer(weight, bias, **options):
+def one_layer(weight, bias):
     return to_network([
         {"kind": "input", "inputs": [], "shape": (weight.shape[1],)},
         {"kind": "linear", "inputs": [0], "weight": weight, "bias": bias},

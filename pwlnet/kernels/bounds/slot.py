@@ -57,7 +57,7 @@ UPPER_KINK = 10
 UPPER_VALUE = 11
 N_RELAXATION = 12
 
-TINY = 2.0**-1060  # exceeds the underflow of a few thousand products
+TINY = 2.0**-1022  # exceeds the underflow of 2**52 products
 ROUND_UP = 1.0 + 2.0**-10  # of sums of error weights, whose own rounding errors are relative
 
 

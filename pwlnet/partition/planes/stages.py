@@ -16,6 +16,7 @@ from ...errors import NumericalError, UnsupportedOperationError
 from ...kernels.ir import program as ir
 from ...kernels.planes import rows
 from ...kernels.planes.mesh import UNIT_ROUNDOFF
+from ...op_graph import fan_in
 
 OUTPUTS = -1  # ``Stage.op`` of the outputs, which cut nothing
 LARGEST = -2  # of a stage that compares outputs, or their negatives, as MaxPool compares taps
@@ -282,14 +283,7 @@ def tap_positions(network, i):
 
 def n_roundings(network, op):
     """Bound the number of roundings of an entry of an affine op's value."""
-    p = network.program
-    kind, operand = int(p.op[op]), int(network.op_graph.operands[op][0])
-    taps = int(p.attributes[op, ir.KERNEL_H] * p.attributes[op, ir.KERNEL_W])
-    if kind == ir.AFFINE:
-        return n_values(network, operand) + 2
-    if kind == ir.CONV2D:
-        return taps * int(p.shapes[operand, 0]) + 2
-    return max(taps, 2) + 2
+    return fan_in(network, op) + 2
 
 
 def pool_taps(network, i):
