@@ -11,17 +11,16 @@ from pwlnet.bounds.elimination import Elimination
 from pwlnet.search.deciding import BoxSearch
 from pwlnet.search.neuron_splits import NeuronSplits
 from tests.analysis.test_decisions import (
-    SQUARE,
     abs_network,
     check_sat,
+    check_two_sided,
     draw_box,
     draw_union,
-    exact_answer,
     exact_minimum_on_line,
 )  # fmt: skip
 from tests.counts import few
 from tests.described import to_network
-from tests.reference import exact_line, exact_plane
+from tests.reference import exact_line
 from tests.reference.description import values
 from tests.reference.exact_region import maximum
 from tests.reference.random_cases import random_case
@@ -51,30 +50,7 @@ def test_boxes_with_one_free_side_are_decided_right(first):
 
 @pytest.mark.parametrize("first", range(0, few(200, 10), 10))
 def test_boxes_with_two_free_sides_are_decided_right(first):
-    statuses = []
-    for seed in range(first, first + 10):
-        rng = np.random.default_rng(seed)
-        description, starts, _ = random_case(seed)
-        lower, upper, sides = draw_box(rng, starts[0], 2)
-        if len(sides) < 2:
-            continue
-        e1, e2 = (np.where(np.arange(len(lower)) == k, upper - lower, 0.0) for k in sides)
-        plane = exact_plane.trace(description, lower, e1, e2, SQUARE)
-        signal, denominator = plane.signals[len(description) - 1]
-        at_corners = [
-            [Fraction(int(y), corner[0] * denominator) for y in np.array(corner, object) @ signal[cell]]
-            for cell, corners in enumerate(plane.polygons)
-            for corner in corners
-        ]
-        union = draw_union(rng, at_corners)
-        exists, _ = exact_answer(plane, signal, denominator, union)
-        network, box = to_network(description), pwlnet.Box(lower, upper)
-        decision = pwlnet.decide(network, box, union, max_branches=40, method="neurons", threads=1)
-        if decision.status == "sat":
-            check_sat(network, lower, upper, union, decision)
-        assert decision.status in ("undecided", "sat" if exists else "unsat"), seed
-        statuses.append(decision.status)
-    assert statuses.count("undecided") <= 2
+    assert check_two_sided(range(first, first + 10), max_branches=40, method="neurons") <= 2
 
 
 def draw_wide(seed):
