@@ -54,7 +54,7 @@ def make_op_graph(program):
 
 
 def fan_in(network, i):
-    """Return how many products op i, an affine one, adds up for an output, at most: an int."""
+    """Return the largest number of products in an output of op i; for ops without weights its taps, at least 2: an int."""
     program, j = network.program, int(network.op_graph.operands[i][0])
     taps = int(program.attributes[i, ir.KERNEL_H] * program.attributes[i, ir.KERNEL_W])
     if program.op[i] == ir.AFFINE:

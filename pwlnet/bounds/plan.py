@@ -98,6 +98,11 @@ def _exact(network):
     return exact
 
 
+def n_products(network):
+    """Return the number of products in a forward pass, as if all ops were affine: an int."""
+    return sum(fan_in(network, i) * _n_values(network.program, i) for i in range(1, len(network.program.op)))
+
+
 def _fan_out(network, i):
     """Return the largest number of products with outputs of op i in the coefficient of one of its inputs."""
     program, kind = network.program, int(network.program.op[i])
