@@ -1,0 +1,209 @@
+"""What is smoothed: classifiers of noisy points, made of a Network or of a torch module.
+
+A vote is the class of the largest score of one noisy point; of several largest scores, the lowest class. A point with a score
+that is NaN votes for no class.
+
+Legend: n votes, S shape of an input, O classes.
+"""
+
+import numpy as np
+
+from ..errors import InputError, ShapeError
+from ..network import Network
+from ..validation import check_choice
+
+NO_CLASS = -1
+DTYPES = ("float32", "float64")
+
+
+class BaseClassifier:
+    """A classifier of noisy points. Subclasses compute scores.
+
+    Attributes
+    ----------
+    guarantee : {"sound", "conditional", "nominal"}
+        What a certificate of the smoothed classifier says about the deployed classifier.
+    dtype : str
+        Floating-point type of the scores.
+    input_shape : tuple of int or None
+        Shape of one input, if it is known.
+    network : Network or None
+        The network that the scores are computed from, if it is one.
+    needs_reference : bool
+        Whether predictions need the stored point of a frozen centre.
+    """
+
+    guarantee = "sound"
+    dtype = "float32"
+    input_shape = None
+    network = None
+    needs_reference = False
+
+    def scores(self, query):
+        """Compute the scores of the noisy points of a Query: float64[n, O]."""
+        raise NotImplementedError
+
+    def torch_scores(self, points, query, centers=None):
+        """Compute scores with gradients: tensor [n, *S] of noisy points -> tensor [n, O].
+
+        Parameters
+        ----------
+        points : tensor [n, *S]
+            ``center + sigma * noise``, in the order of the query.
+        query : Query
+            Whose draws they are; its center is not used.
+        centers : tensor [1, *S], optional
+            The image that is classified; ``query.center`` by default.
+        """
+        raise NotImplementedError
+
+    def classes(self, query):
+        """Return the votes: int64[n], ``NO_CLASS`` where a score is NaN."""
+        return votes_of(self.scores(query))
+
+    def settings(self):
+        """Return what identifies the classifier in logs and stores: dict of numbers and texts."""
+        return {"guarantee": self.guarantee, "dtype": self.dtype}
+
+
+def votes_of(scores):
+    """Return the class with the largest score of each row, ``NO_CLASS`` for rows with NaN: int64[n]."""
+    votes = scores.argmax(axis=1).astype(np.int64)
+    votes[np.isnan(scores).any(axis=1)] = NO_CLASS
+    return votes
+
+
+class NetworkBase(BaseClassifier):
+    """A Network; scores are computed by pwlnet's own kernels, and depend neither on batches nor on threads."""
+
+    def __init__(self, network, *, dtype="float32", threads=None):
+        self.network, self.input_shape = network, tuple(network.input_shape)
+        self.dtype, self.threads = check_choice(dtype, DTYPES, "dtype"), threads
+        self._module = None
+
+    @property
+    def module(self):
+        """The network as a torch module in float64, for gradients."""
+        from .torch_network import TorchNetwork
+
+        if self._module is None:
+            self._module = TorchNetwork(self.network).double().eval()
+        return self._module
+
+    def scores_at(self, points, references=None, **options):
+        """Compute scores at points: float64[n, *S] -> float64[n, O], with the options of ``repressed_outputs``."""
+        from .network_pass import repressed_outputs
+
+        points = points.reshape(len(points), -1)
+        references = None if references is None else references.reshape(len(references), -1)
+        return repressed_outputs(self.network, points, references, dtype=self.dtype, threads=self.threads, **options)
+
+    def scores(self, query):
+        """Compute the scores of the noisy points of a Query: float64[n, O]."""
+        return self.scores_at(query.points())
+
+    def torch_scores_at(self, points, references=None, **options):
+        """Compute scores at points with gradients: tensor [n, *S] -> tensor [n, O]."""
+        from .module_pass import repressed_scores
+
+        return repressed_scores(self.module, points, references, **options)
+
+    def torch_scores(self, points, query, centers=None):
+        """Compute scores with gradients: tensor [n, *S] -> tensor [n, O]."""
+        return self.torch_scores_at(points)
+
+    def settings(self):
+        """Return what identifies the classifier in logs and stores."""
+        return {**super().settings(), "network": self.network.digest}
+
+
+class ModuleBase(BaseClassifier):
+    """A torch module, evaluated in its own type of weights on its own device, in evaluation mode, without autocast.
+
+    The noise does not depend on batches, threads or the device; scores have the rounding of torch, which does.
+    """
+
+    def __init__(self, module, *, input_shape=None, threads=None):
+        from ..learn import classifiers
+
+        self.module, self.input_shape = module, None if input_shape is None else tuple(input_shape)
+        self.device, dtype = classifiers.placement(module)
+        self.dtype = str(dtype).removeprefix("torch.")
+        if self.dtype not in DTYPES:
+            raise InputError(
+                f"the module has weights of type {self.dtype}, whose rounding is comparable to differences of scores; "
+                "convert it by module.float()"
+            )
+
+    def _tensor(self, points):
+        import torch
+
+        tensor = torch.from_numpy(np.ascontiguousarray(points)) if isinstance(points, np.ndarray) else points
+        shape = tensor.shape[1:] if self.input_shape is None else self.input_shape
+        return tensor.reshape(len(tensor), *shape).to(device=self.device, dtype=torch_dtype(self.dtype))
+
+    def scores_at(self, points, references=None, **options):
+        """Compute scores at points: float64[n, *S] -> float64[n, O], with the options of ``repressed_scores``."""
+        import torch
+
+        with torch.inference_mode(), torch.autocast(self.device.type, enabled=False):
+            scores = self.torch_scores_at(points, references, **options)
+        if scores.ndim != 2 or len(scores) != len(points):
+            raise ShapeError(
+                f"the model gives shape {tuple(scores.shape)} for {len(points)} points, but (points, classes) is needed; "
+                "give a classifier"
+            )
+        return scores.cpu().numpy().astype(np.float64)
+
+    def scores(self, query):
+        """Compute the scores of the noisy points of a Query: float64[n, O]."""
+        return self.scores_at(query.points())
+
+    def torch_scores_at(self, points, references=None, **options):
+        """Compute scores at points with gradients: [n, D] -> tensor [n, O]."""
+        from ..learn import classifiers
+
+        points = self._tensor(points)
+        references = None if references is None else self._tensor(references)
+        if references is None and not options:
+            with classifiers.evaluating(self.module):
+                return self.module(points)
+        from .module_pass import repressed_scores
+
+        return repressed_scores(self.module, points, references, **options)
+
+    def torch_scores(self, points, query, centers=None):
+        """Compute scores with gradients: tensor [n, *S] -> tensor [n, O]."""
+        return self.torch_scores_at(points)
+
+
+def torch_dtype(name):
+    """Return the torch type of a name."""
+    import torch
+
+    return {"float32": torch.float32, "float64": torch.float64}[name]
+
+
+def as_base(base, *, input_shape=None, dtype=None, threads=None):
+    """Return a classifier of noisy points of a Network, a torch module or a BaseClassifier.
+
+    Raises
+    ------
+    InputError
+        It is none of these, or an option does not apply to it.
+    """
+    if isinstance(base, BaseClassifier):
+        if dtype is not None and dtype != base.dtype:
+            raise InputError(f"dtype is {dtype!r}, but the classifier was made with {base.dtype!r}; make it with the other one")
+        return base
+    if isinstance(base, Network):
+        return NetworkBase(base, dtype="float32" if dtype is None else dtype, threads=threads)
+    import torch
+
+    if not isinstance(base, torch.nn.Module):
+        raise InputError(
+            f"base is a {type(base).__name__}; give a pwlnet.Network, a torch.nn.Module, or the result of repress_float_paths"
+        )
+    if dtype is not None:
+        raise InputError("dtype is given, but a torch module is evaluated in the type of its weights; convert the module")
+    return ModuleBase(base, input_shape=input_shape)

@@ -1,0 +1,399 @@
+"""Smoothed classifiers: prediction and certificates by Monte Carlo votes.
+
+Legend: B images, n votes, S shape of an image, C classes.
+"""
+
+import time
+
+import numpy as np
+
+from ..binomial import clopper_pearson
+from ..errors import InputError, NumericalError, ShapeError
+from ..validation import check_choice, check_count, check_number, refuse_not_finite
+from .bases import NO_CLASS, as_base
+from .certificates import Certificate, Certificates
+from .noise import ESTIMATE, PREDICT, SELECT, Query, make_seed
+from .radii import probability_for, radius_of
+from .sample_size import choose_n
+from .sequential import SequentialTest
+
+METHODS = ("clopper_pearson", "sequential", "two_stage")
+ABSTAIN = -1
+_BATCH_BYTES = 2**27
+_BATCH_ROWS = (256, 4096)
+
+
+class SmoothedClassifier:
+    """The class that a classifier gives most often to noisy copies of an image, with certified radii.
+
+    Estimate: classes and radii hold with confidence 1 - alpha over the draws of one call; see ``guarantee`` for what a radius
+    says. Draws are independent, each with noise of its own, and are functions of the seed, the number of the image and that of
+    the draw: results depend neither on batches nor on threads (scores of torch modules up to the rounding of torch).
+
+    Parameters
+    ----------
+    base : Network, torch.nn.Module or BaseClassifier
+        The classifier that is smoothed, evaluated in evaluation mode; also the result of ``repress_float_paths`` or
+        ``denoise_inputs``. Pixels are in the units of its input: a normalisation belongs into the classifier, after the noise.
+    sigma : float
+        Standard deviation of the noise, in the units of the image. For images in [-1, 1], it is twice that for [0, 1].
+    n_classes : int, optional
+        Validated; by default, the number of scores.
+    input_shape : tuple of int, optional
+        Shape of one image. By default that of the Network; for modules, an array with one or three axes is one image, one with
+        two or four axes several.
+    dtype : {"float32", "float64"}, optional
+        Type in which a Network is evaluated, "float32" by default. Noise is added in float64, and the sum is rounded to it.
+    threads : int, optional
+        For a Network; all processors by default.
+
+    Attributes
+    ----------
+    guarantee : {"sound", "conditional", "nominal"}
+
+    Raises
+    ------
+    InputError
+        An argument has the wrong type, sigma is not positive, or the module's weights are in half precision.
+
+    See Also
+    --------
+    repress_float_paths : classifiers with repressed float paths.
+    certified_accuracy, average_certified_radius : evaluation.
+
+    Notes
+    -----
+    Certificates are those of Cohen et al. [1]_ for the function that the computer evaluates, and for noise that is normal in
+    exact arithmetic. The noise here has 2**32 radii and angles, and ``x + sigma n`` is rounded; Voracek and Hein [2]_ show how a
+    classifier could exploit rounding. No classifier that was trained as usual is known to do so.
+
+    References
+    ----------
+    .. [1] Cohen, Rosenfeld, Kolter, "Certified Adversarial Robustness via Randomized Smoothing", ICML 2019, Section 3.2
+       (Algorithms for prediction and certification).
+    .. [2] Voracek and Hein, "Sound Randomized Smoothing in Floating-Point Arithmetics", ICLR 2023.
+
+    Examples
+    --------
+    >>> import pwlnet
+    >>> network = pwlnet.load_network(pwlnet.datasets.digits_network_path("digits_mlp15_noise25"))
+    >>> images, labels = pwlnet.datasets.digits_images()
+    >>> smoothed = pwlnet.smoothing.SmoothedClassifier(network, 0.25)
+    >>> certificate = smoothed.certify(images[0], n=1000, rng=0)
+    >>> certificate.label == labels[0], 0.2 < certificate.radius < 0.62
+    (True, True)
+    """
+
+    def __init__(self, base, sigma, n_classes=None, *, input_shape=None, dtype=None, threads=None):
+        self.base = as_base(base, input_shape=input_shape, dtype=dtype, threads=threads)
+        self.sigma = check_number(sigma, "sigma", above=True)
+        self.guarantee = self.base.guarantee
+        shape = self.base.input_shape if input_shape is None else input_shape
+        self._shape = None if shape is None else tuple(int(n) for n in shape)
+        self._n_classes = None if n_classes is None else check_count(n_classes, "n_classes")
+
+    def __repr__(self):
+        return f"SmoothedClassifier({self.base!r}, sigma={self.sigma:g}, guarantee {self.guarantee!r})"
+
+    def _as_images(self, x):
+        """Return images float64[B, *S] and whether x was one image."""
+        x = x.detach().cpu().numpy() if hasattr(x, "detach") else np.asarray(x)
+        if x.dtype.kind not in "fiub" or x.ndim == 0:
+            raise InputError(f"x has dtype {x.dtype} and shape {x.shape}; give images as arrays of numbers")
+        x, shape = x.astype(np.float64), self._shape
+        refuse_not_finite(np.atleast_2d(x), "x")
+        if shape is None:
+            single = x.ndim in (1, 3)
+            return (x[None] if single else x), single
+        size = int(np.prod(shape))
+        if x.shape in (shape, (size,)):
+            return x.reshape(1, *shape), True
+        if x.ndim > 1 and x.shape[1:] in (shape, (size,)):
+            return x.reshape(len(x), *shape), False
+        raise ShapeError(f"x has shape {x.shape}, but images have shape {shape}; give {shape} or {('B', *shape)}")
+
+    def _batch(self, batch_size, n_inputs):
+        if batch_size is not None:
+            return check_count(batch_size, "batch_size")
+        return int(np.clip(_BATCH_BYTES // (8 * max(1, n_inputs)), *_BATCH_ROWS))
+
+    def votes(self, x, first, last, *, rng=0, image=0, purpose=ESTIMATE, batch_size=None, center=None):
+        """Return the classes of draws ``first`` to ``last`` (not included) around one image.
+
+        Estimate: each is an independent draw of the classifier's class at ``x + sigma n``.
+
+        Parameters
+        ----------
+        x : float64[*S]
+        first, last : int
+            Numbers of draws; the same number gives the same draw.
+        rng : int or numpy.random.Generator, optional
+        image : int, optional
+            Number of the image, which other images do not have.
+        purpose : int, optional
+            A constant of ``smoothing.noise``: draws of different purposes are independent.
+        batch_size : int, optional
+        center : float64[*S], optional
+            The stored image of a frozen centre.
+
+        Returns
+        -------
+        int64[last - first]
+            -1 where a score is NaN.
+        """
+        (x,), _ = self._as_images(x)
+        reference = None if center is None else self._as_images(center)[0][0]
+        query = Query(x, self.sigma, make_seed(rng), purpose, image, first, last, reference)
+        return self._classes(query, self._batch(batch_size, x.size))
+
+    def _classes(self, query, batch):
+        parts = [
+            self.base.classes(query._replace(first=a, last=min(a + batch, query.last)))
+            for a in range(query.first, query.last, batch)
+        ]
+        return np.concatenate([np.zeros(0, np.int64), *parts])
+
+    def _counts(self, votes):
+        """Count votes by class: int64[C]."""
+        most = int(votes.max(initial=-1)) + 1
+        if self._n_classes is not None and most > self._n_classes:
+            raise InputError(
+                f"n_classes is {self._n_classes}, but the classifier gives class {most - 1}; give the number of its scores"
+            )
+        return np.bincount(votes[votes != NO_CLASS], minlength=max(1, most))
+
+    def predict(self, x, *, n=1000, alpha=0.001, rng=0, batch_size=None, image=0, center=None):
+        """Return the most likely class of each image, or -1 (abstain) where the votes do not tell with confidence 1 - alpha.
+
+        Estimate: a class other than the most likely one is returned with probability at most alpha, for each image [1]_.
+
+        Parameters
+        ----------
+        x : float64[*S] or float64[B, *S]
+        n : int, optional
+            Votes of each image.
+        alpha : float, optional
+        rng : int or numpy.random.Generator, optional
+            Seed of all noise of this call.
+        batch_size : int, optional
+            Noisy points that are evaluated together.
+        image : int, optional
+            Number of the first image.
+        center : float64[*S] or float64[B, *S], optional
+            The stored images of a frozen centre, which needs them.
+
+        Returns
+        -------
+        int or int64[B]
+
+        Raises
+        ------
+        InputError, ShapeError
+            Images of another shape, or a bad number.
+
+        References
+        ----------
+        .. [1] Cohen, Rosenfeld, Kolter, ICML 2019, Section 3.2.1 (Predict) and Proposition 1.
+        """
+        from scipy.stats import binomtest
+
+        images, single = self._as_images(x)
+        n, seed, alpha = check_count(n, "n"), make_seed(rng), _check_alpha(alpha)
+        if self.base.needs_reference and center is None:
+            raise InputError('the centre is frozen: give center, the image that was certified, or use reference="denoiser"')
+        centers = images if center is None else np.broadcast_to(self._as_images(center)[0], images.shape)
+        labels = np.full(len(images), ABSTAIN)
+        for b, each in enumerate(images):
+            query = Query(each, self.sigma, seed, PREDICT, image + b, 0, n, None if center is None else centers[b])
+            counts = self._counts(self._classes(query, self._batch(batch_size, each.size)))
+            first, second = np.sort(np.append(counts, 0))[::-1][:2]
+            if first and binomtest(int(first), int(first + second), 0.5).pvalue <= alpha:
+                labels[b] = counts.argmax()
+        return int(labels[0]) if single else labels
+
+    def certify(
+        self, x, *, n0=100, n=10_000, alpha=0.001, rng=0, batch_size=None, method="clopper_pearson", radius=None, max_loss=0.05,
+        image=0, images=None, region_radii=None, progress=False,
+    ):  # fmt: skip
+        """Certify l2 balls in which the smoothed classifier has one class.
+
+        Estimate: each radius is too large, or its class not the most likely one, with probability at most alpha. What the
+        radius says of the deployed classifier is its ``guarantee``: "sound" that its class does not change in the ball;
+        "conditional" that this holds if every query is evaluated with the stored image; "nominal" nothing, except within
+        ``min(radius, r_region)``.
+
+        Parameters
+        ----------
+        x : float64[*S] or float64[B, *S]
+        n0 : int, optional
+            Votes that select the class.
+        n : int, optional
+            Fresh votes that estimate its probability; the largest number for other methods.
+        alpha : float, optional
+            For each image.
+        rng : int or numpy.random.Generator, optional
+            Seed of all noise of this call.
+        batch_size : int, optional
+            Noisy points that are evaluated together.
+        method : {"clopper_pearson", "sequential", "two_stage"}, optional
+            "clopper_pearson": n votes [1]_. "sequential": votes until it is decided whether the radius is at least ``radius``
+            [2]_; the result is that radius or none. "two_stage": n is chosen from the first n0 votes [3]_ so that the expected
+            loss of radius is at most ``max_loss``, in units of sigma.
+        radius : float, optional
+            Of "sequential".
+        max_loss : float, optional
+            Of "two_stage".
+        image : int, optional
+            Number of the first image; part of the counters of its noise.
+        images : int64[B], optional
+            Numbers of the images, instead.
+        region_radii : bool, optional
+            Whether to compute ``r_region``, the radius of the largest ball in the image's activation region; by default for
+            guarantees that are not sound, where the network is known.
+        progress : bool, optional
+            Show a progress bar with the time left on stderr.
+
+        Returns
+        -------
+        Certificate or Certificates
+            For one image, or several.
+
+        Raises
+        ------
+        InputError, ShapeError
+            Images of another shape, or a bad number: such as n too small for any certificate at this alpha.
+        NumericalError
+            All scores of an image are NaN.
+
+        References
+        ----------
+        .. [1] Cohen, Rosenfeld, Kolter, ICML 2019, Section 3.2.2 (Certify) and Proposition 2.
+        .. [2] Voracek, "Treatment of Statistical Estimation Problems in Randomized Smoothing for Adversarial Robustness",
+           NeurIPS 2024, Section 4.
+        .. [3] Chen et al., "Input-Specific Robustness Certification for Randomized Smoothing", AAAI 2022.
+        """
+        points, single = self._as_images(x)
+        numbers = image + np.arange(len(points)) if images is None else np.asarray(images)
+        if numbers.shape != (len(points),):
+            raise ShapeError(f"images has shape {numbers.shape}, but there are {len(points)} images; give one number for each")
+        plan = self.plan(n0=n0, n=n, alpha=alpha, rng=rng, batch_size=batch_size, method=method, radius=radius,
+                         max_loss=max_loss, region_radii=region_radii)  # fmt: skip
+        results = []
+        with progress_bar(progress, len(points)) as bar:
+            for point, number in zip(points, numbers.tolist(), strict=True):
+                results.append(plan.certify(point, number))
+                bar.update()
+        return results[0] if single else Certificates.from_list(results)
+
+    def plan(
+        self, *, n0=100, n=10_000, alpha=0.001, rng=0, batch_size=None, method="clopper_pearson", radius=None, max_loss=0.05,
+        region_radii=None,
+    ):  # fmt: skip
+        """Validate the options of ``certify``: a CertificationPlan, which certifies images one by one."""
+        return CertificationPlan(self, n0, n, alpha, make_seed(rng), method, radius, max_loss, batch_size, region_radii)
+
+
+def progress_bar(progress, total):
+    """Return a progress bar of images on stderr; one that shows nothing where ``progress`` is False."""
+    from tqdm import tqdm
+
+    return tqdm(total=total, unit="image", disable=not progress)
+
+
+def _check_alpha(alpha):
+    if not 0.0 < check_number(alpha, "alpha") < 1.0:
+        raise InputError(f"alpha is {alpha!r}; a number between 0 and 1 is needed")
+    return float(alpha)
+
+
+class CertificationPlan:
+    """How images are certified one by one; made by ``SmoothedClassifier.plan``."""
+
+    def __init__(self, smoothed, n0, n, alpha, seed, method, radius, max_loss, batch_size, region_radii):
+        self.smoothed, self.seed, self.batch_size = smoothed, seed, batch_size
+        self.n0, self.n, self.alpha = check_count(n0, "n0"), check_count(n, "n"), _check_alpha(alpha)
+        self.method = check_choice(method, METHODS, "method")
+        self.radius = None if radius is None else check_number(radius, "radius", above=True)
+        self.max_loss = check_number(max_loss, "max_loss")
+        wanted = smoothed.guarantee != "sound" if region_radii is None else bool(region_radii)
+        self._network = smoothed.base.network if wanted else None
+        if (method == "sequential") != (radius is not None):
+            raise InputError(f"method is {method!r} and radius {radius!r}; 'sequential' needs the radius, and the others none")
+        least = int(np.floor(np.log(self.alpha) / np.log(0.5))) + 1
+        if self.n < least:
+            raise InputError(
+                f"n is {n} and alpha {alpha:g}: even if all votes agree, no class is certified; give n of at least {least}, "
+                "and thousands for useful radii"
+            )
+
+    def settings(self):
+        """Return what the results depend on, besides images and their numbers: dict."""
+        named = {"sigma": self.smoothed.sigma, "n0": self.n0, "n": self.n, "alpha": self.alpha, "seed": self.seed}
+        options = {"method": self.method}
+        if self.radius is not None:
+            options["radius"] = self.radius
+        if self.method == "two_stage":
+            options["max_loss"] = self.max_loss
+        return {**named, **options, **self.smoothed.base.settings()}
+
+    def certify(self, x, image):
+        """Certify one image: Certificate.
+
+        Parameters
+        ----------
+        x : float64[*S]
+        image : int
+            Number of the image.
+
+        Returns
+        -------
+        Certificate
+        """
+        started, smoothed = time.perf_counter(), self.smoothed
+        batch = smoothed._batch(self.batch_size, x.size)
+        query = Query(x, smoothed.sigma, self.seed, SELECT, image, 0, self.n0)
+        counts = smoothed._counts(smoothed._classes(query, batch))
+        if not counts.any():
+            raise NumericalError(f"all scores of image {image} with noise are NaN; check the weights and the range of the image")
+        candidate = int(counts.argmax())
+        query = query._replace(purpose=ESTIMATE)
+        if self.method == "sequential":
+            k, n, p_low = self._sequential(query, candidate, batch)
+        else:
+            n = self.n
+            if self.method == "two_stage":
+                n = choose_n(int(counts[candidate]), self.n0, n_max=self.n, alpha=self.alpha, max_loss=self.max_loss)
+            k = self._hits(query, candidate, n, batch)
+            p_low = float(clopper_pearson(k, n, self.alpha, side="lower")[0])
+        radius = float(radius_of(p_low, smoothed.sigma))
+        return Certificate(
+            label=candidate if radius > 0.0 else ABSTAIN, radius=radius, p_low=p_low, k=k, n=n, alpha=self.alpha,
+            guarantee=smoothed.guarantee, r_region=self._region_radius(x), seed=self.seed, sigma=smoothed.sigma, n0=self.n0, image=image,
+            candidate=candidate, method=self.method, seconds=time.perf_counter() - started,
+        )  # fmt: skip
+
+    def _region_radius(self, x):
+        """Return the radius of the largest ball in the activation region of an image; NaN where it is not wanted."""
+        if self._network is None:
+            return float("nan")
+        from ..partition.regions.radii import stable_radii
+
+        return float(stable_radii(self._network, x.reshape(1, -1)).lower[0])
+
+    def _hits(self, query, candidate, n, batch):
+        """Count the votes for the candidate among n draws, in bounded memory."""
+        k = 0
+        for first in range(0, n, batch):
+            votes = self.smoothed.base.classes(query._replace(first=first, last=min(first + batch, n)))
+            k += int((votes == candidate).sum())
+        return k
+
+    def _sequential(self, query, candidate, batch):
+        """Vote until the test has decided: votes for the candidate, all votes, lower bound."""
+        p0 = float(probability_for(self.radius, self.smoothed.sigma))
+        test = SequentialTest(p0, self.alpha, beta=self.alpha, max_n=self.n)
+        while not test.finished:
+            block = max(test.draws_to_next_check(), min(batch, test.n // 2))
+            votes = self.smoothed.base.classes(query._replace(first=test.n, last=min(test.n + block, self.n)))
+            test.update(votes == candidate)
+        return test.hits, test.n, p0 if test.decision == "yes" else 0.0
