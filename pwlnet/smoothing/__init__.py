@@ -1,0 +1,1 @@
+"""Randomized smoothing: statistics of votes."""
