@@ -9,6 +9,7 @@ SINGLE_ROUNDOFF = 2.0**-24
 GRADIENT_OFFSET = 1e-12  # added to the denominators of SyReNN's relative change of gradients, by its definition
 ATTRIBUTION_OFFSET = 1e-11  # the same for its relative error of attributions
 RANGE_GAP = 1e-3  # between a proved and an attained extreme of an output, relative to the output's range; less takes longer
+CERTIFIED_RADIUS = 1e-9  # relative and absolute slack, in sigma, to compare a stored radius with the quantile of its p_low
 # Facets of regions, where rows have unit length and the ball of radius 1 around an interior point is inside:
 LP_FEASIBILITY = 1e-9  # feasibility of linear programs: HiGHS's own least is 1e-10
 FACET_SLACK = 1e-7  # a row that exceeds the others by less is redundant: a hundred times the feasibility of the programs

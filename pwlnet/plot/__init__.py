@@ -5,6 +5,7 @@ open. To show it in a notebook, pass the axes of ``pyplot.subplots()``. ``hover_
 """
 
 from .attribution_maps import attribution_figure, attributions
+from .certified import certified_accuracy, vote_probabilities
 from .figures import new_figure
 from .hover import hover_view
 from .outputs import LineArtists, line_figure, line_images, lines
@@ -18,6 +19,7 @@ __all__ = [
     "attribution_figure",
     "attributions",
     "boundaries",
+    "certified_accuracy",
     "decision_regions",
     "hover_view",
     "line_figure",
@@ -27,4 +29,5 @@ __all__ = [
     "planes",
     "segment_histogram",
     "segment_lengths",
+    "vote_probabilities",
 ]

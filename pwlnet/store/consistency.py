@@ -3,6 +3,7 @@
 import numpy as np
 
 from . import schema
+from .certificates import certificates_problem
 from .float_sets import float_sets_problem
 from .results import free_lengths, row_shape
 
@@ -32,6 +33,8 @@ def batch_problem(name, arrays, sizes):
         problem = _planes_problem(arrays)
     if problem is None and kind is schema.FLOAT_SETS:
         problem = float_sets_problem(arrays, sizes["K"])
+    if problem is None and kind is schema.CERTIFICATES:
+        problem = certificates_problem(arrays)
     return problem or _row_problem(name, arrays)
 
 

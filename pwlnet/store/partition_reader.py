@@ -1,13 +1,14 @@
-"""Read partitions of lines and planes, and their summaries: methods of RegionStore."""
+"""Read partitions of lines and planes, and their summaries, float sets and certificates: methods of RegionStore."""
 
-from . import in_chunks
+from . import in_chunks, schema
+from .certificates import certificates_from_arrays, rows_with_guarantee
 from .float_sets import float_set_from_arrays
 from .planes import planes_from_arrays
 from .summary import stored_line_summary, stored_plane_summary
 
 
 class PartitionReaderMixin:
-    """The line and plane partitions of a RegionStore; rows are read when they are asked for."""
+    """The line and plane partitions, float sets and certificates of a RegionStore; rows are read when they are asked for."""
 
     def lines(self, first=0, last=None):
         """Read the partitions of lines ``first`` to ``last`` (not included).
@@ -145,6 +146,46 @@ class PartitionReaderMixin:
         """
         self.refuse_network_only("float_sets")
         return float_set_from_arrays(self.network, self.read("float_sets", first, last))
+
+    def certificates(self, first=0, last=None, *, guarantee=None):
+        """Read the certificates of rows ``first`` to ``last`` (not included).
+
+        Parameters
+        ----------
+        first, last : int, optional
+            All rows by default.
+        guarantee : {"sound", "conditional", "nominal"}, optional
+            Only rows with this guarantee. By default rows with different guarantees are refused.
+
+        Returns
+        -------
+        Certificates
+
+        Raises
+        ------
+        InputError
+            There are no such rows, or they have different guarantees.
+        ChecksumError, StoreError
+            The file is damaged.
+
+        See Also
+        --------
+        true_labels : the true classes of the same rows.
+        """
+        return certificates_from_arrays(self._certificate_rows(schema.CERTIFICATES.datasets[1:], first, last), guarantee)
+
+    def true_labels(self, first=0, last=None, *, guarantee=None):
+        """Read the true classes of certified images, -1 where they are not known: int64[B]; as for ``certificates``."""
+        datasets = [dataset for dataset in schema.CERTIFICATES.datasets if dataset.field in ("true_labels", "guarantees")]
+        arrays = self._certificate_rows(datasets, first, last)
+        return arrays["true_labels"][rows_with_guarantee(arrays["guarantees"], guarantee)]
+
+    def _certificate_rows(self, datasets, first, last):
+        """Read some columns of certificates: dict of arrays by field."""
+        self.refuse_network_only("certificates")
+        first, last = self.checked_range("certificates", first, last)
+        self.read("certificates", first, first)  # raises if the store has none
+        return self.read_datasets(schema.CERTIFICATES, first, last, datasets)
 
     def _batch_ranges(self, name):
         """Yield the rows (first, last) of the batches of a kind."""

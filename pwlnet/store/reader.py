@@ -292,7 +292,12 @@ class RegionStore(LiveReadMixin, PartitionReaderMixin, ExportMixin):
     def refuse_network_only(self, name):
         """Refuse to read results, such as "lines", from a file that holds a network only."""
         if not self.has_lines:
-            one = {"planes": "partition_planes", "float_sets": "find_float_neurons"}.get(name, "partition_lines")
+            others = {
+                "planes": "partition_planes",
+                "float_sets": "find_float_neurons",
+                "certificates": "smoothing.SmoothedClassifier",
+            }
+            one = others.get(name, "partition_lines")
             raise StoreError(f"{self.path} holds a network, but no {name}; compute them with {one}")
 
     def checked_range(self, name, first, last):

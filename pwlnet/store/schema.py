@@ -5,7 +5,7 @@ in ``/commits``, written last; rows after the last commit are ignored. A file wi
 
 Legend: N ops, D inputs, O outputs, S ops with neurons, W words of an activation pattern; the axes of results:
 L lines, T breakpoints, F flips, B attributions, M measures, P planes, G corners of their outlines, R polygons (activation
-regions), C corners of these, V vertices, E sets of inputs, U words of a mask of neurons; ``*`` any length.
+regions), C corners of these, V vertices, E sets of inputs, U words of a mask of neurons, I certified images; ``*`` any length.
 """
 
 from typing import NamedTuple
@@ -232,12 +232,44 @@ FLOAT_SETS = Kind(
     counts={},
 )
 
+# What the radius of a certificate guarantees, and how it was computed, have the numbers of their places here.
+GUARANTEES = ("sound", "conditional", "nominal")
+CERTIFICATE_METHODS = ("clopper_pearson", "sequential", "two_stage", "recertified", "voted", "nested")
+
+CERTIFICATES = Kind(
+    axes=("I",),
+    datasets=(
+        Dataset("/certificates/input", "inputs", "<f8", ("I", "D"), "the image; NaN: not stored", "1.0"),
+        Dataset("/certificates/item", "items", "<i8", ("I",), "number of the image", "1.0"),
+        Dataset("/certificates/true_label", "true_labels", "<i8", ("I",), "true class; -1: not known", "1.0"),
+        Dataset("/certificates/label", "labels", "<i8", ("I",), "predicted class; -1: abstained", "1.0"),
+        Dataset("/certificates/candidate", "candidates", "<i8", ("I",), "class that was estimated; -1: not known", "1.0"),
+        Dataset("/certificates/radius", "radii", "<f8", ("I",), "l2 radius, in input units; 0 if abstained", "1.0"),
+        Dataset("/certificates/p_low", "p_low", "<f8", ("I",), "lower bound of the candidate's probability", "1.0"),
+        Dataset("/certificates/k", "k", "<i8", ("I",), "votes for the candidate", "1.0"),
+        Dataset("/certificates/n", "n", "<i8", ("I",), "draws of the estimate", "1.0"),
+        Dataset("/certificates/n0", "n0", "<i8", ("I",), "draws of the selection of the candidate", "1.0"),
+        Dataset("/certificates/alpha", "alpha", "<f8", ("I",), "probability of an error: 1 - confidence", "1.0"),
+        Dataset("/certificates/sigma", "sigma", "<f8", ("I",), "standard deviation of the noise, in input units", "1.0"),
+        Dataset("/certificates/guarantee", "guarantees", "<i8", ("I",), _listed(GUARANTEES, 0), "1.0"),
+        Dataset("/certificates/method", "methods", "<i8", ("I",), _listed(CERTIFICATE_METHODS, 0), "1.0"),
+        Dataset("/certificates/r_region", "r_region", "<f8", ("I",), "radius of the image's region; NaN: not computed", "1.0"),
+        Dataset("/certificates/seed", "seeds", "<i8", ("I",), "seed of the noise", "1.0"),
+        Dataset("/certificates/seconds", "seconds", "<f8", ("I",), "time of the certification; NaN: not measured", "1.0"),
+    ),
+    derived=(
+        Dataset("/certificates/correct", "correct", "<i8", ("I",), "1 correct, 0 wrong or abstained, -1 not known", "1.0"),
+    ),
+    counts={},
+)
+
 KINDS = {
     "lines": LINES,
     "attributions": ATTRIBUTIONS,
     "measures": MEASURES,
     "planes": PLANES,
     "float_sets": FLOAT_SETS,
+    "certificates": CERTIFICATES,
 }
 
 COMMITS = "/commits"

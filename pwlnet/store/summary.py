@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import schema
+from .certificates import correct_rows
 from .float_sets import count_layers
 
 _AT_ONCE = 2**20
@@ -55,7 +56,7 @@ def derived_rows(name, arrays, network):
     -------
     dict of str to ndarray
         Of lines ``length``, ``shortest_t``, ``longest_t`` and ``op_flips``, as in LineSummary; of planes ``area``,
-        ``smallest_area`` and ``largest_area``; of float sets the numbers of neurons by layer.
+        ``smallest_area`` and ``largest_area``; of float sets the numbers of neurons by layer; of certificates ``correct``.
     """
     if name == "lines":
         from ..partition.lines.summary import count_op_flips, measure_lines
@@ -69,6 +70,8 @@ def derived_rows(name, arrays, network):
         return {field: np.array([row[field] for row in rows]) for field in rows[0]}
     if name == "float_sets":
         return count_layers(network, arrays)
+    if name == "certificates":
+        return {"correct": correct_rows(arrays)}
     return {}
 
 

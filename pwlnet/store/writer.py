@@ -12,6 +12,7 @@ from ..errors import DigestMismatchError, InputError, PwlnetError, StoreError
 from ..publishing import reason
 from . import schema
 from .access import refuse_locked
+from .certificates import certificates_to_arrays
 from .chunk_writer import ChunkWriterMixin
 from .consistency import batch_problem
 from .container.transaction import TransactionFile, interrupts_deferred
@@ -48,7 +49,7 @@ class StoreWriter(ChunkWriterMixin):
     ----------
     path : pathlib.Path
     network : Network
-    n_lines, n_segments, n_planes, n_polygons, n_float_sets : int
+    n_lines, n_segments, n_planes, n_polygons, n_float_sets, n_certificates : int
         In the store.
     """
 
@@ -99,6 +100,11 @@ class StoreWriter(ChunkWriterMixin):
     def n_float_sets(self):
         """Number of sets of inputs with fixed and float neurons in the store."""
         return self.n_rows("float_sets")
+
+    @property
+    def n_certificates(self):
+        """Number of certified images in the store."""
+        return self.n_rows("certificates")
 
     @property
     def written(self):
@@ -186,13 +192,36 @@ class StoreWriter(ChunkWriterMixin):
         arrays = float_sets_to_arrays(self.network, float_set, domain, items=items, with_shares=with_shares)
         self._append("float_sets", arrays, "give the result of find_float_neurons unchanged")
 
+    def append_certificates(self, certificates, inputs=None, *, labels=None):
+        """Append certificates of randomized smoothing.
+
+        Parameters
+        ----------
+        certificates : Certificates or Certificate
+            For a base classifier that is, or is made of, this store's network.
+        inputs : float64[B, D] or float64[B, *input_shape], optional
+            The images, to recompute certificates from the store alone.
+        labels : int64[B], optional
+            True classes; -1: not known.
+
+        Raises
+        ------
+        ShapeError
+            There is not one input, or label, for each certificate.
+        InputError, StoreError
+            As for ``append_lines``.
+        """
+        self._check_open()
+        arrays = certificates_to_arrays(self.network, certificates, inputs, labels=labels)
+        self._append("certificates", arrays, "give the certificates unchanged")
+
     def append(self, name, arrays):
         """Append a batch of results of any kind.
 
         Parameters
         ----------
         name : str
-            A key of ``schema.KINDS``: "lines", "attributions", "measures", "planes" or "float_sets".
+            A key of ``schema.KINDS``: "lines", "attributions", "measures", "planes", "float_sets" or "certificates".
         arrays : dict of str to ndarray
             By field, as in the table of the kind in docs/store_format.md; offsets start with 0.
 

@@ -241,6 +241,10 @@ def rows_of(kind, n_rows, network, seed=0):
     if "upper" in arrays:  # masks of float neurons: lower within upper, and no neuron of it is always on
         arrays["lower"] &= arrays["upper"]
         arrays["always_on"] &= ~arrays["upper"]
+    if kind is schema.CERTIFICATES:  # of class 1, or abstentions
+        arrays["labels"] = np.where(arrays["radii"] > 0.0, 1, -1)
+        arrays |= {name: np.ones_like(arrays[name]) for name in ("sigma", "n", "candidates", "p_low")}
+        arrays["alpha"][:] = 0.001
     return arrays
 
 

@@ -12,6 +12,7 @@ vertices   plane, vertex, u, v; ``wide`` adds outputs_0, ..., error_0, ...
 float_layers   set, layer, neurons, lower, upper, always_on, always_off (numbers of neurons), lower_share, upper_share
 float_neurons  set, neuron, layer, lower, upper, always_on (0 or 1), and active_share and minority_share if they are stored
 float_sets     set, and the arrays of a number per set; ``wide`` as for lines
+certificates   row, and the arrays of a number per image; ``wide`` adds the inputs
 others     a row per row of the kind's first axis: attributions, measures
 """
 
@@ -34,7 +35,7 @@ _SUFFIXES = (".parquet", ".arrow", ".csv", ".geojson", ".nc")
 _AXES = {
     "L": "line", "T": "breakpoint", "F": "flip", "B": "attribution", "M": "measure", "D": "input", "S": "op", "P": "plane",
     "G": "outline_corner", "R": "polygon", "C": "corner", "V": "vertex", "O": "output", "W": "word", "2": "coordinate",
-    "E": "set", "U": "mask_word",
+    "E": "set", "U": "mask_word", "I": "image",
 }  # fmt: skip
 
 
@@ -75,7 +76,7 @@ class ExportMixin:
         ----------
         table : str, optional
             "segments", "flips", "polygons", "corners", "vertices", "float_layers", "float_neurons", or a kind of result:
-            "lines", "planes", "attributions", "measures", "float_sets". ``default_table`` by default.
+            "lines", "planes", "attributions", "measures", "float_sets", "certificates". ``default_table`` by default.
         first, last : int, optional
             Lines or planes ``first`` to ``last`` (not included), or rows of another kind; all by default.
         **options

@@ -104,7 +104,7 @@ def _refuse_options(table, options):
 
 
 def default_table(store, *, whole=False):
-    """Return the table that is read by default: of lines if there are some, or if there are no planes and no float sets.
+    """Return the table that is read by default: of the first of lines, planes, float sets and certificates that are there.
 
     Parameters
     ----------
@@ -115,6 +115,8 @@ def default_table(store, *, whole=False):
     of_planes = store.n_planes and not store.n_lines
     if store.n_rows("float_sets") and not store.n_planes and not store.n_lines:
         return "float_sets" if whole else "float_layers"
+    if store.n_rows("certificates") and not store.n_planes and not store.n_lines:
+        return "certificates"
     return ("planes" if of_planes else "lines") if whole else ("polygons" if of_planes else "segments")
 
 
@@ -132,7 +134,7 @@ def _checked_range(store, table, first, last, rows):
         raise InputError(
             f"first is {first} and last is {last}, but {store.path} has {n_rows} {kind}; give 0 <= first <= last <= {n_rows}"
         )
-    store.refuse_network_only(kind if kind in ("planes", "float_sets") else "lines")
+    store.refuse_network_only(kind if kind in ("planes", "float_sets", "certificates") else "lines")
     return int(first), int(last)
 
 
