@@ -10,9 +10,8 @@ import numpy as np
 from ..binomial import clopper_pearson
 from ..errors import InputError, ShapeError
 from ..validation import check_count, check_number
-from .classifier import progress_bar
 from .noise import ATTACK, CHECK, Query, make_seed
-
+from .plans import progress_bar
 
 
 class SmoothedAttack(NamedTuple):
@@ -189,5 +188,3 @@ def _loss_gradient(smoothed, point, label, query):
     votes = scores.detach().argmax(dim=1)
     share = float((votes == label).double().mean()) + 0.5 / len(votes) * float(probability.detach())
     return gradient[0].double(), share
-
-

@@ -146,8 +146,8 @@ def as_denoiser(denoiser):
         return _OfBase(NetworkBase(denoiser))
     if not callable(denoiser):
         raise InputError(
-            f"denoiser is a {type(denoiser).__name__}; give a PosteriorMean, a pwlnet.Network, a torch.nn.Module, or a function "
-            "of points [n, ...]"
+            f"denoiser is a {type(denoiser).__name__}; give a PosteriorMean, a pwlnet.Network, a torch.nn.Module, or a "
+            "function of points [n, ...]"
         )
     import torch
 
@@ -228,5 +228,3 @@ def denoise_inputs(base, denoiser, *, average="none"):
     """
     check_choice(average, AVERAGES, "average")
     return DenoisedClassifier(as_base(base), as_denoiser(denoiser), average)
-
-

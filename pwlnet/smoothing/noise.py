@@ -1,7 +1,7 @@
 """Noise of votes, as a function of seed, purpose, image number and draw number only.
 
-The numbers come from the counter-based generator of ``kernels/floats/philox.py``: they depend neither on batches nor on threads,
-every draw of every image has noise of its own, and any draw can be made again.
+The numbers come from the counter-based generator of ``kernels/floats/philox.py``: they depend neither on batches nor on
+threads, every draw of every image has noise of its own, and any draw can be made again.
 
 Legend: n votes, S shape of an input.
 """

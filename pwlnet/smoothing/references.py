@@ -1,8 +1,8 @@
 """What the neurons of a noisy point are compared with, or scaled by, in float-path repression.
 
-A rule is sound if it depends on the noisy point, on constants, and on randomness of the vote's own, and on nothing else: then the
-repressed classifier is one fixed (randomized) classifier. A reference that is the image itself makes another classifier of every
-image; its certificates are "nominal".
+A rule is sound if it depends on the noisy point, on constants, and on randomness of the vote's own, and on nothing else:
+then the repressed classifier is one fixed (randomized) classifier. A reference that is the image itself makes another
+classifier of every image; its certificates are "nominal".
 
 Legend: n votes, S shape of an input, K neurons.
 """
@@ -109,7 +109,7 @@ class Global:
         self.frequency = np.array(frequency, np.float64)
         if self.frequency.ndim != 1 or not ((self.frequency >= 0) & (self.frequency <= 1)).all():
             raise InputError(
-                f"frequency has shape {self.frequency.shape}; one number in [0, 1] for each neuron is needed, see float_frequency"
+                f"frequency has shape {self.frequency.shape}; one number in [0, 1] per neuron is needed, see float_frequency"
             )
 
     def arguments(self, base, points, query):

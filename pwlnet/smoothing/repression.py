@@ -74,9 +74,7 @@ class RepressedClassifier(BaseClassifier):
         return f"RepressedClassifier({self.reference!r}, eta={self.eta:g}, passes={self.passes}, guarantee {self.guarantee!r})"
 
 
-def repress_float_paths(
-    network_or_module, eta, *, reference, passes=2, guarantee=None, dtype=None, threads=None, **options
-):
+def repress_float_paths(network_or_module, eta, *, reference, passes=2, guarantee=None, dtype=None, threads=None, **options):
     """Make a classifier whose float neurons are multiplied by ``1 + eta``, for ``SmoothedClassifier``.
 
     A neuron of a noisy point z floats if its state differs from that at the reference (scope "pair": a pre-activation at its
@@ -210,5 +208,3 @@ def float_frequency(network, images, sigma, *, n_draws=10, rng=0, threads=None):
         first = np.repeat(point[None], n_draws, axis=0)
         total += compare_pairs(network, first, noisy, dtype="float32", states=False, threads=threads)[0].sum(axis=0)
     return total / max(1, len(points) * n_draws)
-
-

@@ -6,8 +6,8 @@ Legend: B images, S shape of an image.
 import numpy as np
 
 from ..errors import ShapeError
-from .classifier import progress_bar
 from .logs import LogWriter, read_log
+from .plans import progress_bar
 
 
 def certify_to_log(smoothed, x, labels, path, *, images=None, resume=False, digits=None, progress=False, **options):

@@ -1,5 +1,7 @@
 """Small classifiers whose smoothed classes are known in closed form."""
 
+import itertools
+
 import numpy as np
 import torch
 
@@ -41,6 +43,6 @@ def two_neurons(t=0.01):
 def random_mlp(seed, sizes=(4, 16, 16, 3)):
     torch.manual_seed(seed)
     layers = []
-    for a, b in zip(sizes[:-1], sizes[1:], strict=True):
+    for a, b in itertools.pairwise(sizes):
         layers += [torch.nn.Linear(a, b), torch.nn.ReLU()]
     return torch.nn.Sequential(*layers[:-1])

@@ -81,7 +81,9 @@ def test_votes_of_a_module_are_those_of_its_network():
     x = np.array([0.2, -0.1, 0.4, 0.0])
     for eta, passes in ((0.0, 2), (-0.7, 1), (-0.7, 2)):
         votes = [
-            SmoothedClassifier(repress_float_paths(each, eta, reference="clean", passes=passes, **options), 1.0).votes(x, 0, 400)
+            SmoothedClassifier(repress_float_paths(each, eta, reference="clean", passes=passes, **options), 1.0).votes(
+                x, 0, 400
+            )
             for each, options in ((network, {"dtype": "float64"}), (module, {}))
         ]
         assert len(np.unique(votes[0])) > 1
@@ -131,7 +133,9 @@ def test_a_frozen_centre_needs_its_stored_image_and_keeps_its_class():
     assert SmoothedClassifier(stored, 1.0).predict(np.array([0.5])) == 0
 
 
-@pytest.mark.parametrize("reference, guarantee", [("clean", "sound"), ("clean", "conditional"), ("frozen", "sound"), ("self_noise", "nominal")])
+@pytest.mark.parametrize(
+    "reference, guarantee", [("clean", "sound"), ("clean", "conditional"), ("frozen", "sound"), ("self_noise", "nominal")]
+)
 def test_a_wrong_guarantee_is_refused(reference, guarantee):
     network = small.as_network(small.two_neurons(), 1)
     options = {"tau": 1.0} if reference == "self_noise" else {}
@@ -262,4 +266,6 @@ def test_bad_options_are_refused():
     with pytest.raises(InputError, match="base is a list"):
         SmoothedClassifier([1], 1.0)
     with pytest.raises(InputError, match="n_classes is 2"):
-        SmoothedClassifier(small.as_network(small.layer([[0.0], [0.0], [1.0]], [0.0, 0.0, 9.0]), 1), 1.0, 2).predict(np.zeros(1))
+        SmoothedClassifier(small.as_network(small.layer([[0.0], [0.0], [1.0]], [0.0, 0.0, 9.0]), 1), 1.0, 2).predict(
+            np.zeros(1)
+        )

@@ -44,7 +44,9 @@ def test_the_check_finds_noise_that_draws_share_and_a_first_row_that_is_zero():
 
 
 def test_images_purposes_and_seeds_have_different_noise():
-    draws = [unit_noise(seed, purpose, image, 0, 50, (40,)) for seed in (0, 1) for purpose in (SELECT, ESTIMATE) for image in (0, 1)]
+    draws = [
+        unit_noise(seed, purpose, image, 0, 50, (40,)) for seed in (0, 1) for purpose in (SELECT, ESTIMATE) for image in (0, 1)
+    ]
     assert not problems(np.concatenate(draws))
 
 
