@@ -96,10 +96,22 @@ class CertificationPlan:
             p_low = float(clopper_pearson(k, n, self.alpha, side="lower")[0])
         radius = float(radius_of(p_low, smoothed.sigma))
         return Certificate(
-            label=candidate if radius > 0.0 else ABSTAIN, radius=radius, p_low=p_low, k=k, n=n, alpha=self.alpha,
-            guarantee=smoothed.guarantee, r_region=self._region_radius(x), seed=self.seed, sigma=smoothed.sigma, n0=self.n0, image=image,
-            candidate=candidate, method=self.method, seconds=time.perf_counter() - started,
-        )  # fmt: skip
+            label=candidate if radius > 0.0 else ABSTAIN,
+            radius=radius,
+            p_low=p_low,
+            k=k,
+            n=n,
+            alpha=self.alpha,
+            guarantee=smoothed.guarantee,
+            r_region=self._region_radius(x),
+            seed=self.seed,
+            sigma=smoothed.sigma,
+            n0=self.n0,
+            image=image,
+            candidate=candidate,
+            method=self.method,
+            seconds=time.perf_counter() - started,
+        )
 
     def _region_radius(self, x):
         """Return the radius of the largest ball in the activation region of an image; NaN where it is not wanted."""

@@ -32,7 +32,7 @@ def test_a_halfspace_has_the_radius_of_its_distance(engine):
     certificate = smoothed.certify(x, n=4000, alpha=0.001, rng=1)
     assert certificate.label == 1 and certificate.guarantee == "sound"
     assert is_plausible(certificate.k, 4000, norm.cdf(distance / sigma))
-    assert 0.8 * distance < certificate.radius < distance  # the bound holds except with probability alpha
+    assert 0.7 * distance < certificate.radius < distance  # the bound holds except with probability alpha
 
 
 def test_a_slab_has_the_closed_form_of_its_probability():
@@ -134,7 +134,7 @@ def test_a_frozen_centre_needs_its_stored_image_and_keeps_its_class():
 
 
 @pytest.mark.parametrize(
-    "reference, guarantee", [("clean", "sound"), ("clean", "conditional"), ("frozen", "sound"), ("self_noise", "nominal")]
+    ("reference", "guarantee"), [("clean", "sound"), ("clean", "conditional"), ("frozen", "sound"), ("self_noise", "nominal")]
 )
 def test_a_wrong_guarantee_is_refused(reference, guarantee):
     network = small.as_network(small.two_neurons(), 1)
