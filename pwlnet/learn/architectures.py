@@ -15,7 +15,7 @@ from . import classifiers
 OPSET = 17
 
 
-def build_conv(input_shape, n_classes, *, seed):
+def build_conv(input_shape, n_classes, *, seed, batch_norm=False):
     """Build the architecture of the shipped digits networks: two convolutions and two fully connected layers.
 
     Conv 16 3x3 padding 1, ReLU, Conv 32 4x4 stride 2 padding 1, ReLU, Flatten, Linear 64, ReLU, Linear.
@@ -27,6 +27,8 @@ def build_conv(input_shape, n_classes, *, seed):
     n_classes : int
     seed : int
         Seed of the weights (He's initialisation; biases are zero).
+    batch_norm : bool, optional
+        Normalise batches before each ReLU; these layers have no biases of their own, only those of the normalisation.
 
     Returns
     -------
@@ -37,16 +39,120 @@ def build_conv(input_shape, n_classes, *, seed):
     InputError
         The inputs are not images.
     """
+    channels, height, width = _check_image_shape(input_shape, least=2)
+    bias = not batch_norm
+
+    def layers():
+        return nn.Sequential(
+            *(nn.Conv2d(channels, 16, 3, padding=1, bias=bias), *_hidden(nn.BatchNorm2d(16), batch_norm)),
+            *(nn.Conv2d(16, 32, 4, stride=2, padding=1, bias=bias), *_hidden(nn.BatchNorm2d(32), batch_norm)),
+            nn.Flatten(),
+            *(nn.Linear(32 * (height // 2) * (width // 2), 64, bias=bias), *_hidden(nn.BatchNorm1d(64), batch_norm)),
+            nn.Linear(64, n_classes),
+        )
+
+    return _build(seed, layers)
+
+
+def build_conv_small(input_shape, n_classes, *, seed):
+    """Build the small convolutional network of ERAN: two convolutions with stride 2 and two fully connected layers.
+
+    Conv 16 4x4 stride 2, ReLU, Conv 32 4x4 stride 2, ReLU, Flatten, Linear 100, ReLU, Linear.
+
+    Parameters
+    ----------
+    input_shape : (int, int, int)
+        Channels, rows, columns of an image; at least ten rows and columns.
+    n_classes : int
+    seed : int
+        Seed of the weights (He's initialisation; biases are zero).
+
+    Returns
+    -------
+    torch.nn.Sequential
+
+    Raises
+    ------
+    InputError
+        The inputs are not images, or too small.
+
+    References
+    ----------
+    .. [1] G. Singh, T. Gehr, M. Pueschel, M. Vechev, "An Abstract Domain for Certifying Neural Networks", POPL 2019,
+       Section 6 (ConvSmall).
+    """
+    channels, height, width = _check_image_shape(input_shape, least=10)
+    rows, columns = (((size - 4) // 2 + 1 - 4) // 2 + 1 for size in (height, width))
+    return _build(seed, lambda: nn.Sequential(
+        *(nn.Conv2d(channels, 16, 4, stride=2), nn.ReLU(), nn.Conv2d(16, 32, 4, stride=2), nn.ReLU()),
+        *(nn.Flatten(), nn.Linear(32 * rows * columns, 100), nn.ReLU(), nn.Linear(100, n_classes)),
+    ))  # fmt: skip
+
+
+class Residual(nn.Module):
+    """A module whose output is subtracted from its input."""
+
+    def __init__(self, body):
+        super().__init__()
+        self.body = body
+
+    def forward(self, x):
+        """Evaluate: [N, C, H, W] -> [N, C, H, W]."""
+        return x - self.body(x)
+
+
+def build_denoiser(input_shape, *, width=16, seed):
+    """Build a residual denoiser: a convolutional network with ReLUs estimates the noise, which is subtracted.
+
+    Conv 4x4 stride 2 to ``width`` channels, ReLU, twice (Conv 3x3 to ``2 width`` channels, ReLU), transposed Conv 4x4 stride 2.
+
+    Parameters
+    ----------
+    input_shape : (int, int, int)
+        Channels, rows, columns of an image; even numbers of rows and columns.
+    width : int, optional
+    seed : int
+        Seed of the weights (He's initialisation; biases are zero).
+
+    Returns
+    -------
+    torch.nn.Module
+
+    Raises
+    ------
+    InputError
+        The inputs are not images, or have odd numbers of rows or columns.
+
+    References
+    ----------
+    .. [1] K. Zhang et al., "Beyond a Gaussian Denoiser: Residual Learning of Deep CNN for Image Denoising", IEEE Transactions
+       on Image Processing 26(7), 2017, Section III (residual learning); here with fewer layers, at half the resolution.
+    """
+    channels, height, width_of_image = _check_image_shape(input_shape, least=2)
+    if height % 2 or width_of_image % 2:
+        raise InputError(f"input_shape is {tuple(input_shape)}; even numbers of rows and columns are needed, pad the images")
+    return Residual(_build(seed, lambda: nn.Sequential(
+        *(nn.Conv2d(channels, width, 4, stride=2, padding=1), nn.ReLU(), nn.Conv2d(width, 2 * width, 3, padding=1), nn.ReLU()),
+        *(nn.Conv2d(2 * width, 2 * width, 3, padding=1), nn.ReLU()),
+        nn.ConvTranspose2d(2 * width, channels, 4, stride=2, padding=1),
+    )))  # fmt: skip
+
+
+def _check_image_shape(input_shape, least):
+    """Return (channels, rows, columns) of images with at least some rows and columns."""
     shape = tuple(input_shape)
     if len(shape) != 3 or min(shape) < 1 or min(shape[1:]) < 2:
         raise InputError(
             f"input_shape is {shape}, but convolutions take (channels, rows, columns); use fully connected layers only"
         )
-    channels, height, width = shape
-    return _build(seed, lambda: nn.Sequential(
-        *(nn.Conv2d(channels, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 32, 4, stride=2, padding=1), nn.ReLU()),
-        *(nn.Flatten(), nn.Linear(32 * (height // 2) * (width // 2), 64), nn.ReLU(), nn.Linear(64, n_classes)),
-    ))  # fmt: skip
+    if min(shape[1:]) < least:
+        raise InputError(f"input_shape is {shape}, but at least {least} rows and columns are needed; use build_conv")
+    return shape
+
+
+def _hidden(norm, batch_norm):
+    """Return what follows a layer with weights: the normalisation, if chosen, and ReLU."""
+    return (norm, nn.ReLU()) if batch_norm else (nn.ReLU(),)
 
 
 def build_mlp(n_inputs, hidden, n_classes, *, seed, batch_norm=False):

@@ -3,6 +3,7 @@
 Legend: B images, S shape of an image, O classes.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch.nn import functional
 
 from .. import validation
 from ..errors import InputError
-from . import attacks, classifiers, relaxations
+from . import amplification, attacks, classifiers, relaxations
 
 
 class Options(NamedTuple):
@@ -24,6 +25,10 @@ class Options(NamedTuple):
     sigma: float = None
     kappa: float = None
     ramp: tuple = None
+    amplification: float = None
+    n_copies: int = None
+    weight: float = None
+    entropy_weight: float = None
 
 
 class Batch(NamedTuple):
@@ -66,10 +71,31 @@ def _tensor(array, like):
     return torch.from_numpy(array).to(device=like.device, dtype=like.dtype)
 
 
+def _noisy(batch, options):
+    """Add new normal noise to the images of a batch."""
+    return batch.x + options.sigma * _tensor(batch.rng.standard_normal(tuple(batch.x.shape)), batch.x)
+
+
 def _gaussian(module, batch, options):
-    noise = _tensor(batch.rng.standard_normal(tuple(batch.x.shape)), batch.x)
-    logits = module(batch.x + options.sigma * noise)
+    logits = module(_noisy(batch, options))
     return functional.cross_entropy(logits, batch.y), logits
+
+
+def _scrfp2(module, batch, options):
+    logits = amplification.amplified_scores(module, _noisy(batch, options), batch.x, options.amplification)
+    return functional.cross_entropy(logits, batch.y), logits
+
+
+def _consistency(module, batch, options):
+    copies = torch.cat([_noisy(batch, options) for _ in range(options.n_copies)])
+    logits = module(copies)
+    cross_entropy = functional.cross_entropy(logits, batch.y.repeat(options.n_copies))
+    logs = functional.log_softmax(logits, dim=1).reshape(options.n_copies, *batch.y.shape, -1)
+    mean_log = torch.logsumexp(logs, dim=0) - math.log(options.n_copies)
+    mean = mean_log.exp()
+    divergence = (mean * (mean_log - logs)).sum(dim=2).mean()
+    entropy = -(mean * mean_log).sum(dim=1).mean()
+    return cross_entropy + options.weight * divergence + options.entropy_weight * entropy, mean_log
 
 
 def _pgd(module, batch, options):
@@ -105,6 +131,8 @@ METHODS = {
     "pgd": Method(_pgd, ("epsilon",), {"norm": "linf", "steps": 7, "step_size": None}),
     "diffai": Method(_diffai, ("epsilon",), {"kappa": 0.5, "ramp": (0.1, 0.6)}),
     "gaussian": Method(_gaussian, ("sigma",), {}),
+    "scrfp2": Method(_scrfp2, ("sigma", "amplification"), {}),
+    "consistency": Method(_consistency, ("sigma",), {"n_copies": 2, "weight": 10.0, "entropy_weight": 0.5}),
 }
 
 
@@ -132,6 +160,10 @@ CHECKS = {
     "sigma": lambda value, name: validation.check_number(value, name, above=True),
     "kappa": _check_kappa,
     "ramp": _check_ramp,
+    "amplification": lambda value, name: validation.check_number(value, name, above=True),
+    "n_copies": lambda value, name: validation.check_count(value, name, least=2),
+    "weight": validation.check_number,
+    "entropy_weight": validation.check_number,
 }
 
 

@@ -55,6 +55,10 @@ def train(
     sigma=None,
     kappa=None,
     ramp=None,
+    amplification=None,
+    n_copies=None,
+    weight=None,
+    entropy_weight=None,
     clip=(0.0, 1.0),
     batch_size=64,
     learning_rate=0.001,
@@ -77,10 +81,13 @@ def train(
         A classifier, [N, *S] -> [N, O], with its initial weights; trained in place. For "diffai" a Sequential.
     data : (images, labels)
         float64[N, *S] in the input units of the model, int64[N].
-    method : {"standard", "pgd", "diffai", "gaussian"}, optional
+    method : {"standard", "pgd", "diffai", "gaussian", "scrfp2", "consistency"}, optional
         "standard": the loss of the images. "pgd": that of adversarial examples, computed for each batch in evaluation mode
         [1]_. "diffai": kappa times the loss of the images plus 1 - kappa times the loss of the worst scores in a box around
         them [2]_ [3]_. "gaussian": the loss of images with new normal noise in each epoch, which is not clipped.
+        "scrfp2": the loss of noisy images, with the gradient of float neurons amplified [4]_: a neuron is float if its states
+        at an image and at its noisy version differ; values are unchanged. "consistency": the loss of several noisy versions
+        of each image, plus penalties for predictions that differ between them and for predictions without confidence [5]_.
     epochs : int
         Number of passes over the data.
     seed : int
@@ -94,12 +101,21 @@ def train(
     step_size : float, optional
         "pgd": 2.5 epsilon / steps by default.
     sigma : float, optional
-        "gaussian": standard deviation of the noise in units of the images.
+        "gaussian", "scrfp2" and "consistency": standard deviation of the noise in units of the images.
     kappa : float, optional
         "diffai": weight of the clean loss at the end, 0.5 by default.
     ramp : (float, float), optional
         "diffai": fractions of the training between which the radius of the box increases from 0 to epsilon, and the weight
         of the clean loss decreases from 1 to kappa, both linearly, batch by batch; (0.1, 0.6) by default.
+    amplification : float, optional
+        "scrfp2": gradients of the outputs of float neurons are multiplied by 1 + amplification.
+    n_copies : int, optional
+        "consistency": number of noisy versions of each image, at least 2, which is the default.
+    weight : float, optional
+        "consistency": weight of the mean divergence (Kullback-Leibler) of the mean prediction from each prediction, 10.0 by
+        default.
+    entropy_weight : float, optional
+        "consistency": weight of the entropy of the mean prediction, 0.5 by default.
     clip : (lower, upper) or None, optional
         The range of the images; attacks are clipped to it, and boxes are intersected with it.
     batch_size : int, optional
@@ -148,6 +164,9 @@ def train(
        arXiv:1810.12715, 2018, Section 3 (loss, elision of the last layer, schedules of epsilon and kappa).
     .. [3] M. Mirman, T. Gehr, M. Vechev, "Differentiable Abstract Interpretation for Provably Robust Neural Networks",
        ICML 2018: training on an abstract domain; here the interval domain, with the loss of [2]_.
+    .. [4] Training of SC-RFP, second variant; see ``docs/learning.md``.
+    .. [5] J. Jeong, J. Shin, "Consistency Regularization for Certified Robustness of Smoothed Classifiers", NeurIPS 2020,
+       Section 3.2, equations 8 to 10.
 
     Examples
     --------
@@ -160,7 +179,8 @@ def train(
     array([0.033, 0.05 ])
     """
     given = {"epsilon": epsilon, "norm": norm, "steps": steps, "step_size": step_size}
-    given |= {"sigma": sigma, "kappa": kappa, "ramp": ramp}
+    given |= {"sigma": sigma, "kappa": kappa, "ramp": ramp, "amplification": amplification}
+    given |= {"n_copies": n_copies, "weight": weight, "entropy_weight": entropy_weight}
     options = objectives.make_options(method, given)
     settings = _check_settings(method, options, epochs, seed, batch_size, learning_rate, weight_decay, schedule)
     run = _Run(model, data, method, options, clip, settings)
