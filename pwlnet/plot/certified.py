@@ -132,9 +132,7 @@ def _checked(curves):
         elif isinstance(entry, tuple) and len(entry) == 2 and isinstance(entry[0], Certificates):
             checked[name] = entry
         else:
-            raise InputError(
-                f"curves[{name!r}] is a {type(entry).__name__}; give (Certificates, labels) or a CertificationLog"
-            )
+            raise InputError(f"curves[{name!r}] is a {type(entry).__name__}; give (Certificates, labels) or a CertificationLog")
     return checked
 
 
