@@ -2,8 +2,9 @@
 
     python data/train_digits.py
 
-needs pwlnet, torch, onnx and scikit-learn and takes about four minutes on one core. It writes ``networks/*.onnx`` and
-``images/digits_test.npz`` and ``digits_train.npz`` beside this file and prints the two tables of ``data/README.md``: files and accuracies.
+needs pwlnet, torch, onnx and scikit-learn and takes about four minutes on one core. It writes ``networks/*.onnx``,
+``images/digits_test.npz`` and ``images/digits_train.npz`` beside this file and prints the two tables of ``data/README.md``:
+files and accuracies.
 Seeds are fixed and one thread is used: the same versions of the libraries on the same kind of CPU give the same files.
 """
 
