@@ -5,8 +5,9 @@ A boundary is int64[max_n + 1]: after n draws the test rejects "p <= p0" as soon
 if p <= p0. Three tests:
 
     group_sequential   checks at growing numbers of draws, with boundaries from the exact distribution of the paths that have
-                       not been rejected before (so no union bound); needs the fewest draws
-    beta_binomial      checks after every draw: the mixture of likelihood ratios against all q > p0 is a supermartingale
+                       not been rejected before (so no union bound); the fewest draws for p near p0
+    beta_binomial      checks after every draw: the mixture of likelihood ratios against all q > p0 is a supermartingale; the
+                       fewest draws for p far above p0
     checkpoints        Clopper-Pearson at growing numbers of draws with a union bound; the simplest to verify
 
 All decide by the number of hits alone, and hits only grow with p (coupling), so p = p0 is the worst case of p <= p0.
