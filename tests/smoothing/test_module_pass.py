@@ -199,5 +199,5 @@ def test_wrong_arguments_are_refused(options, error, message):
 
 
 def test_automatic_casting_is_refused():
-    with torch.autocast("cpu", dtype=torch.bfloat16), pytest.raises(InputError, match="disable torch.autocast"):
+    with torch.autocast("cpu", dtype=torch.bfloat16), pytest.raises(InputError, match=r"disable torch\.autocast"):
         repressed_scores(build(mlp), TWO)
