@@ -100,7 +100,7 @@ class NetworkBase(BaseClassifier):
 
     def scores(self, query):
         """Compute the scores of the noisy points of a Query: float64[n, O]."""
-        return self.scores_at(query.points())
+        return self.scores_at(query.points(threads=self.threads))
 
     def torch_scores_at(self, points, references=None, **options):
         """Compute scores at points with gradients: tensor [n, *S] -> tensor [n, O]."""
@@ -157,7 +157,7 @@ class ModuleBase(BaseClassifier):
 
     def scores(self, query):
         """Compute the scores of the noisy points of a Query: float64[n, O]."""
-        return self.scores_at(query.points())
+        return self.scores_at(query.points(threads=self.threads))
 
     def torch_scores_at(self, points, references=None, **options):
         """Compute scores at points with gradients: [n, D] -> tensor [n, O]."""

@@ -9,7 +9,7 @@ from ..errors import InputError
 from ..validation import check_choice, check_count, check_number
 from . import references
 from .bases import BaseClassifier, as_base
-from .noise import TRAINING, unit_noise
+from .noise import TRAINING, Query
 
 GUARANTEES = ("sound", "conditional", "nominal")
 _OPTIONS = {  # of each reference, in the order of its arguments
@@ -204,7 +204,7 @@ def float_frequency(network, images, sigma, *, n_draws=10, rng=0, threads=None):
     n_draws, seed = check_count(n_draws, "n_draws"), make_seed(rng)
     total = np.zeros(network.n_neurons)
     for i, point in enumerate(points):
-        noisy = point + sigma * unit_noise(seed, TRAINING, i, 0, n_draws, point.shape)
+        noisy = Query(point, sigma, seed, TRAINING, i, 0, n_draws).points(threads=threads)
         first = np.repeat(point[None], n_draws, axis=0)
         total += compare_pairs(network, first, noisy, dtype="float32", states=False, threads=threads)[0].sum(axis=0)
     return total / max(1, len(points) * n_draws)
