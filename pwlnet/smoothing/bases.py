@@ -127,6 +127,7 @@ class ModuleBase(BaseClassifier):
         from ..learn import classifiers
 
         self.module, self.input_shape = module, None if input_shape is None else tuple(input_shape)
+        self.threads = threads  # of the noise
         self.device, dtype = classifiers.placement(module)
         self.dtype = str(dtype).removeprefix("torch.")
         if self.dtype not in DTYPES:
@@ -206,4 +207,4 @@ def as_base(base, *, input_shape=None, dtype=None, threads=None):
         )
     if dtype is not None:
         raise InputError("dtype is given, but a torch module is evaluated in the type of its weights; convert the module")
-    return ModuleBase(base, input_shape=input_shape)
+    return ModuleBase(base, input_shape=input_shape, threads=threads)
