@@ -66,7 +66,7 @@ class PosteriorMean:
         out = np.empty_like(flat)
 
         def denoise(first, last):
-            block = np.zeros((_BLOCK, flat.shape[1]), self.dtype)  # of one height, so that the bits of a row do not depend on its batch
+            block = np.zeros((_BLOCK, flat.shape[1]), self.dtype)  # of one height: the bits of a row do not depend on its batch
             block[: last - first] = flat[first:last]
             weights = block @ self._matrix - self._shift
             weights -= weights.max(axis=1, keepdims=True)
