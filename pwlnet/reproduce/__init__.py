@@ -25,6 +25,7 @@ EXPERIMENTS = {  # name: module of this package, loaded on first use
     "float-distance": "float_distance",
     "vulnerability": "vulnerability",
     "scrfp": "scrfp",
+    "scrfp-broken": "scrfp_broken",
 }
 
 
