@@ -117,7 +117,17 @@ class NetworkBase(BaseClassifier):
         """Compute scores at points with gradients: tensor [n, *S] -> tensor [n, O]."""
         from .module_pass import repressed_scores
 
+        if "factors" in options:
+            options = {**options, "factors": self._by_op(options["factors"])}
         return repressed_scores(self.module, points, references, **options)
+
+    def _by_op(self, factors):
+        """Split factors float64[K] or [n, K] by switching op: list of tensors [C, H, W] or [n, C, H, W]."""
+        import torch
+
+        graph, shapes = self.network.op_graph, self.network.program.shapes
+        bounds = zip(graph.switching, graph.neuron_starts, graph.neuron_starts[1:], strict=False)
+        return [torch.from_numpy(factors[..., a:b].reshape(*factors.shape[:-1], *shapes[i])) for i, a, b in bounds]
 
     def torch_scores(self, points, query, centers=None):
         """Compute scores with gradients: tensor [n, *S] -> tensor [n, O]."""

@@ -31,8 +31,8 @@ def make_seed(rng):
     """
     if isinstance(rng, np.random.Generator):
         return int(rng.integers(2**63))
-    if isinstance(rng, bool) or not isinstance(rng, int | np.integer) or not 0 <= rng < 2**64:
-        raise InputError(f"rng is {rng!r}; give a seed, an integer from 0 to 2**64 - 1, or a numpy.random.Generator")
+    if isinstance(rng, bool) or not isinstance(rng, int | np.integer) or not 0 <= rng < 2**63:
+        raise InputError(f"rng is {rng!r}; give a seed, an integer from 0 to 2**63 - 1, or a numpy.random.Generator")
     return int(rng)
 
 
