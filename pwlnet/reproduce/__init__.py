@@ -26,6 +26,7 @@ EXPERIMENTS = {  # name: module of this package, loaded on first use
     "vulnerability": "vulnerability",
     "scrfp": "scrfp",
     "scrfp-broken": "scrfp_broken",
+    "smoothing-corrects": "smoothing_corrects",
 }
 
 

@@ -25,6 +25,7 @@ _NOTES = (
     "Read the modes with a denoiser beside the denoised classifier and the two averages of it and the plain one, (z + D(z)) / 2 "
     "and the mean of the probabilities: these know nothing of float paths, so a gain over plain that they also have is no "
     "evidence for paths.",
+    "Seconds per image include denoising only for the first of the modes that denoise, which share the denoised points.",
 )
 
 
