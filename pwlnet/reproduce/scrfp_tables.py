@@ -16,7 +16,7 @@ LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 DRAWN = ("plain", "denoised", "mean input", "nominal -0.25", "denoiser -0.25", "self-noise -0.25")
 _SEED = "_seed"  # in keys of networks
 _NOTES = (
-    "Means over images, with 95 % bootstrap intervals (BCa); radii in l_2, in pixels from 0 to 1. A wrong or abstaining "
+    "Means over images, with 95 % bootstrap intervals (BCa; of certified accuracies closed-form ones); radii in l_2, in pixels from 0 to 1. A wrong or abstaining "
     "prediction has the radius 0. All modes have the same noise.",
     "Only sound radii are certificates, each with confidence 1 - alpha. A nominal radius is not one: the classifier depends on "
     "the image, so that the deployed one may have another class within the radius; min(radius, r_region) is certified, where "
@@ -90,7 +90,7 @@ def tabulate(measured, options):
 def _accuracies(m, mode, options):
     found, labels = certificates_of(m, mode, options)
     acr = evaluation.estimate_acr(found, labels, seed=options.seed)
-    curve = evaluation.accuracy_curve(found, labels, RADII, seed=options.seed)
+    curve = evaluation.accuracy_curve(found, labels, RADII)
     sound = estimate(certified_radii(m, mode, "sound_radius"), seed=options.seed) if mode.guarantee == "nominal" else None
     cells = (_interval(*each) for each in zip(curve.accuracy, curve.low, curve.high, strict=True))
     seconds = None if mode.guarantee == "conditional" else float(found.seconds.mean())

@@ -150,15 +150,22 @@ def make_smoothed(subject, mode, sigma, threads, *, remember=False):
             as_base(network, threads=threads), _denoiser(subject, sigma, remember), average=mode.average
         )
     elif mode.reference:
-        extra = {"denoiser": {"denoiser": _denoiser(subject, sigma, remember)}, "self_noise": {"tau": sigma},
-                 "margin": {"tau": sigma}, "global": {"frequency": _frequency(subject, sigma, threads)}
-                 if mode.reference == "global" else {}}.get(mode.reference, {})  # fmt: skip
         base = smoothing.repress_float_paths(
-            network, mode.eta, reference=mode.reference, passes=mode.passes, threads=threads, **extra
-        )
+            network, mode.eta, reference=mode.reference, passes=mode.passes, threads=threads,
+            **_reference_options(subject, mode, sigma, threads, remember),
+        )  # fmt: skip
     else:
         base = as_base(network, threads=threads)
     return smoothing.SmoothedClassifier(base, sigma)
+
+
+def _reference_options(subject, mode, sigma, threads, remember):
+    """Return the options of the reference of a mode: dict."""
+    if mode.reference == "denoiser":
+        return {"denoiser": _denoiser(subject, sigma, remember)}
+    if mode.reference == "global":
+        return {"frequency": _frequency(subject, sigma, threads)}
+    return {"tau": sigma} if mode.reference in ("self_noise", "margin") else {}
 
 
 def certify(subject, mode, i, options, *, region_radius=float("nan")):
