@@ -145,7 +145,7 @@ def mantel_haenszel(table):
 
 
 def within_networks(group, sigma, mode, rule, seed):
-    """Estimate the difference of corrected shares, float minus Lipschitz, within networks: Interval, None without both kinds."""
+    """Estimate the difference of corrected shares, float minus Lipschitz, within networks: Interval; None without both."""
     n = 1 + max(int(m["image"].max()) for m in group)
     of_image = np.zeros((n, 4, len(group)))  # as counts, of each image
     for k, m in enumerate(group):

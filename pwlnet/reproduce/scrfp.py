@@ -34,7 +34,7 @@ def measure(subject, i, options):
 
 EXPERIMENT = Experiment(
     "scrfp",
-    "Certified accuracy of smoothing with repressed float paths, by mode, with the denoised classifier and averages as controls",
+    "Certified accuracy of smoothing with repressed float paths, and of denoised classifiers and averages as controls",
     "Jiang, ICLR 2023: SC-RFP",
     ("digits_mlp15_noise25", "digits_mlp8_noise25", "digits_mlp3_noise25", *subjects.NOISE),
     COLUMNS,

@@ -6,8 +6,8 @@ reference, the deployed classifier compares the noisy copies of the attacked poi
 certificate is for comparisons with the image: a claim can be false. A conditional claim must hold if the deployed classifier
 has the stored image ("stored"); with the attacked point as its reference ("own"), it is the nominal claim again.
 
-A row for each claim: "claim" is an index of CLAIMS; the numbers of the attack are NaN if the mode abstains. "broken" is 1 if the
-upper confidence bound of the probability of the class at the point is below 1/2.
+A row for each claim: "claim" is an index of CLAIMS; the numbers of the attack are NaN if the mode abstains. "broken" is 1 if
+the upper confidence bound of the probability of the class at the point is below 1/2.
 """
 
 from typing import NamedTuple
@@ -87,10 +87,10 @@ def tabulate(measured, options):
     notes = (
         f"Attacks: EOT-PGD of {p['steps']} steps with {p['draws']} noisy copies and {p['restarts']} runs, inside the claimed "
         f"radius, on the deployed classifier; then {p['n']} fresh votes. Broken: the class has less than half of the votes "
-        f"there with confidence {1 - p['alpha']:g}. Shares of certified images with 95 % Clopper-Pearson intervals. A claim that "
-        "is not broken is not proved by that.",
-        "A sound radius is false with probability at most alpha for each image, and a true one counts as broken with probability "
-        "at most alpha. Nominal radii are not certificates. Conditional ones hold with the stored image as the reference "
+        f"there with confidence {1 - p['alpha']:g}. Shares of certified images with 95 % Clopper-Pearson intervals. A claim "
+        "that is not broken is not proved by that.",
+        "A sound radius is false with probability at most alpha for each image, and a true one counts as broken with "
+        "probability at most alpha. Nominal radii are not certificates. Conditional ones hold with the stored image as the reference "
         "(stored), and need not with the attacked point (own).",
     )
     table = Table(

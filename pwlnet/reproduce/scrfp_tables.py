@@ -16,14 +16,14 @@ LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 DRAWN = ("plain", "denoised", "mean input", "nominal -0.25", "denoiser -0.25", "self-noise -0.25")
 _SEED = "_seed"  # in keys of networks
 _NOTES = (
-    "Means over images, with 95 % bootstrap intervals (BCa; of certified accuracies closed-form ones); radii in l_2, in pixels from 0 to 1. A wrong or abstaining "
-    "prediction has the radius 0. All modes have the same noise.",
+    "Means over images, with 95 % bootstrap intervals (BCa; of certified accuracies in closed form); radii in l_2, in pixels "
+    "from 0 to 1. A wrong or abstaining prediction has the radius 0. All modes have the same noise.",
     "Only sound radii are certificates, each with confidence 1 - alpha. A nominal radius is not one: the classifier depends on "
     "the image, so that the deployed one may have another class within the radius; min(radius, r_region) is certified, where "
     "r_region is the largest ball in the activation region of the image. A conditional one holds if every query is evaluated "
     "with the stored image.",
-    "Read the modes with a denoiser beside the denoised classifier and the two averages of it and the plain one, (z + D(z)) / 2 "
-    "and the mean of the probabilities: these know nothing of float paths, so a gain over plain that they also have is no "
+    "Read the modes with a denoiser beside the denoised classifier and the two averages of it and the plain one, (z + D(z)) / "
+    "2 and the mean of the probabilities: these know nothing of float paths, so a gain over plain that they also have is no "
     "evidence for paths.",
     "Seconds per image include denoising only for the first of the modes that denoise, which share the denoised points.",
 )

@@ -42,8 +42,7 @@ def by_title(experiment, subject, parameters, i=0):
 
 def test_radii_of_a_halfspace_are_near_its_distance():
     x = [0.7, 0.6]
-    (row,) = {id(r): r for t, r in by_title(scrfp, with_denoiser(linear([x], [1])), SMALL | {"modes": "plain"}).items()
-              if t == "plain"}.values()  # fmt: skip
+    row = by_title(scrfp, with_denoiser(linear([x], [1])), SMALL | {"modes": "plain"})["plain"]
     distance = (sum(x) - 1.0) / np.sqrt(2.0)
     assert (row["label"], row["true"], row["n"]) == (1, 1, 1000)
     assert 0.8 * distance < row["radius"] <= distance
@@ -141,7 +140,7 @@ def test_tables_have_the_radii_of_right_predictions():
     m = made_up(VOTES)
     radii = [certificate(0, k).radius for k in (990, 950, 1000)]
     certified, differences, votes = scrfp_tables.tabulate({"m": m}, options(SMALL))
-    plain, denoised, nominal = certified.rows
+    plain, _, nominal = certified.rows
     assert plain[1:4] == ("plain", "sound", 4) and nominal[2] == "nominal"
     assert plain[4].value == pytest.approx((radii[0] + radii[1]) / 4)
     assert [cell.value for cell in plain[5:9]] == [0.5, 0.5, 0.25 * (radii[0] >= 0.5), 0.0]

@@ -11,7 +11,7 @@ from pwlnet.analysis.vulnerability import KINDS
 from pwlnet.reproduce import corrected_tables as tables
 from pwlnet.reproduce import smoothing_corrects as experiment
 from pwlnet.reproduce.experiment import Measured
-from tests.reproduce.small_networks import WIDTH, linear, options, step
+from tests.reproduce.small_networks import WIDTH, linear, options, step, subject
 
 pytest.importorskip("torch")
 
@@ -19,9 +19,9 @@ OPTIONS = options({**experiment.PARAMETERS, "pgd_steps": 5, "n": 200})
 FLOAT, LIPSCHITZ = KINDS.index("float"), KINDS.index("lipschitz")
 
 
-def measured(subject, i=0, factor=1.0):
+def measured(measured_subject, i=0, factor=1.0):
     """Measure an image, with attacks of ``factor`` times their radius: list of dicts of columns."""
-    subject = dataclasses.replace(subject, dataset="mnist")  # without the denoiser of the digits
+    subject = dataclasses.replace(measured_subject, dataset="mnist")  # without the denoiser of the digits
     given = OPTIONS._replace(parameters={**OPTIONS.parameters, "scale": factor})
     rows = [dict(zip(experiment.COLUMNS, row)) for row in experiment.measure(subject, i, given)]
     assert [(row["sigma"], row["mode"]) for row in rows[::2]] == [(0.1, 0), (0.1, 1), (0.25, 0), (0.25, 1)]
@@ -43,12 +43,20 @@ def test_a_flip_near_the_boundary_is_undecided():
     assert [row["outcome"] for row in rows[1::2]] == [tables.OUTCOMES.index("abstained")] * 4
 
 
-def test_a_float_flip_of_a_narrow_step_is_corrected_by_noise_on_the_other_side():
-    """Class 0 is right of 0.5 + WIDTH nowhere; x = 0.5 + 0.97 WIDTH is of class 1 and ends on the left."""
+def test_a_float_flip_is_not_corrected_where_noisy_copies_are_on_its_side():
+    """x = 0.5 + 0.97 WIDTH is of class 1 and ends on the left of the step, at 0.41 with the l_inf attack."""
     rows = measured(step([[0.5 + 0.97 * WIDTH]], [1]))
     assert [row["B"] for row in rows] == [FLOAT] * 8
-    share = norm.cdf((0.5 + 0.95 * WIDTH - 0.41) / 0.1)  # of the votes for class 0, at the end of the l_inf attack, or more
-    assert share > 0.8 and rows[1]["outcome"] == tables.OUTCOMES.index("wrong")
+    assert norm.cdf((0.5 + 0.95 * WIDTH - 0.41) / 0.1) > 0.8  # the share of class 0 among noisy copies
+    assert rows[1]["outcome"] == tables.OUTCOMES.index("wrong")
+
+
+def test_a_flip_into_a_narrow_strip_is_corrected():
+    """Class 0 is within 0.01 of 0.42; the l_inf attack goes from 0.438 to its middle, where the second neuron switches off."""
+    strip = subject([([[50.0]] * 3, [-20.0, -21.0, -22.0]), ([[2.0, -4.0, 2.0], [0.0, 0.0, 0.0]], [-1.0, 0.0])], [[0.438]], [1])
+    rows = measured(strip, factor=0.18)[1::2]
+    assert [row["B"] for row in rows] == [FLOAT] * 4 and rows[0]["share"] == pytest.approx(2.0)
+    assert [row["outcome"] for row in rows if row["mode"] == 0] == [tables.OUTCOMES.index("right")] * 2
 
 
 def test_misclassified_images_and_images_without_flips():
