@@ -90,8 +90,8 @@ def tabulate(measured, options):
         f"there with confidence {1 - p['alpha']:g}. Shares of certified images with 95 % Clopper-Pearson intervals. A claim "
         "that is not broken is not proved by that.",
         "A sound radius is false with probability at most alpha for each image, and a true one counts as broken with "
-        "probability at most alpha. Nominal radii are not certificates. Conditional ones hold with the stored image as the reference "
-        "(stored), and need not with the attacked point (own).",
+        "probability at most alpha. Nominal radii are not certificates. Conditional ones hold with the stored image as the "
+        "reference (stored), and need not with the attacked point (own).",
     )
     table = Table(
         "Attacked certificates",
