@@ -133,10 +133,10 @@ def _pooled(networks, seed):
             tables.append(Table(
                 f"{group[0].title}: {len(group)} trainings with different seeds, {n} images each",
                 ("mode", "guarantee", "ACR", *(f"at {r:g}" for r in RADII), "ACR minus plain", "ACR minus denoised",
-                 *(f"seed {k}" for k in range(1, 1 + len(group)))),
+                 *(f"minus denoised, {m.key.partition(_SEED)[2] or 'first'}" for m in group)),
                 [_pooled_row(group, mode, shared, n, seed) for mode in shared],
                 ("Means over trainings of each image, then over images, with 95 % bootstrap intervals over images, so not for "
-                 "other trainings. The last columns are the differences of the ACR to denoised of each training.",),
+                 "other trainings. The last columns are the differences of each training, by its seed.",),
             ))  # fmt: skip
     return tables
 

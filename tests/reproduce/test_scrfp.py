@@ -161,6 +161,7 @@ def test_trainings_with_other_seeds_are_pooled():
     rows = {row[0]: row for row in pooled.rows}
     radii = [certificate(0, k).radius for k in (990, 950, 1000)]
     assert "2 trainings with different seeds, 4 images each" in pooled.title
+    assert pooled.headings[-2:] == ("minus denoised, first", "minus denoised, 4")
     assert rows["plain"][2].value == pytest.approx((0.5 * (radii[0] + radii[2]) + radii[1]) / 4)
     assert rows["plain"][7] is None
     assert rows["plain"][8].value == pytest.approx((radii[0] - radii[2]) / 8)
