@@ -29,6 +29,8 @@ class BaseClassifier:
         Shape of one input, if it is known.
     network : Network or None
         The network that the scores are computed from, if it is one.
+    threads : int or None
+        For noise, and for the scores of a network; None: all processors.
     needs_reference : bool
         Whether predictions need the stored point of a frozen centre.
     """
@@ -37,11 +39,12 @@ class BaseClassifier:
     dtype = "float32"
     input_shape = None
     network = None
+    threads = None
     needs_reference = False
 
     def scores(self, query):
         """Compute the scores of the noisy points of a Query: float64[n, O]."""
-        return self.scores_of(query.points())
+        return self.scores_of(query.points(threads=self.threads))
 
     def scores_of(self, points):
         """Compute the scores of noisy points, if these determine them: float64[n, *S] -> float64[n, O]."""
@@ -69,7 +72,7 @@ class BaseClassifier:
         """Return the votes of several queries, evaluated together where scores depend on the noisy points only: list."""
         if type(self).scores is not BaseClassifier.scores or len(queries) < 2:
             return [self.classes(query) for query in queries]
-        votes = votes_of(self.scores_of(np.concatenate([query.points() for query in queries])))
+        votes = votes_of(self.scores_of(np.concatenate([query.points(threads=self.threads) for query in queries])))
         return np.split(votes, np.cumsum([query.last - query.first for query in queries])[:-1])
 
     def settings(self):
@@ -148,6 +151,7 @@ class ModuleBase(BaseClassifier):
         from ..learn import classifiers
 
         self.module, self.input_shape = module, None if input_shape is None else tuple(input_shape)
+        self.threads = threads
         self.device, dtype = classifiers.placement(module)
         self.dtype = str(dtype).removeprefix("torch.")
         if self.dtype not in DTYPES:
@@ -227,4 +231,4 @@ def as_base(base, *, input_shape=None, dtype=None, threads=None):
         )
     if dtype is not None:
         raise InputError("dtype is given, but a torch module is evaluated in the type of its weights; convert the module")
-    return ModuleBase(base, input_shape=input_shape)
+    return ModuleBase(base, input_shape=input_shape, threads=threads)
