@@ -6,6 +6,8 @@ classified, nor on the other votes. Then a certificate of the smoothed classifie
 Legend: n votes, N training inputs, S shape of an input, D its size.
 """
 
+import hashlib
+
 import numpy as np
 
 from ..errors import InputError, ShapeError
@@ -87,6 +89,11 @@ class PosteriorMean:
         )
         return (torch.softmax(flat @ matrix - shift, dim=1) @ images).reshape(points.shape)
 
+    def settings(self):
+        """Return what identifies the denoiser in logs and stores: a digest of its images, and sigma."""
+        digest = hashlib.sha256(np.ascontiguousarray(self.images)).hexdigest()[:16]
+        return {"denoiser": f"PosteriorMean({self.images.shape}, {digest}, sigma={self.sigma!r})"}
+
 
 class _OfBase:
     """A denoiser that is a Network or a torch module."""
@@ -102,6 +109,11 @@ class _OfBase:
     def torch(self, points):
         """Denoise with gradients: tensor [n, *S] -> tensor [n, *S]."""
         return self.base.torch_scores_at(points).reshape(points.shape).to(points.dtype)
+
+    def settings(self):
+        """Return what identifies the denoiser; of a module, only its type is known."""
+        network = self.base.network
+        return {"denoiser": type(self.base.module).__name__ if network is None else f"Network({network.digest})"}
 
 
 class _Module(_OfBase):
@@ -133,6 +145,10 @@ class _Function:
 
         result = self(points.detach().cpu().numpy().astype(np.float64))
         return torch.from_numpy(result).to(device=points.device, dtype=points.dtype)
+
+    def settings(self):
+        """Return what is known of the denoiser: the name of the function."""
+        return {"denoiser": getattr(self.function, "__name__", type(self.function).__name__)}
 
 
 def as_denoiser(denoiser):
@@ -192,7 +208,7 @@ class DenoisedClassifier(BaseClassifier):
 
     def settings(self):
         """Return what identifies the classifier in logs and stores."""
-        return {**self.base.settings(), "denoiser": type(self.denoiser).__name__, "average": self.average}
+        return {**self.base.settings(), **self.denoiser.settings(), "average": self.average}
 
 
 def _softmax(scores):
