@@ -19,7 +19,7 @@ from pwlnet.smoothing.noise import ESTIMATE, Query
 from .floats import torch_module
 from .networks import with_slow
 
-REPEATS = 7
+REPEATS = 15
 N0, N, ALPHA, SIGMA = 100, 2000, 0.001, 0.25
 BATCH = 1000
 NETWORKS = ["digits_mlp15", "mnist_6x100", "mnist_conv_small"]
