@@ -74,7 +74,7 @@ class Denoised:
 
     def settings(self):
         """Return what identifies the rule."""
-        return {"denoiser": type(self.denoiser).__name__}
+        return self.denoiser.settings()
 
 
 class SelfNoise:
