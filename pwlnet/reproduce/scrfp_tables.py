@@ -7,7 +7,7 @@ import numpy as np
 from ..smoothing import certificates as certs
 from ..smoothing import evaluation
 from .paired import DIFFERENCES, difference_cells
-from .smoothing_modes import MODES, noise_level
+from .smoothing_modes import BASELINES, MODES, noise_level
 from .tables import Interval, Table, estimate
 
 COLUMNS = ("image", "mode", "true", "label", "candidate", "radius", "k", "n", "p_low", "r_region", "sound_radius", "seconds")
@@ -104,10 +104,10 @@ def _interval(value, low, high):
 
 
 def _differences(m, seed):
-    """Return the rows of differences of all modes to plain and to denoised."""
+    """Return the rows of differences of all modes to plain and to denoised, of those with a denoiser to the averages, too."""
     modes = {mode.title: mode for mode in modes_of(m)}
     for mode in modes.values():
-        for other in ("plain", "denoised"):
+        for other in BASELINES if mode.reference == "denoiser" else ("plain", "denoised"):
             if mode.title != other and other in modes and mode.guarantee != "conditional":
                 cells = difference_cells(certified_radii(m, mode), certified_radii(m, modes[other]), seed)
                 yield (m.title, mode.title, mode.guarantee, other, *cells)
@@ -133,6 +133,7 @@ def _pooled(networks, seed):
             tables.append(Table(
                 f"{group[0].title}: {len(group)} trainings with different seeds, {n} images each",
                 ("mode", "guarantee", "ACR", *(f"at {r:g}" for r in RADII), "ACR minus plain", "ACR minus denoised",
+                 "ACR minus mean input",
                  *(f"minus denoised, {m.key.partition(_SEED)[2] or 'first'}" for m in group)),
                 [_pooled_row(group, mode, shared, n, seed) for mode in shared],
                 ("Means over trainings of each image, then over images, with 95 % bootstrap intervals over images, so not for "
@@ -146,7 +147,7 @@ def _pooled_row(group, mode, shared, n, seed):
     right = np.stack([(m["label"] == m["true"])[m["mode"] == MODES.index(mode)][:n] for m in group])
     shares = (estimate((right & (radii >= r)).mean(axis=0), seed=seed) for r in RADII)
     titles, to_other = [each.title for each in shared], []
-    for other in ("plain", "denoised"):
+    for other in ("plain", "denoised", "mean input"):
         is_other = other == mode.title or other not in titles
         to_other.append(None if is_other else radii - [certified_radii(m, shared[titles.index(other)])[:n] for m in group])
     cells = (None if each is None else estimate(each.mean(axis=0), seed=seed) for each in to_other)

@@ -154,6 +154,13 @@ def test_tables_have_the_radii_of_right_predictions():
     assert "not one" in certified.notes[1]
 
 
+def test_modes_with_a_denoiser_are_compared_with_the_averages():
+    votes = {**VOTES, "mean input": VOTES["denoised"], "denoiser -0.25": VOTES["nominal -0.25"]}
+    _, differences, _ = scrfp_tables.tabulate({"m": made_up(votes)}, options(SMALL))
+    assert [row[3] for row in differences.rows if row[1] == "denoiser -0.25"] == ["plain", "denoised", "mean input"]
+    assert [row[3] for row in differences.rows if row[1] == "mean input"] == ["plain", "denoised"]
+
+
 def test_trainings_with_other_seeds_are_pooled():
     other = {title: [1000, *of_images[1:]] for title, of_images in VOTES.items()}
     measured = {"a": made_up(VOTES), "b": made_up(other, key="digits_mlp15_noise25_seed4")}
@@ -165,8 +172,9 @@ def test_trainings_with_other_seeds_are_pooled():
     assert rows["plain"][2].value == pytest.approx((0.5 * (radii[0] + radii[2]) + radii[1]) / 4)
     assert rows["plain"][7] is None
     assert rows["plain"][8].value == pytest.approx((radii[0] - radii[2]) / 8)
-    assert rows["plain"][9:] == pytest.approx(((radii[0] - radii[2]) / 4, 0.0))
-    assert rows["denoised"][8:] == (None, None, None)
+    assert rows["plain"][9] is None  # without that mode
+    assert rows["plain"][10:] == pytest.approx(((radii[0] - radii[2]) / 4, 0.0))
+    assert rows["denoised"][8:] == (None, None, None, None)
 
 
 def test_figures_have_curves_of_modes_and_nominal_ones_are_dashed():
