@@ -12,7 +12,7 @@ from .certificates import Certificates
 from .noise import ESTIMATE, PREDICT, Query, make_seed
 from .plans import ABSTAIN, CertificationPlan, check_alpha, progress_bar
 
-_BATCH_BYTES = 2**22  # of noisy points; larger batches leave the caches of the processor: twice as slow with convolutions
+_BATCH_BYTES = 2**21  # of noisy points; larger batches leave the caches of the processor: twice as slow with convolutions
 _BATCH_ROWS = (256, 4096)
 
 
