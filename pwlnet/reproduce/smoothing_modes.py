@@ -233,6 +233,10 @@ class _Remembered:
 
         self.denoiser, self._kept = as_denoiser(denoiser), {}
 
+    def settings(self):
+        """Return what identifies the denoiser."""
+        return self.denoiser.settings()
+
     def __call__(self, points):
         """Denoise: float64[n, *S] -> float64[n, *S]."""
         key = hashlib.blake2b(points.tobytes()).digest()

@@ -6,6 +6,8 @@ that is NaN votes for no class.
 Legend: n votes, S shape of an input, O classes.
 """
 
+import hashlib
+
 import numpy as np
 
 from ..errors import InputError, ShapeError
@@ -78,6 +80,15 @@ class BaseClassifier:
     def settings(self):
         """Return what identifies the classifier in logs and stores: dict of numbers and texts."""
         return {"guarantee": self.guarantee, "dtype": self.dtype}
+
+
+def digest_of(*arrays):
+    """Return a short digest of arrays, which identifies them in settings: 16 hexadecimal digits."""
+    sha = hashlib.sha256()
+    for array in arrays:
+        array = np.ascontiguousarray(array)
+        sha.update(f"{array.dtype.str}{array.shape}".encode() + array.tobytes())
+    return sha.hexdigest()[:16]
 
 
 def votes_of(scores):
@@ -179,6 +190,11 @@ class ModuleBase(BaseClassifier):
                 "give a classifier"
             )
         return scores.cpu().numpy().astype(np.float64)
+
+    def settings(self):
+        """Return what identifies the classifier in logs and stores."""
+        arrays = [tensor.detach().cpu().numpy() for tensor in self.module.state_dict().values()]
+        return {**super().settings(), "module": type(self.module).__name__, "weights": digest_of(*arrays)}
 
     def scores_of(self, points):
         """Compute the scores of noisy points: float64[n, *S] -> float64[n, O]."""

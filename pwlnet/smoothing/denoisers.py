@@ -6,15 +6,13 @@ classified, nor on the other votes. Then a certificate of the smoothed classifie
 Legend: n votes, N training inputs, S shape of an input, D its size.
 """
 
-import hashlib
-
 import numpy as np
 
 from ..errors import InputError, ShapeError
 from ..network import Network
 from ..scheduling import run_chunks
 from ..validation import check_choice, check_number, refuse_not_finite
-from .bases import DTYPES, BaseClassifier, ModuleBase, NetworkBase, as_base
+from .bases import DTYPES, BaseClassifier, ModuleBase, NetworkBase, as_base, digest_of
 
 AVERAGES = ("none", "inputs", "probabilities")
 _ROWS = 1000  # at once, which limits the memory
@@ -91,8 +89,7 @@ class PosteriorMean:
 
     def settings(self):
         """Return what identifies the denoiser in logs and stores: a digest of its images, and sigma."""
-        digest = hashlib.sha256(np.ascontiguousarray(self.images)).hexdigest()[:16]
-        return {"denoiser": f"PosteriorMean({self.images.shape}, {digest}, sigma={self.sigma!r})"}
+        return {"denoiser": f"PosteriorMean({digest_of(self.images)}, sigma={self.sigma!r}, {self.dtype})"}
 
 
 class _OfBase:
@@ -111,9 +108,9 @@ class _OfBase:
         return self.base.torch_scores_at(points).reshape(points.shape).to(points.dtype)
 
     def settings(self):
-        """Return what identifies the denoiser; of a module, only its type is known."""
-        network = self.base.network
-        return {"denoiser": type(self.base.module).__name__ if network is None else f"Network({network.digest})"}
+        """Return what identifies the denoiser in logs and stores: digests of its weights."""
+        settings = self.base.settings()
+        return {"denoiser": settings.get("network") or f"{settings['module']}({settings['weights']})"}
 
 
 class _Module(_OfBase):

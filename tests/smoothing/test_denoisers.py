@@ -1,5 +1,6 @@
 """Denoisers: the posterior mean against closed forms and exact arithmetic; rows do not depend on each other."""
 
+import functools
 from fractions import Fraction
 
 import numpy as np
@@ -11,11 +12,13 @@ from scipy.special import expit
 
 import pwlnet
 from pwlnet.errors import InputError, ShapeError
-from pwlnet.smoothing import PosteriorMean, SmoothedClassifier, denoise_inputs, repress_float_paths
+from pwlnet.smoothing import SmoothedClassifier, denoise_inputs, repress_float_paths
 from pwlnet.smoothing.denoisers import as_denoiser
 from pwlnet.smoothing.noise import Query
 
 from . import small_classifiers as small
+
+PosteriorMean = functools.partial(pwlnet.smoothing.PosteriorMean, dtype="float64")
 
 
 def exact_mean(images, sigma, point):
@@ -171,3 +174,11 @@ def test_bad_denoisers_and_images_are_refused():
             PosteriorMean(np.ones((2, 3)), sigma)
     with pytest.raises(ShapeError, match="points have 2 entries, the images of the denoiser 3"):
         PosteriorMean(np.ones((2, 3)), 1.0)(np.ones((5, 2)))
+
+
+def test_float32_is_close_to_float64():
+    images, _ = pwlnet.datasets.digits_training_images()
+    points = images[:50] + 0.25 * np.random.default_rng(0).standard_normal(images[:50].shape)
+    np.testing.assert_allclose(
+        pwlnet.smoothing.PosteriorMean(images, 0.25)(points), PosteriorMean(images, 0.25)(points), atol=2e-5
+    )

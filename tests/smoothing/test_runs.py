@@ -1,5 +1,6 @@
 """Certification into a log: complete, resumable, and the same whatever interrupts it."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from pwlnet.smoothing import (
     SmoothedClassifier,
     average_certified_radius,
     certify_to_log,
+    denoise_inputs,
     plans,
     read_log,
     repress_float_paths,
@@ -131,3 +133,20 @@ def test_labels_and_numbers_are_needed_for_each_image(smoothed, tmp_path):
     with pytest.raises(InputError, match="n is 5"):
         certify_to_log(smoothed, X, LABELS, tmp_path / "log.tsv", n=5)
     assert not (tmp_path / "log.tsv").exists()
+
+
+def test_settings_tell_classifiers_and_denoisers_apart():
+    network = small.as_network(small.random_mlp(0), 4)
+    images = np.random.default_rng(0).random((5, 4))
+    denoisers = [PosteriorMean(images, 0.5), PosteriorMean(images, 0.25), PosteriorMean(images[1:], 0.5),
+                 small.as_network(small.random_mlp(0, (4, 8, 4)), 4), small.random_mlp(1, (4, 8, 4)), small.random_mlp(2, (4, 8, 4)),
+                 np.tanh]  # fmt: skip
+    bases = [network, small.random_mlp(0), small.random_mlp(1), repress_float_paths(network, -0.1, reference="clean"),
+             repress_float_paths(network, -0.2, reference="clean"), repress_float_paths(network, -0.1, reference="frozen"),
+             repress_float_paths(network, -0.1, reference="frozen", center=images[0]),
+             repress_float_paths(network, -0.1, reference="global", frequency=np.zeros(network.n_neurons)),
+             repress_float_paths(network, -0.1, reference="global", frequency=np.ones(network.n_neurons)),
+             *(denoise_inputs(network, each) for each in denoisers),
+             *(repress_float_paths(network, -0.1, reference="denoiser", denoiser=each) for each in denoisers)]  # fmt: skip
+    settings = [json.dumps(SmoothedClassifier(base, 0.5).plan().settings(), sort_keys=True) for base in bases]
+    assert len(set(settings)) == len(bases)
