@@ -73,7 +73,7 @@ class SmoothedClassifier:
     >>> images, labels = pwlnet.datasets.digits_images()
     >>> smoothed = pwlnet.smoothing.SmoothedClassifier(network, 0.25)
     >>> certificate = smoothed.certify(images[0], n=1000, rng=0)
-    >>> certificate.label == labels[0], 0.2 < certificate.radius < 0.62
+    >>> certificate.correct(labels[0]), 0.2 < certificate.radius < 0.62
     (True, True)
     """
 
