@@ -28,6 +28,7 @@ def progress_bar(progress, total):
 
 
 def check_alpha(alpha):
+    """Validate a level: a float between 0 and 1."""
     if not 0.0 < check_number(alpha, "alpha") < 1.0:
         raise InputError(f"alpha is {alpha!r}; a number between 0 and 1 is needed")
     return float(alpha)
