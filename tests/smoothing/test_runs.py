@@ -139,7 +139,8 @@ def test_settings_tell_classifiers_and_denoisers_apart():
     network = small.as_network(small.random_mlp(0), 4)
     images = np.random.default_rng(0).random((5, 4))
     denoisers = [PosteriorMean(images, 0.5), PosteriorMean(images, 0.25), PosteriorMean(images[1:], 0.5),
-                 small.as_network(small.random_mlp(0, (4, 8, 4)), 4), small.random_mlp(1, (4, 8, 4)), small.random_mlp(2, (4, 8, 4)),
+                 small.as_network(small.random_mlp(0, (4, 8, 4)), 4), small.random_mlp(1, (4, 8, 4)),
+                 small.random_mlp(2, (4, 8, 4)),
                  np.tanh]  # fmt: skip
     bases = [network, small.random_mlp(0), small.random_mlp(1), repress_float_paths(network, -0.1, reference="clean"),
              repress_float_paths(network, -0.2, reference="clean"), repress_float_paths(network, -0.1, reference="frozen"),
