@@ -12,8 +12,7 @@ from .certificates import Certificates
 from .noise import ESTIMATE, PREDICT, Query, make_seed
 from .plans import ABSTAIN, CertificationPlan, check_alpha, progress_bar
 
-_BATCH_BYTES = 2**21  # of noisy points; larger batches leave the caches of the processor: twice as slow with convolutions
-_BATCH_ROWS = (256, 4096)
+_BATCH_ROWS = (256, 2**16)
 
 
 class SmoothedClassifier:
@@ -109,7 +108,7 @@ class SmoothedClassifier:
         """Return the number of noisy points that are evaluated together: the argument, or what fits into some memory."""
         if batch_size is not None:
             return check_count(batch_size, "batch_size")
-        return int(np.clip(_BATCH_BYTES // (8 * max(1, n_inputs)), *_BATCH_ROWS))
+        return int(np.clip(self.base.batch_bytes // (8 * max(1, n_inputs)), *_BATCH_ROWS))
 
     def votes(self, x, first, last, *, rng=0, image=0, purpose=ESTIMATE, batch_size=None, center=None):
         """Return the classes of draws ``first`` to ``last`` (not included) around one image.

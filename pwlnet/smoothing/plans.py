@@ -124,6 +124,8 @@ class CertificationPlan:
         """Make the Certificate of an image."""
         smoothed, (k, n, p_low) = self.smoothed, result
         radius = float(radius_of(p_low, smoothed.sigma))
+        if self.method == "sequential" and radius > 0.0:
+            radius = self.radius  # what was tested; the bound is rounded up from it
         return Certificate(
             label=candidate if radius > 0.0 else ABSTAIN,
             radius=radius,
