@@ -66,6 +66,7 @@ MODES = (
     Mode("self-noise -0.25", reference="self_noise", eta=-0.25),
     Mode("global -0.25", reference="global", eta=-0.25),
     Mode("margin -0.25", reference="margin", eta=-0.25),
+    Mode("denoiser -0.5 one pass", reference="denoiser", eta=-0.5, passes=1),
 )
 BASELINES = ("plain", "denoised", "mean input", "mean probability")
 _BY_TITLE = {mode.title: mode for mode in MODES}
