@@ -31,6 +31,8 @@ class BaseClassifier:
         The network that the scores are computed from, if it is one.
     needs_reference : bool
         Whether predictions need the stored point of a frozen centre.
+    plan_type : type or None
+        How images are certified, if not by the votes alone: a class like CertificationPlan.
     """
 
     guarantee = "sound"
@@ -38,6 +40,7 @@ class BaseClassifier:
     input_shape = None
     network = None
     needs_reference = False
+    plan_type = None
 
     def scores(self, query):
         """Compute the scores of the noisy points of a Query: float64[n, O]."""
