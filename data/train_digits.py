@@ -2,8 +2,9 @@
 
     python data/train_digits.py
 
-needs pwlnet, torch, onnx and scikit-learn and takes about four minutes on one core. It writes ``networks/*.onnx`` and
-``images/digits_test.npz`` beside this file and prints the two tables of ``data/README.md``: files and accuracies.
+needs pwlnet, torch, onnx and scikit-learn and takes about four minutes on one core. It writes ``networks/*.onnx``,
+``images/digits_test.npz`` and ``images/digits_train.npz`` beside this file and prints the two tables of ``data/README.md``:
+files and accuracies.
 Seeds are fixed and one thread is used: the same versions of the libraries on the same kind of CPU give the same files.
 """
 
@@ -144,9 +145,10 @@ def main():
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     train_set, test_set = split_digits()
-    images_path = HERE / "images" / "digits_test.npz"
-    np.savez_compressed(images_path, images=test_set[0], labels=test_set[1])
-    describe(images_path, f"{len(test_set[1])} images and labels")
+    for name, (images, labels) in (("digits_test", test_set), ("digits_train", train_set)):
+        images_path = HERE / "images" / f"{name}.npz"
+        np.savez_compressed(images_path, images=images, labels=labels)
+        describe(images_path, f"{len(labels)} images and labels")
     networks = {
         "digits_conv": lambda: train(build_conv, 1, *to_tensors(*train_set)),
         "digits_mlp": lambda: train(build_mlp, 2, *to_tensors(*train_set)),

@@ -63,7 +63,7 @@ def clopper_pearson(counts, n, alpha, *, side="both"):
         low[some] = betaincinv(counts[some], n[some] - counts[some] + 1.0, tail)
     if side == "lower":
         every = counts == n
-        low[every] = alpha ** (1.0 / n[every])
+        low[every] = [alpha ** (1.0 / draws) for draws in n[every].tolist()]  # NumPy's vectorised power may differ by 1 ulp
     else:
         high[others] = betaincinv(counts[others] + 1.0, n[others] - counts[others], 1.0 - tail)
     return low, high

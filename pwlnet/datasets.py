@@ -2,7 +2,8 @@
 
 The table (`_fetch_table.json`, made by ``data/make_fetch_table.py``) has each file's origin: a repository at a commit,
 a path in it, the SHA-256, the size and the licence. Nothing is downloaded before a file is requested. The networks and
-images that come with pwlnet (``digits_network_path``, ``control_network_path``, ``digits_images``) are never downloaded.
+images that come with pwlnet (``digits_network_path``, ``control_network_path``, ``digits_images``,
+``digits_training_images``) are never downloaded.
 """
 
 import difflib
@@ -19,7 +20,7 @@ import numpy as np
 
 from ._optional import require
 from .errors import ChecksumError, ConversionError, InputError, MissingDataError
-from .shipped import control_network_path, digits_images, digits_network_path
+from .shipped import control_network_path, digits_images, digits_network_path, digits_training_images
 
 __all__ = [
     "DataFile",
@@ -27,6 +28,7 @@ __all__ = [
     "describe",
     "digits_images",
     "digits_network_path",
+    "digits_training_images",
     "fetch",
     "load_images",
     "names",

@@ -93,7 +93,29 @@ def digits_images():
     MissingDataError
         The file is missing from the installation.
     """
-    with np.load(_find("images/digits_test.npz")) as arrays:
+    return _load_images("digits_test")
+
+
+def digits_training_images():
+    """Load the training images of the shipped digits networks, for denoisers and for training.
+
+    Returns
+    -------
+    images : float64[N, 1, 8, 8]
+        Grey values in [0, 1].
+    labels : int64[N]
+        Digits 0 to 9.
+
+    Raises
+    ------
+    MissingDataError
+        The file is missing from the installation.
+    """
+    return _load_images("digits_train")
+
+
+def _load_images(name):
+    with np.load(_find(f"images/{name}.npz")) as arrays:
         return arrays["images"] / 16.0, arrays["labels"].astype(np.int64)
 
 

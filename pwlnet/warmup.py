@@ -42,6 +42,7 @@ from .partition.lines.windows import TraceResult
 from .partition.planes.partitions import partition_planes
 from .partition.regions.exploring import explore
 from .partition.regions.radii import stable_radii
+from .smoothing.network_pass import repressed_outputs
 from .tolerances import DEFAULT
 
 _MEMORY = 2**26  # bytes of a tracer's buffers, more than enough for the toy network
@@ -157,6 +158,11 @@ def _floats(toy):
         find_float_neurons(toy.network, (toy.starts, toy.ends), method="pair", dtype=dtype)
 
 
+def _smoothing(toy):
+    """Use the kernel of smoothing in the type of its default; float64 is compiled where it is needed."""
+    repressed_outputs(toy.network, toy.points, toy.points[:1], eta=-0.1, threads=1)
+
+
 def _regions(toy):
     """Use the kernel of cells, which is the same for all networks and numbers of inputs."""
     x = toy.points[0]
@@ -181,6 +187,7 @@ STEPS = {  # name: a function of _Toy that uses the kernels
     "pattern_facts": _pattern_facts,
     "paths": _paths,
     "floats": _floats,
+    "smoothing": _smoothing,
     "regions": _regions,
     "trace_wide": _trace_wide,
     "trace_float32": lambda toy: _trace(toy, DEFAULT.with_slope_dtype("float32")),
@@ -194,7 +201,7 @@ PROCESSES = (
     ),
     (
         "forward", "check", "patterns", "affine_map", "measure_linearity", "compare_rules", "region_facts",
-        "integrate_gradients", "trace_wide", "bounds", "floats",
+        "integrate_gradients", "trace_wide", "bounds", "floats", "smoothing",
     ),
 )  # fmt: skip
 LINE_STEPS = ("forward", "check", "trace", "partition_lines")  # all that ``partition_lines`` needs

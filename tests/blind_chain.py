@@ -23,6 +23,7 @@ from pwlnet.convert.lower import lower
 from pwlnet.draws import make_draws
 from pwlnet.errors import PwlnetError
 from pwlnet.kernels.ir import program as ir
+from pwlnet.smoothing.network_pass import repressed_outputs
 
 UNKNOWN = {True: 99, False: -1}  # codes that nothing knows, of a switching and of an affine op
 SHAPE = (2, 2, 3)
@@ -124,6 +125,14 @@ def _vulnerability(network):
     return np.concatenate([result.fixed_change, result.float_change, result.n_float], axis=None)
 
 
+def _repressed(network):
+    """Outputs with repressed neurons: by references, with one pass and two, and by factors."""
+    points, factors = POINTS.reshape(3, -1), np.linspace(0.5, 1.0, network.n_neurons)
+    options = [{"references": points[:1], "eta": -0.5, "passes": 2}, {"references": points[::-1], "eta": -0.5, "passes": 1}]
+    found = [repressed_outputs(network, points, dtype="float64", threads=1, **o) for o in (*options, {"factors": factors})]
+    return np.concatenate(found, axis=None)
+
+
 POINTS = np.random.default_rng(2).normal(size=(3, *SHAPE))
 ANALYSES = {  # of a network, and of its lines
     "forward": lambda network, lines: network.forward(POINTS),
@@ -147,6 +156,7 @@ ANALYSES = {  # of a network, and of its lines
     "pattern_similarity": lambda network, lines: pwlnet.pattern_similarity(network, POINTS, measure="jaccard", threads=1),
     "paths": lambda network, lines: _paths(network),
     "vulnerability": lambda network, lines: _vulnerability(network),
+    "repressed outputs": lambda network, lines: _repressed(network),
 }
 
 

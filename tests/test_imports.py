@@ -24,6 +24,7 @@ LAYERS = {
         "patterns",
         "evaluate",
         "validation",
+        "value_buffers",
         "scheduling",
         "publishing",
         "properties",

@@ -48,3 +48,12 @@ def test_a_missing_file_is_answered_with_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setattr(shipped, "_FOLDERS", (tmp_path,))
     with pytest.raises(MissingDataError, match="reinstall pwlnet"):
         shipped.digits_images()
+
+
+def test_training_images_are_none_of_the_test_images():
+    images, labels = shipped.digits_training_images()
+    test, _ = shipped.digits_images()
+    assert images.shape == (1348, 1, 8, 8) and images.min() == 0.0 and images.max() == 1.0
+    assert np.bincount(labels).min() > 120
+    seen = {image.tobytes() for image in images}
+    assert not any(image.tobytes() in seen for image in test)

@@ -10,15 +10,12 @@ import numpy as np
 from ..draws import make_scratch
 from ..errors import CapacityError, UnsupportedOperationError
 from ..evaluate import truncate_program
-from ..kernels.floats import passes, values
-from ..kernels.ir import program as ir
+from ..kernels.floats import passes
 from ..kernels.ir.passes import TILE
 from ..kernels.ir.switching import n_states
 from ..scheduling import n_threads, run_slots
+from ..value_buffers import UNKNOWN, WORK_PER_CALL, fits_single, make_buffers, range_limits, work_per_tile
 
-DTYPES = ("float32", "float64")
-_SINGLE_RANGE = (2.0**-60, 2.0**100)  # of the sum of the sizes of an op's pre-activations; beyond, float64 is used
-_WORK_PER_ITEM = 2**27  # most multiplications of an item: some milliseconds
 _ITEMS_PER_SLOT = 4  # of a call; more calls notice Ctrl-C
 _MAX_DRAWS = 2**31 - 1
 
@@ -37,34 +34,6 @@ def _code(network, dtype):
     return code if last == len(network.program.op) - 1 else truncate_program(code, last)
 
 
-def _make_buffers(code, rows, dtype):
-    """Allocate the buffers of a slot: Buffers."""
-    size = int(code.op_table[-1, ir.VALUE])
-    scales, shifts = np.ones(size, dtype), np.zeros(size, dtype)
-    for i in range(len(code.op_table) - 1):
-        row, entries = code.op_table[i], slice(code.op_table[i, ir.VALUE], code.op_table[i + 1, ir.VALUE])
-        if row[ir.OP] in (ir.AFFINE, ir.CONV2D, ir.SCALE) and row[ir.N_BIASES]:
-            shifts[entries].reshape(-1, row[ir.N_BIASES])[:] = code.parameters[row[ir.BIAS] :][: row[ir.N_BIASES]]
-        if row[ir.OP] == ir.SCALE:
-            scales[entries].reshape(-1, row[ir.N_WEIGHTS])[:] = code.parameters[row[ir.WEIGHT] :][: row[ir.N_WEIGHTS]]
-    sizes = _scratch_sizes(code)
-    return values.Buffers(np.zeros(rows * size, dtype), *(np.empty(n, dtype) for n in sizes), values.Constants(scales, shifts))
-
-
-def _scratch_sizes(code):
-    """Return the lengths of the scratch arrays of convolutions: (columns, products)."""
-    table = code.op_table[:-1]
-    convolutions = table[table[:, ir.OP] == ir.CONV2D]
-    positions = convolutions[:, ir.HEIGHT] * convolutions[:, ir.WIDTH]
-    channels = convolutions[:, ir.CHANNELS] // convolutions[:, ir.GROUPS].clip(1)
-    window = convolutions[:, ir.N_WEIGHTS] // convolutions[:, ir.CHANNELS].clip(1)
-    return int((positions * window).max(initial=0)), int((positions * channels).max(initial=0))
-
-
-def _limits(dtype):
-    return np.array(_SINGLE_RANGE if dtype == "float32" else (-np.inf, np.inf))
-
-
 def _layout(network):
     """Return the first counter of each op, the number of counters, and the most states of a neuron."""
     graph, offsets = network.op_graph, np.zeros(len(network.program.op) + 1, np.int64)
@@ -78,14 +47,8 @@ def _n_states(network):
     """Return the number of states of the neurons of each switching op."""
     counts = [int(n_states(network.code, i)) for i in network.op_graph.switching]
     if 0 in counts:
-        raise UnsupportedOperationError(_UNKNOWN)
+        raise UnsupportedOperationError(UNKNOWN)
     return counts
-
-
-def _work_per_tile(code):
-    table = code.op_table[:-1]
-    uses = np.where(table[:, ir.KERNEL_H] > 0, table[:, ir.HEIGHT] * table[:, ir.WIDTH], 1)
-    return int(TILE * ((table[:, ir.N_WEIGHTS] * uses).sum() + code.op_table[-1, ir.VALUE] + code.op_table[-1, ir.N_INPUTS]))
 
 
 def count_states(network, draws, n_samples, *, dtype="float32", sets=None, threads=None, progress=None):
@@ -128,7 +91,7 @@ def count_states(network, draws, n_samples, *, dtype="float32", sets=None, threa
         dtypes = [dtype] if dtype == "float64" else ["float32", "float64"]
         pending = np.arange(len(sets))
         for kind in dtypes:
-            if kind == "float32" and not _fits_single(network):
+            if kind == "float32" and not fits_single(network):
                 continue
             counts[pending], firsts[pending] = 0, _MAX_DRAWS
             results = counts[pending], firsts[pending]
@@ -140,21 +103,15 @@ def count_states(network, draws, n_samples, *, dtype="float32", sets=None, threa
     return _by_neuron(network, np.where(firsts == _MAX_DRAWS, -1, firsts), counts, offsets, most)
 
 
-def _fits_single(network):
-    """Return whether all parameters are in the range of float32."""
-    sizes = [np.abs(x).max(initial=0.0) for x in (network.program.weights, network.program.biases)]
-    return max(sizes) < _SINGLE_RANGE[1]
-
-
 def _count(network, draws, sets, n_samples, dtype, offsets, results, threads, progress):
     """Count the states of n sets; return which of these have values out of range: bool[n]. In and out: results, their rows."""
     code, n_slots = _code(network, dtype), n_threads(threads)
-    tiles = max(1, _WORK_PER_ITEM // _work_per_tile(code))
+    tiles = max(1, WORK_PER_CALL // work_per_tile(code))
     step = int(TILE) * min(tiles, max(1, -(-n_samples // (int(TILE) * n_slots))))
     starts = np.arange(0, n_samples, step)
     largest, n_items = int(network.op_graph.neuron_counts.max()), n_slots * _ITEMS_PER_SLOT
     slots = [
-        (make_scratch(draws), _make_buffers(code, int(TILE), dtype), np.empty(3 * largest, np.int32)) for _ in range(n_slots)
+        (make_scratch(draws), make_buffers(code, int(TILE), dtype), np.empty(3 * largest, np.int32)) for _ in range(n_slots)
     ]
     unknown, out_of_range = np.zeros(1, np.int64), np.zeros(len(sets), bool)
     counts, firsts = results
@@ -164,10 +121,10 @@ def _count(network, draws, sets, n_samples, dtype, offsets, results, threads, pr
         items = np.stack([sets[row], first, np.minimum(first + step, n_samples)], axis=1)
         new = np.zeros((len(items), counts.shape[1]), np.int32)
         new_first, bad = np.full(new.shape, _MAX_DRAWS, np.int32), np.zeros(len(items), np.int64)
-        shared = code, draws, items, new, new_first, bad, offsets, _limits(dtype), unknown, np.zeros(1, np.int64)
+        shared = code, draws, items, new, new_first, bad, offsets, range_limits(dtype), unknown, np.zeros(1, np.int64)
         run_slots(passes.sample_slot, [passes.SampleSlot(*shared, *own) for own in slots[: len(items)]])
         if unknown[0]:
-            raise UnsupportedOperationError(_UNKNOWN)
+            raise UnsupportedOperationError(UNKNOWN)
         for k, b in enumerate(row.tolist()):
             counts[b] += new[k]
             np.minimum(firsts[b], new_first[k], out=firsts[b])
@@ -175,9 +132,6 @@ def _count(network, draws, sets, n_samples, dtype, offsets, results, threads, pr
         if progress is not None:
             progress(int((items[:, 2] - items[:, 1]).sum()))
     return out_of_range
-
-
-_UNKNOWN = "the network has an op that the kernels do not handle; every chain of ops must handle it, see CONTRIBUTING.md"
 
 
 def _by_neuron(network, firsts, counts, offsets, most):
@@ -225,7 +179,7 @@ def compare_pairs(network, first, second, *, dtype="float64", states=True, threa
     floats, states = np.empty((len(first), k), bool), np.empty((len(first) if states else 0, k), np.int32)
     if not k or not len(first):
         return floats, states
-    single = dtype == "float32" and _fits_single(network)
+    single = dtype == "float32" and fits_single(network)
     bad = _compare(network, first, second, "float32" if single else "float64", floats, states, threads)
     if single and bad.any():
         rows = np.flatnonzero(bad)
@@ -244,14 +198,14 @@ def _compare(network, first, second, dtype, floats, states, threads):
     n_slots = max(1, min(n_threads(threads), -(-n // half)))
     largest = int(network.op_graph.neuron_counts.max())
     slots = [
-        (_make_buffers(code, int(TILE), dtype), np.empty(largest, bool), np.empty(largest, np.int32)) for _ in range(n_slots)
+        (make_buffers(code, int(TILE), dtype), np.empty(largest, bool), np.empty(largest, np.int32)) for _ in range(n_slots)
     ]
-    step = half * n_slots * max(1, _WORK_PER_ITEM // _work_per_tile(code))
+    step = half * n_slots * max(1, WORK_PER_CALL // work_per_tile(code))
     for begin in range(0, n, step):
         part = slice(begin, min(n, begin + step))
         arrays = (x[part] for x in (first, second, floats, states, bad))
-        shared = (code, *arrays, _limits(dtype), unknown, np.zeros(1, np.int64))
+        shared = (code, *arrays, range_limits(dtype), unknown, np.zeros(1, np.int64))
         run_slots(passes.pair_slot, [passes.PairSlot(*shared, *own) for own in slots])
         if unknown[0]:
-            raise UnsupportedOperationError(_UNKNOWN)
+            raise UnsupportedOperationError(UNKNOWN)
     return bad != 0

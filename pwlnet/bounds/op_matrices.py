@@ -40,7 +40,7 @@ def sparse(values, rows, columns, shape):
     return sp.csr_matrix((values, (rows, columns)), shape=shape)
 
 
-def _pool_divisors(program, i):
+def pool_divisors(program, i):
     """Return the divisor of average pooling at each position: int64[positions]."""
     a, (_, out_h, out_w) = program.attributes[i], program.shapes[i]
     _, height, width = program.shapes[program.operands[program.operand_offsets[i]]]
@@ -84,7 +84,7 @@ def op_matrices(program, code, i):
         rows, columns = (p[:, None] * channels + c).ravel(), (places[:, None] * channels + c).ravel()
         matrices, divisors = (
             [sparse(np.ones(len(rows)), rows, columns, (n, m[0]))],
-            np.repeat(_pool_divisors(program, i), channels),
+            np.repeat(pool_divisors(program, i), channels),
         )
     elif kind == ir.SCALE:
         matrices = [sparse(np.tile(weights, n // len(weights)), entries, entries, (n, n))]

@@ -10,7 +10,7 @@ Every result says what its radius guarantees: "sound" (with confidence 1 - alpha
     certified_accuracy, average_certified_radius, ...
                                           evaluation
     certify_to_log, read_log, LogWriter   logs in the published format; resumable
-    SequentialTest, ConfidenceSequence, choose_n, recertify, ...
+    SequentialTest, ConfidenceSequence, choose_n, recertify_smoothed, ...
                                           fewer draws for the same guarantee
     check_range, refuse_wrong_range       a check of the range of pixels and of normalisations
 """
@@ -30,6 +30,7 @@ from .evaluation import (
 )
 from .logs import CertificationLog, LogWriter, read_log, write_log
 from .radii import probability_for, radius_of
+from .recertification import recertify_smoothed
 from .recertify import recertify, recertify_counts
 from .repression import RepressedClassifier, float_frequency, repress_float_paths
 from .runs import certify_to_log
@@ -42,5 +43,6 @@ __all__ = [
     "RangeCheck", "RepressedClassifier", "SequentialTest", "SmoothedAttack", "SmoothedClassifier", "accuracy_curve",
     "attack_smoothed", "average_certified_radius", "certified_accuracy", "certify_to_log", "check_range", "choose_n",
     "compare_certificates", "denoise_inputs", "estimate_acr", "float_frequency", "probability_for", "radius_of", "read_log",
-    "recertify", "recertify_counts", "refuse_wrong_range", "repress_float_paths", "summarize_votes", "write_log",
+    "recertify", "recertify_counts", "recertify_smoothed", "refuse_wrong_range", "repress_float_paths", "summarize_votes",
+    "write_log",
 ]  # fmt: skip

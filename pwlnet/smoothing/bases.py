@@ -44,6 +44,10 @@ class BaseClassifier:
 
     def scores(self, query):
         """Compute the scores of the noisy points of a Query: float64[n, O]."""
+        return self.scores_of(query.points())
+
+    def scores_of(self, points):
+        """Compute the scores of noisy points, if these determine them: float64[n, *S] -> float64[n, O]."""
         raise NotImplementedError
 
     def torch_scores(self, points, query, centers=None):
@@ -63,6 +67,13 @@ class BaseClassifier:
     def classes(self, query):
         """Return the votes: int64[n], ``NO_CLASS`` where a score is NaN."""
         return votes_of(self.scores(query))
+
+    def classes_of(self, queries):
+        """Return the votes of several queries, evaluated together where scores depend on the noisy points only: list."""
+        if type(self).scores is not BaseClassifier.scores or len(queries) < 2:
+            return [self.classes(query) for query in queries]
+        votes = votes_of(self.scores_of(np.concatenate([query.points() for query in queries])))
+        return np.split(votes, np.cumsum([query.last - query.first for query in queries])[:-1])
 
     def settings(self):
         """Return what identifies the classifier in logs and stores: dict of numbers and texts."""
@@ -101,9 +112,9 @@ class NetworkBase(BaseClassifier):
         references = None if references is None else references.reshape(len(references), -1)
         return repressed_outputs(self.network, points, references, dtype=self.dtype, threads=self.threads, **options)
 
-    def scores(self, query):
-        """Compute the scores of the noisy points of a Query: float64[n, O]."""
-        return self.scores_at(query.points())
+    def scores_of(self, points):
+        """Compute the scores of noisy points: float64[n, *S] -> float64[n, O]."""
+        return self.scores_at(points)
 
     def torch_scores_at(self, points, references=None, **options):
         """Compute scores at points with gradients: tensor [n, *S] -> tensor [n, O]."""
@@ -158,9 +169,9 @@ class ModuleBase(BaseClassifier):
             )
         return scores.cpu().numpy().astype(np.float64)
 
-    def scores(self, query):
-        """Compute the scores of the noisy points of a Query: float64[n, O]."""
-        return self.scores_at(query.points())
+    def scores_of(self, points):
+        """Compute the scores of noisy points: float64[n, *S] -> float64[n, O]."""
+        return self.scores_at(points)
 
     def torch_scores_at(self, points, references=None, **options):
         """Compute scores at points with gradients: [n, D] -> tensor [n, O]."""

@@ -287,9 +287,7 @@ def _dtype(name):
 
 
 def _list_column(name, rows):
-    column = np.empty(len(rows), object)
-    column[:] = [getattr(row, name) for row in rows]
-    return column
+    return np.array([getattr(row, name) for row in rows], None if rows else _dtype(name))
 
 
 def _column(name, values, n):

@@ -105,7 +105,8 @@ class SmoothedClassifier:
             return x.reshape(len(x), *shape), False
         raise ShapeError(f"x has shape {x.shape}, but images have shape {shape}; give {shape} or {('B', *shape)}")
 
-    def _batch(self, batch_size, n_inputs):
+    def batch_rows(self, batch_size, n_inputs):
+        """Return the number of noisy points that are evaluated together: the argument, or what fits into some memory."""
         if batch_size is not None:
             return check_count(batch_size, "batch_size")
         return int(np.clip(_BATCH_BYTES // (8 * max(1, n_inputs)), *_BATCH_ROWS))
@@ -137,16 +138,17 @@ class SmoothedClassifier:
         (x,), _ = self._as_images(x)
         reference = None if center is None else self._as_images(center)[0][0]
         query = Query(x, self.sigma, make_seed(rng), purpose, image, first, last, reference)
-        return self._classes(query, self._batch(batch_size, x.size))
+        return self.vote(query, self.batch_rows(batch_size, x.size))
 
-    def _classes(self, query, batch):
+    def vote(self, query, batch):
+        """Return the votes of a Query in batches: int64[n]."""
         parts = [
             self.base.classes(query._replace(first=a, last=min(a + batch, query.last)))
             for a in range(query.first, query.last, batch)
         ]
         return np.concatenate([np.zeros(0, np.int64), *parts])
 
-    def _counts(self, votes):
+    def count_classes(self, votes):
         """Count votes by class: int64[C]."""
         most = int(votes.max(initial=-1)) + 1
         if self._n_classes is not None and most > self._n_classes:
@@ -198,7 +200,7 @@ class SmoothedClassifier:
         labels = np.full(len(images), ABSTAIN)
         for b, each in enumerate(images):
             query = Query(each, self.sigma, seed, PREDICT, image + b, 0, n, None if center is None else centers[b])
-            counts = self._counts(self._classes(query, self._batch(batch_size, each.size)))
+            counts = self.count_classes(self.vote(query, self.batch_rows(batch_size, each.size)))
             first, second = np.sort(np.append(counts, 0))[::-1][:2]
             if first and binomtest(int(first), int(first + second), 0.5).pvalue <= alpha:
                 labels[b] = counts.argmax()
@@ -273,8 +275,8 @@ class SmoothedClassifier:
                          max_loss=max_loss, region_radii=region_radii)  # fmt: skip
         results = []
         with progress_bar(progress, len(points)) as bar:
-            for point, number in zip(points, numbers.tolist(), strict=True):
-                results.append(plan.certify(point, number))
+            for certificate in plan.certify(points, numbers):
+                results.append(certificate)
                 bar.update()
         return results[0] if single else Certificates.from_list(results)
 

@@ -166,9 +166,8 @@ class DenoisedClassifier(BaseClassifier):
         """The torch module of the classifier."""
         return self.base.module
 
-    def scores(self, query):
-        """Compute the scores of the noisy points of a Query: float64[n, O]."""
-        points = query.points()
+    def scores_of(self, points):
+        """Compute the scores of noisy points: float64[n, *S] -> float64[n, O]."""
         denoised = self.denoiser(points)
         if self.average == "none":
             return self.base.scores_at(denoised)

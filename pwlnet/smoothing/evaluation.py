@@ -265,6 +265,7 @@ def compare_certificates(first, second, labels=None, radii=(0.0,), *, sound=Fals
     if not all(np.array_equal(of_logs[0], each) for each in [*of_logs, *([labels] if labels is not None and of_logs else [])]):
         raise InputError("first and second have different true labels; compare certifications of the same images")
     guarantee = a.guarantee if a.guarantee == b.guarantee else f"{a.guarantee} - {b.guarantee}"
+    a = a._replace(stride=b.stride if a.stride is None else a.stride)
     options = {"level": level, "n_resamples": n_resamples, "seed": seed}
     differences = _reached(a, radii).astype(np.float64) - _reached(b, radii)
     ends = np.reshape([bootstrap_interval(row, **options) for row in differences], (-1, 2))
@@ -352,7 +353,7 @@ def _checked_radii(radii):
     radii = np.atleast_1d(np.asarray(radii, np.float64))
     if radii.ndim != 1:
         raise ShapeError(f"radii has shape {radii.shape}; one dimension is needed")
-    for radius in radii:
+    for radius in radii.tolist():
         check_number(radius, "a radius")
     return radii
 

@@ -56,7 +56,7 @@ def parse_log(content, path):
         except ValueError as error:
             if not (is_cut and number == len(lines)):
                 raise InputError(f"line {number} of {path} is {line!r}, {error}; restore the line or remove it") from None
-            message = f"the last line of {path} is incomplete ({line!r}) and was dropped; certify its image again"
+            message = f"the last line of {path} is incomplete ({line!r}, {error}) and was dropped; certify its image again"
             warnings.warn(message, PwlnetWarning, stacklevel=3)
     return _columns(rows, [number for number, _ in numbered], path)
 

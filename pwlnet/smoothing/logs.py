@@ -203,7 +203,7 @@ class LogWriter:
 
     Examples
     --------
-    >>> import tempfile, pathlib, pwlnet.smoothing
+    >>> import tempfile, pathlib
     >>> from pwlnet.smoothing.certificates import Certificate
     >>> path = pathlib.Path(tempfile.mkdtemp(), "log.tsv")
     >>> with LogWriter(path, {"guarantee": "sound", "sigma": 0.25}) as writer:

@@ -63,37 +63,65 @@ class CertificationPlan:
             options["max_loss"] = self.max_loss
         return {**named, **options, **self.smoothed.base.settings()}
 
-    def certify(self, x, image):
-        """Certify one image: Certificate.
+    def certify(self, points, images):
+        """Certify images; those whose draws fit into one batch together are evaluated together.
 
         Parameters
         ----------
-        x : float64[*S]
-        image : int
-            Number of the image.
+        points : float64[B, *S]
+        images : int64[B]
+            Numbers of the images.
 
-        Returns
-        -------
+        Yields
+        ------
         Certificate
         """
+        if not len(points):
+            return
+        batch = self.smoothed.batch_rows(self.batch_size, points[0].size)
+        together = max(1, batch // (self.n0 + self.n)) if self.method == "clopper_pearson" else 1
+        for first in range(0, len(points), together):
+            rows = slice(first, first + together)
+            yield from self._certify_block(points[rows], np.asarray(images)[rows].tolist(), batch)
+
+    def _certify_block(self, points, images, batch):
+        """Certify some images: list of Certificate."""
         started, smoothed = time.perf_counter(), self.smoothed
-        batch = smoothed._batch(self.batch_size, x.size)
-        query = Query(x, smoothed.sigma, self.seed, SELECT, image, 0, self.n0)
-        counts = smoothed._counts(smoothed._classes(query, batch))
-        if not counts.any():
-            raise NumericalError(
-                f"all scores of image {image} with noise are NaN; check the weights and the range of the image"
-            )
-        candidate = int(counts.argmax())
-        query = query._replace(purpose=ESTIMATE)
+        queries = [
+            Query(x, smoothed.sigma, self.seed, SELECT, image, 0, self.n0) for x, image in zip(points, images, strict=True)
+        ]
+        counts = [smoothed.count_classes(votes) for votes in self._votes(queries, batch)]
+        for image, of_image in zip(images, counts, strict=True):
+            if not of_image.any():
+                raise NumericalError(f"all scores of image {image} with noise are NaN; check the weights and the image")
+        candidates = [int(of_image.argmax()) for of_image in counts]
+        queries = [query._replace(purpose=ESTIMATE, last=self.n) for query in queries]
         if self.method == "sequential":
-            k, n, p_low = self._sequential(query, candidate, batch)
+            results = [self._sequential(queries[0], candidates[0], batch)]
         else:
-            n = self.n
             if self.method == "two_stage":
-                n = choose_n(int(counts[candidate]), self.n0, n_max=self.n, alpha=self.alpha, max_loss=self.max_loss)
-            k = self._hits(query, candidate, n, batch)
-            p_low = float(clopper_pearson(k, n, self.alpha, side="lower")[0])
+                k0 = int(counts[0][candidates[0]])
+                queries[0] = queries[0]._replace(
+                    last=choose_n(k0, self.n0, n_max=self.n, alpha=self.alpha, max_loss=self.max_loss)
+                )
+            votes = self._votes(queries, batch)
+            hits = [int((v == c).sum()) for v, c in zip(votes, candidates, strict=True)]
+            results = [
+                (k, q.last, float(clopper_pearson(k, q.last, self.alpha, side="lower")[0]))
+                for k, q in zip(hits, queries, strict=True)
+            ]
+        seconds = (time.perf_counter() - started) / len(points)
+        return [self._make(*each, seconds) for each in zip(points, images, candidates, results, strict=True)]
+
+    def _votes(self, queries, batch):
+        """Return the votes of queries: several that fit into a batch, or one in pieces; list of int64[n]."""
+        if len(queries) > 1:
+            return self.smoothed.base.classes_of(queries)
+        return [self.smoothed.vote(queries[0], batch)]
+
+    def _make(self, x, image, candidate, result, seconds):
+        """Make the Certificate of an image."""
+        smoothed, (k, n, p_low) = self.smoothed, result
         radius = float(radius_of(p_low, smoothed.sigma))
         return Certificate(
             label=candidate if radius > 0.0 else ABSTAIN,
@@ -110,7 +138,7 @@ class CertificationPlan:
             image=image,
             candidate=candidate,
             method=self.method,
-            seconds=time.perf_counter() - started,
+            seconds=seconds,
         )
 
     def _region_radius(self, x):
@@ -120,14 +148,6 @@ class CertificationPlan:
         from ..partition.regions.radii import stable_radii
 
         return float(stable_radii(self._network, x.reshape(1, -1)).lower[0])
-
-    def _hits(self, query, candidate, n, batch):
-        """Count the votes for the candidate among n draws, in bounded memory."""
-        k = 0
-        for first in range(0, n, batch):
-            votes = self.smoothed.base.classes(query._replace(first=first, last=min(first + batch, n)))
-            k += int((votes == candidate).sum())
-        return k
 
     def _sequential(self, query, candidate, batch):
         """Vote until the test has decided: votes for the candidate, all votes, lower bound."""

@@ -54,8 +54,9 @@ def certify_to_log(smoothed, x, labels, path, *, images=None, resume=False, digi
         LogWriter(path, plan.settings(), resume=resume, digits=digits) as writer,
         progress_bar(progress, len(points)) as bar,
     ):
-        for point, label, number in zip(points, np.asarray(labels).tolist(), numbers.tolist(), strict=True):
-            if number not in writer.done:
-                writer.append(label, plan.certify(point, number))
+        new = np.array([k for k, number in enumerate(numbers.tolist()) if number not in writer.done], np.int64)
+        bar.update(len(points) - len(new))
+        for k, certificate in zip(new, plan.certify(points[new], numbers[new]), strict=True):
+            writer.append(int(labels[k]), certificate)
             bar.update()
     return read_log(path)

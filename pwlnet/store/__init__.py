@@ -6,8 +6,8 @@ the intact batches of a damaged one, ``merge`` joins several.
 The format as data: ``schema``, ``header``, ``provenance``, ``digest``, and ``format_page``, which documents it. The file:
 ``container``, ``image`` (new HDF5 files), ``access`` (opening). Writing: ``creation``, ``appending``, ``writer``,
 ``chunk_writer`` and ``long_line`` (lines and planes in chunks), ``results``, ``chunks`` (of HDF5). Reading: ``reader``,
-``partition_reader``, ``live_read``, ``checks``, ``export``. Both: ``in_chunks``, ``planes``, ``consistency``, ``summary``,
-``network_file``, ``merge``, ``repair``.
+``partition_reader``, ``live_read``, ``checks``, ``export``. Both: ``in_chunks``, ``planes``, ``float_sets``, ``certificates``,
+``consistency``, ``summary``, ``network_file``, ``merge``, ``repair``.
 """
 
 from .appending import append_lines_by_length, append_planes_in_batches

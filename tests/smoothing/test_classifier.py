@@ -269,3 +269,19 @@ def test_bad_options_are_refused():
         SmoothedClassifier(small.as_network(small.layer([[0.0], [0.0], [1.0]], [0.0, 0.0, 9.0]), 1), 1.0, 2).predict(
             np.zeros(1)
         )
+
+
+def test_images_whose_draws_fit_into_one_batch_are_evaluated_together_with_the_same_votes():
+    network = small.as_network(small.random_mlp(4), 4)
+    x = np.random.default_rng(0).random((5, 4))
+    calls = []
+
+    class Counted(pwlnet.smoothing.bases.NetworkBase):
+        def scores_of(self, points):
+            calls.append(len(points))
+            return super().scores_of(points)
+
+    smoothed = SmoothedClassifier(Counted(network), 1.0)
+    together = smoothed.certify(x, n0=50, n=150, batch_size=400)
+    assert calls == [100, 300, 100, 300, 50, 150]
+    np.testing.assert_array_equal(together.k, smoothed.certify(x, n0=50, n=150, batch_size=7).k)

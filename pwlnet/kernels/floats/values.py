@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .._jit import allocating_kernel, kernel, matrix_view
-from ..arrays import copy_into
+from ..arrays import copy_into, fill
 from ..ir import program as ir
 from ..ir.affine import (
     PLAIN,
@@ -55,10 +55,11 @@ def _gather_windows(code, i, group, x, columns_out):
                 copy_into(x[q * c_all : (q + width) * c_all], columns_out[p, tap * c : (tap + width) * c])
                 continue
             for a in range(tap, tap + width):
-                q = tap_position(code, i, p, a)
-                base = q * c_all + group * c
-                for k in range(c):
-                    columns_out[p, a * c + k] = x[base + k] if q >= 0 else 0.0
+                q, part = tap_position(code, i, p, a), columns_out[p, a * c : (a + 1) * c]
+                if q >= 0:
+                    copy_into(x[q * c_all + group * c : q * c_all + (group + 1) * c], part)
+                else:
+                    fill(part, 0.0)
 
 
 @kernel

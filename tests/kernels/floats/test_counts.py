@@ -69,7 +69,7 @@ def test_results_depend_neither_on_threads_nor_on_the_division_of_draws_and_sets
     expected = count_states(network, draws, 333, dtype=dtype, threads=1)
     assert (expected.counts.sum(axis=1) == 333).all()
     for work, threads in ((1, 1), (1, 3), (2**40, 2)):
-        monkeypatch.setattr(float_counts, "_WORK_PER_ITEM", work)
+        monkeypatch.setattr(float_counts, "WORK_PER_CALL", work)
         result = count_states(network, draws, 333, dtype=dtype, threads=threads)
         assert all(np.array_equal(a, b) for a, b in zip(result, expected, strict=True))
     for b in range(3):

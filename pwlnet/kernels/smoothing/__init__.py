@@ -1,0 +1,1 @@
+"""Kernels for randomized smoothing: forward passes in which float neurons are repressed."""
