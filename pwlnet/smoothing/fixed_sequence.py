@@ -12,6 +12,8 @@ from ..binomial import clopper_pearson
 from ..validation import check_count
 from .radii import probability_for, radius_of
 
+_SLACK = 2.0**-40  # relative, far above the rounding errors that it covers
+
 
 def radius_grid(sigma, n, alpha, count):
     """Return ``count`` radii with equal distances up to what n equal votes certify: float64[G], increasing."""
@@ -19,19 +21,21 @@ def radius_grid(sigma, n, alpha, count):
     return largest * np.arange(1, check_count(count, "count") + 1) / count
 
 
-def is_confirmed(hits, n, alpha, radius, sigma, *, floor=0.5):
-    """Return whether the votes reject "E h_R <= Phi(Phi^-1(floor) + R / sigma)" at level alpha, and the lower bound of E h_R.
+def lower_bound(hits, n, alpha, inner_error=0.0):
+    """Bound the mean of h from below, if hits also occur with probability ``inner_error`` where h = 0: a float."""
+    p_low = float(clopper_pearson(hits, n, alpha, side="lower")[0])
+    return max(0.0, (p_low - inner_error) / (1.0 - inner_error)) * (1.0 - (_SLACK if inner_error else 0.0))
 
-    Estimate: it is rejected with probability at most alpha where it holds.
-    """
+
+def is_confirmed(p_low, radius, sigma, floor=0.5):
+    """Return whether ``p_low > Phi(Phi^-1(floor) + radius / sigma)``; False in doubt of rounding."""
     from scipy.special import ndtri
 
-    p_low = float(clopper_pearson(hits, n, alpha, side="lower")[0])
-    moved = float(radius) + (0.0 if floor == 0.5 else sigma * float(ndtri(floor)))
-    return p_low > float(probability_for(moved, sigma)), p_low
+    shift = 0.0 if floor == 0.5 else sigma * float(ndtri(floor)) * (1.0 + _SLACK)
+    return p_low > float(probability_for(float(radius) + shift, sigma))
 
 
-def largest_radius(hits, n, alpha, sigma, grid, *, floor=0.5):
+def largest_radius(hits, n, alpha, sigma, grid, *, floor=0.5, inner_error=0.0):
     """Find the largest radius R of a grid such that E h_R > Phi(R / sigma) is confirmed at it and at all smaller ones.
 
     Estimate: the statement is false for the result with probability at most alpha.
@@ -47,6 +51,8 @@ def largest_radius(hits, n, alpha, sigma, grid, *, floor=0.5):
         Fixed before the votes were drawn.
     floor : float, optional
         The probability in [1/2, 1) that must remain at the distance R; the statement is E h_R > Phi(Phi^-1(floor) + R / sigma).
+    inner_error : float, optional
+        Largest probability of a hit where h_R = 0, for hits that are estimates themselves.
 
     Returns
     -------
@@ -74,10 +80,10 @@ def largest_radius(hits, n, alpha, sigma, grid, *, floor=0.5):
     >>> index, round(p_low, 3)
     (1, 0.977)
     """
-    found = -1, float(clopper_pearson(int(hits[0]), n, alpha, side="lower")[0])
+    found = -1, lower_bound(int(hits[0]), n, alpha, inner_error)
     for g, radius in enumerate(grid):
-        confirmed, p_low = is_confirmed(int(hits[g]), n, alpha, radius, sigma, floor=floor)
-        if not confirmed:
+        p_low = lower_bound(int(hits[g]), n, alpha, inner_error)
+        if not is_confirmed(p_low, radius, sigma, floor):
             break
         found = g, p_low
     return found

@@ -1,6 +1,6 @@
 """Certification of classifiers with voted factors: which radii leave the class of a noisy point unchanged, and their test.
 
-Legend: n votes, S shape of an image, K neurons, G radii, P points.
+Legend: B images, n votes, S shape of an image, K neurons, G radii, P points.
 """
 
 import time
@@ -36,11 +36,32 @@ class GridPlan(CertificationPlan):
             raise InputError(f"method is {method!r}, but reference {self.name!r} has a method of its own; leave it out")
         self.method = self.name
 
+    def certify(self, points, images):
+        """Certify images.
+
+        Parameters
+        ----------
+        points : float64[B, *S]
+        images : int64[B]
+            Numbers of the images.
+
+        Yields
+        ------
+        Certificate
+        """
+        for x, image in zip(points, np.asarray(images).tolist(), strict=True):
+            started, candidate = time.perf_counter(), self.select(x, image)
+            yield self.result(x, image, candidate, started, **self.search(x, image, candidate))
+
+    def search(self, x, image, candidate):
+        """Find the largest confirmed radius of one image: dict of radius, p_low, k, n."""
+        raise NotImplementedError
+
     def select(self, x, image):
         """Return the class with the most of n0 votes of the deployed rule, which are discarded."""
         smoothed = self.smoothed
         query = Query(x, smoothed.sigma, self.seed, SELECT, image, 0, self.n0)
-        counts = smoothed._counts(smoothed._classes(query, smoothed._batch(self.batch_size, x.size)))
+        counts = smoothed.count_classes(smoothed.vote(query, smoothed.batch_rows(self.batch_size, x.size)))
         if not counts.any():
             raise NumericalError(f"all scores of image {image} with noise are NaN; check the weights and the range of the image")
         return int(counts.argmax())
@@ -63,29 +84,21 @@ class VotedPlan(GridPlan):
         super().__init__(*arguments)
         self.bounds = FactorBounds(self.smoothed.base.network)
 
-    def certify(self, x, image):
-        """Certify one image: Certificate.
-
-        Parameters
-        ----------
-        x : float64[*S]
-        image : int
-            Number of the image.
-
-        Returns
-        -------
-        Certificate
-        """
-        started, smoothed, n = time.perf_counter(), self.smoothed, self.n
-        candidate = self.select(x, image)
-        grid = radius_grid(smoothed.sigma, n, 0.5 * self.alpha, _RADII)
+    def search(self, x, image, candidate):
+        """Find the largest confirmed radius of one image: dict of radius, p_low, k, n."""
+        smoothed, n, alpha = self.smoothed, self.n, 0.5 * self.alpha
+        grid = radius_grid(smoothed.sigma, n, alpha, _RADII)
         query = Query(x, smoothed.sigma, self.seed, ESTIMATE, image, 0, n)
-        boxes = smoothed.base.boxes(query, smoothed.base.m, 0.5 * self.alpha, grid)
-        survived = last_survived(self.bounds, query, boxes, candidate, min(smoothed.base.layers, default=0))
+        boxes = smoothed.base.boxes(query, smoothed.base.m, alpha, grid)
+        survived = last_survived(self.bounds, query, boxes, candidate, min(smoothed.base.layers, default=self.bounds.n_blocks))
         hits = (survived[None] >= np.arange(len(grid))[:, None]).sum(axis=1)
-        index, p_low = largest_radius(hits, n, 0.5 * self.alpha, smoothed.sigma, grid)
-        radius = float(grid[index]) if index >= 0 else 0.0
-        return self.result(x, image, candidate, started, radius=radius, p_low=p_low, k=int(hits[max(index, 0)]), n=n)
+        return found_radius(hits, n, alpha, smoothed.sigma, grid)
+
+
+def found_radius(hits, n, alpha, sigma, grid, **options):
+    """Return what ``largest_radius`` finds as fields of a Certificate: dict of radius, p_low, k, n."""
+    index, p_low = largest_radius(hits, n, alpha, sigma, grid, **options)
+    return {"radius": float(grid[index]) if index >= 0 else 0.0, "p_low": p_low, "k": int(hits[max(index, 0)]), "n": n}
 
 
 def last_survived(bounds, query, boxes, label, first):
