@@ -47,6 +47,7 @@ IN_PYTHON := tests/kernels tests/test_evaluate.py tests/test_patterns.py tests/t
 	tests/partition/lines/test_exact.py tests/partition/lines/test_single.py tests/partition/lines/test_wide.py \
 	tests/partition/planes tests/analysis/test_queries.py tests/analysis/test_decision_regions.py \
 	tests/bounds/test_preactivations.py tests/partition/regions tests/analysis/test_paths.py tests/analysis/test_floats.py \
+	tests/smoothing/test_network_pass.py \
 	tests/analysis/test_attribution.py::test_exact_attributions_equal_the_sum_over_segments \
 	tests/analysis/test_attribution.py::test_first_ops_that_convolutions_read_give_the_sum_over_segments \
 	tests/analysis/test_sampling_error.py::test_rules_give_the_weighted_sums_of_segments_on_random_and_degenerate_nets \

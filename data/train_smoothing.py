@@ -129,7 +129,8 @@ def main():
         epochs = options.epochs or EPOCHS[options.data]
         module, results = train_classifier(options.data, options.method, options.sigma, epochs)
     results["cpu_seconds"] = round(time.process_time() - began, 1)
-    path = options.out / f"{options.data}_{options.method}{round(100 * options.sigma):02d}.onnx"
+    name = f"{options.method}_" if options.method[-1].isdigit() else options.method
+    path = options.out / f"{options.data}_{name}{round(100 * options.sigma):02d}.onnx"
     shape = (1, 28, 28) if options.data == "mnist" else (3, 32, 32)
     export_onnx(module, shape, path, overwrite=True)
     path.with_suffix(".json").write_text(json.dumps(results, indent=1) + "\n")

@@ -9,8 +9,10 @@ from .domains import Ball, Box, ball_rows, box_rows, gaussian_rows
 from .errors import InputError
 from .kernels.floats import draws as kinds
 from .kernels.floats import philox
+from .scheduling import map_chunks
 
 _NO_LIMITS = (-np.inf, np.inf)
+_NUMBERS_PER_CHUNK = 2**18  # half a millisecond: longer than it takes to start a thread
 
 
 def make_draws(network, domain, *, draws="uniform", seed=0, first_set=0, limits=None):
@@ -53,7 +55,7 @@ def make_draws(network, domain, *, draws="uniform", seed=0, first_set=0, limits=
     return kinds.Draws(np.array([kind]), key, np.array([first_set]), centers, uppers, np.ascontiguousarray(scales), range_)
 
 
-def draw_points(draws, sets, numbers):
+def draw_points(draws, sets, numbers, *, threads=None):
     """Compute draws again: float64[n, D].
 
     Parameters
@@ -61,10 +63,19 @@ def draw_points(draws, sets, numbers):
     draws : Draws
     sets, numbers : int64[n]
         Sets, from 0, and numbers of draws.
+    threads : int, optional
+        The result does not depend on it. All processors by default; a few points are drawn on one.
     """
     sets, numbers = (np.ascontiguousarray(x, np.int64) for x in (sets, numbers))
-    points = np.empty((len(sets), draws.centers.shape[1]))
-    kinds.draw_points(draws, make_scratch(draws), sets, numbers, points)
+    n, n_inputs = len(sets), draws.centers.shape[1]
+    points = np.empty((n, n_inputs))
+
+    def draw(first, last):
+        rows = slice(first, last)
+        kinds.draw_points(draws, make_scratch(draws), sets[rows], numbers[rows], points[rows])
+
+    for _ in map_chunks(draw, n, max(1, _NUMBERS_PER_CHUNK // max(n_inputs, philox.CHUNK)), threads):
+        pass
     return points
 
 
@@ -77,6 +88,5 @@ def philox_words(counters, key):
 
 def make_scratch(draws):
     """Allocate what drawing a point works with: Scratch."""
-    numbers = np.empty(2 * philox.CHUNK)
-    words, point = np.empty(philox.CHUNK, np.uint64), np.empty(draws.centers.shape[1])
-    return kinds.Scratch(words, numbers, numbers.view(np.int64), np.empty(philox.CHUNK), point)
+    chunk = philox.CHUNK
+    return kinds.Scratch(np.empty(chunk, np.uint64), np.empty(chunk), np.empty(draws.centers.shape[1]))

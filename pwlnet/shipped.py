@@ -18,6 +18,7 @@ DEPTH_NETWORKS = (  # the number of hidden layers and the training: noise with s
     *(f"digits_mlp8_{training}" for training in ("noise0", "noise10", "noise25", "pgd")),
     *(f"digits_mlp15_{training}" for training in ("noise0", "noise10", "noise25", "pgd")),
 )
+SMOOTHING_NETWORKS = ("digits_conv_noise25",)
 CONTROL_NETWORKS = ("pendulum",)
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -33,7 +34,8 @@ def digits_network_path(name):
         Two convolutions and two fully connected layers, or ("digits_mlp") eight hidden layers of 48 neurons. The three named
         after a training method differ in that method only; the other two were trained on images with noise. The names of
         ``shipped.DEPTH_NETWORKS``, such as "digits_mlp15_noise25", have 3, 8 or 15 hidden layers of 48 neurons with batch
-        normalisation; those of one depth differ in the training only. For accuracies see ``data/README.md``.
+        normalisation; those of one depth differ in the training only. "digits_conv_noise25" has the layers of "digits_conv"
+        with batch normalisation, and was trained for randomized smoothing. For accuracies see ``data/README.md``.
 
     Returns
     -------
@@ -46,7 +48,7 @@ def digits_network_path(name):
     MissingDataError
         The file is missing from the installation.
     """
-    return _find_network(name, DIGITS_NETWORKS + DEPTH_NETWORKS, "network")
+    return _find_network(name, DIGITS_NETWORKS + DEPTH_NETWORKS + SMOOTHING_NETWORKS, "network")
 
 
 def control_network_path(name="pendulum"):

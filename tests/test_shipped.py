@@ -22,7 +22,7 @@ def test_files_match_the_table_of_the_readme():
     assert stored == {(name, len(data), hashlib.sha256(data).hexdigest()) for name, data in contents.items()}
 
 
-@pytest.mark.parametrize("name", shipped.DIGITS_NETWORKS + shipped.DEPTH_NETWORKS)
+@pytest.mark.parametrize("name", shipped.DIGITS_NETWORKS + shipped.DEPTH_NETWORKS + shipped.SMOOTHING_NETWORKS)
 def test_networks_reach_the_accuracy_of_the_readme(name):
     (accuracy,) = [float(text.split()[0]) for path, _, text, _ in ROWS if path == f"networks/{name}.onnx"]
     images, labels = shipped.digits_images()

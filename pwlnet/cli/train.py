@@ -8,6 +8,9 @@ from .arguments import positive, shape
 from .output import show
 
 _IMAGE_SETS = ("mnist", "fashion", "cifar10")
+_METHODS = ("standard", "pgd", "diffai", "gaussian", "scrfp2", "consistency")
+_OPTIONS = ("epsilon", "norm", "steps", "sigma", "kappa", "amplification", "n_copies", "weight", "entropy_weight", "epochs", "seed",
+            "batch_size", "learning_rate", "weight_decay", "resume")  # fmt: skip
 _ATTACK = {"steps": 40, "restarts": 2}  # used for the accuracies that are printed
 
 
@@ -24,14 +27,24 @@ def add_commands(commands, common):
     )
     train.add_argument("data", metavar="DATA", help="digits, mnist, fashion, cifar10 or FILE.npz")
     train.add_argument("--out", metavar="NET", required=True, help=".onnx or .h5")
-    train.add_argument(
-        "--method", default="standard", choices=("standard", "pgd", "diffai", "gaussian"), help="default: standard"
-    )
+    train.add_argument("--method", default="standard", choices=_METHODS, help="default: standard")
     train.add_argument("--epsilon", type=float, metavar="E", help="radius for pgd and diffai, in units of the images")
     train.add_argument("--norm", choices=("linf", "l2"), help="norm for pgd (default: linf)")
     train.add_argument("--steps", type=positive, metavar="N", help="number of steps of pgd (default: 7)")
-    train.add_argument("--sigma", type=float, metavar="S", help="standard deviation of the noise, for gaussian")
+    train.add_argument(
+        "--sigma", type=float, metavar="S", help="standard deviation of the noise, for gaussian, scrfp2, consistency"
+    )
     train.add_argument("--kappa", type=float, metavar="K", help="final weight of the clean loss, for diffai (default: 0.5)")
+    train.add_argument(
+        "--amplification", type=float, metavar="A", help="factor 1 + A of the gradient of float neurons, for scrfp2"
+    )
+    train.add_argument(
+        "--n-copies", type=positive, metavar="N", help="noisy versions of each image, for consistency (default: 2)"
+    )
+    train.add_argument("--weight", type=float, metavar="W", help="weight of the divergence, for consistency (default: 10)")
+    train.add_argument(
+        "--entropy-weight", type=float, metavar="W", help="weight of the entropy, for consistency (default: 0.5)"
+    )
     train.add_argument("--hidden", type=shape, metavar="N,N,...",
                        help="fully connected layers of N neurons (default: two convolutions, as in the shipped digits "
                        "networks)")  # fmt: skip
@@ -64,8 +77,7 @@ def run_train(options):
     if options.overwrite:
         checkpoint.unlink(missing_ok=True)
     began = time.perf_counter()
-    chosen = {name: getattr(options, name) for name in ("epsilon", "norm", "steps", "sigma", "kappa", "epochs", "seed")}
-    chosen |= {name: getattr(options, name) for name in ("batch_size", "learning_rate", "weight_decay", "resume")}
+    chosen = {name: getattr(options, name) for name in _OPTIONS}
     try:
         result = learn.train(model, training, options.method, **chosen, checkpoint=checkpoint, progress=sys.stderr.isatty())
     except BaseException as error:

@@ -10,7 +10,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from ..errors import InputError, UnsupportedOperationError
-from .switching_statuses import STATUSES, differ, statuses_of
+from .switching_statuses import STATUSES, differ, statuses_of, takes_whole_tensor
 
 AFFINE, SCORES, INDEX = 1, 2, 3  # a tensor is piecewise linear in the points, or a softmax of that, or not a floating one
 
@@ -153,6 +153,10 @@ class SwitchingMode(TorchFunctionMode):
         others = {key: value for key, value in kwargs.items() if key != "input"}
         if name not in _BINARY and any(self._find_levels((args[1:], others))):
             raise UnsupportedOperationError(f"the module calls {name} with thresholds that depend on its input; use constants")
+        if takes_whole_tensor(name, args, kwargs):
+            raise UnsupportedOperationError(
+                f"the module calls {name} of a whole tensor, which depends on all rows; give it an axis"
+            )
         target = args[0] if args else kwargs.get("input")
         if in_place:
             args = (target.clone(), *args[1:])

@@ -13,8 +13,6 @@ import math
 
 import torch
 
-from ..errors import UnsupportedOperationError
-
 
 def _argument(args, kwargs, position, *names, default=None):
     """Return the argument of a call at a position, or with one of some names."""
@@ -87,10 +85,6 @@ def _extremum(x, output, args, kwargs):
     if isinstance(other, torch.Tensor):
         return _larger(x, output, args, kwargs)
     axes = (other,) if isinstance(other, int) else tuple(other)
-    if not axes:
-        raise UnsupportedOperationError(
-            "the module takes the maximum or minimum of a whole tensor, which depends on all rows; give it an axis"
-        )
     last = tuple(range(-len(axes), 0))
     taps = x.movedim(axes, last).flatten(-len(axes))
     best = output.reshape(taps.shape[:-1])
@@ -177,6 +171,14 @@ STATUSES = {  # name of a function -> its statuses from the input, the output an
     **{f"adaptive_max_pool{n}d": _pooling(_adaptive_pool, n) for n in (1, 2, 3)},
     **{f"adaptive_max_pool{n}d_with_indices": _pooling(_adaptive_pool, n) for n in (1, 2, 3)},
 }
+
+
+def takes_whole_tensor(name, args, kwargs):
+    """Return whether a call is the maximum or minimum over all entries of a tensor."""
+    if STATUSES[name] is not _extremum:
+        return False
+    other = _argument(args, kwargs, 1, "other", "dim", "axis")
+    return other is None or (isinstance(other, tuple | list) and not other)
 
 
 def statuses_of(name, output, args, kwargs):

@@ -71,7 +71,9 @@ def test_bytes_are_scaled(data, run):
 @pytest.mark.parametrize(
     "options",
     [("pgd", "--epsilon", 0.1, "--steps", 2), ("pgd", "--epsilon", 0.5, "--norm", "l2", "--steps", 2),
-     ("diffai", "--epsilon", 0.1, "--kappa", 0.6), ("gaussian", "--sigma", 0.1)],
+     ("diffai", "--epsilon", 0.1, "--kappa", 0.6), ("gaussian", "--sigma", 0.1),
+     ("scrfp2", "--sigma", 0.1, "--amplification", 0.1),
+     ("consistency", "--sigma", 0.1, "--n-copies", 3, "--weight", 5, "--entropy-weight", 0.1)],
 )  # fmt: skip
 def test_each_method_trains(data, run, options):
     method, *chosen = options

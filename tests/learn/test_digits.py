@@ -56,7 +56,7 @@ def test_accuracies_are_those_of_the_table(name):
         assert attacked - 0.01 <= quick <= attacked + 0.06  # ten steps of one run for five runs of a hundred
 
 
-@pytest.mark.parametrize("name", shipped.DEPTH_NETWORKS)
+@pytest.mark.parametrize("name", shipped.DEPTH_NETWORKS + shipped.SMOOTHING_NETWORKS)
 def test_networks_of_several_depths_have_the_accuracies_of_the_table(name):
     """With ten draws of noise, five times as many would change the third digit."""
     rows = re.findall(rf"^\| `{name}` \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$", NOISE, re.MULTILINE)

@@ -28,6 +28,8 @@ METHODS = {
     "pgd": {"epsilon": 0.05, "steps": 2},
     "diffai": {"epsilon": 0.05, "ramp": (0.2, 0.8)},
     "gaussian": {"sigma": 0.1},
+    "scrfp2": {"sigma": 0.1, "amplification": 0.5},
+    "consistency": {"sigma": 0.1},
 }
 
 
@@ -196,7 +198,12 @@ def test_trained_models_convert():
 
 
 WRONG = [
-    ({"method": "scrfp2"}, InputError, "method is 'scrfp2'; the choices are 'standard', 'pgd', 'diffai', 'gaussian'"),
+    ({"method": "macer"}, InputError, "method is 'macer'; the choices are 'standard', 'pgd', 'diffai', 'gaussian', 'scrfp2'"),
+    ({"method": "scrfp2", "sigma": 0.1}, InputError, "method='scrfp2' needs amplification; give it"),
+    ({"method": "scrfp2", "sigma": 0.1, "amplification": 0}, InputError, "amplification is 0; a finite number above 0"),
+    ({"method": "consistency", "sigma": 0.1, "n_copies": 1}, InputError, "n_copies is 1; an integer of at least 2"),
+    ({"method": "consistency", "sigma": 0.1, "weight": -1}, InputError, "weight is -1; a finite number of at least 0"),
+    ({"method": "gaussian", "sigma": 0.1, "n_copies": 2}, InputError, "n_copies is given, but method='gaussian' does not"),
     ({"sigma": 0.1}, InputError, "sigma is given, but method='standard' does not take it"),
     ({"method": "gaussian"}, InputError, "method='gaussian' needs sigma; give it"),
     ({"method": "pgd"}, InputError, "method='pgd' needs epsilon; give it"),

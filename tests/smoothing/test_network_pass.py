@@ -1,5 +1,6 @@
 """Passes with repressed float neurons: against exact arithmetic, however rows are batched, and outside of float32's range."""
 
+import itertools
 from fractions import Fraction
 
 import numpy as np
@@ -14,6 +15,7 @@ from pwlnet.smoothing import network_pass
 from pwlnet.smoothing.network_pass import repressed_outputs
 from pwlnet.warmup import toy_network
 from tests.counts import few
+from tests.described import to_network
 from tests.drawn import draw, is_dyadic
 from tests.reference import repression
 
@@ -40,6 +42,27 @@ def test_outputs_are_those_of_exact_arithmetic_on_random_networks(seed):
                 assert np.array_equal(actual, expected)
             else:
                 assert np.allclose(actual, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["max_pool", "clip", "leaky_relu"])
+def test_ties_and_values_at_thresholds_float(kind):
+    """Images of four pixels with the values -1, 0 and 2."""
+    options = {
+        "max_pool": {"kernel": (2, 2), "stride": (1, 1), "padding": (1, 0, 0, 1), "dilation": (1, 1)},
+        "clip": {"lower": 0.0, "upper": 1.0},
+        "leaky_relu": {"slope": np.array([[[-1.0, 0.5], [0.25, 2.0]]])},
+    }
+    description = [{"kind": "input", "inputs": [], "shape": (1, 2, 2)}, {"kind": kind, "inputs": [0], **options[kind]}]
+    network, points = (
+        to_network(description),
+        np.array(list(itertools.product((-1.0, 0.0, 2.0), repeat=4)))[:: few(1, 4, quick=1)],
+    )
+    references = np.roll(points, 7, axis=0)
+    rows = zip(points, references, strict=True)
+    expected = [repression.repressed_outputs(description, x, r, Fraction(ETA), 2) for x, r in rows]
+    for dtype, passes in itertools.product(BITS, (1, 2)):
+        actual = repressed_outputs(network, points, references, eta=ETA, passes=passes, dtype=dtype)
+        assert np.array_equal(actual, np.array(expected, np.float64))
 
 
 def two_layers():
@@ -97,18 +120,19 @@ def test_eta_0_gives_the_bits_of_the_plain_pass(dtype, passes):
 @pytest.mark.parametrize("dtype", BITS)
 @pytest.mark.parametrize("passes", [1, 2])
 def test_bits_depend_neither_on_the_batch_nor_on_threads_nor_on_whether_references_are_shared(dtype, passes, monkeypatch):
-    network, points, references = toy_network(), toy_points(75), toy_points(75, seed=1)
+    n = few(75, 35, quick=75)
+    network, points, references = toy_network(), toy_points(n), toy_points(n, seed=1)
     options = {"eta": ETA, "passes": passes, "dtype": dtype}
     each = repressed_outputs(network, points, references, threads=1, **options)
     shared = repressed_outputs(network, points, references[:1], threads=1, **options)
     assert not np.array_equal(each, repressed_outputs(network, points, dtype=dtype))
     assert np.array_equal(
-        shared, repressed_outputs(network, points, np.repeat(references[:1], 75, axis=0), threads=1, **options)
+        shared, repressed_outputs(network, points, np.repeat(references[:1], n, axis=0), threads=1, **options)
     )
     monkeypatch.setattr(network_pass, "WORK_PER_CALL", 1)
     monkeypatch.setattr(network_pass, "_WORK_PER_SLOT", 1)
-    order = np.random.default_rng(2).permutation(75)
-    for first, last in ((0, 75), (7, 8), (31, 75)):
+    order = np.random.default_rng(2).permutation(n)
+    for first, last in ((0, n), (7, 8), (31, n)):
         rows = order[first:last]
         assert np.array_equal(repressed_outputs(network, points[rows], references[rows], threads=3, **options), each[rows])
         assert np.array_equal(repressed_outputs(network, points[rows], references[:1], threads=2, **options), shared[rows])
@@ -169,10 +193,11 @@ def test_networks_without_neurons_and_empty_batches_have_outputs():
     assert repressed_outputs(toy_network(), toy_points(0)).shape == (0, 3)
 
 
-def test_an_op_that_no_kernel_knows_is_refused():
+@pytest.mark.parametrize(("known", "unknown"), [(ir.CLIP, 99), (ir.AVG_POOL, -1)])
+def test_an_op_that_no_kernel_knows_is_refused(known, unknown):
     network = toy_network()
     table = network.code.op_table.copy()
-    table[:-1, ir.OP] = np.where(network.program.op == ir.CLIP, 99, network.program.op)
+    table[:-1, ir.OP] = np.where(network.program.op == known, unknown, network.program.op)
     table.setflags(write=False)
     network.__dict__["code"] = network.code._replace(op_table=table)
     for references in (None, toy_points(1)):

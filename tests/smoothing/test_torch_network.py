@@ -19,7 +19,7 @@ from pwlnet.warmup import toy_network  # noqa: E402
 from tests.counts import few  # noqa: E402
 from tests.drawn import draw  # noqa: E402
 
-SEEDS = range(few(100, 6, quick=25))
+SEEDS = range(few(100, 6, quick=14))
 SHIPPED = DIGITS_NETWORKS + DEPTH_NETWORKS + CONTROL_NETWORKS
 SWITCHING = {torch.relu, F.leaky_relu, F.prelu, F.hardtanh, F.max_pool2d}
 

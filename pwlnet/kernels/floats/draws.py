@@ -13,11 +13,12 @@ from typing import NamedTuple
 import numpy as np
 
 from .._jit import ZERO, entry_kernel, kernel
+from ..arrays import copy_into
 from .philox import CHUNK, fill_exponentials, fill_normals, fill_words, uniform
 
 GAUSSIAN, BOX, CORNERS, BALL_1, BALL_2 = range(5)
 COORDINATES, RADII = np.int64(0), np.int64(1)  # streams
-_TOP_BIT = np.uint64(31)
+_NONE, _TOP_BIT = np.uint64(0), np.uint64(1 << 31)
 
 
 class Draws(NamedTuple):
@@ -36,79 +37,98 @@ class Scratch(NamedTuple):
     """What drawing a point works with."""
 
     words: np.ndarray  # uint64[CHUNK]
-    values: np.ndarray  # float64[2 * CHUNK]
-    bits: np.ndarray  # int64[2 * CHUNK] the memory of ``values``
     numbers: np.ndarray  # float64[CHUNK]
     point: np.ndarray  # float64[D]
 
 
 @kernel
-def _fill_chunk(draws, scratch, b, draw, chunk, stream):
-    """Compute the numbers of one chunk, by the kind of draws. Out: scratch.numbers."""
+def _fill_chunk(draws, words, b, draw, chunk, stream, numbers_out):
+    """Compute the numbers of one chunk, by the kind of draws. Out: numbers_out float64[CHUNK]; words uint64[CHUNK] is scratch."""
     kind = draws.kind[0]
-    fill_words(draws.key, chunk, draw, draws.first_set[0] + b, stream, scratch.words)
+    fill_words(draws.key, chunk, draw, draws.first_set[0] + b, stream, words)
     if kind == BALL_1 or stream == RADII:
-        fill_exponentials(scratch.words, scratch.values, scratch.bits, scratch.numbers)
+        fill_exponentials(words, numbers_out)
     elif kind in (GAUSSIAN, BALL_2):
-        fill_normals(scratch.words, scratch.values, scratch.bits, scratch.numbers)
+        fill_normals(words, numbers_out)
     elif kind == BOX:
         for j in range(CHUNK):
-            scratch.numbers[j] = uniform(scratch.words[j])
+            numbers_out[j] = uniform(words[j])
     else:
         for j in range(CHUNK):
-            scratch.numbers[j] = float(scratch.words[j] >> _TOP_BIT)
+            numbers_out[j] = 1.0 if (words[j] & _TOP_BIT) != _NONE else 0.0
 
 
 @kernel
-def _ball_factor(draws, scratch, b, draw):
-    """Return the factor that makes the numbers of scratch.point a point of the ball of radius 1."""
-    _fill_chunk(draws, scratch, b, draw, ZERO, RADII)
+def _ball_factor(draws, scratch, b, draw, point):
+    """Return the factor that makes the numbers of a point float64[D] a point of the ball of radius 1."""
+    _fill_chunk(draws, scratch.words, b, draw, ZERO, RADII, scratch.numbers)
     z = abs(scratch.numbers[0])
     if draws.kind[0] == BALL_1:
         total = 0.0
-        for d in range(scratch.point.shape[0]):
-            total += abs(scratch.point[d])
+        for d in range(point.shape[0]):
+            total += abs(point[d])
         return 1.0 / (total + z)
     total = 0.0
-    for d in range(scratch.point.shape[0]):
-        total += scratch.point[d] * scratch.point[d]
+    for d in range(point.shape[0]):
+        total += point[d] * point[d]
     return 1.0 / np.sqrt(total + 2.0 * z)  # g = n / sqrt 2 has the density exp(-t**2)
 
 
 @kernel
-def draw_point(draws, scratch, b, draw):
-    """Compute draw number ``draw`` of set b. Out: scratch.point float64[D]."""
-    kind, point, n = draws.kind[0], scratch.point, scratch.point.shape[0]
+def _put_into_box(low, high, to_corners, point):
+    """Turn numbers in [0, 1] into a point between low and high float64[D], or into the corner where they are 1. In place."""
+    for d in range(point.shape[0]):
+        x = low[d] + point[d] * (high[d] - low[d])
+        x = high[d] if (to_corners and point[d] > 0.5) or x > high[d] else x
+        point[d] = low[d] if x < low[d] else x
+
+
+@kernel
+def _scale_and_move(center, scale, point):
+    """Compute center + scale * point, in place."""
+    for d in range(point.shape[0]):
+        point[d] = center[d] + scale * point[d]
+
+
+@kernel
+def _clip(low, high, point):
+    """Clip the entries of a point to [low, high], in place."""
+    for d in range(point.shape[0]):
+        x = point[d] if point[d] > low else low
+        point[d] = x if x < high else high
+
+
+@kernel
+def draw_point(draws, scratch, b, draw, point_out):
+    """Compute draw number ``draw`` of set b. Out: point_out float64[D].
+
+    Chunks are written in place. Loops are kernels of arrays: within loops on fields of a NamedTuple, which is a pointer here,
+    a store may change the fields, and no vector instructions are used.
+    """
+    kind, n = draws.kind[0], point_out.shape[0]
     for first in range(0, n, CHUNK):
-        _fill_chunk(draws, scratch, b, draw, first // CHUNK, COORDINATES)
-        for j in range(min(CHUNK, n - first)):
-            point[first + j] = scratch.numbers[j]
+        is_whole = n - first >= CHUNK
+        numbers = point_out[first : first + CHUNK] if is_whole else scratch.numbers
+        _fill_chunk(draws, scratch.words, b, draw, first // CHUNK, COORDINATES, numbers)
+        if not is_whole:
+            copy_into(numbers[: n - first], point_out[first:])
     if kind in (BOX, CORNERS):
-        for d in range(n):
-            low, high = draws.centers[b, d], draws.uppers[b, d]
-            x = low + point[d] * (high - low)
-            x = high if (kind == CORNERS and point[d] > 0.5) or x > high else x
-            point[d] = low if x < low else x
+        _put_into_box(draws.centers[b], draws.uppers[b], kind == CORNERS, point_out)
     else:
         scale = draws.scales[b]
         if kind != GAUSSIAN:
-            scale *= _ball_factor(draws, scratch, b, draw)
-        for d in range(n):
-            point[d] = draws.centers[b, d] + scale * point[d]
+            scale *= _ball_factor(draws, scratch, b, draw, point_out)
+        _scale_and_move(draws.centers[b], scale, point_out)
     low, high = draws.limits[0], draws.limits[1]
     if low > -np.inf or high < np.inf:
-        for d in range(n):
-            x = point[d] if point[d] > low else low
-            point[d] = x if x < high else high
+        _clip(low, high, point_out)
 
 
 @entry_kernel
 def draw_points(draws, scratch, sets, numbers, points_out):
     """Compute draws with the given numbers int64[n] of the given sets int64[n]. Out: points_out float64[n, D]."""
     for n in range(numbers.shape[0]):
-        draw_point(draws, scratch, sets[n], numbers[n])
-        for d in range(points_out.shape[1]):
-            points_out[n, d] = scratch.point[d]
+        draw_point(draws, scratch, sets[n], numbers[n], points_out[n])
 
 
 @kernel
@@ -121,17 +141,22 @@ def is_in_order(code_inputs):
 
 
 @kernel
+def _scatter(point, places, x_out):
+    """Put point float64[D] into the places int64[D] of x_out float64[n] or float32[n]."""
+    for d in range(point.shape[0]):
+        x_out[places[d]] = point[d]
+
+
+@kernel
 def load_draws(code_inputs, draws, scratch, b, first, last, x_out):
     """Put draws ``first`` to ``last`` of set b into rows: code_inputs int64[D] entry of each input.
 
     Out: x_out float64[T, n] or float32[T, n]; its other entries are unchanged.
     """
-    in_order = is_in_order(code_inputs)
+    in_order, point = is_in_order(code_inputs), scratch.point
     for r in range(last - first):
-        draw_point(draws, scratch, b, first + r)
+        draw_point(draws, scratch, b, first + r, point)
         if in_order:
-            for d in range(scratch.point.shape[0]):
-                x_out[r, d] = scratch.point[d]
+            copy_into(point, x_out[r, : point.shape[0]])
         else:
-            for d in range(scratch.point.shape[0]):
-                x_out[r, code_inputs[d]] = scratch.point[d]
+            _scatter(point, code_inputs, x_out[r])
