@@ -12,7 +12,7 @@ from .kernels.floats import philox
 from .scheduling import map_chunks
 
 _NO_LIMITS = (-np.inf, np.inf)
-_NUMBERS_PER_CHUNK = 2**18  # half a millisecond: longer than it takes to start a thread
+_NUMBERS_PER_CHUNK = 2**19  # about a millisecond: longer than it takes to start threads
 
 
 def make_draws(network, domain, *, draws="uniform", seed=0, first_set=0, limits=None):

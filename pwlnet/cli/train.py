@@ -9,8 +9,8 @@ from .output import show
 
 _IMAGE_SETS = ("mnist", "fashion", "cifar10")
 _METHODS = ("standard", "pgd", "diffai", "gaussian", "scrfp2", "consistency")
-_OPTIONS = ("epsilon", "norm", "steps", "sigma", "kappa", "amplification", "n_copies", "weight", "entropy_weight", "epochs", "seed",
-            "batch_size", "learning_rate", "weight_decay", "resume")  # fmt: skip
+_OPTIONS = ("epsilon", "norm", "steps", "sigma", "kappa", "amplification", "n_copies", "weight", "entropy_weight", "epochs",
+            "seed", "batch_size", "learning_rate", "weight_decay", "resume")  # fmt: skip
 _ATTACK = {"steps": 40, "restarts": 2}  # used for the accuracies that are printed
 
 

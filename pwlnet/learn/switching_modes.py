@@ -1,6 +1,6 @@
 """Interception of the switching functions of torch in any module, in the order of the calls.
 
-``SwitchingMode`` is a mode of torch (``torch.overrides.TorchFunctionMode``): every function of torch that is called inside of it
+``SwitchingMode`` is a mode of torch (``torch.overrides.TorchFunctionMode``): every function of torch that is called inside it
 passes through it, from modules, from functionals or from methods of tensors. It follows which tensors depend on the points, so
 that a function that is not piecewise linear in them is refused by its name, while computations with weights alone are free.
 """
@@ -14,17 +14,32 @@ from .switching_statuses import STATUSES, differ, statuses_of, takes_whole_tenso
 
 AFFINE, SCORES, INDEX = 1, 2, 3  # a tensor is piecewise linear in the points, or a softmax of that, or not a floating one
 
-_LINEAR = """add sub subtract rsub radd neg negative positive pos sum mean cumsum diff cat concat concatenate stack hstack
-    vstack dstack column_stack flatten unflatten ravel view view_as reshape reshape_as permute transpose movedim moveaxis swapaxes
-    swapdims t T mT H mH data real squeeze unsqueeze expand expand_as broadcast_to broadcast_tensors repeat repeat_interleave tile
-    roll flip fliplr flipud rot90 contiguous clone detach to type type_as float double half bfloat16 cpu cuda iter getitem setitem
+_LINEAR_NAMES = """
+    add sub subtract rsub radd neg negative positive pos sum mean cumsum diff cat concat concatenate stack hstack vstack dstack
+    column_stack flatten unflatten ravel view view_as reshape reshape_as permute transpose movedim moveaxis swapaxes swapdims
+    t T mT H mH data real squeeze unsqueeze expand expand_as broadcast_to broadcast_tensors repeat repeat_interleave tile roll
+    flip fliplr flipud rot90 contiguous clone detach to type type_as float double half bfloat16 cpu cuda iter getitem setitem
     select narrow split split_with_sizes chunk unbind tensor_split hsplit vsplit dsplit index_select gather take take_along_dim
     pad constant_pad_nd pixel_shuffle pixel_unshuffle channel_shuffle interpolate upsample upsample_nearest upsample_bilinear
     avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d unfold fold trace tril triu
     diagonal diag diag_embed masked_fill where index_add scatter_add copy fill zero as_strided atleast_1d atleast_2d atleast_3d
-    as_tensor""".split()
-_PRODUCTS = """mul multiply matmul rmatmul mm bmm mv dot inner outer einsum tensordot kron linear bilinear conv1d conv2d conv3d
-    conv_transpose1d conv_transpose2d conv_transpose3d conv_tbc addmm addmv baddbmm addbmm addcmul addr""".split()
+"""
+_PRODUCT_NAMES = """
+    mul multiply matmul rmatmul mm bmm mv dot inner outer einsum tensordot kron linear bilinear conv1d conv2d conv3d
+    conv_transpose1d conv_transpose2d conv_transpose3d conv_tbc addmm addmv baddbmm addbmm addcmul addr
+"""
+_QUERY_NAMES = """
+    property size dim ndimension numel nelement stride storage_offset is_contiguous is_floating_point is_complex get_device
+    element_size __len__ __hash__ __repr__ __format__ __str__ data_ptr requires_grad_ retain_grad register_hook zeros_like
+    ones_like empty_like full_like new_zeros new_ones new_empty new_full is_pinned is_inference is_same_size untyped_storage
+"""
+_RANDOM_NAMES = """
+    rand randn randint randperm normal bernoulli multinomial poisson rand_like randn_like randint_like uniform exponential
+    random cauchy log_normal geometric
+"""
+_LINEAR, _PRODUCTS, _QUERIES, _RANDOM = (
+    frozenset(names.split()) for names in (_LINEAR_NAMES, _PRODUCT_NAMES, _QUERY_NAMES, _RANDOM_NAMES)
+)
 _DIVISIONS = ("div", "divide", "true_divide", "truediv")
 _TRAINED = {  # functions that differ in training: position and names of the flag
     "batch_norm": (5, "training"),
@@ -32,15 +47,6 @@ _TRAINED = {  # functions that differ in training: position and names of the fla
     **dict.fromkeys(("feature_dropout", "feature_alpha_dropout"), (2, "training", "train")),
     "rrelu": (3, "training"),
 }
-_QUERIES = set(
-    """property size dim ndimension numel nelement stride storage_offset is_contiguous is_floating_point is_complex get_device
-    element_size len hash repr format str data_ptr requires_grad_ retain_grad register_hook zeros_like ones_like empty_like
-    full_like new_zeros new_ones new_empty new_full is_pinned is_inference is_same_size untyped_storage""".split()
-)
-_RANDOM = set(
-    """rand randn randint randperm normal bernoulli multinomial poisson rand_like randn_like randint_like uniform exponential
-    random cauchy log_normal geometric""".split()
-)
 _SOFTMAX = {"softmax", "log_softmax"}
 _BINARY = {"max", "min", "maximum", "minimum"}
 _SETTERS = {"requires_grad"}  # properties that may be set
@@ -145,7 +151,7 @@ class SwitchingMode(TorchFunctionMode):
             result = func(*args, **kwargs)
         self._mark(result, SCORES if name in _SOFTMAX else level)
         if in_place:
-            self._mark(args[0], level)
+            self._mark(args[:1], level)
         return result
 
     def _handle_switch(self, func, name, in_place, args, kwargs):
@@ -202,8 +208,8 @@ class SwitchingMode(TorchFunctionMode):
     def _refuse_random(self, name, mode=""):
         if not self.training:
             raise UnsupportedOperationError(
-                f"the module calls {name}{mode}, so its rows are random or depend on other rows; use layers that do not, or that "
-                "follow the evaluation mode"
+                f"the module calls {name}{mode}, so its rows are random or depend on other rows; use layers that follow the "
+                "evaluation mode"
             )
 
 
@@ -246,8 +252,8 @@ def compare(call, reference, statuses=None):
     if other is None or other.ndim != statuses.ndim or any(a not in (1, b) for a, b in zip(other.shape, statuses.shape)):
         shape = None if other is None else tuple(other.shape)
         raise InputError(
-            f"call {call.number} ({call.name}) has statuses of shape {tuple(statuses.shape)}, and {shape} in the reference pass; "
-            "give as many reference points as points"
+            f"call {call.number} ({call.name}) has statuses of shape {tuple(statuses.shape)}, and {shape} in the reference "
+            "pass; give as many reference points as points"
         )
     return differ(statuses, other)
 
@@ -260,14 +266,14 @@ def check_module(module):
     InputError
         It is not a torch module.
     UnsupportedOperationError
-        A part of it is scripted.
+        A part of it is scripted or compiled.
     """
     if not isinstance(module, torch.nn.Module):
         raise InputError(f"module is a {type(module).__name__}; give a torch.nn.Module")
     for name, part in module.named_modules():
-        if isinstance(part, torch.jit.ScriptModule):
+        if isinstance(part, torch.jit.ScriptModule) or type(part).__module__.startswith("torch._dynamo"):
             raise UnsupportedOperationError(
-                f"{name or 'the module'} is scripted, so its functions can't be intercepted; give the original module"
+                f"{name or 'the module'} is scripted or compiled, so its functions can't be followed; give the original one"
             )
 
 
@@ -301,9 +307,9 @@ def _check_level(name, level):
 
 def _check_function(name, used, args, kwargs, find_levels):
     """Validate that a function which does not switch is affine in the tensors that depend on the points."""
-    if name in _SOFTMAX or name in _TRAINED:
+    if name in _SOFTMAX:
         return
-    if name in _PRODUCTS:
+    if name in _PRODUCTS or name in _TRAINED:
         if len(used) > 1:
             raise UnsupportedOperationError(f"the module calls {name} of two tensors that depend on its input; use constants")
         return

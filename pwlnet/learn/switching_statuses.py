@@ -1,9 +1,9 @@
 """Statuses of torch's switching functions: which of its affine pieces each entry of an output comes from.
 
-A status is 0 where no piece is selected strictly: at a threshold, or where several taps of a pool are the largest. Otherwise it
-is -1 or 1, the side of the only threshold; or 1, 2, 3, the piece of a function with two thresholds; or the number of the winning
-tap, from 1. int8, for taps int32; of the shape of the output. Two points are on the same piece of an entry if their statuses
-are equal and not 0.
+A status is 0 where no piece is selected strictly: at a threshold, or where several taps of a pool are the largest. Otherwise
+it is -1 or 1, the side of the only threshold; or 1, 2, 3, the piece of a function with two thresholds; or the number of the
+winning tap, from 1. int8, for taps int32; of the shape of the output. Two points are on the same piece of an entry if their
+statuses are equal and not 0.
 
 Legend: X shape of an input, Y shape of an output.
 """

@@ -29,6 +29,8 @@ class BaseClassifier:
         Shape of one input, if it is known.
     network : Network or None
         The network that the scores are computed from, if it is one.
+    threads : int or None
+        For noise, and for the scores of a network; None: all processors.
     needs_reference : bool
         Whether predictions need the stored point of a frozen centre.
     plan_type : type or None
@@ -39,12 +41,13 @@ class BaseClassifier:
     dtype = "float32"
     input_shape = None
     network = None
+    threads = None
     needs_reference = False
     plan_type = None
 
     def scores(self, query):
         """Compute the scores of the noisy points of a Query: float64[n, O]."""
-        return self.scores_of(query.points())
+        return self.scores_of(query.points(threads=self.threads))
 
     def scores_of(self, points):
         """Compute the scores of noisy points, if these determine them: float64[n, *S] -> float64[n, O]."""
@@ -72,7 +75,7 @@ class BaseClassifier:
         """Return the votes of several queries, evaluated together where scores depend on the noisy points only: list."""
         if type(self).scores is not BaseClassifier.scores or len(queries) < 2:
             return [self.classes(query) for query in queries]
-        votes = votes_of(self.scores_of(np.concatenate([query.points() for query in queries])))
+        votes = votes_of(self.scores_of(np.concatenate([query.points(threads=self.threads) for query in queries])))
         return np.split(votes, np.cumsum([query.last - query.first for query in queries])[:-1])
 
     def settings(self):
@@ -120,7 +123,17 @@ class NetworkBase(BaseClassifier):
         """Compute scores at points with gradients: tensor [n, *S] -> tensor [n, O]."""
         from .module_pass import repressed_scores
 
+        if "factors" in options:
+            options = {**options, "factors": self._by_op(options["factors"])}
         return repressed_scores(self.module, points, references, **options)
+
+    def _by_op(self, factors):
+        """Split factors float64[K] or [n, K] by switching op: list of tensors [C, H, W] or [n, C, H, W]."""
+        import torch
+
+        graph, shapes = self.network.op_graph, self.network.program.shapes
+        bounds = zip(graph.switching, graph.neuron_starts, graph.neuron_starts[1:], strict=False)
+        return [torch.from_numpy(factors[..., a:b].reshape(*factors.shape[:-1], *shapes[i])) for i, a, b in bounds]
 
     def torch_scores(self, points, query, centers=None):
         """Compute scores with gradients: tensor [n, *S] -> tensor [n, O]."""
@@ -141,6 +154,7 @@ class ModuleBase(BaseClassifier):
         from ..learn import classifiers
 
         self.module, self.input_shape = module, None if input_shape is None else tuple(input_shape)
+        self.threads = threads
         self.device, dtype = classifiers.placement(module)
         self.dtype = str(dtype).removeprefix("torch.")
         if self.dtype not in DTYPES:
@@ -220,4 +234,4 @@ def as_base(base, *, input_shape=None, dtype=None, threads=None):
         )
     if dtype is not None:
         raise InputError("dtype is given, but a torch module is evaluated in the type of its weights; convert the module")
-    return ModuleBase(base, input_shape=input_shape)
+    return ModuleBase(base, input_shape=input_shape, threads=threads)

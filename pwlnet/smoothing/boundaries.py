@@ -5,8 +5,9 @@ A boundary is int64[max_n + 1]: after n draws the test rejects "p <= p0" as soon
 if p <= p0. Three tests:
 
     group_sequential   checks at growing numbers of draws, with boundaries from the exact distribution of the paths that have
-                       not been rejected before (so no union bound); needs the fewest draws
-    beta_binomial      checks after every draw: the mixture of likelihood ratios against all q > p0 is a supermartingale
+                       not been rejected before (so no union bound); the fewest draws for p near p0
+    beta_binomial      checks after every draw: the mixture of likelihood ratios against all q > p0 is a supermartingale; the
+                       fewest draws for p far above p0
     checkpoints        Clopper-Pearson at growing numbers of draws with a union bound; the simplest to verify
 
 All decide by the number of hits alone, and hits only grow with p (coupling), so p = p0 is the worst case of p <= p0.
@@ -19,6 +20,7 @@ import numpy as np
 
 METHODS = ("group_sequential", "beta_binomial", "checkpoints")
 GROWTH = {"group_sequential": 1.05, "checkpoints": 1.25}  # ratio of the numbers of draws at consecutive checks
+LAST_SHARE = 0.2  # of alpha, for the last check of group_sequential: hard inputs need it, and the others 2 to 3 % more draws
 _MARGIN = 2.0**-20  # share of alpha that is left for rounding: a hundred steps of sums with errors of 2**-40 need 2**-33
 _DROPPED = 2.0**-70  # probability of counts outside a window; it is charged to alpha
 _COARSE = 64  # draws between the points where the boundary of beta_binomial is searched without neighbours
@@ -74,6 +76,11 @@ def check_points(p0, alpha, max_n, growth):
     return np.array(checks)
 
 
+def spending_limits(n_checks):
+    """Shares of alpha float64[J] that group_sequential may have spent after each check: equal steps, and a large last one."""
+    return np.append((1.0 - LAST_SHARE) * np.arange(1, n_checks) / max(n_checks - 1, 1), 1.0)
+
+
 def log_evidence(hits, n, p0):
     """Compute the logarithm of the beta-binomial supermartingale of "p <= p0".
 
@@ -116,6 +123,47 @@ def rounding_margin(n):
     return (n + 16.0) * 2.0**-44
 
 
+def operating_characteristics(p, p0, alpha, *, beta=None, max_n=100_000, method="group_sequential"):
+    """Compute how a ``SequentialTest`` behaves if the probability of a hit is p, from the distribution of all paths.
+
+    Exact up to rounding: the probabilities. The mean counts tests that end because "yes" is out of reach with ``max_n`` draws,
+    so it may be slightly too large.
+
+    Parameters
+    ----------
+    p : float
+        In [0, 1].
+    p0, alpha, beta, max_n, method
+        Of the test.
+
+    Returns
+    -------
+    (float, float, float)
+        Probability of "yes", probability of "no", mean number of draws.
+
+    Examples
+    --------
+    >>> from pwlnet.smoothing.boundaries import operating_characteristics
+    >>> [round(x, 3) for x in operating_characteristics(0.9, 0.8413, 0.001, max_n=10_000)]
+    [1.0, 0.0, 560.889]
+    """
+    yes = rejection_boundary(p0, alpha, max_n, method)
+    no = np.full_like(yes, max_n + 1) if beta is None else rejection_boundary(1.0 - p0, beta, max_n, method)
+    alive, first, draws = np.ones(1), 0, 0
+    said_yes = said_no = mean = 0.0
+    for n in np.flatnonzero(np.minimum(yes, no) <= max_n):
+        step, step_first = _binomial_window(n - draws, min(max(p, _DROPPED), 1.0 - 2.0**-53))
+        alive, first, draws = np.convolve(alive, step), first + step_first, n
+        end = min(max(yes[n] - first, 0), alive.size)
+        start = min(max(n - no[n] - first + 1, 0), end)
+        ended_yes, ended_no = alive[end:].sum(), alive[:start].sum()
+        said_yes, said_no, mean = said_yes + ended_yes, said_no + ended_no, mean + n * (ended_yes + ended_no)
+        alive, first = (alive[start:end], first + start) if end > start else (np.zeros(1), first)
+        low = min(int(np.searchsorted(np.cumsum(alive), _DROPPED)), alive.size - 1)
+        alive, first = alive[low:], first + low
+    return float(said_yes), float(said_no), float(mean + max_n * (1.0 - said_yes - said_no))
+
+
 def _beta_binomial(p0, alpha, max_n):
     """Least hits with evidence of 1 / alpha: nondecreasing in n, by at most 1 per draw, so coarse points bracket the rest."""
     n = np.arange(max_n + 1)
@@ -151,18 +199,18 @@ def _least_hits(p0, alpha, n, lowest, highest, guess=None):
 
 
 def _spend_exactly(p0, alpha, checks):
-    """Boundaries at checks, of which the first j have rejected with probability at most alpha * j / J.
+    """Boundaries at checks, of which the first j have rejected with probability at most ``spending_limits(J)[j - 1]`` * alpha.
 
     ``alive[i]`` is the probability of ``first + i`` hits on a path that was not rejected at an earlier check. What a check can
     not use of its share, because counts are integers, the later ones have.
     """
-    boundary = np.empty_like(checks)
+    boundary, limits = np.empty_like(checks), alpha * spending_limits(checks.size)
     alive, first, spent, draws = np.ones(1), 0, 0.0, 0
     for j, n in enumerate(checks):
         step, step_first = _binomial_window(n - draws, p0)
         alive, first, draws = np.convolve(alive, step), first + step_first, n
         spent += _DROPPED
-        i = _first_within(alive, alpha * (j + 1) / checks.size - spent)
+        i = _first_within(alive, limits[j] - spent)
         boundary[j] = first + i
         spent += alive[i:].sum()
         low = int(np.searchsorted(np.cumsum(alive[:i]), _DROPPED))  # counts too low to matter: as if they were rejected

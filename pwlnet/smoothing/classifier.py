@@ -38,7 +38,7 @@ class SmoothedClassifier:
     dtype : {"float32", "float64"}, optional
         Type in which a Network is evaluated, "float32" by default. Noise is added in float64, and the sum is rounded to it.
     threads : int, optional
-        For a Network; all processors by default.
+        For noise, and for the scores of a Network; all processors by default.
 
     Attributes
     ----------

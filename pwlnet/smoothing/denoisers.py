@@ -159,7 +159,7 @@ class DenoisedClassifier(BaseClassifier):
 
     def __init__(self, base, denoiser, average):
         self.base, self.denoiser, self.average = base, denoiser, average
-        self.dtype, self.input_shape = base.dtype, base.input_shape
+        self.dtype, self.input_shape, self.threads = base.dtype, base.input_shape, base.threads
 
     @property
     def module(self):

@@ -49,8 +49,8 @@ class _ScalingMode(SwitchingMode):
         factors, shape = torch.as_tensor(self.factors[call.number]), tuple(call.output.shape)
         if tuple(factors.shape) not in (shape, shape[1:]):
             raise ShapeError(
-                f"factors[{call.number}] has shape {tuple(factors.shape)}, but the output of {call.name} has {shape}; give this "
-                "shape, or that of one row"
+                f"factors[{call.number}] has shape {tuple(factors.shape)}, but the output of {call.name} has {shape}; give "
+                "this shape, or that of one row"
             )
         return call.output * factors.to(call.output)
 

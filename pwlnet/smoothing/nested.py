@@ -9,7 +9,6 @@ from ..errors import InputError
 from ..validation import check_count, check_number
 from .bases import NO_CLASS, BaseClassifier, votes_of
 from .denoisers import as_denoiser
-from .noise import unit_noise
 
 INNER_PURPOSE = 300  # added to a purpose: the inner draws of a query
 _ROWS = 4096  # inner draws at once
@@ -85,14 +84,14 @@ class NestedClassifier(BaseClassifier):
 
     def inner_votes(self, query):
         """Return the inner votes of each outer draw of a query: int64[J, m]."""
-        outer = query.points()
+        threads, at_once = self.base.threads, max(1, _ROWS // self.m)
+        outer = query.points(threads=threads)
         references = outer if self.denoiser is None else self.denoiser(outer)
-        shape, sigma, at_once = query.center.shape, self.sigma2(query.sigma), max(1, _ROWS // self.m)
+        inner = query._replace(purpose=query.purpose + INNER_PURPOSE, sigma=self.sigma2(query.sigma))
         votes = np.empty((len(outer), self.m), np.int64)
         for a in range(0, len(outer), at_once):
             b = min(a + at_once, len(outer))
-            numbers = query.image, (query.first + a) * self.m, (query.first + b) * self.m
-            points = query.center + sigma * unit_noise(query.seed, query.purpose + INNER_PURPOSE, *numbers, shape)
+            points = inner._replace(first=(query.first + a) * self.m, last=(query.first + b) * self.m).points(threads=threads)
             repeated = np.repeat(references[a:b], self.m, axis=0)
             scores = self.base.scores_at(points, repeated, eta=self.eta, passes=self.passes)
             votes[a:b] = votes_of(scores).reshape(b - a, self.m)
@@ -110,10 +109,8 @@ class NestedClassifier(BaseClassifier):
 
         outer = points.detach()
         references = outer if self.denoiser is None else self.denoiser.torch(outer)
-        numbers = query.image, query.first, query.last
-        noise = unit_noise(query.seed, query.purpose + INNER_PURPOSE, *numbers, query.center.shape)
-        change = self.sigma2(query.sigma) * noise - (query.points() - query.center)
-        inner = points + torch.from_numpy(change).to(points)
+        inner = query._replace(purpose=query.purpose + INNER_PURPOSE, sigma=self.sigma2(query.sigma)).points()
+        inner = points + torch.from_numpy(inner - query.points()).to(points)
         return self.base.torch_scores_at(inner, references, eta=self.eta, passes=self.passes)
 
     def settings(self):

@@ -69,7 +69,7 @@ def repressed_outputs(network, points, references=None, *, eta=0.0, passes=2, fa
     >>> from pwlnet.smoothing.network_pass import repressed_outputs
     >>> network = pwlnet.load_network(pwlnet.datasets.digits_network_path("digits_mlp"))
     >>> images, _ = pwlnet.datasets.digits_images()
-    >>> noisy = images[:1] + 0.25 * np.random.default_rng(0).standard_normal((100, 64))
+    >>> noisy = images[:1] + 0.25 * np.random.default_rng(0).standard_normal((100, 1, 8, 8))
     >>> plain = repressed_outputs(network, noisy)
     >>> bool(np.array_equal(repressed_outputs(network, noisy, images[:1], eta=0.0), plain))
     True

@@ -31,12 +31,12 @@ def make_seed(rng):
     """
     if isinstance(rng, np.random.Generator):
         return int(rng.integers(2**63))
-    if isinstance(rng, bool) or not isinstance(rng, int | np.integer) or not 0 <= rng < 2**64:
-        raise InputError(f"rng is {rng!r}; give a seed, an integer from 0 to 2**64 - 1, or a numpy.random.Generator")
+    if isinstance(rng, bool) or not isinstance(rng, int | np.integer) or not 0 <= rng < 2**63:
+        raise InputError(f"rng is {rng!r}; give a seed, an integer from 0 to 2**63 - 1, or a numpy.random.Generator")
     return int(rng)
 
 
-def unit_noise(seed, purpose, image, first, last, shape):
+def unit_noise(seed, purpose, image, first, last, shape, *, threads=None):
     """Draw independent standard normal numbers.
 
     Estimate: normal up to their resolution: 2**32 different radii and angles (Box and Muller's method), so none is beyond 6.7.
@@ -52,21 +52,27 @@ def unit_noise(seed, purpose, image, first, last, shape):
         Numbers of the draws, ``last`` not included.
     shape : tuple of int
         Of the numbers of one draw.
+    threads : int, optional
+        The numbers do not depend on it. All processors by default.
 
     Returns
     -------
     float64[last - first, *shape]
     """
+    return _noisy_points(seed, purpose, image, first, last, np.zeros(shape), 1.0, threads)
+
+
+def _noisy_points(seed, purpose, image, first, last, center, sigma, threads):
+    """Draw points of the normal distribution around float64[*S] with standard deviation sigma: float64[last - first, *S]."""
     image, last = check_count(image, "image", least=0), check_count(last, "the number of draws", least=0)
     if image >= _MOST or last >= _MOST:
         raise InputError(f"image is {image} and the number of draws {last}; numbers below 2**32 are needed")
     key = np.random.SeedSequence([seed, purpose]).generate_state(2).astype(np.uint64)
-    n_inputs = int(np.prod(shape, dtype=np.int64))
-    one = np.zeros((1, n_inputs))
-    draws = kinds.Draws(
-        np.array([kinds.GAUSSIAN]), key, np.array([image]), one, np.zeros((0, n_inputs)), np.ones(1), np.array(_NO_LIMITS)
-    )
-    return draw_points(draws, np.zeros(last - first, np.int64), np.arange(first, last)).reshape(last - first, *shape)
+    row = np.ascontiguousarray(center, np.float64).reshape(1, -1)
+    scale, limits = np.array([sigma], np.float64), np.array(_NO_LIMITS)
+    draws = kinds.Draws(np.array([kinds.GAUSSIAN]), key, np.array([image]), row, np.zeros((0, row.size)), scale, limits)
+    points = draw_points(draws, np.zeros(last - first, np.int64), np.arange(first, last), threads=threads)
+    return points.reshape(last - first, *center.shape)
 
 
 class Query(NamedTuple):
@@ -95,10 +101,10 @@ class Query(NamedTuple):
     last: int
     reference: np.ndarray | None = None
 
-    def points(self):
-        """Return the noisy points: float64[n, *S]."""
+    def points(self, *, threads=None):
+        """Return the noisy points: float64[n, *S]. They do not depend on the number of threads."""
         draws = self.purpose, self.image, self.first, self.last
-        return self.center + self.sigma * unit_noise(self.seed, *draws, self.center.shape)
+        return _noisy_points(self.seed, *draws, self.center, self.sigma, threads)
 
     def own_noise(self):
         """Return standard normal numbers that each vote has for itself, independent of its noise: float64[n, *S]."""

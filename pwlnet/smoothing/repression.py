@@ -11,7 +11,7 @@ from ..validation import check_choice, check_count, check_number
 from . import references
 from .bases import BaseClassifier, as_base
 from .nested import NestedClassifier
-from .noise import TRAINING, unit_noise
+from .noise import TRAINING, Query
 from .voted import VotedClassifier
 
 GUARANTEES = ("sound", "conditional", "nominal")
@@ -45,6 +45,7 @@ class RepressedClassifier(BaseClassifier):
         self.base, self.eta, self.rule, self.passes = base, eta, rule, passes
         self.guarantee, self.reference = rule.guarantee, rule.name
         self.network, self.dtype, self.input_shape = base.network, base.dtype, base.input_shape
+        self.threads = base.threads
         self.needs_reference = rule.name == "frozen" and rule.center is None
 
     @property
@@ -59,7 +60,7 @@ class RepressedClassifier(BaseClassifier):
 
     def scores(self, query):
         """Compute the scores of the noisy points of a Query: float64[n, O]."""
-        points = query.points()
+        points = query.points(threads=self.threads)
         reference, options = self.rule.arguments(self.base, points, query)
         return self.base.scores_at(points, reference, **self._options(options))
 
@@ -219,7 +220,7 @@ def float_frequency(network, images, sigma, *, n_draws=10, rng=0, threads=None):
     n_draws, seed = check_count(n_draws, "n_draws"), make_seed(rng)
     total = np.zeros(network.n_neurons)
     for i, point in enumerate(points):
-        noisy = point + sigma * unit_noise(seed, TRAINING, i, 0, n_draws, point.shape)
+        noisy = Query(point, sigma, seed, TRAINING, i, 0, n_draws).points(threads=threads)
         first = np.repeat(point[None], n_draws, axis=0)
         total += compare_pairs(network, first, noisy, dtype="float32", states=False, threads=threads)[0].sum(axis=0)
     return total / max(1, len(points) * n_draws)

@@ -11,7 +11,6 @@ from ..float_sets import pool_neurons
 from ..validation import check_choice, check_count, check_number
 from .bases import BaseClassifier, as_base
 from .denoisers import as_denoiser
-from .noise import unit_noise
 
 WEIGHTINGS = ("hard", "linear")
 REFERENCE_PURPOSE = 200  # added to a purpose: the reference draws of a query
@@ -149,12 +148,12 @@ class VotedClassifier(BaseClassifier):
 
     def count_active(self, query, first, last):
         """Count the reference draws of a query at which each neuron is active: int64[K]."""
-        sigma, counts = self.sigma1(query.sigma), np.zeros(self.network.n_neurons, np.int64)
+        counts = np.zeros(self.network.n_neurons, np.int64)
+        draws = query._replace(purpose=query.purpose + REFERENCE_PURPOSE, sigma=self.sigma1(query.sigma))
         for a in range(first, last, _ROWS):
-            numbers = query.image, a, min(a + _ROWS, last)
-            points = query.center + sigma * unit_noise(query.seed, query.purpose + REFERENCE_PURPOSE, *numbers, query.center.shape)
+            points = draws._replace(first=a, last=min(a + _ROWS, last)).points(threads=self.base.threads)
             points = points if self.denoiser is None else self.denoiser(points)
-            counts += (self.network.states(points) == 1).sum(axis=0)
+            counts += (self.network.states(points, threads=self.base.threads) == 1).sum(axis=0)
         return counts
 
     def factors(self, query):
@@ -202,7 +201,7 @@ class VotedClassifier(BaseClassifier):
 
     def scores(self, query):
         """Compute the scores of the noisy points of a Query: float64[n, O]."""
-        return self.base.scores_at(query.points(), factors=self.factors(query))
+        return self.base.scores_at(query.points(threads=self.base.threads), factors=self.factors(query))
 
     def torch_scores(self, points, query, centers=None):
         """Compute scores with gradients: tensor [n, *S] -> tensor [n, O]; factors are constants."""

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pwlnet.analysis.bootstrap import bootstrap_interval
+from pwlnet.analysis.bootstrap import bootstrap_interval, bootstrap_share_interval
 from pwlnet.errors import InputError, ShapeError
 
 SAMPLE = np.random.default_rng(3).exponential(size=40)
@@ -76,3 +76,30 @@ def test_equal_values_and_one_value():
 def test_bad_input_gets_its_sentence(values, options, error, message):
     with pytest.raises(error, match=message):
         bootstrap_interval(values, **options)
+
+
+@pytest.mark.parametrize(("count", "n"), [(1, 20), (10, 20), (17, 20), (40, 500), (333, 500), (499, 500)])
+def test_the_interval_of_a_share_is_that_of_many_resamples(count, n):
+    values = np.arange(n) < count
+    low, high = bootstrap_interval(values, n_resamples=20000)
+    exact = bootstrap_share_interval(count, n)
+    noise = 4.0 * np.sqrt(0.025 / 20000) * 4.0 * values.std() / np.sqrt(n)  # of a resampled quantile, and steps of 1 / n
+    assert abs(low - exact[0]) <= 1.01 / n + noise and abs(high - exact[1]) <= 1.01 / n + noise
+    assert exact[0] <= count / n <= exact[1]
+
+
+def test_intervals_of_shares_are_mirrored_with_their_counts():
+    counts = np.arange(51)
+    low, high = bootstrap_share_interval(counts, 50, level=0.9)
+    assert abs(low + high[::-1] - 1.0).max() <= 1.01 / 50
+    assert (np.diff(low) >= 0.0).all() and (low <= counts / 50).all() and (counts / 50 <= high).all()
+    assert (low[0], high[0], low[-1], high[-1]) == (0.0, 0.0, 1.0, 1.0)
+
+
+def test_shares_that_are_none_are_refused():
+    with pytest.raises(InputError, match="counts are from -1 to 3; numbers in 0 to n = 3"):
+        bootstrap_share_interval([-1, 3], 3)
+    with pytest.raises(InputError, match="level is 1"):
+        bootstrap_share_interval([1], 3, level=1)
+    with pytest.raises(InputError, match="n is 0"):
+        bootstrap_share_interval([0], 0)

@@ -211,6 +211,7 @@ REFUSED = {
     "randn_like": torch.randn_like,
     "randn,": lambda x: x + torch.randn(2, 3),
     "rrelu in training mode": nn.RReLU(),
+    "batch_norm of two tensors": lambda x: functional.batch_norm(x, torch.zeros(3), torch.ones(3), x[0]),
     "output does not come from its input": lambda x: torch.zeros(2, 3),
     "numpy, which": Doubled.apply,
     "returns a tuple": lambda x: (x, x),
@@ -234,7 +235,7 @@ def test_random_functions_and_batch_statistics_pass_in_training():
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 def test_scripted_modules_and_other_objects_are_refused():
     scripted, x = torch.jit.trace(nn.ReLU(), torch.ones(1, 2)), torch.ones(1, 2)
-    with pytest.raises(UnsupportedOperationError, match="1 is scripted"):
+    with pytest.raises(UnsupportedOperationError, match="1 is scripted or compiled"):
         check_module(nn.Sequential(nn.Linear(2, 2), scripted))
     with pytest.raises(InputError, match="module is a function"):
         check_module(brute_force_taps)

@@ -75,7 +75,7 @@ def test_a_log_has_the_numbers_of_its_certificates(certificates, log):
     expected = smoothing.certified_accuracy(certificates, LABELS, radii)
     assert smoothing.certified_accuracy(log, radii=radii).tolist() == expected.tolist()
     assert smoothing.average_certified_radius(log) == smoothing.average_certified_radius(certificates, LABELS)
-    curve, acr = smoothing.accuracy_curve(log, radii=radii[:2], n_resamples=50), smoothing.estimate_acr(log, n_resamples=50)
+    curve, acr = smoothing.accuracy_curve(log, radii=radii[:2]), smoothing.estimate_acr(log, n_resamples=50)
     assert (curve.n, curve.stride, curve.guarantee) == (8, 20, "sound")
     assert (acr.n, acr.stride, acr.guarantee) == (8, 20, "sound")
 
@@ -85,7 +85,7 @@ def test_intervals_contain_the_estimates_and_shrink_with_the_images():
     widths = []
     for certificates in (few, many):
         labels = np.arange(len(certificates)) % 10
-        curve = smoothing.accuracy_curve(certificates, labels, [0.0, 0.15], n_resamples=500)
+        curve = smoothing.accuracy_curve(certificates, labels, [0.0, 0.15])
         assert (curve.low <= curve.accuracy).all() and (curve.accuracy <= curve.high).all()
         widths.append(curve.high[0] - curve.low[0])
         acr = smoothing.estimate_acr(certificates, labels, n_resamples=500)

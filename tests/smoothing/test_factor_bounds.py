@@ -81,7 +81,7 @@ def test_the_worst_case_of_the_last_layer_is_that_of_the_corners():
         for corner in itertools.product([0.25, 1.0], repeat=5):
             outputs = repressed_outputs(network, points, factors=np.append(np.ones(6), corner), dtype="float64")
             worst = np.minimum(worst, [margin(y, label) for y in outputs])
-        np.testing.assert_allclose(bounds.margins(ranges, label), worst, rtol=0, atol=1e-12)
+        np.testing.assert_allclose(bounds.margins(ranges, label), worst, rtol=0, atol=1e-8)
 
 
 def test_a_class_without_a_margin_does_not_win():

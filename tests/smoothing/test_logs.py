@@ -120,7 +120,7 @@ def test_nan_radii_count_as_not_certified(path):
 
 
 @pytest.mark.parametrize(("idx", "stride", "missing"), [
-    ([5], None, 0), ([0, 20, 40], 20, 0), ([0, 20, 60], 20, 1), ([60, 0, 20], 20, 1), ([0, 1, 2], 1, 0), ([7, 17, 12], 5, 0),
+    ([5], None, 0), ([0, 20, 40], 20, 0), ([0, 40, 60], 20, 1), ([60, 0, 40], 20, 1), ([0, 1, 2], 1, 0), ([7, 17, 12], 5, 0),
     ([], None, 0),
 ])  # fmt: skip
 def test_the_stride_is_the_common_divisor_of_the_steps(path, idx, stride, missing):

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+import pwlnet
 from pwlnet.errors import InputError, ShapeError, UnsupportedOperationError
 from pwlnet.smoothing.module_pass import check_rows, repressed_scores, statuses
 
@@ -110,6 +111,15 @@ def test_repression_by_factors_equals_repression_by_the_statuses_of_two_passes()
     torch.testing.assert_close(repressed_scores(module, points, factors=factors), expected, rtol=1e-14, atol=1e-14)
 
 
+def test_statuses_are_the_states_of_the_converted_network():
+    layers = nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 9), nn.Hardtanh(), nn.Linear(9, 5), nn.LeakyReLU(), nn.Linear(5, 2)
+    module, points = nn.Sequential(*layers).double(), 3.0 * draws(40, 4)
+    first, second, third = statuses(module, points)
+    assert 0 not in torch.cat([first, second, third], dim=1) and len(second.unique()) == 3
+    states = torch.cat([(first + 1) // 2, second - 1, (third + 1) // 2], dim=1)
+    assert states.tolist() == pwlnet.from_torch(module, (4,)).states(points.numpy()).tolist()
+
+
 def test_neurons_at_a_threshold_and_tied_windows_are_float():
     relu, pool = nn.Sequential(nn.Hardtanh(1.0, 2.0)), nn.Sequential(nn.MaxPool1d(2), nn.Flatten())
     points = torch.tensor([[1.0, 2.0, 1.5, 3.0]])
@@ -199,5 +209,5 @@ def test_wrong_arguments_are_refused(options, error, message):
 
 
 def test_automatic_casting_is_refused():
-    with torch.autocast("cpu", dtype=torch.bfloat16), pytest.raises(InputError, match="disable torch.autocast"):
+    with torch.autocast("cpu", dtype=torch.bfloat16), pytest.raises(InputError, match=r"disable torch\.autocast"):
         repressed_scores(build(mlp), TWO)

@@ -11,7 +11,16 @@ import scipy.stats
 
 from pwlnet.binomial import clopper_pearson
 from pwlnet.errors import InputError
-from pwlnet.smoothing.boundaries import GROWTH, METHODS, check_points, log_evidence, rejection_boundary, rounding_margin
+from pwlnet.smoothing.boundaries import (
+    GROWTH,
+    METHODS,
+    check_points,
+    log_evidence,
+    operating_characteristics,
+    rejection_boundary,
+    rounding_margin,
+    spending_limits,
+)
 from pwlnet.smoothing.sequential import ConfidenceSequence, SequentialTest
 from tests.counts import few
 from tests.reference.exact_votes import evidence, first_crossings
@@ -56,14 +65,40 @@ def test_exact_boundaries_use_more_of_alpha_than_a_union_bound():
         assert union < exact
 
 
+@pytest.mark.parametrize("p0", [0.5, 0.8413447460685429, 0.98])
+def test_exact_boundaries_keep_alpha_over_thousands_of_draws(p0):
+    alpha, max_n = 0.001, 5000
+    boundary = rejection_boundary(p0, alpha, max_n, "group_sequential")
+    alive, rejected, draws = np.ones(1), 0.0, 0
+    for n in np.flatnonzero(boundary <= max_n):  # all counts, without windows, with scipy's probabilities
+        alive = np.convolve(alive, scipy.stats.binom.pmf(np.arange(n - draws + 1), n - draws, p0))
+        rejected, draws = rejected + alive[boundary[n] :].sum(), n
+        alive = alive[: boundary[n]]
+    assert 0.9 * alpha < rejected <= alpha
+    assert operating_characteristics(p0, p0, alpha, max_n=max_n)[0] == pytest.approx(rejected, rel=1e-9)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("p0", [2.0**-60, 1e-9, 0.5, 1.0 - 2.0**-53])
+def test_boundaries_of_extreme_thresholds_can_be_computed(method, p0):
+    for max_n in (1, 2, 1000):
+        boundary = rejection_boundary(p0, 0.01, max_n, method)
+        n = np.arange(max_n + 1)
+        assert ((boundary > 0) & ((boundary <= n) | (boundary == max_n + 1))).all()
+        first = boundary[1]  # one hit in one draw has probability p0
+        assert first == (2 if max_n == 1 else max_n + 1) if p0 >= 0.5 else first == 1
+
+
 @pytest.mark.parametrize("p0", P0)
 def test_no_exact_boundary_can_be_lowered(p0):
     alpha, max_n = 0.1, 40
     boundary = rejection_boundary(float(p0), alpha, max_n, "group_sequential").tolist()
     checks = check_points(float(p0), alpha, max_n, GROWTH["group_sequential"]).tolist()
+    limits = spending_limits(len(checks))
+    assert limits[-1] == 1.0
     assert [n for n in range(max_n + 1) if boundary[n] <= n] == [n for n in checks if boundary[n] <= n]
     for j, n in enumerate(checks):
-        allowed = Fraction(alpha) * (j + 1) / len(checks)
+        allowed = Fraction(alpha) * Fraction(float(limits[j]))
         assert sum(first_crossings(boundary[: n + 1], p0)) <= allowed
         lowered = [*boundary[:n], min(boundary[n], n + 1) - 1]
         assert sum(first_crossings(lowered, p0)) > allowed * Fraction(999_998, 1_000_000)
@@ -233,6 +268,33 @@ def test_the_next_check_is_the_earliest_end_of_any_continuation(method):
             drawn = np.append(drawn, rng.random(more) < p)
             test.update(drawn[test.n :])
         assert test.draws_to_next_check() == 0
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("p", [Fraction(0), Fraction(3, 4), Fraction(29, 32), Fraction(1)])
+def test_operating_characteristics_agree_with_exact_arithmetic(method, p):
+    p0, alpha, max_n = 0.75, 0.05, 45
+    crossings = first_crossings(rejection_boundary(p0, alpha, max_n, method).tolist(), p)
+    mean = sum(n * x for n, x in enumerate(crossings)) + max_n * (1 - sum(crossings))
+    yes, no, draws = operating_characteristics(float(p), p0, alpha, max_n=max_n, method=method)
+    assert yes == pytest.approx(float(sum(crossings)), abs=1e-12)
+    assert no == 0.0
+    assert draws == pytest.approx(float(mean), rel=1e-12)
+
+
+def test_operating_characteristics_with_a_no_agree_with_simulated_tests():
+    parameters, p, n_tests = {"p0": 0.8, "alpha": 0.05, "beta": 0.1, "max_n": 400}, 0.83, few(2000)
+    yes, no, draws = operating_characteristics(p, **parameters)
+    rng = np.random.default_rng(21)
+    tests = [SequentialTest(**parameters) for _ in range(n_tests)]
+    decisions = [test.update(rng.random(400) < p) for test in tests]
+    for word, expected in (("yes", yes), ("no", no)):
+        low, high = scipy.stats.binom.interval(1.0 - 1e-6, n_tests, expected)
+        assert low <= decisions.count(word) <= high
+    assert yes > 0.1
+    assert no > 0.01
+    used = np.array([test.n for test in tests])
+    assert abs(used.mean() - draws) < 5.0 * used.std() / math.sqrt(n_tests) + 0.05 * draws
 
 
 def test_an_easy_input_needs_few_draws_and_a_hard_one_more():

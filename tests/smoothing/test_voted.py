@@ -97,10 +97,7 @@ def test_no_point_within_a_certified_radius_has_another_class(options):
                 sigma1 = rule.sigma1(sigma)
                 if sigma1 == sigma:
                     assert exact_share(rule, x + there, sigma, found.label) > 0.5
-    assert certified or IS_SHORT
-
-
-IS_SHORT = few(30, 1, quick=4) < 4
+    assert certified or few(30, 1, quick=4) < 4
 
 
 def test_the_counterexample_gets_no_radius_that_reaches_another_class():
@@ -116,13 +113,13 @@ def test_far_from_all_thresholds_the_certificate_is_that_of_the_scaled_network()
     network = small.as_network(small.slab([1.0], 8.0), 1)
     rule = repress_float_paths(network, -0.5, reference="voted", m=4000)
     voted = SmoothedClassifier(rule, 0.5).certify(np.array([6.0]), n=2000)
-    assert voted.label == 1 and 1.5 < voted.radius < 2.0
+    assert voted.label == 1 and 1.3 < voted.radius < 1.34
 
 
 def test_votes_depend_neither_on_batches_nor_on_the_image_before():
     network = pwlnet.load_network(pwlnet.datasets.digits_network_path("digits_mlp15_noise25"))
     images = pwlnet.datasets.digits_images()[0][:2]
-    smoothed = SmoothedClassifier(repress_float_paths(network, -1.0, reference="voted", layers="all", m=500), 0.5)
+    smoothed = SmoothedClassifier(repress_float_paths(network, -1.0, reference="voted", layers="all", m=500), 1.0)
     votes = smoothed.votes(images[0], 0, 100, rng=3)
     smoothed.votes(images[1], 0, 10, rng=3)
     assert len(np.unique(votes)) > 1
@@ -159,7 +156,7 @@ def test_a_log_continues_with_the_same_certificates(tmp_path):
     smoothed = SmoothedClassifier(repress_float_paths(folded(0), -0.5, reference="voted", m=200), 1.0)
     x, path = np.array([[-1.0], [1.0]]), tmp_path / "log.tsv"
     log = pwlnet.smoothing.certify_to_log(smoothed, x, np.zeros(2, np.int64), path, n=200)
-    np.testing.assert_allclose(log.certificates.radius, smoothed.certify(x, n=200).radius)
+    np.testing.assert_allclose(log.radius, smoothed.certify(x, n=200).radius)
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ class Scratch(NamedTuple):
 
 @kernel
 def _fill_chunk(draws, words, b, draw, chunk, stream, numbers_out):
-    """Compute the numbers of one chunk, by the kind of draws. Out: numbers_out float64[CHUNK]; words uint64[CHUNK] is scratch."""
+    """Compute the numbers of one chunk, by the kind of draws; words uint64[CHUNK] is scratch. Out: numbers_out[CHUNK]."""
     kind = draws.kind[0]
     fill_words(draws.key, chunk, draw, draws.first_set[0] + b, stream, words)
     if kind == BALL_1 or stream == RADII:

@@ -1,9 +1,9 @@
 """Philox4x32-10: random words as a function of a counter and a key, and uniform, normal and exponential numbers made of them.
 
-Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011, Section 3.3. There is no state, so any draw is recomputed
-from its number. All operations are correctly rounded ones (no library functions, no fused multiply-add), so the numbers have the
-same bits on all processors. They are made in chunks of CHUNK numbers, so that loops have a fixed length that the compiler turns
-into vector instructions: number ``CHUNK * q + LANES * k + j`` of a draw is word k of the counter
+Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011, Section 3.3. There is no state, so any draw is computed
+again from its number. All operations are correctly rounded ones (no library functions, no fused multiply-add), so the numbers
+have the same bits on all processors. They are made in chunks of CHUNK numbers, so that loops have a fixed length that the
+compiler turns into vector instructions: number ``CHUNK * q + LANES * k + j`` of a draw is word k of the counter
 (LANES * q + j, draw, set, stream).
 
 Not all processors have vector instructions that convert integers to doubles: an integer k below 2**52 becomes the low bits of
