@@ -32,8 +32,8 @@ from .evaluation import (
 from .logs import CertificationLog, LogWriter, read_log, write_log
 from .nested import NestedClassifier
 from .radii import probability_for, radius_of
-from .recertification import recertify_smoothed
 from .reachable import certify_reachable
+from .recertification import recertify_smoothed
 from .recertify import recertify, recertify_counts
 from .repression import RepressedClassifier, float_frequency, repress_float_paths
 from .runs import certify_to_log

@@ -1,7 +1,7 @@
 """Bounds of scores at given points where the factors of neurons are only known to be in intervals.
 
-Legend: V entries of v (inputs and switched values, see bounds/elimination.py), m entries of one op's input, n neurons of one op,
-K neurons, O outputs, P points.
+Legend: V entries of v (inputs and switched values, see bounds/elimination.py), m entries of one op's input, n neurons of one
+op, K neurons, O outputs, P points.
 """
 
 from typing import NamedTuple

@@ -34,9 +34,9 @@ class NestedClassifier(BaseClassifier):
     draws. Radii of a fixed grid are tested in increasing order (see fixed_sequence.py).
 
     **Deployment.** A deployed vote is the majority of m inner draws, and not of infinitely many. With gamma > 0, the set is
-    p(z1) > Phi(R / sigma2 + Phi^-1(1/2 + tau)), tau = sqrt(log(1 / gamma) / (2 m)): at x' the class then has an inner probability
-    above 1/2 + tau, so the majority of m draws is c with probability 1 - gamma at least (Hoeffding); and
-    Phi(Phi^-1(q_R) - R / sigma1) > 1 / (2 (1 - gamma)) is demanded. With gamma = 0, the statement is about exact inner majorities.
+    p(z1) > Phi(R / sigma2 + Phi^-1(1/2 + tau)), tau = sqrt(log(1 / gamma) / (2 m)): at x' the class then has an inner
+    probability above 1/2 + tau, so the majority of m draws is c with probability 1 - gamma at least (Hoeffding); and
+    Phi(Phi^-1(q_R) - R / sigma1) > 1 / (2 (1 - gamma)) is demanded. With gamma = 0, it is about exact inner majorities.
 
     Attributes
     ----------

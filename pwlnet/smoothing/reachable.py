@@ -7,8 +7,8 @@ import time
 
 import numpy as np
 
-from ..bounds.preactivations import bound_preactivations
 from ..bounds.elimination import INFLATION, TINY
+from ..bounds.preactivations import bound_preactivations
 from ..domains import Ball
 from ..errors import InputError
 from ..scheduling import run_chunks

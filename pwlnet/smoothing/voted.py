@@ -9,7 +9,7 @@ from ..binomial import clopper_pearson
 from ..errors import InputError, UnsupportedOperationError
 from ..float_sets import pool_neurons
 from ..validation import check_choice, check_count, check_number
-from .bases import BaseClassifier, as_base
+from .bases import BaseClassifier
 from .denoisers import as_denoiser
 
 WEIGHTINGS = ("hard", "linear")
@@ -109,7 +109,9 @@ class VotedClassifier(BaseClassifier):
 
     guarantee, reference, dtype = "sound", "voted", "float64"
 
-    def __init__(self, base, eta, *, denoiser=None, weighting="hard", layers="last", m=10_000, gamma=0.001, reference_sigma=None):
+    def __init__(
+        self, base, eta, *, denoiser=None, weighting="hard", layers="last", m=10_000, gamma=0.001, reference_sigma=None
+    ):
         if base.network is None:
             raise UnsupportedOperationError(
                 "reference 'voted' needs the neurons of a network, but the classifier is a torch module; convert it by "

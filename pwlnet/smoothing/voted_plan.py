@@ -63,7 +63,9 @@ class GridPlan(CertificationPlan):
         query = Query(x, smoothed.sigma, self.seed, SELECT, image, 0, self.n0)
         counts = smoothed.count_classes(smoothed.vote(query, smoothed.batch_rows(self.batch_size, x.size)))
         if not counts.any():
-            raise NumericalError(f"all scores of image {image} with noise are NaN; check the weights and the range of the image")
+            raise NumericalError(
+                f"all scores of image {image} with noise are NaN; check the weights and the range of the image"
+            )
         return int(counts.argmax())
 
     def result(self, x, image, candidate, started, **found):
