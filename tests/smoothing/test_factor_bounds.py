@@ -1,4 +1,4 @@
-"""Bounds of scores with factors in intervals: against exact arithmetic with factors from the box, and worst cases by enumeration."""
+"""Bounds of scores with factors in intervals: against exact arithmetic with factors from the box, and corners of the box."""
 
 import itertools
 from fractions import Fraction
