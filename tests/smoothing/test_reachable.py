@@ -81,9 +81,7 @@ def test_no_point_within_a_certified_radius_has_another_class():
 
 def test_a_linear_classifier_has_its_plain_certificate():
     smoothed = SmoothedClassifier(clean(small.as_network(small.halfspace([1.0], 0.0), 1), -0.5), 0.5)
-    found, plain = (
-        make(np.array([0.4]), n=N) for make in (lambda *a, **k: certify_reachable(smoothed, *a, **k), smoothed.certify)
-    )
+    found, plain = certify_reachable(smoothed, np.array([0.4]), n=N), smoothed.certify(np.array([0.4]), n=N)
     assert found.k == plain.k and 0.9 * plain.radius < found.radius <= plain.radius
 
 
