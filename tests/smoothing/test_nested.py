@@ -17,7 +17,7 @@ N = few(400, 40, quick=200)
 
 
 def test_inner_votes_compare_with_one_reference_each():
-    """With a reference z1 < 0 and eta = -1, no neuron is on and fixed: class 0 always. With z1 > t, class 1 where z > 0.95 t."""
+    """With a reference z1 < 0 and eta = -1, none is on and fixed: class 0 always. With z1 > t, class 1 where z > 0.95 t."""
     rule = repress_float_paths(small.as_network(small.two_neurons(T), 1), -1.0, reference="nested", m=50, dtype="float64")
     query = Query(np.array([0.2]), 1.0, 0, ESTIMATE, 0, 0, 60)
     outer, inner = query.points()[:, 0], rule.inner_votes(query)
