@@ -78,7 +78,7 @@ def largest_radius(hits, n, alpha, sigma, grid, *, floor=0.5, inner_error=0.0):
     >>> from pwlnet.smoothing.fixed_sequence import largest_radius
     >>> index, p_low = largest_radius(np.array([1000, 990, 600]), 1000, 0.001, 0.25, np.array([0.1, 0.2, 0.3]))
     >>> index, round(p_low, 3)
-    (1, 0.977)
+    (1, 0.976)
     """
     found = -1, lower_bound(int(hits[0]), n, alpha, inner_error)
     for g, radius in enumerate(grid):

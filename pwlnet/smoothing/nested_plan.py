@@ -10,7 +10,7 @@ from .noise import ESTIMATE, Query
 from .radii import probability_for
 from .voted_plan import GridPlan, found_radius
 
-_RADII = 256
+_RADII = 1024
 _SLACK = 2.0**-40  # relative, far above the rounding errors that it covers
 
 

@@ -81,9 +81,9 @@ class VotedClassifier(BaseClassifier):
     So Pr[vote of x' is c] >= E h_R(x' + sigma n) >= Phi(Phi^-1(E h_R(x + sigma n)) - R / sigma) > 1/2, again by [1]_, for the
     one fixed function h_R. Reference noise and noise of votes are not composed.
 
-    **Finite samples**, with confidence 1 - alpha: m reference draws and Clopper-Pearson intervals for all p_i together (half of
-    alpha, by the union bound over neurons) give a box of factors that contains the true one; n fresh votes test the radii of a
-    fixed grid in increasing order (half of alpha; see fixed_sequence.py). The class is selected by other draws. At an edge of
+    **Finite samples**, with confidence 1 - alpha: m reference draws and Clopper-Pearson intervals for all p_i together (an
+    eighth of alpha, by the union bound over neurons) give a box of factors that contains the true one; n fresh votes test the radii of a
+    fixed grid in increasing order (the rest of alpha; see fixed_sequence.py). The class is selected by other draws. At an edge of
     a hard g, both one-sided values are in the box.
 
     **Deployment.** The deployed rule estimates p_i(x') by m draws of its own, which all votes of a query share. By Hoeffding's
@@ -158,11 +158,12 @@ class VotedClassifier(BaseClassifier):
             counts += (self.network.states(points, threads=self.base.threads) == 1).sum(axis=0)
         return counts
 
-    def factors(self, query):
+    def factors(self, query, m=None):
         """Return the factors of all votes of a query, from m reference draws: float64[K]."""
-        key = query.seed, query.purpose, query.image, query.sigma, query.center.tobytes()
+        m = self.m if m is None else m
+        key = query.seed, query.purpose, query.image, query.sigma, m, query.center.tobytes()
         if self._factors[0] != key:
-            p = self.count_active(query, 0, self.m) / self.m
+            p = self.count_active(query, 0, m) / m
             g = (p < 0.5).astype(np.float64) if self.weighting == "hard" else 1.0 - p
             self._factors = key, np.where(self.mask, 1.0 + self.eta * g, 1.0)
         return self._factors[1]
@@ -206,8 +207,8 @@ class VotedClassifier(BaseClassifier):
         return self.base.scores_at(query.points(threads=self.base.threads), factors=self.factors(query))
 
     def torch_scores(self, points, query, centers=None):
-        """Compute scores with gradients: tensor [n, *S] -> tensor [n, O]; factors are constants."""
-        return self.base.torch_scores_at(points, factors=self.factors(query))
+        """Compute scores with gradients: tensor [n, *S] -> tensor [n, O]; factors are constants, from fewer draws."""
+        return self.base.torch_scores_at(points, factors=self.factors(query, min(self.m, _ROWS)))
 
     def settings(self):
         """Return what identifies the classifier in logs and stores."""

@@ -15,7 +15,8 @@ from .fixed_sequence import largest_radius, radius_grid
 from .noise import ESTIMATE, SELECT, Query
 from .plans import ABSTAIN, CertificationPlan
 
-_RADII = 256
+_RADII = 1024
+REFERENCE_SHARE = 0.125  # of alpha, for the probabilities of the reference draws; they need less than the votes
 _ROWS = 512  # points at once
 
 
@@ -88,10 +89,10 @@ class VotedPlan(GridPlan):
 
     def search(self, x, image, candidate):
         """Find the largest confirmed radius of one image: dict of radius, p_low, k, n."""
-        smoothed, n, alpha = self.smoothed, self.n, 0.5 * self.alpha
+        smoothed, n, alpha = self.smoothed, self.n, (1.0 - REFERENCE_SHARE) * self.alpha
         grid = radius_grid(smoothed.sigma, n, alpha, _RADII)
         query = Query(x, smoothed.sigma, self.seed, ESTIMATE, image, 0, n)
-        boxes = smoothed.base.boxes(query, smoothed.base.m, alpha, grid)
+        boxes = smoothed.base.boxes(query, smoothed.base.m, REFERENCE_SHARE * self.alpha, grid)
         survived = last_survived(self.bounds, query, boxes, candidate, min(smoothed.base.layers, default=self.bounds.n_blocks))
         hits = (survived[None] >= np.arange(len(grid))[:, None]).sum(axis=1)
         return found_radius(hits, n, alpha, smoothed.sigma, grid)

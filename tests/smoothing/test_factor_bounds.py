@@ -33,7 +33,7 @@ def draw_box(rng, n):
     return lower, lower + rng.choice([0.0, 0.0, 0.25, 0.5], n)
 
 
-@pytest.mark.parametrize("seed", range(few(200, 6, quick=25)))
+@pytest.mark.parametrize("seed", range(few(200, 6, quick=15)))
 def test_margins_bound_those_of_exact_arithmetic_for_all_factors_on_random_networks(seed):
     description, network, points = draw(seed, degenerate=seed % 2 == 1, n_points=2)
     if network.n_outputs < 2:

@@ -57,7 +57,7 @@ def test_the_counterexample_has_the_radius_of_its_region_and_no_more(eta):
 def test_the_result_is_at_least_the_certificate_of_one_region():
     network = small.as_network(small.random_mlp(2, (2, 6, 5, 3)), 2)
     smoothed = SmoothedClassifier(clean(network, -0.5), 0.5)
-    points = np.random.default_rng(1).standard_normal((4, 2))
+    points = np.random.default_rng(1).standard_normal((2, 2))
     nominal = smoothed.certify(points, n=N)
     found = certify_reachable(smoothed, points, n=N)
     assert (found.radius >= nominal.sound_radius * (1 - 2.0**-19)).all() and (found.radius <= nominal.radius + 1e-12).all()
@@ -67,7 +67,7 @@ def test_the_result_is_at_least_the_certificate_of_one_region():
 def test_no_point_within_a_certified_radius_has_another_class():
     """By a fine sum over the noise, with the pattern of each point itself."""
     sigma, t, tried = 1.0, (np.arange(4000) + 0.5) / 4000, 0
-    for seed in range(few(30, 1, quick=4)):
+    for seed in range(few(30, 1, quick=2)):
         network = small.as_network(small.random_mlp(seed, (1, 5, 4, 2)), 1)
         rule, x = clean(network, -1.0), np.array([0.7])
         found = certify_reachable(SmoothedClassifier(rule, sigma), x, n=N, rng=seed, radii=np.linspace(0.05, 2.0, 8))
@@ -76,7 +76,7 @@ def test_no_point_within_a_certified_radius_has_another_class():
             points = x + there + sigma * norm.ppf(t)[:, None]
             votes = rule.base.scores_at(points, (x + there)[None], eta=-1.0, passes=2).argmax(axis=1)
             assert (votes == found.label).mean() > 0.5
-    assert tried or few(30, 1, quick=4) < 4
+    assert tried or few(30, 1, quick=2) < 3
 
 
 def test_a_linear_classifier_has_its_plain_certificate():
