@@ -82,9 +82,9 @@ class VotedClassifier(BaseClassifier):
     one fixed function h_R. Reference noise and noise of votes are not composed.
 
     **Finite samples**, with confidence 1 - alpha: m reference draws and Clopper-Pearson intervals for all p_i together (an
-    eighth of alpha, by the union bound over neurons) give a box of factors that contains the true one; n fresh votes test the radii of a
-    fixed grid in increasing order (the rest of alpha; see fixed_sequence.py). The class is selected by other draws. At an edge of
-    a hard g, both one-sided values are in the box.
+    eighth of alpha, by the union bound over neurons) give a box of factors that contains the true one; n fresh votes test the
+    radii of a fixed grid in increasing order (the rest of alpha; see fixed_sequence.py). The class is selected by other draws.
+    At an edge of a hard g, both one-sided values are in the box.
 
     **Deployment.** The deployed rule estimates p_i(x') by m draws of its own, which all votes of a query share. By Hoeffding's
     inequality and the union bound, all estimates are within tau = sqrt(log(2 M / gamma) / (2 m)) of p_i(x'), M neurons, with

@@ -113,7 +113,7 @@ def test_far_from_all_thresholds_the_certificate_is_that_of_the_scaled_network()
     network = small.as_network(small.slab([1.0], 8.0), 1)
     rule = repress_float_paths(network, -0.5, reference="voted", m=4000)
     voted = SmoothedClassifier(rule, 0.5).certify(np.array([6.0]), n=2000)
-    assert voted.label == 1 and 1.3 < voted.radius < 1.34
+    assert voted.label == 1 and 1.3 < voted.radius < 1.36
 
 
 def test_votes_depend_neither_on_batches_nor_on_the_image_before():
