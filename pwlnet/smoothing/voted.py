@@ -200,7 +200,7 @@ class VotedClassifier(BaseClassifier):
             p_low = shift_probability(low, -np.nextafter(radius / sigma, np.inf), upper=False)
             p_high = shift_probability(high, np.nextafter(radius / sigma, np.inf), upper=True)
             ends.append(self.factor_box(np.maximum(p_low - tau, 0.0), np.minimum(p_high + tau, 1.0)))
-        return tuple(np.array(x).reshape(len(grid), -1) for x in zip(*ends, strict=True))
+        return tuple(np.array(x) for x in zip(*ends, strict=True))
 
     def scores(self, query):
         """Compute the scores of the noisy points of a Query: float64[n, O]."""

@@ -133,6 +133,16 @@ def test_eta_zero_is_the_network_itself():
     np.testing.assert_array_equal(voted.votes(np.ones(1), 0, 200), plain.votes(np.ones(1), 0, 200))
 
 
+@pytest.mark.parametrize("make", [toy_network, lambda: small.as_network(small.halfspace([1.0, -0.5], 0.2), 2)])
+def test_with_factors_of_one_the_votes_are_those_of_the_network_with_all_ops_or_without_neurons(make):
+    network = make()
+    rule = repress_float_paths(network, 0.0, reference="voted", layers="all", m=100)
+    x = 0.1 * np.ones(network.input_shape)
+    found = SmoothedClassifier(rule, 0.2).certify(x, n=200)
+    votes = SmoothedClassifier(network, 0.2, dtype="float64").votes(x, 0, 200)
+    assert found.k == (votes == found.candidate).sum() and found.candidate == np.bincount(votes).argmax()
+
+
 def test_windows_have_no_factor_and_layers_are_chosen_by_place_or_name():
     network = toy_network()
     names = [layer[0] for layer in network.neuron_layers]
