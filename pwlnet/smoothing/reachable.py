@@ -201,10 +201,13 @@ class _Certifier:
         r_region = float(stable_radii(smoothed.base.network, flat[None]).lower[0])
         points = query._replace(purpose=ESTIMATE, last=self.n).points().reshape(self.n, -1)
         own, alive = self._pieces(points), np.ones(self.n, bool)
-        found = None
-        for radius in self._grid(r_region) if counts.any() else ():
-            states = reachable_states(self.bounds, flat, radius, self.method)
-            alive[alive] = self._wins(points[alive], own[alive], states, candidate)
+        grid = self._grid(r_region * _INSIDE)
+        found, proved, inside = None, 0.0, min(r_region * _INSIDE, float(grid[-1]))
+        for radius in grid if counts.any() else ():
+            if radius > proved:  # within the region, patterns are the same for all radii
+                proved = max(float(radius), inside)
+                states = reachable_states(self.bounds, flat, proved, self.method)
+                alive[alive] = self._wins(points[alive], own[alive], states, candidate)
             k = int(alive.sum())
             p_low = lower_bound(k, self.n, self.alpha)
             confirmed = is_confirmed(p_low, radius, sigma)
@@ -219,14 +222,13 @@ class _Certifier:
             method="reachable", seconds=time.perf_counter() - started,
         )  # fmt: skip
 
-    def _grid(self, r_region):
+    def _grid(self, inside):
         """Return the radii that are tested: float64[G], increasing."""
         if self.radii is not None:
             return self.radii
         largest = float(radius_of(self.alpha ** (1.0 / self.n), self.smoothed.sigma))
         grid = largest * 2.0 ** (np.arange(-_OCTAVES * _PER_OCTAVE, 1) / _PER_OCTAVE)
         grid[-1] = largest
-        inside = r_region * _INSIDE
         return np.unique(np.append(grid, inside)) if 0.0 < inside <= largest else grid
 
     def _pieces(self, points):
