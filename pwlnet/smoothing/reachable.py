@@ -11,6 +11,7 @@ from ..bounds.elimination import INFLATION, TINY
 from ..bounds.preactivations import bound_preactivations
 from ..domains import Ball
 from ..errors import InputError
+from ..float_sets import pool_neurons
 from ..scheduling import run_chunks
 from ..tolerances import UNIT_ROUNDOFF
 from ..validation import check_choice, check_count
@@ -25,7 +26,7 @@ METHODS = ("ibp", "crown_ibp", "crown", "alpha_crown")
 UNDECIDED = -1
 _ROWS = 512
 _PER_OCTAVE, _OCTAVES = 8, 12  # of the grid of radii
-_INSIDE = 1.0 - 2.0**-20  # share of the radius of a region at which bounds prove that it is the region
+_INSIDE = 1.0 - 2.0**-10  # share of the radius of a region at which bounds, with rounding, prove that it is the region
 
 
 def certify_reachable(
@@ -82,7 +83,8 @@ def certify_reachable(
     Here, S_R is a box: a neuron whose state ``bound_preactivations`` proves strictly on the ball, beyond the rounding errors
     of forward passes, has a known factor; all others, and windows of MaxPool, one between 1 and 1 + eta. Whether c wins
     for the box is decided by an interval pass at z. Where the ball is in one region, all states are known, and the result
-    is the certificate min(radius, r_region) of a "nominal" rule; with more patterns in reach, it goes beyond.
+    is the certificate min(radius, r_region) of a "nominal" rule, but for a thousandth, and for rounding in deep networks, which
+    r_region does not include; with more patterns in reach, it goes beyond.
 
     h_R decreases in R (it is 1 only if it is for the radii before), so radii are tested in increasing order by the same votes,
     without correction (see fixed_sequence.py).
@@ -205,8 +207,7 @@ class _Certifier:
         found, proved, inside = None, 0.0, min(r_region * _INSIDE, float(grid[-1]))
         for radius in grid if counts.any() else ():
             if radius > proved:  # within the region, patterns are the same for all radii
-                proved = max(float(radius), inside)
-                states = reachable_states(self.bounds, flat, proved, self.method)
+                proved, states = self._states(flat, float(radius), inside)
                 alive[alive] = self._wins(points[alive], own[alive], states, candidate)
             k = int(alive.sum())
             p_low = lower_bound(k, self.n, self.alpha)
@@ -221,6 +222,14 @@ class _Certifier:
             guarantee="sound", r_region=r_region, seed=self.seed, sigma=sigma, n0=self.n0, image=image, candidate=candidate,
             method="reachable", seconds=time.perf_counter() - started,
         )  # fmt: skip
+
+    def _states(self, x, radius, inside):
+        """Find the states that are proved on a ball: its radius, larger than asked for if all states are, and the states."""
+        if inside > radius:
+            states = reachable_states(self.bounds, x, inside, self.method)
+            if ((states != UNDECIDED) | pool_neurons(self.bounds.network)).all():
+                return inside, states
+        return radius, reachable_states(self.bounds, x, radius, self.method)
 
     def _grid(self, inside):
         """Return the radii that are tested: float64[G], increasing."""
