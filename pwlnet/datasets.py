@@ -32,10 +32,12 @@ __all__ = [
     "fetch",
     "load_images",
     "names",
+    "trained_folder",
 ]
 
 FOLDER_VARIABLE = "PWLNET_DATA_DIR"
 CACHE_VARIABLE = "PWLNET_CACHE_DIR"
+TRAINED_VARIABLE = "PWLNET_TRAINED_DIR"
 RAW_ADDRESS = "https://raw.githubusercontent.com/{repo}/{commit}/{path}"
 IMAGES = {  # (set, split): image files, label file, rows of the labels that belong to the images
     ("mnist", "test"): (["images/mnist/t10k-images-idx3-ubyte.gz"], "images/mnist/t10k-labels-idx1-ubyte.gz", 0),
@@ -156,6 +158,29 @@ def fetch(name):
             "a folder that has it"
         )
     return _download(file, looked)
+
+
+def trained_folder():
+    """Return the folder of networks that the scripts of ``data/`` train: Path, which need not exist.
+
+    It is the folder ``PWLNET_TRAINED_DIR``, by default the folder ``trained`` in the cache of ``fetch``.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    ImportError
+        Neither ``PWLNET_TRAINED_DIR`` nor ``PWLNET_CACHE_DIR`` is set, and pooch, which finds the cache, is not installed.
+    """
+    folder = os.environ.get(TRAINED_VARIABLE)
+    if folder:
+        return Path(folder)
+    cache = os.environ.get(CACHE_VARIABLE)
+    if not cache:
+        cache = require("pooch", "data", f"the cache folder; or set {TRAINED_VARIABLE}").os_cache("pwlnet")
+    return Path(cache) / "trained"
 
 
 def load_images(name, *, split="test"):

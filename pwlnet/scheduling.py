@@ -133,6 +133,7 @@ def _reason_for_threads(n):
     distributed = sys.modules.get("distributed.worker")
     if distributed is not None and getattr(distributed.Worker, "_instances", None):
         return "the process has a worker of dask.distributed"
+    _threading_layer()  # get_num_threads starts it too, but changes torch's number of threads
     if n > numba.get_num_threads():
         return f"{n} threads are more than Numba's {numba.get_num_threads()}"
     return ""
@@ -144,10 +145,25 @@ def _threading_layer():
     from numba.np.ufunc import parallel
 
     try:
-        parallel._launch_threads()
+        with _unchanged_openmp():
+            parallel._launch_threads()
         return numba.threading_layer()
     except (AttributeError, ImportError, ValueError):
         return None
+
+
+@contextlib.contextmanager
+def _unchanged_openmp():
+    """Keep OpenMP's number of threads, which torch uses and Numba sets when it starts its OpenMP layer."""
+    import threadpoolctl
+
+    with contextlib.suppress(ImportError):
+        from numba.np.ufunc import omppool  # noqa: F401  loads OpenMP, if nothing else has
+    libraries = threadpoolctl.ThreadpoolController().select(user_api="openmp").lib_controllers
+    before = [library.num_threads for library in libraries]
+    yield
+    for library, number in zip(libraries, before, strict=True):
+        library.set_num_threads(number)
 
 
 class _Process:

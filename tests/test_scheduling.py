@@ -292,3 +292,13 @@ def test_workers_of_dask_distributed_run_slots_on_python_threads():
     )
     output = run(SCRIPT + script, NUMBA_NUM_THREADS="2")
     assert output[:1] == ["threads"] and "dask.distributed" in output
+
+
+@pytest.mark.skipif(IN_PYTHON, reason="about compiled kernels")
+def test_threads_of_torch_stay_as_they_were_when_numba_starts_its_own():
+    script = (
+        "import {}\nimport numpy as np, pwlnet\nfrom pwlnet import scheduling\nkind = scheduling.execution(2).kind\n"
+        "import torch\nprint(kind, torch.get_num_threads())"
+    )
+    for first in ("torch", "sys"):
+        assert run(script.format(first), NUMBA_NUM_THREADS="2", OMP_NUM_THREADS="1")[-1] == "1"

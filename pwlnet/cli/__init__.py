@@ -12,7 +12,7 @@ import threading
 
 from .._version import __version__
 from ..errors import PwlnetError
-from . import attribute, decide, floats, lines, networks, planes, reproduce, stores, train
+from . import attribute, certify, decide, floats, lines, networks, planes, reproduce, stores, train
 
 __all__ = ["main"]
 
@@ -105,6 +105,7 @@ def _parser():
     floats.add_commands(commands, common)
     attribute.add_commands(commands, common)
     decide.add_commands(commands, common)
+    certify.add_commands(commands, common)
     stores.add_commands(commands, common)
     train.add_commands(commands, common)
     reproduce.add_commands(commands, common)

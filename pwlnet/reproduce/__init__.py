@@ -24,6 +24,9 @@ EXPERIMENTS = {  # name: module of this package, loaded on first use
     "float-ratios": "float_ratios",
     "float-distance": "float_distance",
     "vulnerability": "vulnerability",
+    "scrfp": "scrfp",
+    "scrfp-broken": "scrfp_broken",
+    "smoothing-corrects": "smoothing_corrects",
 }
 
 

@@ -1,4 +1,4 @@
-"""Pairs of an image and an attacked image, used by two experiments on fixed and float paths.
+"""Pairs of an image and an attacked image, used by three experiments on fixed and float paths.
 
 The images are those that the network classifies correctly. There are four attacks: PGD in the l_2 and in the l_inf norm, which
 starts at the image and increases the cross-entropy; FGSM in the l_inf norm; and, of some images with normal noise, the one with
@@ -32,7 +32,7 @@ class Pairs(NamedTuple):
     labels: np.ndarray
 
 
-def attacked_pairs(subject, i, options):
+def attacked_pairs(subject, i, options, attacks=ATTACKS):
     """Attack an image.
 
     Parameters
@@ -40,20 +40,23 @@ def attacked_pairs(subject, i, options):
     subject : Subject
     i : int
     options : Options
-        With the parameters of PARAMETERS.
+        With the parameters of PARAMETERS; only "noise" needs the last two.
+    attacks : tuple of str, optional
+        The first of ATTACKS, or all.
 
     Returns
     -------
     Pairs or None
-        In the order of ATTACKS; None if the network misclassifies the image.
+        In the order of ``attacks``; None if the network misclassifies the image.
     """
     if not subject.is_right(i):
         return None
     scale, steps = options.parameters["scale"], options.parameters["pgd_steps"]
-    points = _attacked(subject, i // _AT_ONCE, scale, steps)[i % _AT_ONCE]
-    attacked = np.concatenate([points, _worst_noise(subject, i, options)[None]])
+    attacked = _attacked(subject, i // _AT_ONCE, scale, steps)[i % _AT_ONCE][: len(attacks)]
+    if "noise" in attacks:
+        attacked = np.concatenate([attacked, _worst_noise(subject, i, options)[None]])
     image = subject.to_input(subject.images[i])
-    return Pairs(np.repeat(image[None], len(ATTACKS), axis=0), attacked, np.full(len(ATTACKS), subject.labels[i]))
+    return Pairs(np.repeat(image[None], len(attacks), axis=0), attacked, np.full(len(attacks), subject.labels[i]))
 
 
 def noisy_inputs(subject, i, point, options):

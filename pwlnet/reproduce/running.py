@@ -148,6 +148,8 @@ def _measured(experiment, key, path, options, overwrite, progress):
 def _writer(experiment, subject, path, options, overwrite):
     """Create the store of a network, or resume an existing one: StoreWriter."""
     what = {"experiment": experiment.name, "version": experiment.version, "subject": subject.key}
+    if getattr(subject, "denoiser", None) is not None:
+        what["denoiser"] = subject.denoiser.digest
     made_with = {
         "parameters": {**what, **options.parameters, "columns": list(experiment.columns)},
         "seeds": {"images": int(options.seed)},

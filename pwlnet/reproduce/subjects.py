@@ -1,6 +1,7 @@
-"""The networks of the experiments with their test images: shipped networks, and public ones if their files are available.
+"""The networks of the experiments with their test images: shipped networks, and others if their files are available.
 
-``slices.py`` has the control networks, with slices in place of images.
+Those of public files are in the folder ``PWLNET_DATA_DIR``, those that the scripts of ``data/`` train in the folder
+``datasets.trained_folder()``. ``slices.py`` has the control networks, with slices in place of images.
 
 Legend: n images, D inputs of the network.
 """
@@ -13,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import datasets, shipped
-from ..errors import InputError
+from ..errors import InputError, MissingDataError
 from ..loading import load_network
 from ..network import Network
 from . import slices
@@ -33,13 +34,16 @@ class Description(NamedTuple):
     key : str
     title : str
         Name in tables and figures.
-    training : {"standard", "noise 0.1", "noise 0.25", "pgd", "diffai"}
+    training : {"standard", "noise 0.1", "noise 0.25", "consistency 0.25", "pgd", "diffai", ...}
         The numbers are standard deviations of normal noise.
     dataset : {"digits", "mnist", "cifar10"}
     file : str
         A name of ``pwlnet.datasets``; for the digits networks, of ``datasets.digits_network_path``.
     normalisation : (mean, deviation)
         For each channel; the input of the network is (pixels - mean) / deviation.
+    commands : tuple of (str, str), optional
+        Of a network that was trained by a script: names of files in ``datasets.trained_folder()``, that of the network and, if
+        it has one, that of its denoiser, each with the command that makes it.
     """
 
     key: str
@@ -48,24 +52,28 @@ class Description(NamedTuple):
     dataset: str
     file: str
     normalisation: tuple = _PLAIN
+    commands: tuple = ()
 
     def files(self):
         """Return the public files that are needed: tuple of names of ``pwlnet.datasets``."""
         if self.dataset == "digits":
             return ()
         images, labels, _ = datasets.IMAGES[self.dataset, "test"]
-        return (self.file, *images, labels)
+        return (*images, labels) if self.commands else (self.file, *images, labels)
 
     def load(self):
         """Load the network and its images: Subject."""
+        paths = _trained_files(self)
+        if not paths:
+            paths = [(datasets.digits_network_path if self.dataset == "digits" else datasets.fetch)(self.file)]
         if self.dataset == "digits":
-            path, (images, labels) = datasets.digits_network_path(self.file), datasets.digits_images()
+            images, labels = datasets.digits_images()
         else:
-            path, (images, labels) = datasets.fetch(self.file), datasets.load_images(self.dataset, split="test")
+            images, labels = datasets.load_images(self.dataset, split="test")
             images = images / 255.0
         mean, deviation = (np.repeat(values, images[0].size // len(values)) for values in self.normalisation)
-        rows = images.reshape(len(images), -1)
-        return Subject(*self[:4], load_network(path), rows, labels, mean, deviation)
+        network, *denoiser = map(load_network, paths)
+        return Subject(*self[:4], network, images.reshape(len(images), -1), labels, mean, deviation, *denoiser)
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +90,8 @@ class Subject:
     labels : int64[n]
     mean, deviation : float64[D]
         Normalisation of the inputs; 0 and 1 if there is none, or the network has it built in.
+    denoiser : Network, optional
+        Trained for the noise of the network, in pixels.
     """
 
     key: str
@@ -93,6 +103,7 @@ class Subject:
     labels: np.ndarray = field(repr=False)
     mean: np.ndarray = field(repr=False)
     deviation: np.ndarray = field(repr=False)
+    denoiser: Network | None = field(default=None, repr=False)
 
     def __len__(self):
         """Return the number of images."""
@@ -124,6 +135,28 @@ def _mlp(name):
     return Description(name, f"digits MLP of depth {depth}, {_TRAININGS.get(method, method)}", method, "digits", name)
 
 
+def _trained(dataset, method, percent):
+    """Describe a network of data/train_smoothing.py, with the denoiser of its noise."""
+    sigma, name = percent / 100, "MNIST" if dataset == "mnist" else "CIFAR10"
+    key = f"{dataset}_{method}{'_' if method[-1].isdigit() else ''}{percent}"
+    script = f"python data/train_smoothing.py --data {dataset} --method {{}} --sigma {sigma:g} --out FOLDER"
+    commands = ((f"{key}.onnx", script.format(method)), (f"{dataset}_denoiser{percent}.onnx", script.format("denoiser")))
+    training = f"{'noise' if method == 'gaussian' else method} {sigma:g}"
+    return Description(key, f"{name} convSmall size, {training}", training, dataset, "", commands=commands)
+
+
+def _other_seed(name, seed):
+    """Describe a network of data/train_digits_noise.py with another seed."""
+    command = f"python data/train_digits_noise.py --seed {seed} --out FOLDER/seed{seed}"
+    described = _mlp(name)
+    return described._replace(
+        key=f"{name}_seed{seed}",
+        title=f"{described.title}, seed {seed}",
+        file="",
+        commands=((f"seed{seed}/{name}.onnx", command),),
+    )
+
+
 _ALL = (
     *(Description(f"digits_conv_{m}", f"digits conv, {t}", m, "digits", f"digits_conv_{m}") for m, t in _TRAININGS.items()),
     *map(_mlp, shipped.DEPTH_NETWORKS),
@@ -138,12 +171,17 @@ _ALL = (
     Description("mnist_convbig", "MNIST convBig", "standard", "mnist", "trained_here/mnist_convbig.onnx", _MNIST),
     Description("cifar10_convmed", "CIFAR10 convMed", "standard", "cifar10", "trained_here/cifar_convmed.onnx", _CIFAR10),
     Description("cifar10_convbig", "CIFAR10 convBig", "standard", "cifar10", "trained_here/cifar_convbig.onnx", _CIFAR10),
+    Description("digits_conv_noise25", "digits conv, noise 0.25", "noise 0.25", "digits", "digits_conv_noise25"),
+    *(_other_seed("digits_mlp15_noise25", seed) for seed in (4, 5)),
+    *(_trained("mnist", *each) for each in (("gaussian", 25), ("gaussian", 50), ("consistency", 25), ("scrfp2", 25))),
+    *(_trained("cifar10", method, 25) for method in ("gaussian", "consistency")),
 )
 SUBJECTS = {subject.key: subject for subject in (*_ALL, *slices.ALL)}
-DIGITS = tuple(key for key in SUBJECTS if key.startswith("digits_conv_"))
+DIGITS = tuple(f"digits_conv_{method}" for method in _TRAININGS)
 DEPTHS = (*shipped.DEPTH_NETWORKS, "digits_mlp")
 CONVSMALL = tuple(key for key in SUBJECTS if "_convsmall_" in key)
 CONVLARGE = tuple(key for key in SUBJECTS if key.endswith(("_convmed", "_convbig")))  # standard training only
+NOISE = tuple(key for key in SUBJECTS if key == "digits_conv_noise25" or getattr(SUBJECTS[key], "commands", ()))
 SLICES = tuple(subject.key for subject in slices.ALL)
 
 
@@ -155,7 +193,8 @@ def choose(keys, requested=None):
     keys : sequence of str
         Keys of all subjects of the experiment.
     requested : sequence of str, optional
-        The requested keys, or prefixes of keys: "mnist" and "mnist_convsmall" choose all keys that start with them.
+        The requested keys, or prefixes of keys: "mnist" and "mnist_convsmall" choose all keys that start with them, and
+        "digits_mlp15_noise25" only itself, as it is a key.
 
     Returns
     -------
@@ -174,7 +213,7 @@ def choose(keys, requested=None):
         return [key for key in keys if not missing[key]], {key: reason for key, reason in missing.items() if reason}
     chosen = set()
     for name in [requested] if isinstance(requested, str) else requested:
-        matching = [key for key in keys if key == name or key.startswith(f"{name}_")]
+        matching = [name] if name in keys else [key for key in keys if key.startswith(f"{name}_")]
         if not matching:
             raise InputError(f"the experiment has no network {name!r}; give some of {', '.join(keys)}")
         chosen.update(matching)
@@ -198,7 +237,7 @@ def load(key):
     InputError
         The subject does not exist.
     MissingDataError, ChecksumError
-        As for ``datasets.fetch``.
+        As for ``datasets.fetch``; MissingDataError, too, if a network has not been trained yet.
     ImportError
         onnx is not installed, or pillow in the case of CIFAR-10.
     """
@@ -207,8 +246,26 @@ def load(key):
     return SUBJECTS[key].load()
 
 
+def _trained_files(described):
+    """Return the paths of the files that a script makes, the network first: list of Path."""
+    folder, paths = datasets.trained_folder() if described.commands else None, []
+    for name, command in described.commands:
+        paths.append(folder / name)
+        if not paths[-1].is_file():
+            raise MissingDataError(
+                f"{described.title} needs {name}, which is not in {datasets.TRAINED_VARIABLE}={folder}; make it by "
+                f"`{command.replace('FOLDER', str(folder))}`"
+            )
+    return paths
+
+
 def _missing(described):
     """Return the reason why a subject can't be loaded from local files, or None."""
+    try:
+        if getattr(described, "commands", ()):
+            _trained_files(described)
+    except (MissingDataError, ImportError) as error:
+        return str(error)
     folder = os.environ.get(datasets.FOLDER_VARIABLE)
     for name in described.files():
         if not folder:

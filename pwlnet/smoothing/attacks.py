@@ -165,10 +165,9 @@ def _project(point, center, radius):
     length = float(delta.norm())
     if length <= radius:
         return point
-    inside = center + delta * (radius / length)
-    while float((inside - center).norm()) > radius:
-        radius = np.nextafter(radius, 0.0)
-        inside = center + delta * (radius / length)
+    inside, less = center + delta * (radius / length), 2.0**-52
+    while float((inside - center).norm()) > radius:  # by rounding
+        inside, less = center + delta * (radius / length * (1.0 - less)), min(1.0, 2.0 * less)
     return inside
 
 

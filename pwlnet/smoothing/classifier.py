@@ -12,8 +12,7 @@ from .certificates import Certificates
 from .noise import ESTIMATE, PREDICT, Query, make_seed
 from .plans import ABSTAIN, CertificationPlan, check_alpha, progress_bar
 
-_BATCH_BYTES = 2**27
-_BATCH_ROWS = (256, 4096)
+_BATCH_ROWS = (256, 2**16)
 
 
 class SmoothedClassifier:
@@ -73,7 +72,7 @@ class SmoothedClassifier:
     >>> images, labels = pwlnet.datasets.digits_images()
     >>> smoothed = pwlnet.smoothing.SmoothedClassifier(network, 0.25)
     >>> certificate = smoothed.certify(images[0], n=1000, rng=0)
-    >>> certificate.label == labels[0], 0.2 < certificate.radius < 0.62
+    >>> certificate.correct(labels[0]), 0.2 < certificate.radius < 0.62
     (True, True)
     """
 
@@ -109,7 +108,7 @@ class SmoothedClassifier:
         """Return the number of noisy points that are evaluated together: the argument, or what fits into some memory."""
         if batch_size is not None:
             return check_count(batch_size, "batch_size")
-        return int(np.clip(_BATCH_BYTES // (8 * max(1, n_inputs)), *_BATCH_ROWS))
+        return int(np.clip(self.base.batch_bytes // (8 * max(1, n_inputs)), *_BATCH_ROWS))
 
     def votes(self, x, first, last, *, rng=0, image=0, purpose=ESTIMATE, batch_size=None, center=None):
         """Return the classes of draws ``first`` to ``last`` (not included) around one image.

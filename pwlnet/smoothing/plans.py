@@ -28,6 +28,7 @@ def progress_bar(progress, total):
 
 
 def check_alpha(alpha):
+    """Validate a level: a float between 0 and 1."""
     if not 0.0 < check_number(alpha, "alpha") < 1.0:
         raise InputError(f"alpha is {alpha!r}; a number between 0 and 1 is needed")
     return float(alpha)
@@ -123,6 +124,8 @@ class CertificationPlan:
         """Make the Certificate of an image."""
         smoothed, (k, n, p_low) = self.smoothed, result
         radius = float(radius_of(p_low, smoothed.sigma))
+        if self.method == "sequential" and radius > 0.0:
+            radius = self.radius  # what was tested; the bound is rounded up from it
         return Certificate(
             label=candidate if radius > 0.0 else ABSTAIN,
             radius=radius,

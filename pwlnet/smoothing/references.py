@@ -11,6 +11,7 @@ import numpy as np
 
 from ..errors import InputError, ShapeError, UnsupportedOperationError
 from ..validation import check_number
+from .bases import digest_of
 from .denoisers import as_denoiser
 
 
@@ -50,6 +51,10 @@ class Frozen(Clean):
 
         return torch.from_numpy(self._point(query)[None]).to(points), {}
 
+    def settings(self):
+        """Return what identifies the rule."""
+        return {} if self.center is None else {"center": digest_of(self.center)}
+
     def _point(self, query):
         point = query.reference if self.center is None else self.center
         point = query.center if point is None else point
@@ -74,7 +79,7 @@ class Denoised:
 
     def settings(self):
         """Return what identifies the rule."""
-        return {"denoiser": type(self.denoiser).__name__}
+        return self.denoiser.settings()
 
 
 class SelfNoise:
@@ -125,7 +130,7 @@ class Global:
 
     def settings(self):
         """Return what identifies the rule."""
-        return {"frequency": float(self.frequency.mean()) if self.frequency.size else 0.0}
+        return {"frequency": digest_of(self.frequency)}
 
 
 class Margin:

@@ -45,7 +45,7 @@ class RepressedClassifier(BaseClassifier):
         self.base, self.eta, self.rule, self.passes = base, eta, rule, passes
         self.guarantee, self.reference = rule.guarantee, rule.name
         self.network, self.dtype, self.input_shape = base.network, base.dtype, base.input_shape
-        self.threads = base.threads
+        self.threads, self.batch_bytes = base.threads, base.batch_bytes
         self.needs_reference = rule.name == "frozen" and rule.center is None
 
     @property

@@ -14,7 +14,7 @@ def test_the_page_names_every_experiment():
 
 def test_the_page_names_every_network():
     """Those of a numbered family by the first and the last one."""
-    rows = re.findall(r"^\| (`(?:\w+_conv|digits_mlp|control_|acas_|hcas_).*?) \|", PAGE, re.MULTILINE)
+    rows = re.findall(r"^\| (`(?:\w+_conv|digits_mlp|mnist_|cifar10_|control_|acas_|hcas_).*?) \|", PAGE, re.MULTILINE)
     families = [[key for key in subjects.SLICES if key.startswith(name)] for name in ("acas", "hcas")]
     ends = [key for family in families for key in (family[0], family[-1])]
     images = [key for key in subjects.SUBJECTS if key not in subjects.SLICES]

@@ -1,10 +1,12 @@
 """Networks and images of experiments: which there are, what is missing, and that pixels go into a network as it wants them."""
 
+import shutil
+
 import numpy as np
 import pytest
 
 from pwlnet import datasets
-from pwlnet.errors import InputError
+from pwlnet.errors import InputError, MissingDataError
 from pwlnet.reproduce import subjects
 
 pytest.importorskip("onnx")
@@ -24,9 +26,8 @@ ACCURACY = {  # on the first 100 test images, as the data card of the public net
 
 
 def test_the_groups_hold_every_subject_once():
-    assert (*subjects.DIGITS, *subjects.DEPTHS, *subjects.CONVSMALL, *subjects.CONVLARGE, *subjects.SLICES) == tuple(
-        subjects.SUBJECTS
-    )
+    groups = subjects.DIGITS, subjects.DEPTHS, subjects.CONVSMALL, subjects.CONVLARGE, subjects.NOISE, subjects.SLICES
+    assert [key for group in groups for key in group] == list(subjects.SUBJECTS)
     assert set(ACCURACY) == {*subjects.CONVSMALL, *subjects.CONVLARGE}
 
 
@@ -78,6 +79,50 @@ def test_what_is_not_there_is_told_with_its_file_and_variable(monkeypatch, tmp_p
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("")
     assert subjects.choose(keys)[0] == list(keys[:2])
+
+
+def test_networks_that_are_not_trained_yet_are_told_with_their_command(monkeypatch, tmp_path):
+    monkeypatch.setenv(datasets.TRAINED_VARIABLE, str(tmp_path))
+    monkeypatch.delenv(datasets.FOLDER_VARIABLE, raising=False)
+    keys = ("digits_conv_noise25", "digits_mlp15_noise25_seed4", "mnist_scrfp2_25")
+    chosen, missing = subjects.choose(keys)
+    assert (chosen, list(missing)) == (list(keys[:1]), list(keys[1:]))
+    assert missing[keys[1]] == (
+        f"digits MLP of depth 15, noise 0.25, seed 4 needs seed4/digits_mlp15_noise25.onnx, which is not in PWLNET_TRAINED_DIR="
+        f"{tmp_path}; make it by `python data/train_digits_noise.py --seed 4 --out {tmp_path}/seed4`"
+    )
+    script = f"make it by `python data/train_smoothing.py --data mnist --method {{}} --sigma 0.25 --out {tmp_path}`"
+    for file, method in (("mnist_scrfp2_25.onnx", "scrfp2"), ("mnist_denoiser25.onnx", "denoiser")):
+        assert file in subjects.choose(keys)[1][keys[2]] and missing[keys[2]].endswith(script.format("scrfp2"))
+        assert subjects.choose(keys)[1][keys[2]].endswith(script.format(method))
+        (tmp_path / file).write_text("")
+    assert "needs images/mnist/t10k-images-idx3-ubyte.gz; set PWLNET_DATA_DIR" in subjects.choose(keys)[1][keys[2]]
+    with pytest.raises(MissingDataError, match=r"make it by `python data/train_digits_noise\.py --seed 4"):
+        subjects.load(keys[1])
+
+
+def test_trained_networks_are_loaded_from_their_folder_with_their_denoiser(monkeypatch, tmp_path):
+    monkeypatch.setenv(datasets.TRAINED_VARIABLE, str(tmp_path))
+    (tmp_path / "seed4").mkdir()
+    shutil.copy(datasets.digits_network_path("digits_mlp3_noise25"), tmp_path / "seed4" / "digits_mlp15_noise25.onnx")
+    subject = subjects.load("digits_mlp15_noise25_seed4")
+    assert subject.network.digest == subjects.load("digits_mlp3_noise25").network.digest
+    assert (subject.training, subject.denoiser, subject.images.shape[1]) == ("noise 0.25", None, 64)
+    assert {subjects.SUBJECTS[key].training for key in subjects.NOISE} == {
+        "noise 0.25", "noise 0.5", "consistency 0.25", "scrfp2 0.25"
+    }  # fmt: skip
+
+
+def test_the_folder_of_trained_networks_is_in_the_cache_by_default(monkeypatch, tmp_path):
+    monkeypatch.delenv(datasets.TRAINED_VARIABLE, raising=False)
+    monkeypatch.setenv(datasets.CACHE_VARIABLE, str(tmp_path))
+    assert datasets.trained_folder() == tmp_path / "trained"
+
+
+def test_a_name_that_is_a_key_chooses_only_this_subject():
+    keys = ("digits_mlp15_noise25", *subjects.NOISE)
+    assert subjects.choose(keys, ["digits_mlp15_noise25"]) == (["digits_mlp15_noise25"], {})
+    assert len(subjects.choose(keys, ["digits_mlp15"])[0]) == 3
 
 
 def test_names_choose_all_subjects_that_start_so():

@@ -285,3 +285,17 @@ def test_images_whose_draws_fit_into_one_batch_are_evaluated_together_with_the_s
     together = smoothed.certify(x, n0=50, n=150, batch_size=400)
     assert calls == [100, 300, 100, 300, 50, 150]
     np.testing.assert_array_equal(together.k, smoothed.certify(x, n0=50, n=150, batch_size=7).k)
+
+
+def test_a_sequential_certificate_has_the_radius_that_was_asked_for_or_none():
+    smoothed = SmoothedClassifier(small.as_network(small.halfspace([1.0], 0.0), 1), 0.5)
+    x = np.array([[2.0], [0.3], [0.05]])
+    found = smoothed.certify(x, n=3000, method="sequential", radius=0.25)
+    fixed = smoothed.certify(x, n=3000)
+    assert found.radius.tolist() == [0.25, 0.25 * (found.label[1] == 1), 0.0] and found.label[0] == 1 and found.label[2] == -1
+    assert found.n[0] < 100 and (found.n <= 3000).all()
+    two = smoothed.certify(x, n=3000, method="two_stage", max_loss=0.2)
+    assert two.n[1] < 3000 and (two.radius <= fixed.radius + 0.1).all()
+    for size in (1, 1000):
+        again = smoothed.certify(x, n=3000, method="sequential", radius=0.25, batch_size=size)
+        assert (again.n == found.n).all() and (again.k == found.k).all()

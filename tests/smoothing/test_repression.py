@@ -19,7 +19,7 @@ def small_network(seed=0):
 
 def all_classifiers(network):
     images = np.random.default_rng(1).random((20, 4))
-    denoiser = PosteriorMean(images, 0.4)
+    denoiser = PosteriorMean(images, 0.4, dtype="float64")
     more = {
         "clean": {},
         "frozen": {},

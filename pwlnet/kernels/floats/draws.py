@@ -13,7 +13,6 @@ from typing import NamedTuple
 import numpy as np
 
 from .._jit import ZERO, entry_kernel, kernel
-from ..arrays import copy_into
 from .philox import CHUNK, fill_exponentials, fill_normals, fill_words, uniform
 
 GAUSSIAN, BOX, CORNERS, BALL_1, BALL_2 = range(5)
@@ -111,7 +110,8 @@ def draw_point(draws, scratch, b, draw, point_out):
         numbers = point_out[first : first + CHUNK] if is_whole else scratch.numbers
         _fill_chunk(draws, scratch.words, b, draw, first // CHUNK, COORDINATES, numbers)
         if not is_whole:
-            copy_into(numbers[: n - first], point_out[first:])
+            for j in range(n - first):
+                point_out[first + j] = numbers[j]
     if kind in (BOX, CORNERS):
         _put_into_box(draws.centers[b], draws.uppers[b], kind == CORNERS, point_out)
     else:
@@ -141,10 +141,17 @@ def is_in_order(code_inputs):
 
 
 @kernel
-def _scatter(point, places, x_out):
-    """Put point float64[D] into the places int64[D] of x_out float64[n] or float32[n]."""
+def _copy(point, r, x_out):
+    """Copy point float64[D] to the beginning of row r of x_out float64[T, n] or float32[T, n]."""
     for d in range(point.shape[0]):
-        x_out[places[d]] = point[d]
+        x_out[r, d] = point[d]
+
+
+@kernel
+def _scatter(point, places, r, x_out):
+    """Put point float64[D] into the places int64[D] of row r of x_out."""
+    for d in range(point.shape[0]):
+        x_out[r, places[d]] = point[d]
 
 
 @kernel
@@ -157,6 +164,6 @@ def load_draws(code_inputs, draws, scratch, b, first, last, x_out):
     for r in range(last - first):
         draw_point(draws, scratch, b, first + r, point)
         if in_order:
-            copy_into(point, x_out[r, : point.shape[0]])
+            _copy(point, r, x_out)
         else:
-            _scatter(point, code_inputs, x_out[r])
+            _scatter(point, code_inputs, r, x_out)
