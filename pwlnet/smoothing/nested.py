@@ -117,7 +117,8 @@ class NestedClassifier(BaseClassifier):
         """Return what identifies the classifier in logs and stores."""
         named = {"eta": self.eta, "reference": "nested", "passes": self.passes, "m": self.m, "beta": self.beta}
         more = {"gamma": self.gamma, "inner_sigma": self.inner_sigma or 0.0}
-        return {**self.base.settings(), **named, **more, "denoiser": type(self.denoiser).__name__ if self.denoiser else "none"}
+        denoiser = {"denoiser": "none"} if self.denoiser is None else self.denoiser.settings()
+        return {**self.base.settings(), **named, **more, **denoiser}
 
     def __repr__(self):
         return f"NestedClassifier(eta={self.eta:g}, m={self.m}, guarantee 'sound')"

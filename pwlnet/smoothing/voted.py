@@ -214,8 +214,8 @@ class VotedClassifier(BaseClassifier):
         """Return what identifies the classifier in logs and stores."""
         named = {"eta": self.eta, "reference": "voted", "weighting": self.weighting, "m": self.m, "gamma": self.gamma}
         more = {"layers": ",".join(map(str, self.layers)), "reference_sigma": self.reference_sigma or 0.0}
-        denoiser = "none" if self.denoiser is None else type(self.denoiser).__name__
-        return {**self.base.settings(), **named, **more, "denoiser": denoiser}
+        denoiser = {"denoiser": "none"} if self.denoiser is None else self.denoiser.settings()
+        return {**self.base.settings(), **named, **more, **denoiser}
 
     def __repr__(self):
         return f"VotedClassifier(eta={self.eta:g}, {self.weighting}, layers {self.layers}, guarantee 'sound')"
