@@ -38,6 +38,8 @@ class BaseClassifier:
         as slow with convolutions.
     needs_reference : bool
         Whether predictions need the stored point of a frozen centre.
+    plan_type : type or None
+        How images are certified, if not by the votes alone: a class like CertificationPlan.
     """
 
     guarantee = "sound"
@@ -47,6 +49,7 @@ class BaseClassifier:
     threads = None
     batch_bytes = 2**21
     needs_reference = False
+    plan_type = None
 
     def scores(self, query):
         """Compute the scores of the noisy points of a Query: float64[n, O]."""

@@ -13,7 +13,7 @@ from ..validation import check_choice
 
 ABSTAINED = -1
 GUARANTEES = ("sound", "conditional", "nominal")
-METHODS = ("clopper_pearson", "sequential", "two_stage", "recertified", "voted", "nested")
+METHODS = ("clopper_pearson", "sequential", "two_stage", "recertified", "voted", "nested", "reachable")
 _MEANINGS = {
     "sound": "with confidence {confidence}, no input within the radius is classified differently",
     "conditional": "with confidence {confidence}, but only if every query is evaluated with the stored pattern of this image",

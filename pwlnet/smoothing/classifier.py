@@ -283,5 +283,6 @@ class SmoothedClassifier:
         self, *, n0=100, n=10_000, alpha=0.001, rng=0, batch_size=None, method="clopper_pearson", radius=None, max_loss=0.05,
         region_radii=None,
     ):  # fmt: skip
-        """Validate the options of ``certify``: a CertificationPlan, which certifies images one by one."""
-        return CertificationPlan(self, n0, n, alpha, make_seed(rng), method, radius, max_loss, batch_size, region_radii)
+        """Validate the options of ``certify``: a CertificationPlan (or that of the base), which certifies images one by one."""
+        arguments = n0, n, alpha, make_seed(rng), method, radius, max_loss, batch_size, region_radii
+        return (self.base.plan_type or CertificationPlan)(self, *arguments)

@@ -6,10 +6,13 @@ Legend: n votes, S shape of an input, K neurons, O classes.
 import numpy as np
 
 from ..errors import InputError
+from ..network import Network
 from ..validation import check_choice, check_count, check_number
 from . import references
 from .bases import BaseClassifier, as_base
+from .nested import NestedClassifier
 from .noise import TRAINING, Query
+from .voted import VotedClassifier
 
 GUARANTEES = ("sound", "conditional", "nominal")
 _OPTIONS = {  # of each reference, in the order of its arguments
@@ -21,6 +24,10 @@ _OPTIONS = {  # of each reference, in the order of its arguments
     "margin": (references.Margin, ("tau",)),
 }
 _NOT_NEEDED = ("center",)
+_OWN_CLASSES = {  # experimental references that are classifiers of their own
+    "voted": (VotedClassifier, ("denoiser", "weighting", "layers", "m", "gamma", "reference_sigma")),
+    "nested": (NestedClassifier, ("denoiser", "m", "beta", "gamma", "inner_sigma")),
+}
 
 
 class RepressedClassifier(BaseClassifier):
@@ -87,13 +94,15 @@ def repress_float_paths(network_or_module, eta, *, reference, passes=2, guarante
     network_or_module : Network or torch.nn.Module
     eta : float
         In [-1, 0] to repress; 0 gives the classifier itself, bit for bit.
-    reference : {"clean", "frozen", "denoiser", "self_noise", "global", "margin"}
+    reference : {"clean", "frozen", "denoiser", "self_noise", "global", "margin", "voted", "nested"}
         "clean": the image without noise, SC-RFP as published [1]_. The classifier then depends on the image, so its
         certificates are **nominal**: they do not say that the class is constant in the ball. "frozen": the stored image of
         the certificate; **conditional** on every query near it being evaluated with it. The others are **sound**:
         "denoiser": the denoised noisy point; "self_noise": the noisy point with more noise; "global": factors
         ``1 + eta q`` with the frequency q of each neuron on a training set; "margin": factors ``1 + eta Phi(-r / tau)`` with
-        the distance r of the neuron's threshold, by the affine map at z.
+        the distance r of the neuron's threshold, by the affine map at z. Experimental and sound, with certificates of their
+        own: "voted": draws around the image decide the factors of all its votes (see ``VotedClassifier``); "nested": each
+        vote is the majority for one drawn reference (see ``NestedClassifier``).
     passes : {1, 2}, optional
         2: states are those of a forward pass without repression. 1: those of the repressed pass itself.
     guarantee : {"sound", "conditional", "nominal"}, optional
@@ -105,11 +114,12 @@ def repress_float_paths(network_or_module, eta, *, reference, passes=2, guarante
     **options
         ``denoiser`` of "denoiser": PosteriorMean, Network, torch.nn.Module or function; ``tau`` float of "self_noise" and
         "margin", in units of the image; ``frequency`` float64[K] of "global"; ``center`` of "frozen", a stored image for all
-        queries.
+        queries. All options of "voted" and "nested" have defaults: ``denoiser``, ``m`` draws, ``gamma``; ``weighting``,
+        ``layers``, ``reference_sigma``; ``beta``, ``inner_sigma``.
 
     Returns
     -------
-    RepressedClassifier
+    RepressedClassifier, VotedClassifier or NestedClassifier
         It knows its guarantee.
 
     Raises
@@ -143,12 +153,13 @@ def repress_float_paths(network_or_module, eta, *, reference, passes=2, guarante
     >>> pwlnet.smoothing.repress_float_paths(network, -0.1, reference="clean")
     RepressedClassifier('clean', eta=-0.1, passes=2, guarantee 'nominal')
     """
-    kind, names = _OPTIONS[check_choice(reference, _OPTIONS, "reference")]
+    kind, names = (_OPTIONS | _OWN_CLASSES)[check_choice(reference, [*_OPTIONS, *_OWN_CLASSES], "reference")]
     unknown = sorted(set(options) - set(names))
     if unknown:
         takes = ", ".join(names) or "no further options"
         raise InputError(f"reference {reference!r} was given {unknown[0]!r}, which it does not have; it takes {takes}")
-    missing = [name for name in names if name not in options and name not in _NOT_NEEDED]
+    own = reference in _OWN_CLASSES
+    missing = [] if own else [name for name in names if name not in options and name not in _NOT_NEEDED]
     if missing:
         raise InputError(f"reference {reference!r} needs {missing[0]}; give it")
     if guarantee is not None and check_choice(guarantee, GUARANTEES, "guarantee") != kind.guarantee:
@@ -156,9 +167,13 @@ def repress_float_paths(network_or_module, eta, *, reference, passes=2, guarante
     eta = check_number(eta, "eta", least=-np.inf)
     if passes not in (1, 2) or isinstance(passes, bool):
         raise InputError(f"passes is {passes!r}; the choices are 1 and 2")
+    if reference == "voted" and isinstance(network_or_module, Network):
+        dtype = "float64" if dtype is None else dtype
     base = as_base(network_or_module, dtype=dtype, threads=threads)
     if isinstance(base, RepressedClassifier) or not hasattr(base, "scores_at"):
         raise InputError("the classifier is repressed or denoised already; give a pwlnet.Network or a torch.nn.Module")
+    if own:
+        return kind(base, eta, **options, **({"passes": passes} if reference == "nested" else {}))
     return RepressedClassifier(base, eta, kind(**options), passes)
 
 

@@ -234,7 +234,7 @@ FLOAT_SETS = Kind(
 
 # What the radius of a certificate guarantees, and how it was computed, have the numbers of their places here.
 GUARANTEES = ("sound", "conditional", "nominal")
-CERTIFICATE_METHODS = ("clopper_pearson", "sequential", "two_stage", "recertified", "voted", "nested")
+CERTIFICATE_METHODS = ("clopper_pearson", "sequential", "two_stage", "recertified", "voted", "nested", "reachable")
 
 CERTIFICATES = Kind(
     axes=("I",),

@@ -42,3 +42,19 @@ def repressed_outputs(description, x, reference, eta, passes):
             pairs = zip(new, here, there, strict=True)
             found.append([v if a is not None and a == b else (1 + eta) * v for v, a, b in pairs])
     return found[-1]
+
+
+def scaled_outputs(description, x, factors):
+    """Outputs where the value of each neuron is multiplied by its factor; neurons node by node."""
+    found_shapes, found, factors = shapes(description), [], iter(factors)
+    for node in description:
+        inputs = [found[i] for i in node["inputs"]]
+        if node["kind"] == "input":
+            found.append([Fraction(v) for v in x.ravel().tolist()])
+        elif node["kind"] in AFFINE:
+            rows = affine_rows(node, [found_shapes[i] for i in node["inputs"]])
+            found.append([sum((c * inputs[i][k] for i, k, c in terms), bias) for terms, bias in rows])
+        elif node["kind"] in SWITCHING:
+            source = node["inputs"][0]
+            found.append([v * next(factors) for v, _ in switch(node, found_shapes[source], found[source])])
+    return found[-1]

@@ -31,7 +31,7 @@ def inputs():
 
 @pytest.fixture
 def certificates():
-    methods = np.array([*certified.METHODS, "sequential"])
+    methods = np.array(certified.METHODS)
     return make_certificates(7, method=methods, n0=100, candidate=np.arange(7) % 10, seed=np.arange(7) - 3)
 
 
@@ -146,7 +146,7 @@ def test_a_store_of_certificates_becomes_tables(path, network, certificates, inp
         assert opened.export(path.with_suffix(".csv")) == opened.export(path.with_suffix(".nc")) == 7
         assert opened.info()["rows"] == {"certificates": 7}
     assert frame["radii"].tolist() == certificates.radius.tolist() and frame["correct"].tolist() == [1, 1, 0, 1, 0, -1, 1]
-    assert frame["methods"].tolist() == [0, 1, 2, 3, 4, 5, 1]
+    assert frame["methods"].tolist() == [0, 1, 2, 3, 4, 5, 6]
     assert np.array_equal(wide[[f"inputs_{k}" for k in range(5)]].to_numpy(), inputs[1:3])
     assert arrays["radii"].dims == ("image",) and np.array_equal(arrays["inputs"], inputs)
     assert len(path.with_suffix(".csv").read_text().splitlines()) == 8
@@ -176,7 +176,7 @@ def test_certificates_that_do_not_fit_are_refused(path, network, certificates, i
 
 @pytest.mark.parametrize(("name", "value", "message"), [
     ("guarantees", 3, "guarantees holds numbers that are not in 0 to 2"),
-    ("methods", -1, "methods holds numbers that are not in 0 to 5"),
+    ("methods", -1, "methods holds numbers that are not in 0 to 6"),
     ("true_labels", -2, "true_labels holds numbers below -1"),
     ("inputs", np.inf, "inputs holds entries that are infinite"),
     ("p_low", 1.5, r"p_low\[0\] is 1.5, which is not in \[0, 1\]"),
