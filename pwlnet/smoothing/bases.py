@@ -10,7 +10,7 @@ import hashlib
 
 import numpy as np
 
-from ..errors import InputError, ShapeError
+from ..errors import InputError, PwlnetError, ShapeError
 from ..network import Network
 from ..validation import check_choice
 
@@ -36,6 +36,8 @@ class BaseClassifier:
     batch_bytes : int
         Size of the noisy points of a batch, in float64, by default. Larger ones leave the caches of a processor: twice
         as slow with convolutions.
+    n_scores : int or None
+        Number of scores, after the first votes.
     needs_reference : bool
         Whether predictions need the stored point of a frozen centre.
     plan_type : type or None
@@ -49,6 +51,7 @@ class BaseClassifier:
     threads = None
     batch_bytes = 2**21
     needs_reference = False
+    n_scores = None
     plan_type = None
 
     def scores(self, query):
@@ -75,14 +78,17 @@ class BaseClassifier:
 
     def classes(self, query):
         """Return the votes: int64[n], ``NO_CLASS`` where a score is NaN."""
-        return votes_of(self.scores(query))
+        scores = self.scores(query)
+        self.n_scores = scores.shape[1]
+        return votes_of(scores)
 
     def classes_of(self, queries):
         """Return the votes of several queries, evaluated together where scores depend on the noisy points only: list."""
         if type(self).scores is not BaseClassifier.scores or len(queries) < 2:
             return [self.classes(query) for query in queries]
-        votes = votes_of(self.scores_of(np.concatenate([query.points(threads=self.threads) for query in queries])))
-        return np.split(votes, np.cumsum([query.last - query.first for query in queries])[:-1])
+        scores = self.scores_of(np.concatenate([query.points(threads=self.threads) for query in queries]))
+        self.n_scores = scores.shape[1]
+        return np.split(votes_of(scores), np.cumsum([query.last - query.first for query in queries])[:-1])
 
     def settings(self):
         """Return what identifies the classifier in logs and stores: dict of numbers and texts."""
@@ -112,6 +118,9 @@ class NetworkBase(BaseClassifier):
         self.network, self.input_shape = network, tuple(network.input_shape)
         self.dtype, self.threads = check_choice(dtype, DTYPES, "dtype"), threads
         self._module = None
+
+    def __repr__(self):
+        return f"NetworkBase({self.network!r}, {self.dtype})"
 
     @property
     def module(self):
@@ -180,6 +189,9 @@ class ModuleBase(BaseClassifier):
                 "convert it by module.float()"
             )
 
+    def __repr__(self):
+        return f"ModuleBase({type(self.module).__name__}, {self.dtype}, {self.device})"
+
     def _tensor(self, points):
         import torch
 
@@ -191,8 +203,16 @@ class ModuleBase(BaseClassifier):
         """Compute scores at points: float64[n, *S] -> float64[n, O], with the options of ``repressed_scores``."""
         import torch
 
-        with torch.inference_mode(), torch.autocast(self.device.type, enabled=False):
-            scores = self.torch_scores_at(points, references, **options)
+        try:
+            with torch.inference_mode(), torch.autocast(self.device.type, enabled=False):
+                scores = self.torch_scores_at(points, references, **options)
+        except (PwlnetError, torch.cuda.OutOfMemoryError):
+            raise
+        except (RuntimeError, IndexError) as error:
+            raise ShapeError(
+                f"the module fails for points of shape {tuple(points.shape)} ({str(error).splitlines()[0]}); give images in "
+                "the shape that it takes, or input_shape"
+            ) from error
         if scores.ndim != 2 or len(scores) != len(points):
             raise ShapeError(
                 f"the model gives shape {tuple(scores.shape)} for {len(points)} points, but (points, classes) is needed; "

@@ -89,7 +89,7 @@ class SmoothedClassifier:
 
     def _as_images(self, x):
         """Return images float64[B, *S] and whether x was one image."""
-        x = x.detach().cpu().numpy() if hasattr(x, "detach") else np.asarray(x)
+        x = x.detach().cpu().double().numpy() if hasattr(x, "detach") else np.asarray(x)
         if x.dtype.kind not in "fiub" or x.ndim == 0:
             raise InputError(f"x has dtype {x.dtype} and shape {x.shape}; give images as arrays of numbers")
         x, shape = x.astype(np.float64), self._shape
@@ -149,12 +149,10 @@ class SmoothedClassifier:
 
     def count_classes(self, votes):
         """Count votes by class: int64[C]."""
-        most = int(votes.max(initial=-1)) + 1
-        if self._n_classes is not None and most > self._n_classes:
-            raise InputError(
-                f"n_classes is {self._n_classes}, but the classifier gives class {most - 1}; give the number of its scores"
-            )
-        return np.bincount(votes[votes != NO_CLASS], minlength=max(1, most))
+        n = self.base.n_scores
+        if self._n_classes is not None and n != self._n_classes:
+            raise InputError(f"n_classes is {self._n_classes}, but the classifier gives {n} scores; give their number")
+        return np.bincount(votes[votes != NO_CLASS], minlength=n)
 
     def predict(self, x, *, n=1000, alpha=0.001, rng=0, batch_size=None, image=0, center=None):
         """Return the most likely class of each image, or -1 (abstain) where the votes do not tell with confidence 1 - alpha.

@@ -95,6 +95,7 @@ class NestedClassifier(BaseClassifier):
             repeated = np.repeat(references[a:b], self.m, axis=0)
             scores = self.base.scores_at(points, repeated, eta=self.eta, passes=self.passes)
             votes[a:b] = votes_of(scores).reshape(b - a, self.m)
+            self.n_scores = scores.shape[1]
         return votes
 
     def classes(self, query):

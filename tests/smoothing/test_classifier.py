@@ -6,7 +6,7 @@ import torch
 from scipy.stats import binom, norm
 
 import pwlnet
-from pwlnet.errors import InputError, NumericalError, ShapeError
+from pwlnet.errors import InputError, NumericalError, ShapeError, UnsupportedOperationError
 from pwlnet.smoothing import SmoothedClassifier, repress_float_paths
 
 from . import small_classifiers as small
@@ -299,3 +299,14 @@ def test_a_sequential_certificate_has_the_radius_that_was_asked_for_or_none():
     for size in (1, 1000):
         again = smoothed.certify(x, n=3000, method="sequential", radius=0.25, batch_size=size)
         assert (again.n == found.n).all() and (again.k == found.k).all()
+
+
+def test_what_a_module_can_not_take_is_said_in_one_sentence():
+    convolution = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.Flatten(), torch.nn.Linear(72, 2))
+    with pytest.raises(ShapeError, match=r"the module fails for points of shape \(\d+, 8\) .*; give images in the shape"):
+        SmoothedClassifier(convolution, 0.5).predict(np.zeros((8, 8)), n=50)
+    assert SmoothedClassifier(convolution, 0.5).predict(torch.zeros(1, 8, 8, dtype=torch.bfloat16), n=50) in (-1, 0, 1)
+    gelu = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.GELU(), torch.nn.Linear(4, 2))
+    assert SmoothedClassifier(gelu, 0.1).certify(np.zeros(4), n=50).guarantee == "sound"
+    with pytest.raises(UnsupportedOperationError, match="the module calls gelu, which is not piecewise linear"):
+        SmoothedClassifier(repress_float_paths(gelu, -0.1, reference="clean"), 0.1).certify(np.zeros(4), n=50)
