@@ -43,6 +43,7 @@ from .partition.planes.partitions import partition_planes
 from .partition.regions.exploring import explore
 from .partition.regions.radii import stable_radii
 from .smoothing.network_pass import repressed_outputs
+from .smoothing.noise import unit_noise
 from .tolerances import DEFAULT
 
 _MEMORY = 2**26  # bytes of a tracer's buffers, more than enough for the toy network
@@ -159,8 +160,10 @@ def _floats(toy):
 
 
 def _smoothing(toy):
-    """Use the kernel of smoothing in the type of its default; float64 is compiled where it is needed."""
-    repressed_outputs(toy.network, toy.points, toy.points[:1], eta=-0.1, threads=1)
+    """Use the kernel of smoothing in both types, and that of noisy points."""
+    for dtype in ("float32", "float64"):
+        repressed_outputs(toy.network, toy.points, toy.points[:1], eta=-0.1, dtype=dtype, threads=1)
+    unit_noise(0, 0, 0, 0, 1, (1,))
 
 
 def _regions(toy):
@@ -198,10 +201,11 @@ STEPS = {  # name: a function of _Toy that uses the kernels
 PROCESSES = (
     (
         "trace", "jacobian", "planes", "trace_float32", "trace_wide_float32", "pattern_facts", "paths", "regions",
+        "region_facts", "smoothing",
     ),
     (
-        "forward", "check", "patterns", "affine_map", "measure_linearity", "compare_rules", "region_facts",
-        "integrate_gradients", "trace_wide", "bounds", "floats", "smoothing",
+        "forward", "check", "patterns", "affine_map", "measure_linearity", "compare_rules", "integrate_gradients",
+        "trace_wide", "bounds", "floats",
     ),
 )  # fmt: skip
 LINE_STEPS = ("forward", "check", "trace", "partition_lines")  # all that ``partition_lines`` needs
