@@ -20,7 +20,8 @@ from ..ir.affine import n_ops, operand, rows_of
 from ..ir.passes import TILE
 from ..ir.switching import to_source_order
 from .draws import Draws, Scratch, is_in_order, load_draws
-from .states import compare_states, count_states, is_out_of_range
+from .states import count_states, is_out_of_range
+from .switching import find_states, mark_floats, switch_rows
 from .values import Buffers, apply_affine
 
 
@@ -121,15 +122,18 @@ def _compare_tile(slot, begin, pairs):
             continue
         x, y = rows_of(code, operand(code, i, 0), TILE, buffer), rows_of(code, i, TILE, buffer)
         lo, hi = code.op_table[i, ir.NEURON], code.op_table[i + 1, ir.NEURON]
+        known = switch_rows(code, i, TWO * pairs, x, y)
         for b in range(pairs):
-            rows = slice(TWO * b, TWO * b + TWO)
-            if not compare_states(code, i, x[rows], y[rows], slot.flags, slot.numbers):
-                slot.unknown[0] = 1
+            first = TWO * b
+            known = mark_floats(code, i, x[first], x[first + ONE], slot.flags[: hi - lo]) and known
             to_source_order(code, i, slot.flags, slot.floats[begin + b, lo:hi])
             if slot.states.shape[0] > 0:
+                known = find_states(code, i, x[first], slot.numbers[: hi - lo]) and known
                 to_source_order(code, i, slot.numbers, slot.states[begin + b, lo:hi])
-            if is_out_of_range(x[rows], TWO, slot.limits):
+            if is_out_of_range(x[first : first + TWO], TWO, slot.limits):
                 slot.out_of_range[begin + b] = 1
+        if not known:
+            slot.unknown[0] = 1
 
 
 @slot_kernel

@@ -1,4 +1,4 @@
-"""Switching ops on a tile of rows: values, and how many rows have each state, or which neurons differ between two rows.
+"""Switching ops on a tile of rows: values, and how many rows have each state.
 
 Counters of states are kept op by op: that of state s of neuron k (stored order) of op i is ``state_offsets[i] + s * n_i + k``.
 After the states comes one counter for rows at a threshold.
@@ -112,50 +112,6 @@ def _note(filled, first_draw, low, high, x, n_states, seen, base, counts, firsts
                 state = 0 if z < low else (n_states - 1 if z > high else (1 if z > low and z < high else n_states))
                 slot = base + state * n + k
                 firsts[slot] = min(firsts[slot], first_draw + r)
-
-
-@kernel
-def compare_states(code, i, x, y, floats_out, states_out):
-    """Compute the values of switching op i for two rows, and which neurons float between these; return whether it is known.
-
-    A neuron is fixed if its state is the same and neither row is at a threshold; of MaxPool, if the same tap wins and neither
-    row has another tap with the largest value. Out, in stored order: floats_out bool[n], states_out int32[n] those of row 0.
-    """
-    kind, channels, n = code.op_table[i, ir.OP], code.op_table[i, ir.CHANNELS], y.shape[1]
-    if kind == ir.RELU:
-        for k in range(n):
-            a, b = x[0, k], x[1, k]
-            y[0, k], y[1, k] = a if a > 0.0 else 0.0, b if b > 0.0 else 0.0
-            floats_out[k] = not (((a > 0.0) & (b > 0.0)) | ((a < 0.0) & (b < 0.0)))
-            states_out[k] = a > 0.0
-    elif kind == ir.LEAKY_RELU:
-        w = weights_of(code, i)
-        for first in range(0, n, w.shape[0]):
-            for c in range(w.shape[0]):
-                a, b = x[0, first + c], x[1, first + c]
-                y[0, first + c], y[1, first + c] = a if a > 0.0 else w[c] * a, b if b > 0.0 else w[c] * b
-                floats_out[first + c] = not (((a > 0.0) & (b > 0.0)) | ((a < 0.0) & (b < 0.0)))
-                states_out[first + c] = a > 0.0
-    elif kind == ir.CLIP:
-        low, high = code.parameters[code.op_table[i, ir.COEFFICIENTS]], code.parameters[code.op_table[i, ir.COEFFICIENTS] + 1]
-        for k in range(n):
-            a, b = float(x[0, k]), float(x[1, k])
-            y[0, k], y[1, k] = min(max(a, low), high), min(max(b, low), high)
-            inside = a > low and b > low and a < high and b < high
-            floats_out[k] = not (inside or (a < low and b < low) or (a > high and b > high))
-            states_out[k] = 0 if a <= low else (2 if a >= high else 1)
-    elif kind == ir.MAX_POOL:
-        for k in range(n):
-            tap, entry = winner(code, i, k // channels, k % channels, x[0])
-            other, other_entry = winner(code, i, k // channels, k % channels, x[1])
-            y[0, k], y[1, k] = x[0, entry], x[1, other_entry]
-            tied = is_tied(code, i, k, tap, x[0]) or is_tied(code, i, k, other, x[1])
-            floats_out[k] = tied or tap != other
-            states_out[k] = tap
-    else:
-        fill_rows(y, float("nan"))
-        return False
-    return True
 
 
 @kernel

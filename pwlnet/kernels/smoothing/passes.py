@@ -16,11 +16,11 @@ from .._jit import ONE, ZERO, allocating_kernel, inline_view, kernel, slot_kerne
 from ..arrays import copy_into
 from ..floats.draws import is_in_order
 from ..floats.states import is_out_of_range
+from ..floats.switching import mark_floats, scale_marked, scale_values, switch_rows
 from ..floats.values import Buffers, apply_affine
 from ..ir import program as ir
 from ..ir.affine import n_ops, operand, rows_of
 from ..ir.passes import TILE
-from .switching import mark_floats, scale_marked, scale_values, switch_rows
 
 
 class RepressionSlot(NamedTuple):

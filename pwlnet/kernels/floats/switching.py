@@ -1,4 +1,4 @@
-"""Switching ops on a tile of rows: values, float neurons between two rows, and scaling of values.
+"""Switching ops on a tile of rows: values, states of a row, float neurons between two rows, and scaling of values.
 
 Values are float32 or float64: the type of the arrays. NaN stays NaN, so that a row with an overflow is noticed.
 
@@ -9,6 +9,7 @@ from .._jit import inlined_kernel, kernel
 from ..arrays import fill, fill_rows
 from ..ir import program as ir
 from ..ir.affine import row_weights_of, tap_position
+from ..ir.switching import state_of, winner
 
 
 @kernel
@@ -65,11 +66,24 @@ def _pool_rows(code, i, filled, x, y):
 
 
 @kernel
+def find_states(code, i, x, states_out):
+    """Find the states of switching op i for a row of pre-activations; return whether it is known. Out: states_out int32[n]."""
+    if code.op_table[i, ir.OP] == ir.MAX_POOL:
+        channels = code.op_table[i, ir.CHANNELS]
+        for k in range(states_out.shape[0]):
+            states_out[k] = winner(code, i, k // channels, k % channels, x)[0]
+        return True
+    for k in range(states_out.shape[0]):
+        states_out[k] = state_of(code, i, x[k])
+    return state_of(code, i, 0.0) >= 0
+
+
+@kernel
 def mark_floats(code, i, a, b, floats_out):
     """Find the neurons of switching op i that float between two rows of pre-activations; return whether the op is known.
 
     A neuron is fixed if both rows are strictly on the same affine piece: the same sign, the same piece of a Clip, or the same
-    tap of a window larger than all others (``compare_states`` of kernels/floats). Out: floats_out bool[n].
+    tap of a window larger than all others. Out: floats_out bool[n].
     """
     kind, n = code.op_table[i, ir.OP], a.shape[0]
     if kind == ir.RELU or kind == ir.LEAKY_RELU:
