@@ -98,7 +98,7 @@ def run_certify(options):
     images, labels, numbers = _images(options, network)
     if options.log and labels is None:
         raise InputError("--log needs the true classes, which a line of a log has; give --labels")
-    smoothed = SmoothedClassifier(_base(options, network), options.sigma, threads=options.threads)
+    smoothed = SmoothedClassifier(_base(options, network), options.sigma)
     plan = smoothed.plan(n0=options.n0, n=options.n, alpha=options.alpha, rng=options.seed, **_method(options))
     if labels is not None and not options.skip_check:
         refuse_wrong_range(network, images.reshape(len(images), *network.input_shape), labels)
@@ -210,11 +210,13 @@ def _denoiser(options, network):
 def _base(options, network):
     """Return the classifier that is smoothed."""
     from ..smoothing import denoise_inputs, float_frequency, repress_float_paths
+    from ..smoothing.bases import as_base
 
     if options.reference is None:
         if options.denoiser is None:
-            return network
-        return denoise_inputs(network, _denoiser(options, network), average=options.average or "none")
+            return as_base(network, threads=options.threads)
+        average = options.average or "none"
+        return denoise_inputs(network, _denoiser(options, network), average=average, threads=options.threads)
     chosen = {"passes": options.passes or 2, "threads": options.threads}
     if options.denoiser is not None:
         chosen["denoiser"] = _denoiser(options, network)

@@ -164,9 +164,10 @@ def train(
        arXiv:1810.12715, 2018, Section 3 (loss, elision of the last layer, schedules of epsilon and kappa).
     .. [3] M. Mirman, T. Gehr, M. Vechev, "Differentiable Abstract Interpretation for Provably Robust Neural Networks",
        ICML 2018: training on an abstract domain; here the interval domain, with the loss of [2]_.
-    .. [4] Training of SC-RFP, second variant; see ``docs/learning.md``.
-    .. [5] J. Jeong, J. Shin, "Consistency Regularization for Certified Robustness of Smoothed Classifiers", NeurIPS 2020,
-       Section 3.2, equations 8 to 10.
+    .. [4] Z. Jiang, PhD thesis, Lancaster University, 2025 (SCRFP-2, named in its abstract); the loss is that of public code
+       which is attributed to the author, see ``docs/learning.md``.
+    .. [5] J. Jeong, J. Shin, "Consistency Regularization for Certified Robustness of Smoothed Classifiers", NeurIPS 2020
+       (the regularised loss).
 
     Examples
     --------

@@ -147,9 +147,7 @@ def make_smoothed(subject, mode, sigma, threads, *, remember=False):
 
     network = subject.network
     if mode.average:
-        base = smoothing.denoise_inputs(
-            as_base(network, threads=threads), _denoiser(subject, sigma, remember), average=mode.average
-        )
+        base = smoothing.denoise_inputs(network, _denoiser(subject, sigma, remember), average=mode.average, threads=threads)
     elif mode.reference:
         base = smoothing.repress_float_paths(
             network, mode.eta, reference=mode.reference, passes=mode.passes, threads=threads,

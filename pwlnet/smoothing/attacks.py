@@ -96,8 +96,8 @@ def attack_smoothed(
 
     References
     ----------
-    .. [1] Salman et al., "Provably Robust Deep Learning via Adversarially Trained Smoothed Classifiers", NeurIPS 2019,
-       Section 2.2 (equation 6).
+    .. [1] Salman et al., "Provably Robust Deep Learning via Adversarially Trained Smoothed Classifiers", NeurIPS 2019
+       (the attack of SmoothAdv).
     """
     points, _ = smoothed._as_images(x)
     labels, radii = np.atleast_1d(np.asarray(labels)), np.broadcast_to(np.asarray(radii, np.float64), (len(points),))

@@ -13,9 +13,9 @@ import numpy as np
 from ..errors import InputError, PwlnetError, ShapeError
 from ..network import Network
 from ..validation import check_choice
+from ..value_buffers import DTYPES
 
 NO_CLASS = -1
-DTYPES = ("float32", "float64")
 
 
 class BaseClassifier:
@@ -60,6 +60,14 @@ class BaseClassifier:
 
     def scores_of(self, points):
         """Compute the scores of noisy points, if these determine them: float64[n, *S] -> float64[n, O]."""
+        return self.scores_at(points)
+
+    def scores_at(self, points, references=None, **options):
+        """Compute scores at points, as float neurons or factors make them: float64[n, *S] -> float64[n, O]."""
+        raise NotImplementedError
+
+    def torch_scores_at(self, points, references=None, **options):
+        """Compute the same with gradients: tensor [n, *S] -> tensor [n, O]."""
         raise NotImplementedError
 
     def torch_scores(self, points, query, centers=None):
@@ -74,7 +82,7 @@ class BaseClassifier:
         centers : tensor [1, *S], optional
             The image that is classified; ``query.center`` by default.
         """
-        raise NotImplementedError
+        return self.torch_scores_at(points)
 
     def classes(self, query):
         """Return the votes: int64[n], ``NO_CLASS`` where a score is NaN."""
@@ -139,10 +147,6 @@ class NetworkBase(BaseClassifier):
         references = None if references is None else references.reshape(len(references), -1)
         return repressed_outputs(self.network, points, references, dtype=self.dtype, threads=self.threads, **options)
 
-    def scores_of(self, points):
-        """Compute the scores of noisy points: float64[n, *S] -> float64[n, O]."""
-        return self.scores_at(points)
-
     def torch_scores_at(self, points, references=None, **options):
         """Compute scores at points with gradients: tensor [n, *S] -> tensor [n, O]."""
         from .module_pass import repressed_scores
@@ -158,10 +162,6 @@ class NetworkBase(BaseClassifier):
         graph, shapes = self.network.op_graph, self.network.program.shapes
         bounds = zip(graph.switching, graph.neuron_starts, graph.neuron_starts[1:], strict=False)
         return [torch.from_numpy(factors[..., a:b].reshape(*factors.shape[:-1], *shapes[i])) for i, a, b in bounds]
-
-    def torch_scores(self, points, query, centers=None):
-        """Compute scores with gradients: tensor [n, *S] -> tensor [n, O]."""
-        return self.torch_scores_at(points)
 
     def settings(self):
         """Return what identifies the classifier in logs and stores."""
@@ -225,12 +225,8 @@ class ModuleBase(BaseClassifier):
         arrays = [tensor.detach().cpu().numpy() for tensor in self.module.state_dict().values()]
         return {**super().settings(), "module": type(self.module).__name__, "weights": digest_of(*arrays)}
 
-    def scores_of(self, points):
-        """Compute the scores of noisy points: float64[n, *S] -> float64[n, O]."""
-        return self.scores_at(points)
-
     def torch_scores_at(self, points, references=None, **options):
-        """Compute scores at points with gradients: [n, D] -> tensor [n, O]."""
+        """Compute scores at points with gradients: [n, *S] -> tensor [n, O]."""
         from ..learn import classifiers
 
         points = self._tensor(points)
@@ -242,9 +238,18 @@ class ModuleBase(BaseClassifier):
 
         return repressed_scores(self.module, points, references, **options)
 
-    def torch_scores(self, points, query, centers=None):
-        """Compute scores with gradients: tensor [n, *S] -> tensor [n, O]."""
-        return self.torch_scores_at(points)
+
+class DerivedClassifier(BaseClassifier):
+    """A classifier that is made of a NetworkBase or ModuleBase: what it has in common with it."""
+
+    def __init__(self, base):
+        self.base, self.network, self.dtype, self.input_shape = base, base.network, base.dtype, base.input_shape
+        self.threads, self.batch_bytes = base.threads, base.batch_bytes
+
+    @property
+    def module(self):
+        """The torch module of the classifier that it is made of."""
+        return self.base.module
 
 
 def torch_dtype(name):
@@ -265,6 +270,8 @@ def as_base(base, *, input_shape=None, dtype=None, threads=None):
     if isinstance(base, BaseClassifier):
         if dtype is not None and dtype != base.dtype:
             raise InputError(f"dtype is {dtype!r}, but the classifier was made with {base.dtype!r}; make it with the other one")
+        if threads is not None and threads != base.threads:
+            raise InputError(f"threads is {threads!r}, but the classifier was made with {base.threads!r}; give it there")
         return base
     if isinstance(base, Network):
         return NetworkBase(base, dtype="float32" if dtype is None else dtype, threads=threads)

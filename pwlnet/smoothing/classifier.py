@@ -5,12 +5,13 @@ Legend: B images, n votes, S shape of an image, C classes.
 
 import numpy as np
 
+from ..binomial import check_level
 from ..errors import InputError, ShapeError
 from ..validation import check_count, check_number, refuse_not_finite
 from .bases import NO_CLASS, as_base
-from .certificates import Certificates
+from .certificates import ABSTAINED, Certificates
 from .noise import ESTIMATE, PREDICT, Query, make_seed
-from .plans import ABSTAIN, CertificationPlan, check_alpha, progress_bar
+from .plans import CertificationPlan, progress_bar
 
 _BATCH_ROWS = (256, 2**16)
 
@@ -127,7 +128,7 @@ class SmoothedClassifier:
             A constant of ``smoothing.noise``: draws of different purposes are independent.
         batch_size : int, optional
         center : float64[*S], optional
-            The stored image of a frozen centre.
+            The stored image of a frozen centre; x by default.
 
         Returns
         -------
@@ -190,11 +191,11 @@ class SmoothedClassifier:
         from scipy.stats import binomtest
 
         images, single = self._as_images(x)
-        n, seed, alpha = check_count(n, "n"), make_seed(rng), check_alpha(alpha)
+        n, seed, alpha = check_count(n, "n"), make_seed(rng), check_level(alpha)
         if self.base.needs_reference and center is None:
             raise InputError('the centre is frozen: give center, the image that was certified, or use reference="denoiser"')
         centers = images if center is None else np.broadcast_to(self._as_images(center)[0], images.shape)
-        labels = np.full(len(images), ABSTAIN)
+        labels = np.full(len(images), ABSTAINED)
         for b, each in enumerate(images):
             query = Query(each, self.sigma, seed, PREDICT, image + b, 0, n, None if center is None else centers[b])
             counts = self.count_classes(self.vote(query, self.batch_rows(batch_size, each.size)))
@@ -261,7 +262,7 @@ class SmoothedClassifier:
         ----------
         .. [1] Cohen, Rosenfeld, Kolter, ICML 2019, Section 3.2.2 (Certify) and Proposition 2.
         .. [2] Voracek, "Treatment of Statistical Estimation Problems in Randomized Smoothing for Adversarial Robustness",
-           NeurIPS 2024, Section 4.
+           NeurIPS 2024; the boundaries used here are described in ``SequentialTest``.
         .. [3] Chen et al., "Input-Specific Robustness Certification for Randomized Smoothing", AAAI 2022.
         """
         points, single = self._as_images(x)

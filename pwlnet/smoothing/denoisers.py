@@ -12,7 +12,8 @@ from ..errors import InputError, ShapeError
 from ..network import Network
 from ..scheduling import run_chunks
 from ..validation import check_choice, check_number, refuse_not_finite
-from .bases import DTYPES, BaseClassifier, ModuleBase, NetworkBase, as_base, digest_of
+from ..value_buffers import DTYPES
+from .bases import DerivedClassifier, ModuleBase, NetworkBase, as_base, digest_of
 
 AVERAGES = ("none", "inputs", "probabilities")
 _ROWS = 1000  # at once, which limits the memory
@@ -170,18 +171,12 @@ def as_denoiser(denoiser):
     return _Module(ModuleBase(denoiser)) if isinstance(denoiser, torch.nn.Module) else _Function(denoiser)
 
 
-class DenoisedClassifier(BaseClassifier):
+class DenoisedClassifier(DerivedClassifier):
     """A classifier after a denoiser; made by ``denoise_inputs``."""
 
     def __init__(self, base, denoiser, average):
-        self.base, self.denoiser, self.average = base, denoiser, average
-        self.dtype, self.input_shape, self.threads = base.dtype, base.input_shape, base.threads
-        self.batch_bytes = base.batch_bytes
-
-    @property
-    def module(self):
-        """The torch module of the classifier."""
-        return self.base.module
+        super().__init__(base)
+        self.denoiser, self.average, self.network = denoiser, average, None  # the regions of the network are not those of this
 
     def scores_of(self, points):
         """Compute the scores of noisy points: float64[n, *S] -> float64[n, O]."""
@@ -214,7 +209,7 @@ def _softmax(scores):
     return e / e.sum(axis=1, keepdims=True)
 
 
-def denoise_inputs(base, denoiser, *, average="none"):
+def denoise_inputs(base, denoiser, *, average="none", dtype=None, threads=None):
     """Put a denoiser before a classifier: the classifier of the denoised noisy point [1]_, or of an average.
 
     Estimate: certificates of the smoothed result are sound, since it is one fixed classifier of the noisy point. It is what
@@ -228,6 +223,8 @@ def denoise_inputs(base, denoiser, *, average="none"):
         dependence between rows.
     average : {"none", "inputs", "probabilities"}
         "none": the classifier at D(z). "inputs": at (z + D(z)) / 2. "probabilities": the mean of the softmax at z and at D(z).
+    dtype, threads
+        As for ``repress_float_paths``.
 
     Returns
     -------
@@ -240,7 +237,7 @@ def denoise_inputs(base, denoiser, *, average="none"):
 
     References
     ----------
-    .. [1] Salman et al., "Denoised Smoothing: A Provable Defense for Pretrained Classifiers", NeurIPS 2020, Section 3.
+    .. [1] Salman et al., "Denoised Smoothing: A Provable Defense for Pretrained Classifiers", NeurIPS 2020.
     """
     check_choice(average, AVERAGES, "average")
-    return DenoisedClassifier(as_base(base), as_denoiser(denoiser), average)
+    return DenoisedClassifier(as_base(base, dtype=dtype, threads=threads), as_denoiser(denoiser), average)

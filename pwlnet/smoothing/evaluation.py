@@ -298,7 +298,7 @@ def summarize_votes(certificates, labels=None, *, levels=_LEVELS):
 
     References
     ----------
-    .. [1] Sun et al., "Average Certified Radius is a Poor Metric for Randomized Smoothing", arXiv:2410.06895, 2024, Section 4.
+    .. [1] Sun et al., "Average Certified Radius is a Poor Metric for Randomized Smoothing", arXiv:2410.06895, 2024.
 
     Examples
     --------

@@ -7,14 +7,14 @@ import numpy as np
 
 from ..errors import InputError
 from ..validation import check_count, check_number
-from .bases import NO_CLASS, BaseClassifier, votes_of
+from .bases import NO_CLASS, DerivedClassifier, votes_of
 from .denoisers import as_denoiser
 
 INNER_PURPOSE = 300  # added to a purpose: the inner draws of a query
 _ROWS = 4096  # inner draws at once
 
 
-class NestedClassifier(BaseClassifier):
+class NestedClassifier(DerivedClassifier):
     """A classifier with a reference that each vote draws; made by ``repress_float_paths``.
 
     One vote at x: draw z1 = x + sigma1 n1; the rule of SC-RFP runs with the reference r(z1), the identity or a denoiser, held
@@ -53,9 +53,9 @@ class NestedClassifier(BaseClassifier):
 
     guarantee, reference = "sound", "nested"
 
-    def __init__(self, base, eta, *, denoiser=None, m=100, beta=0.2, gamma=0.0, inner_sigma=None, passes=2):
-        self.base, self.eta, self.passes, self.network = base, eta, passes, base.network
-        self.dtype, self.input_shape = base.dtype, base.input_shape
+    def __init__(self, base, eta, *, denoiser=None, m=100, beta=0.2, gamma=0.01, inner_sigma=None, passes=2):
+        super().__init__(base)
+        self.eta, self.passes = eta, passes
         self.denoiser, self.m = None if denoiser is None else as_denoiser(denoiser), check_count(m, "m")
         self.beta, self.gamma = check_number(beta, "beta", above=True), check_number(gamma, "gamma")
         if self.beta >= 1.0 or self.gamma >= 0.5:
@@ -68,11 +68,6 @@ class NestedClassifier(BaseClassifier):
         from .nested_plan import NestedPlan
 
         return NestedPlan
-
-    @property
-    def module(self):
-        """The torch module of the classifier, without repression."""
-        return self.base.module
 
     def sigma2(self, sigma):
         """Return the standard deviation of the inner noise; by default, that of the outer one."""

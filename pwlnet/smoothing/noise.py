@@ -106,7 +106,7 @@ class Query(NamedTuple):
         draws = self.purpose, self.image, self.first, self.last
         return _noisy_points(self.seed, *draws, self.center, self.sigma, threads)
 
-    def own_noise(self):
+    def own_noise(self, *, threads=None):
         """Return standard normal numbers that each vote has for itself, independent of its noise: float64[n, *S]."""
         draws = self.purpose + _OWN, self.image, self.first, self.last
-        return unit_noise(self.seed, *draws, self.center.shape)
+        return unit_noise(self.seed, *draws, self.center.shape, threads=threads)

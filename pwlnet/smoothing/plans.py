@@ -7,17 +7,16 @@ import time
 
 import numpy as np
 
-from ..binomial import clopper_pearson
+from ..binomial import check_level, clopper_pearson
 from ..errors import InputError, NumericalError
 from ..validation import check_choice, check_count, check_number
-from .certificates import Certificate
+from .certificates import ABSTAINED, Certificate
 from .noise import ESTIMATE, SELECT, Query
 from .radii import probability_for, radius_of
 from .sample_size import choose_n
 from .sequential import SequentialTest
 
 METHODS = ("clopper_pearson", "sequential", "two_stage")
-ABSTAIN = -1
 
 
 def progress_bar(progress, total):
@@ -27,19 +26,12 @@ def progress_bar(progress, total):
     return tqdm(total=total, unit="image", disable=not progress)
 
 
-def check_alpha(alpha):
-    """Validate a level: a float between 0 and 1."""
-    if not 0.0 < check_number(alpha, "alpha") < 1.0:
-        raise InputError(f"alpha is {alpha!r}; a number between 0 and 1 is needed")
-    return float(alpha)
-
-
 class CertificationPlan:
     """How images are certified one by one; made by ``SmoothedClassifier.plan``."""
 
     def __init__(self, smoothed, n0, n, alpha, seed, method, radius, max_loss, batch_size, region_radii):
         self.smoothed, self.seed, self.batch_size = smoothed, seed, batch_size
-        self.n0, self.n, self.alpha = check_count(n0, "n0"), check_count(n, "n"), check_alpha(alpha)
+        self.n0, self.n, self.alpha = check_count(n0, "n0"), check_count(n, "n"), check_level(alpha)
         self.method = check_choice(method, METHODS, "method")
         self.radius = None if radius is None else check_number(radius, "radius", above=True)
         self.max_loss = check_number(max_loss, "max_loss")
@@ -87,32 +79,42 @@ class CertificationPlan:
 
     def _certify_block(self, points, images, batch):
         """Certify some images: list of Certificate."""
-        started, smoothed = time.perf_counter(), self.smoothed
-        queries = [
-            Query(x, smoothed.sigma, self.seed, SELECT, image, 0, self.n0) for x, image in zip(points, images, strict=True)
-        ]
-        counts = [smoothed.count_classes(votes) for votes in self._votes(queries, batch)]
+        started = time.perf_counter()
+        selected = self.select(points, images, batch)
+        queries = [self.query(x, image, ESTIMATE, self.n) for x, image in zip(points, images, strict=True)]
+        if self.method == "sequential":
+            results = [self._sequential(queries[0], selected[0][0], batch)]
+        else:
+            if self.method == "two_stage":
+                k0 = selected[0][1]
+                last = choose_n(k0, self.n0, n_max=self.n, alpha=self.alpha, max_loss=self.max_loss)
+                queries[0] = queries[0]._replace(last=last)
+            results = [
+                self._fixed(candidate, votes)
+                for (candidate, _), votes in zip(selected, self._votes(queries, batch), strict=True)
+            ]
+        seconds = (time.perf_counter() - started) / len(points)
+        rows = zip(points, images, selected, results, strict=True)
+        return [self.make(x, image, candidate, seconds, **result) for x, image, (candidate, _), result in rows]
+
+    def select(self, points, images, batch):
+        """Select the class of each image by n0 votes, which are not used again: list of (class, votes for it)."""
+        queries = [self.query(x, image, SELECT, self.n0) for x, image in zip(points, images, strict=True)]
+        counts = [self.smoothed.count_classes(votes) for votes in self._votes(queries, batch)]
         for image, of_image in zip(images, counts, strict=True):
             if not of_image.any():
                 raise NumericalError(f"all scores of image {image} with noise are NaN; check the weights and the image")
-        candidates = [int(of_image.argmax()) for of_image in counts]
-        queries = [query._replace(purpose=ESTIMATE, last=self.n) for query in queries]
-        if self.method == "sequential":
-            results = [self._sequential(queries[0], candidates[0], batch)]
-        else:
-            if self.method == "two_stage":
-                k0 = int(counts[0][candidates[0]])
-                queries[0] = queries[0]._replace(
-                    last=choose_n(k0, self.n0, n_max=self.n, alpha=self.alpha, max_loss=self.max_loss)
-                )
-            votes = self._votes(queries, batch)
-            hits = [int((v == c).sum()) for v, c in zip(votes, candidates, strict=True)]
-            results = [
-                (k, q.last, float(clopper_pearson(k, q.last, self.alpha, side="lower")[0]))
-                for k, q in zip(hits, queries, strict=True)
-            ]
-        seconds = (time.perf_counter() - started) / len(points)
-        return [self._make(*each, seconds) for each in zip(points, images, candidates, results, strict=True)]
+        return [(int(of_image.argmax()), int(of_image.max())) for of_image in counts]
+
+    def query(self, x, image, purpose, n):
+        """Return the first n draws around an image: Query."""
+        return Query(x, self.smoothed.sigma, self.seed, purpose, image, 0, n)
+
+    def _fixed(self, candidate, votes):
+        """Estimate by a number of votes that does not depend on them: dict of radius, p_low, k, n."""
+        k, n = int((votes == candidate).sum()), len(votes)
+        p_low = float(clopper_pearson(k, n, self.alpha, side="lower")[0])
+        return {"radius": float(radius_of(p_low, self.smoothed.sigma)), "p_low": p_low, "k": k, "n": n}
 
     def _votes(self, queries, batch):
         """Return the votes of queries: several that fit into a batch, or one in pieces; list of int64[n]."""
@@ -120,23 +122,19 @@ class CertificationPlan:
             return self.smoothed.base.classes_of(queries)
         return [self.smoothed.vote(queries[0], batch)]
 
-    def _make(self, x, image, candidate, result, seconds):
+    def make(self, x, image, candidate, seconds, *, radius, p_low, k, n):
         """Make the Certificate of an image."""
-        smoothed, (k, n, p_low) = self.smoothed, result
-        radius = float(radius_of(p_low, smoothed.sigma))
-        if self.method == "sequential" and radius > 0.0:
-            radius = self.radius  # what was tested; the bound is rounded up from it
         return Certificate(
-            label=candidate if radius > 0.0 else ABSTAIN,
+            label=candidate if radius > 0.0 else ABSTAINED,
             radius=radius,
             p_low=p_low,
             k=k,
             n=n,
             alpha=self.alpha,
-            guarantee=smoothed.guarantee,
-            r_region=self._region_radius(x),
+            guarantee=self.smoothed.guarantee,
+            r_region=self.region_radius(x),
             seed=self.seed,
-            sigma=smoothed.sigma,
+            sigma=self.smoothed.sigma,
             n0=self.n0,
             image=image,
             candidate=candidate,
@@ -144,7 +142,7 @@ class CertificationPlan:
             seconds=seconds,
         )
 
-    def _region_radius(self, x):
+    def region_radius(self, x):
         """Return the radius of the largest ball in the activation region of an image; NaN where it is not wanted."""
         if self._network is None:
             return float("nan")
@@ -153,11 +151,12 @@ class CertificationPlan:
         return float(stable_radii(self._network, x.reshape(1, -1)).lower[0])
 
     def _sequential(self, query, candidate, batch):
-        """Vote until the test has decided: votes for the candidate, all votes, lower bound."""
+        """Vote until the test has decided: dict of radius, p_low, k, n; the radius that was asked for, or 0."""
         p0 = float(probability_for(self.radius, self.smoothed.sigma))
         test = SequentialTest(p0, self.alpha, beta=self.alpha, max_n=self.n)
         while not test.finished:
             block = max(test.draws_to_next_check(), min(batch, test.n // 2))
             votes = self.smoothed.base.classes(query._replace(first=test.n, last=min(test.n + block, self.n)))
             test.update(votes == candidate)
-        return test.hits, test.n, p0 if test.decision == "yes" else 0.0
+        is_yes = test.decision == "yes"
+        return {"radius": self.radius if is_yes else 0.0, "p_low": p0 if is_yes else 0.0, "k": test.hits, "n": test.n}

@@ -4,6 +4,7 @@ Legend: n votes, S shape of an image, K neurons, G radii, P points.
 """
 
 import time
+from dataclasses import replace
 
 import numpy as np
 
@@ -14,12 +15,11 @@ from ..errors import InputError
 from ..float_sets import pool_neurons
 from ..scheduling import run_chunks
 from ..tolerances import UNIT_ROUNDOFF
-from ..validation import check_choice, check_count
-from .certificates import Certificate, Certificates
+from ..validation import check_choice
+from .certificates import Certificates
 from .factor_bounds import FactorBounds
 from .fixed_sequence import is_confirmed, lower_bound
-from .noise import ESTIMATE, SELECT, Query, make_seed
-from .plans import ABSTAIN, check_alpha
+from .noise import ESTIMATE
 from .radii import radius_of
 
 METHODS = ("ibp", "crown_ibp", "crown", "alpha_crown")
@@ -115,8 +115,8 @@ def certify_reachable(
         )
     points, single = smoothed._as_images(x)
     check_choice(bounds, METHODS, "bounds")
-    n0, n, alpha, seed = check_count(n0, "n0"), check_count(n, "n"), check_alpha(alpha), make_seed(rng)
-    certifier = _Certifier(smoothed, bounds, n0, n, alpha, seed, batch_size, _check_radii(radii))
+    plan = smoothed.plan(n0=n0, n=n, alpha=alpha, rng=rng, batch_size=batch_size)
+    certifier = _Certifier(plan, bounds, _check_radii(radii))
     results = [certifier.certify(point, image + b) for b, point in enumerate(points)]
     return results[0] if single else Certificates.from_list(results)
 
@@ -187,41 +187,33 @@ def _values(block, z):
 class _Certifier:
     """How images are certified one by one."""
 
-    def __init__(self, smoothed, method, n0, n, alpha, seed, batch_size, radii):
-        self.smoothed, self.method, self.n0, self.n, self.alpha, self.seed = smoothed, method, n0, n, alpha, seed
-        self.batch_size, self.radii, self.bounds = batch_size, radii, FactorBounds(smoothed.base.network)
+    def __init__(self, plan, method, radii):
+        self.plan, self.method, self.radii = plan, method, radii
+        self.smoothed, self.bounds = plan.smoothed, FactorBounds(plan.smoothed.base.network)
 
     def certify(self, x, image):
         """Certify one image: Certificate."""
-        from ..partition.regions.radii import stable_radii
-
-        started, smoothed = time.perf_counter(), self.smoothed
-        flat, sigma = x.reshape(-1), smoothed.sigma
-        query = Query(x, sigma, self.seed, SELECT, image, 0, self.n0)
-        counts = smoothed.count_classes(smoothed.vote(query, smoothed.batch_rows(self.batch_size, x.size)))
-        candidate = int(counts.argmax())
-        r_region = float(stable_radii(smoothed.base.network, flat[None]).lower[0])
-        points = query._replace(purpose=ESTIMATE, last=self.n).points().reshape(self.n, -1)
-        own, alive = self._pieces(points), np.ones(self.n, bool)
+        started, plan, flat = time.perf_counter(), self.plan, x.reshape(-1)
+        ((candidate, _),) = plan.select([x], [image], self.smoothed.batch_rows(plan.batch_size, x.size))
+        r_region = plan.region_radius(x)
+        points = plan.query(x, image, ESTIMATE, plan.n).points().reshape(plan.n, -1)
+        own, alive = self._pieces(points), np.ones(plan.n, bool)
         grid = self._grid(r_region * _INSIDE)
         found, proved, inside = None, 0.0, min(r_region * _INSIDE, float(grid[-1]))
-        for radius in grid if counts.any() else ():
+        for radius in grid:
             if radius > proved:  # within the region, patterns are the same for all radii
                 proved, states = self._states(flat, float(radius), inside)
                 alive[alive] = self._wins(points[alive], own[alive], states, candidate)
             k = int(alive.sum())
-            p_low = lower_bound(k, self.n, self.alpha)
-            confirmed = is_confirmed(p_low, radius, sigma)
+            p_low = lower_bound(k, plan.n, plan.alpha)
+            confirmed = is_confirmed(p_low, radius, self.smoothed.sigma)
             if found is None or confirmed:
                 found = (float(radius) if confirmed else 0.0), p_low, k
             if not confirmed:
                 break
-        radius, p_low, k = found or (0.0, 0.0, 0)
-        return Certificate(
-            label=candidate if radius > 0.0 else ABSTAIN, radius=radius, p_low=p_low, k=k, n=self.n, alpha=self.alpha,
-            guarantee="sound", r_region=r_region, seed=self.seed, sigma=sigma, n0=self.n0, image=image, candidate=candidate,
-            method="reachable", seconds=time.perf_counter() - started,
-        )  # fmt: skip
+        radius, p_low, k = found
+        made = plan.make(x, image, candidate, time.perf_counter() - started, radius=radius, p_low=p_low, k=k, n=plan.n)
+        return replace(made, guarantee="sound", method="reachable")
 
     def _states(self, x, radius, inside):
         """Find the states that are proved on a ball: its radius, larger than asked for if all states are, and the states."""
@@ -235,7 +227,7 @@ class _Certifier:
         """Return the radii that are tested: float64[G], increasing."""
         if self.radii is not None:
             return self.radii
-        largest = float(radius_of(self.alpha ** (1.0 / self.n), self.smoothed.sigma))
+        largest = float(radius_of(self.plan.alpha ** (1.0 / self.plan.n), self.smoothed.sigma))
         grid = largest * 2.0 ** (np.arange(-_OCTAVES * _PER_OCTAVE, 1) / _PER_OCTAVE)
         grid[-1] = largest
         return np.unique(np.append(grid, inside)) if 0.0 < inside <= largest else grid

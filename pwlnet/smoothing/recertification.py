@@ -10,9 +10,9 @@ import numpy as np
 
 from ..errors import InputError, ShapeError
 from ..validation import check_count
-from .certificates import Certificates
+from .certificates import ABSTAINED, Certificates
 from .noise import ESTIMATE
-from .plans import ABSTAIN, progress_bar
+from .plans import progress_bar
 from .radii import radius_of
 from .recertify import recertify_counts
 
@@ -87,6 +87,6 @@ def _recertify(old, new, certificate, point, m, batch_size):
     lost = int(np.count_nonzero(before & ~after))
     p_low = float(recertify_counts(certificate.k, certificate.n, lost, m, certificate.alpha))
     radius = float(radius_of(p_low, new.sigma))
-    label = certificate.candidate if radius > 0.0 else ABSTAIN
+    label = certificate.candidate if radius > 0.0 else ABSTAINED
     changed = {"label": label, "radius": radius, "p_low": p_low, "guarantee": new.guarantee, "method": "recertified"}
     return replace(certificate, **changed, r_region=float("nan"), seconds=time.perf_counter() - started)

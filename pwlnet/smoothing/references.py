@@ -92,13 +92,13 @@ class SelfNoise:
 
     def arguments(self, base, points, query):
         """Return what the pass of the noisy points takes."""
-        return points + self.tau * query.own_noise(), {}
+        return points + self.tau * query.own_noise(threads=base.threads), {}
 
     def torch_arguments(self, base, points, query, centers):
         """Return the same for tensors."""
         import torch
 
-        return points + self.tau * torch.from_numpy(query.own_noise()).to(points), {}
+        return points + self.tau * torch.from_numpy(query.own_noise(threads=base.threads)).to(points), {}
 
     def settings(self):
         """Return what identifies the rule."""

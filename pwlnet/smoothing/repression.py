@@ -9,12 +9,12 @@ from ..errors import InputError
 from ..network import Network
 from ..validation import check_choice, check_count, check_number
 from . import references
-from .bases import BaseClassifier, as_base
+from .bases import DerivedClassifier, as_base
+from .certificates import GUARANTEES
 from .nested import NestedClassifier
 from .noise import TRAINING, Query
 from .voted import VotedClassifier
 
-GUARANTEES = ("sound", "conditional", "nominal")
 _OPTIONS = {  # of each reference, in the order of its arguments
     "clean": (references.Clean, ()),
     "frozen": (references.Frozen, ("center",)),
@@ -30,7 +30,7 @@ _OWN_CLASSES = {  # experimental references that are classifiers of their own
 }
 
 
-class RepressedClassifier(BaseClassifier):
+class RepressedClassifier(DerivedClassifier):
     """A classifier whose float neurons are multiplied by ``1 + eta``; made by ``repress_float_paths``.
 
     Attributes
@@ -42,16 +42,10 @@ class RepressedClassifier(BaseClassifier):
     """
 
     def __init__(self, base, eta, rule, passes):
-        self.base, self.eta, self.rule, self.passes = base, eta, rule, passes
+        super().__init__(base)
+        self.eta, self.rule, self.passes = eta, rule, passes
         self.guarantee, self.reference = rule.guarantee, rule.name
-        self.network, self.dtype, self.input_shape = base.network, base.dtype, base.input_shape
-        self.threads, self.batch_bytes = base.threads, base.batch_bytes
         self.needs_reference = rule.name == "frozen" and rule.center is None
-
-    @property
-    def module(self):
-        """The torch module of the classifier, without repression."""
-        return self.base.module
 
     def _options(self, options):
         if "factors" in options:
@@ -170,7 +164,7 @@ def repress_float_paths(network_or_module, eta, *, reference, passes=2, guarante
     if reference == "voted" and isinstance(network_or_module, Network):
         dtype = "float64" if dtype is None else dtype
     base = as_base(network_or_module, dtype=dtype, threads=threads)
-    if isinstance(base, RepressedClassifier) or not hasattr(base, "scores_at"):
+    if isinstance(base, DerivedClassifier):
         raise InputError("the classifier is repressed or denoised already; give a pwlnet.Network or a torch.nn.Module")
     if own:
         return kind(base, eta, **options, **({"passes": passes} if reference == "nested" else {}))

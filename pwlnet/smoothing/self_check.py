@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import InputError, ShapeError
-from .bases import as_base, votes_of
+from .bases import DerivedClassifier, as_base, votes_of
 
 _DATASETS = {  # mean and standard deviation of the channels, for images in [0, 1]
     "MNIST": ((0.1307,), (0.3081,)),
@@ -96,7 +96,7 @@ def check_range(model, images, labels, *, input_shape=None):
     if len(images) != len(labels) or not len(images):
         raise ShapeError(f"there are {len(images)} images and {len(labels)} labels; give one label for each")
     base = as_base(model, input_shape=input_shape)
-    base = base if hasattr(base, "scores_at") else base.base
+    base = base.base if isinstance(base, DerivedClassifier) else base
 
     def accuracy(of, points):
         return float(np.mean(votes_of(of.scores_at(np.ascontiguousarray(points))) == labels))

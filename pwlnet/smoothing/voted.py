@@ -9,7 +9,7 @@ from ..binomial import clopper_pearson
 from ..errors import InputError, UnsupportedOperationError
 from ..float_sets import pool_neurons
 from ..validation import check_choice, check_count, check_number
-from .bases import BaseClassifier
+from .bases import DerivedClassifier
 from .denoisers import as_denoiser
 
 WEIGHTINGS = ("hard", "linear")
@@ -65,7 +65,7 @@ def shift_probability(p, shift, *, upper):
     return np.clip(np.where(np.isnan(q), p, q), 0.0, 1.0)
 
 
-class VotedClassifier(BaseClassifier):
+class VotedClassifier(DerivedClassifier):
     """A classifier whose neurons have factors that reference draws around the image decide; made by ``repress_float_paths``.
 
     With p_i(x) = Pr[neuron i is active at r(x + sigma1 n)], r the identity or a denoiser, the factor of neuron i in all votes
@@ -107,7 +107,7 @@ class VotedClassifier(BaseClassifier):
        Lemma 2. The statement, its proof and the procedure are ours.
     """
 
-    guarantee, reference, dtype = "sound", "voted", "float64"
+    guarantee, reference = "sound", "voted"
 
     def __init__(
         self, base, eta, *, denoiser=None, weighting="hard", layers="last", m=10_000, gamma=0.001, reference_sigma=None
@@ -119,7 +119,8 @@ class VotedClassifier(BaseClassifier):
             )
         if base.dtype != "float64":
             raise InputError(f"reference 'voted' is evaluated in float64, but dtype is {base.dtype!r}; give dtype='float64'")
-        self.base, self.eta, self.network, self.input_shape = base, eta, base.network, base.input_shape
+        super().__init__(base)
+        self.eta = eta
         self.denoiser = None if denoiser is None else as_denoiser(denoiser)
         self.weighting = check_choice(weighting, WEIGHTINGS, "weighting")
         self.layers, self.m = check_layers(base.network, layers), check_count(m, "m")
@@ -138,11 +139,6 @@ class VotedClassifier(BaseClassifier):
         from .voted_plan import VotedPlan
 
         return VotedPlan
-
-    @property
-    def module(self):
-        """The torch module of the classifier, without factors."""
-        return self.base.module
 
     def sigma1(self, sigma):
         """Return the standard deviation of the reference noise; by default, that of the votes."""

@@ -7,13 +7,12 @@ import time
 
 import numpy as np
 
-from ..errors import InputError, NumericalError
+from ..errors import InputError
 from ..scheduling import run_chunks
-from .certificates import Certificate
 from .factor_bounds import FactorBounds
 from .fixed_sequence import largest_radius, radius_grid
-from .noise import ESTIMATE, SELECT, Query
-from .plans import ABSTAIN, CertificationPlan
+from .noise import ESTIMATE, Query
+from .plans import CertificationPlan
 
 _RADII = 1024
 REFERENCE_SHARE = 0.125  # of alpha, for the probabilities of the reference draws; they need less than the votes
@@ -37,45 +36,16 @@ class GridPlan(CertificationPlan):
             raise InputError(f"method is {method!r}, but reference {self.name!r} has a method of its own; leave it out")
         self.method = self.name
 
-    def certify(self, points, images):
-        """Certify images.
-
-        Parameters
-        ----------
-        points : float64[B, *S]
-        images : int64[B]
-            Numbers of the images.
-
-        Yields
-        ------
-        Certificate
-        """
-        for x, image in zip(points, np.asarray(images).tolist(), strict=True):
-            started, candidate = time.perf_counter(), self.select(x, image)
-            yield self.result(x, image, candidate, started, **self.search(x, image, candidate))
+    def _certify_block(self, points, images, batch):
+        """Certify one image: list of Certificate."""
+        (x,), (image,), started = points, images, time.perf_counter()
+        ((candidate, _),) = self.select(points, images, batch)
+        found = self.search(x, image, candidate)
+        return [self.make(x, image, candidate, time.perf_counter() - started, **found)]
 
     def search(self, x, image, candidate):
         """Find the largest confirmed radius of one image: dict of radius, p_low, k, n."""
         raise NotImplementedError
-
-    def select(self, x, image):
-        """Return the class with the most of n0 votes of the deployed rule, which are discarded."""
-        smoothed = self.smoothed
-        query = Query(x, smoothed.sigma, self.seed, SELECT, image, 0, self.n0)
-        counts = smoothed.count_classes(smoothed.vote(query, smoothed.batch_rows(self.batch_size, x.size)))
-        if not counts.any():
-            raise NumericalError(
-                f"all scores of image {image} with noise are NaN; check the weights and the range of the image"
-            )
-        return int(counts.argmax())
-
-    def result(self, x, image, candidate, started, **found):
-        """Return the Certificate of the largest radius that was confirmed: ``found`` has radius, p_low, k, n."""
-        return Certificate(
-            label=candidate if found["radius"] > 0.0 else ABSTAIN, alpha=self.alpha, guarantee=self.smoothed.guarantee,
-            r_region=self._region_radius(x), seed=self.seed, sigma=self.smoothed.sigma, n0=self.n0, image=image,
-            candidate=candidate, method=self.name, seconds=time.perf_counter() - started, **found,
-        )  # fmt: skip
 
 
 class VotedPlan(GridPlan):
