@@ -11,7 +11,7 @@ __all__ = ["check_conversion", "from_torch", "read_network"]
 _N_CHECKED = 16
 
 
-def from_torch(module, input_shape):
+def from_torch(module, input_shape, *, outputs=None):
     """Convert a torch module to a network.
 
     Exact up to rounding: weights are cast to float64 exactly, and BatchNorm is folded into the preceding weights in float64.
@@ -23,6 +23,9 @@ def from_torch(module, input_shape):
         In any mode; converted as in evaluation mode, and not changed.
     input_shape : tuple of int
         Shape of one input, without a batch axis.
+    outputs : int, str, or sequence of them, optional
+        Which output to convert if the module returns several: a position or key, or a path such as "aux.0". Several are
+        flattened and joined in this order. By default, the only tensor that the module returns.
 
     Returns
     -------
@@ -52,8 +55,8 @@ def from_torch(module, input_shape):
     from .torch.fx import read_module, source_forward
 
     shape = (input_shape,) if np.ndim(input_shape) == 0 else tuple(input_shape)
-    network = lower(read_module(module, shape))
-    check_conversion(network, source_forward(module), type(module).__name__, DEFAULT.conversion)
+    network = lower(read_module(module, shape, outputs))
+    check_conversion(network, source_forward(module, outputs), type(module).__name__, DEFAULT.conversion)
     return network
 
 

@@ -82,6 +82,7 @@ class Graph:
         self.batched = bool(batched)
         self.input = self._add("input", "input", (), tuple(int(n) for n in shape), {})
         self.output = None
+        self.ends = []
 
     def _add(self, kind, name, inputs, shape, attributes):
         shape = tuple(int(n) for n in shape)

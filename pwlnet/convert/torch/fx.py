@@ -17,24 +17,15 @@ from torch.nn.utils import parametrize
 
 from ...errors import ConversionError, InputError, PwlnetError, PwlnetWarning, ShapeError
 from ...tolerances import DEFAULT
+from .choice import ChosenOutputs, SeveralOutputs, find_outputs
 from .export import export
+from .hooks import hooked_layers, only_record, without_hooks
 from .names import THROUGH_LAYERS
 from .ops import TABLES
-from .walk import InFloat64, InPlaceViewWrite, Walker, first_line
+from .precise import InFloat64
+from .walk import InPlaceViewWrite, Walker, first_line
 
 THROUGH = {getattr(nn, name) for name in THROUGH_LAYERS}
-
-
-class SingleInputWrapper(nn.Module):
-    """Wrap a module of one argument, so that a single layer, or one with hooks, is traced as a submodule."""
-
-    def __init__(self, model):
-        super().__init__()
-        self.model = model
-
-    def forward(self, x):
-        """Return the output of the wrapped module."""
-        return self.model(x)
 
 
 class _Proxy(fx.Proxy):
@@ -56,6 +47,7 @@ class _Tracer(fx.Tracer):
     """Trace through the layers of torch.nn whose functions have handlers; record all other layers as one call."""
 
     proxy_buffer_attributes = True
+    trace_asserts = True
 
     def __init__(self):
         super().__init__(param_shapes_constant=True)
@@ -68,7 +60,7 @@ class _Tracer(fx.Tracer):
         return _Proxy(node, self)
 
 
-def read_module(module, input_shape):
+def read_module(module, input_shape, outputs=None):
     """Read a module into a neutral graph.
 
     Exact up to rounding: weights are cast to float64 exactly, and the module is read as it computes in eval mode.
@@ -79,6 +71,8 @@ def read_module(module, input_shape):
         In any mode; it is not changed. Its hooks run when its copy does.
     input_shape : tuple of int
         Shape of one input, without the batch axis.
+    outputs : int, str, or sequence of them, optional
+        Which of several tensors that the module returns.
 
     Returns
     -------
@@ -98,7 +92,7 @@ def read_module(module, input_shape):
     Warns
     -----
     PwlnetWarning
-        A softmax at the end was dropped.
+        A softmax or sigmoid at the end was dropped.
     """
     shape = (1, *_checked_shape(input_shape))
     original = _copied(module)
@@ -106,25 +100,58 @@ def read_module(module, input_shape):
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model = _to_float64(copy.deepcopy(original))
-        walker = _trace(original, model, shape)
-        _check_rows(model, shape, walker)
+        try:
+            paths = _paths(model, shape, outputs)
+        except SeveralOutputs as error:
+            _require_a_choice(original, model, shape, error)
+            raise
+        root = ChosenOutputs(model, paths)
+        walker = _trace(ChosenOutputs(original, paths), root, shape)
+        _check_rows(root, shape, walker)
     if walker.dropped is not None:
-        warnings.warn(
-            f"node {walker.dropped.name!r} is {walker.dropped.kind}, the last operation, and was dropped: "
-            "the network's outputs are the values before it, with the same argmax; remove it from the module to say so",
-            PwlnetWarning,
-            stacklevel=3,
-        )
+        warnings.warn(walker.dropped, PwlnetWarning, stacklevel=3)
     return walker.graph
 
 
-def source_forward(module):
-    """Return a function that evaluates a float64 copy of a module in eval mode, row by row, without a final softmax.
+def _paths(model, shape, outputs):
+    """Return the paths of the chosen outputs in what the module returns; None if it does not run and none is chosen."""
+    try:
+        with InFloat64():
+            result = model(torch.zeros(shape, dtype=torch.float64))
+    except Exception as error:
+        if outputs is None:
+            return None
+        raise _does_not_run(shape, error) from error
+    return find_outputs(result, outputs)
+
+
+def _require_a_choice(original, model, shape, error):
+    """Raise the refusal of a module's first output if none of its outputs can be converted."""
+    refusals = []
+    for path in error.choices:
+        try:
+            _trace(ChosenOutputs(original, [path]), ChosenOutputs(model, [path]), shape)
+            return
+        except PwlnetError as refusal:
+            refusals.append(refusal)
+    raise refusals[0]
+
+
+def _does_not_run(shape, error):
+    return ConversionError(
+        f"the module does not run on an input of shape {shape}: {first_line(error)}; check input_shape, without the batch axis"
+    )
+
+
+def source_forward(module, outputs=None):
+    """Return a function that evaluates a float64 copy of a module in eval mode, row by row, without a softmax at the end.
 
     Parameters
     ----------
     module : torch.nn.Module
         It is not changed.
+    outputs : int, str, or sequence of them, optional
+        As for ``read_module``.
 
     Returns
     -------
@@ -140,8 +167,12 @@ def source_forward(module):
 
     def forward(rows):
         rows = np.asarray(rows, dtype=np.float64)
-        outputs = [_run(model, torch.from_numpy(row[None].copy())).reshape(-1).numpy() for row in rows]
-        return np.stack(outputs) if outputs else np.empty((0, 0))
+        if not len(rows):
+            return np.empty((0, 0))
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            chosen = ChosenOutputs(model, _paths(model, (1, *rows.shape[1:]), outputs))
+        return np.stack([_run(chosen, torch.from_numpy(row[None].copy())).reshape(-1).numpy() for row in rows])
 
     return forward
 
@@ -238,38 +269,40 @@ def _check_signature(model):
         ) from error
 
 
-def _trace(original, model, shape):
+def _trace(original, root, shape):
     """Convert the trace of torch.fx, or that of torch.export if the first fails or does not match the module."""
-    root, reason = SingleInputWrapper(model), "its forward writes in place through views"
+    reason, hooked = "its forward writes in place through views", hooked_layers(root.model)
     try:
         traced = _Tracer().trace(root)
     except Exception as error:
         reason = first_line(error)
     else:
         try:
-            walker = _run_walker(root, traced, shape)
+            walker = _run_walker(root, traced, shape, hooked=hooked)
             if _trace_matches_module(root, traced, shape):
                 return walker
             reason = "its forward behaves differently when traced"
         except InPlaceViewWrite:
             pass
     try:
-        root, traced = export(SingleInputWrapper(original), SingleInputWrapper(model), shape)
+        exported, traced = export(original, root, shape)
     except Exception as error:
+        if hooked and only_record(root, shape):
+            return _trace(without_hooks(original), without_hooks(root), shape)
         raise ConversionError(
             f"the module can't be traced (torch.fx: {reason}; torch.export: {first_line(error)}); "
             "its operations must not depend on the values of tensors, rewrite that branch of its forward"
         ) from error
     try:
-        return _run_walker(root, traced, shape)
+        return _run_walker(exported, traced, shape, hooked=hooked, functional=True)
     except InPlaceViewWrite:
         raise ConversionError(
             "the module writes activations into a constant or through a view; build the tensor with torch.cat instead"
         ) from None
 
 
-def _run_walker(root, traced, shape):
-    walker = Walker(root, traced, shape, TABLES)
+def _run_walker(root, traced, shape, **options):
+    walker = Walker(root, traced, shape, TABLES, **options)
     walker.run()
     return walker
 
@@ -290,10 +323,7 @@ def _check_rows(model, shape, walker):
     try:
         alone = [_run(model, torch.from_numpy(row[None].copy())) for row in rows]
     except Exception as error:
-        raise ConversionError(
-            f"the module does not run on an input of shape {shape}: {first_line(error)}; "
-            "check input_shape, without the batch axis"
-        ) from error
+        raise _does_not_run(shape, error) from error
     output = walker.graph.output.shape
     if tuple(alone[0].shape) != output:
         raise ConversionError(

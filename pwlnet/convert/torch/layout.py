@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch.fx.node import map_aggregate
 
+from ..ends import add_end
 from ..graph import Tensor
 from .names import ALPHA_DROPOUTS, DROPOUTS, KEPT, LAYOUTS, MERGED
 from .walk import Unsupported, probe
@@ -133,10 +134,23 @@ def alpha_dropout(call, x, p=0.5, training=False, inplace=False):
 def softmax(call, x, dim=None, *args, _stacklevel=3, dtype=None):
     """Return a result that only the output may be, which is then the logits."""
     axis = (0 if len(x.shape) in (0, 1, 3) else 1) if dim is None else int(dim)
-    if not x.shape or x.shape[axis] == 1:
-        call.refuse(f"over axis {axis} of shape {x.shape}, which has one entry: a constant")
-    reason = "which is not piecewise linear (as the last operation it is dropped)"
-    return Unsupported(call.name, call.kind, reason, tensor=x)
+    return _at_the_end(call, x, (axis,))
+
+
+def softmin(call, x, dim=None, *args, _stacklevel=3, dtype=None):
+    """Return the softmax of ``-x``."""
+    return softmax(call, call.graph.scale_shift(x, -1.0, name=call.name), dim)
+
+
+def sigmoid(call, x):
+    """Return a result that only the output may be, which is then the logits."""
+    return _at_the_end(call, x, ())
+
+
+def _at_the_end(call, x, axes):
+    end = add_end(call.graph, x, axes, name=call.name, kind=call.kind)
+    reason = "which is not piecewise linear (it is dropped where nothing but moves of entries follows it)"
+    return Unsupported(call.name, call.kind, reason, tensor=end.tensor)
 
 
 ALIASING = LAYOUTS | KEPT | DROPOUTS | ALPHA_DROPOUTS
@@ -156,5 +170,9 @@ OPERATIONS = {
     "aten::copy": copy,
     "aten::fill": filled,
     **dict.fromkeys(("softmax", "log_softmax", "_softmax", "_log_softmax"), softmax),
+    **dict.fromkeys(("special_softmax", "special_log_softmax"), softmax),
+    "softmin": softmin,
+    **dict.fromkeys(("sigmoid", "special_expit", "expit", "logsigmoid", "log_sigmoid"), sigmoid),
+    "aten::log_sigmoid_forward": lambda call, x: (sigmoid(call, x), None),
 }
-MODULES = {torch.nn.Softmax2d: lambda call, module, x: softmax(call, x, -3)}
+MODULES = {}

@@ -23,6 +23,11 @@ KEPT = _words(
 # Operations that copy entries of several tensors.
 MERGED = _words("stack hstack vstack dstack column_stack slice_scatter select_scatter")
 
+# Functions at the end of a classifier, which are dropped there, and operations after them that keep or move entries.
+ENDS = _words("softmax log_softmax softmin special_softmax special_log_softmax sigmoid special_expit log_sigmoid logsigmoid")
+
+MOVED_AFTER_ENDS = LAYOUTS | KEPT | MERGED | {"clone", "cat", "concat", "concatenate"}
+
 # Dropout whose functional form is active by default, and dropout whose functional form is not.
 DROPOUTS = _words("dropout dropout1d dropout2d feature_dropout")
 
@@ -41,7 +46,9 @@ RANDOM = _words(
 )
 
 # Checks that return nothing.
-ASSERTIONS = _words("_assert_tensor_metadata _assert_async _assert sym_constrain_range_for_size")
+ASSERTIONS = _words(
+    "_assert_tensor_metadata _assert_async _assert _assert_scalar _check sym_constrain_range sym_constrain_range_for_size print"
+)
 
 # Kinds (lower case, without underscores) that are not piecewise linear and therefore refused.
 NOT_PIECEWISE_LINEAR = _words(
@@ -55,7 +62,7 @@ NOT_PIECEWISE_LINEAR = _words(
 # Layers of torch.nn that are traced through, to the functions that they call.
 THROUGH_LAYERS = _words(
     "Sequential ModuleList ModuleDict Identity Linear Conv1d Conv2d ConvTranspose1d ConvTranspose2d ReLU ReLU6 "
-    "LeakyReLU PReLU RReLU Hardtanh Hardsigmoid Threshold Softshrink Softmax LogSoftmax MaxPool1d MaxPool2d AvgPool1d "
+    "LeakyReLU PReLU RReLU Hardtanh Hardsigmoid Threshold Softshrink Softmax LogSoftmax Softmin Softmax2d Sigmoid LogSigmoid MaxPool1d MaxPool2d AvgPool1d "
     "AvgPool2d AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveMaxPool1d AdaptiveMaxPool2d Flatten Unflatten Dropout "
     "Dropout1d Dropout2d AlphaDropout FeatureAlphaDropout ZeroPad1d ZeroPad2d ConstantPad1d ConstantPad2d "
     "ReflectionPad1d ReflectionPad2d ReplicationPad1d ReplicationPad2d PixelShuffle PixelUnshuffle ChannelShuffle "

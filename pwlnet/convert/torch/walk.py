@@ -7,6 +7,9 @@ weights are evaluated during conversion. Operations on values are converted by t
 An in-place operation overwrites the `Value` that it is applied to. Any other value that shares its memory (a view) is then
 stale; reading a stale value raises `InPlaceViewWrite`, and the caller uses the trace of torch.export instead, which has no
 in-place operations.
+
+Only what the output depends on has to be convertible: the result of a node that is refused is an `Unsupported`, and so are
+the results of what reads it and what it overwrites. The output raises the error of the first.
 """
 
 import inspect
@@ -17,20 +20,22 @@ from typing import Any
 import numpy as np
 import torch
 from torch.fx.node import map_aggregate
-from torch.overrides import TorchFunctionMode
 
 from ...errors import ConversionError, InputError, PwlnetError
+from ..ends import drop_ends
 from ..graph import Graph, Tensor, refuse
-from .names import ASSERTIONS, NOT_PIECEWISE_LINEAR, QUERIES, RANDOM
+from .names import ASSERTIONS, MOVED_AFTER_ENDS, NOT_PIECEWISE_LINEAR, QUERIES, RANDOM
+from .precise import as_float64, in_float64
 
-NARROW = (torch.float16, torch.bfloat16, torch.float32)
-CASTS = ("float", "half", "bfloat16", "double")
-MOVES = ("cuda", "cpu")
 IN_PLACE = {"iadd": "add", "isub": "sub", "imul": "mul", "itruediv": "div"}
 
 
 class InPlaceViewWrite(Exception):
     """The trace writes in place through a view; only a functional trace can represent that."""
+
+
+class StaleRead(InPlaceViewWrite):
+    """The trace reads a value whose memory was overwritten through another one."""
 
 
 class Storage:
@@ -47,6 +52,7 @@ class Value:
         self.tensor = tensor
         self.storage = storage or Storage()
         self.version = self.storage.version
+        self.failed = None
 
     def write(self, tensor):
         """Overwrite the value in place; other values in the same memory become stale."""
@@ -55,15 +61,30 @@ class Value:
         self.storage.version += 1
         self.tensor, self.version = tensor, self.storage.version
 
+    def fail(self, failed):
+        """Overwrite the value in place by an unsupported result."""
+        self.storage.version += 1
+        self.version, self.failed = self.storage.version, failed
+
 
 @dataclass(frozen=True)
 class Unsupported:
-    """A result without exact conversion, such as the indices of a maximum; ``tensor`` may replace it as the output."""
+    """A result without exact conversion, such as the indices of a maximum.
+
+    ``tensor`` holds the logits of a softmax or sigmoid, which replace it in the output; ``error`` is what else to raise.
+    """
 
     name: str
     kind: str
     reason: str
     tensor: Tensor | None = None
+    error: Exception | None = None
+
+    def refuse(self):
+        """Raise the error that this result stands for."""
+        if self.error is not None:
+            raise self.error
+        refuse(self.name, self.kind, self.reason)
 
 
 @dataclass(frozen=True)
@@ -104,43 +125,6 @@ def probe(tensor):
     return torch.zeros((), dtype=torch.float64).expand(tensor.shape)
 
 
-def _as_float64(value):
-    if isinstance(value, torch.Tensor) and value.dtype in NARROW and not value.is_quantized:
-        return value.to("cpu", torch.float64)
-    if isinstance(value, torch.dtype) and value in NARROW:
-        return torch.float64
-    return torch.device("cpu") if isinstance(value, torch.device) else value
-
-
-def in_float64(name, run, args, kwargs):
-    """Call a torch function on the CPU with float64 in place of every narrower floating-point dtype."""
-    args, kwargs = map_aggregate((tuple(args), dict(kwargs)), _as_float64)
-    if name in CASTS and args and isinstance(args[0], torch.Tensor):
-        return args[0].to(torch.float64)
-    if name in MOVES and args and isinstance(args[0], torch.Tensor):
-        return args[0]
-    return _as_float64(run(*args, **kwargs))
-
-
-class InFloat64(TorchFunctionMode):
-    """Run a module in float64 on the CPU, whatever dtypes and devices its ``forward`` names, and record its last softmax."""
-
-    def __init__(self):
-        super().__init__()
-        self.softmax = (None, None)
-
-    def __torch_function__(self, function, types, args=(), kwargs=None):
-        name = getattr(function, "__name__", "")
-        result = in_float64(name, function, args, kwargs or {})
-        if name in ("softmax", "log_softmax") and args:
-            self.softmax = result, args[0]
-        return result
-
-    def without_softmax(self, output):
-        """Return the input of the softmax that computed ``output``, or ``output`` if there is none."""
-        return self.softmax[1] if output is self.softmax[0] else output
-
-
 class Walker:
     """Convert a traced graph.
 
@@ -153,10 +137,16 @@ class Walker:
         Shape of the input, batch axis of length 1 included.
     tables : (dict, dict, frozenset)
         Handlers by operation, handlers by module class, operations whose result shares memory with their input.
+    hooked : collection of str
+        Paths of layers with hooks, whose operations are named instead of the layer.
+    functional : bool
+        Whether in-place operations of the trace only store results in the module.
     """
 
-    def __init__(self, root, traced, shape, tables):
+    def __init__(self, root, traced, shape, tables, *, hooked=(), functional=False):
         self.root = root
+        self.hooked = hooked
+        self.functional = functional
         self.traced = traced
         self.operations, self.modules, self.aliasing = tables
         self.graph = Graph(shape, batched=True)
@@ -166,8 +156,37 @@ class Walker:
     def run(self):
         """Convert all nodes and return the neutral graph, with its output set."""
         for node in self.traced.nodes:
-            self.values[node] = getattr(self, f"_{node.op}")(node)
+            self.values[node] = self._output(node) if node.op == "output" else self._value(node)
         return self.graph
+
+    def _value(self, node):
+        """Return the value of a node, or an Unsupported if it has none, and overwrite what the node writes in place."""
+        try:
+            value = getattr(self, f"_{node.op}")(node)
+        except StaleRead as error:
+            value = Unsupported(node.name, "", "", error=error)
+        except PwlnetError as error:
+            value = Unsupported(node.name, "", "", error=error.with_traceback(None))
+        if isinstance(value, Unsupported) and not self.functional:
+            for written in self._written(node):
+                if not isinstance(self.values.get(written), Value):
+                    raise InPlaceViewWrite
+                self.values[written].fail(value)
+        return value
+
+    def _written(self, node):
+        """Return the nodes whose values a node overwrites in place."""
+        if node.op == "call_module":
+            return node.args[:1] if getattr(self.root.get_submodule(node.target), "inplace", False) else ()
+        if node.op not in ("call_function", "call_method"):
+            return ()
+        name = node.target if isinstance(node.target, str) else _function_name(node.target)
+        first = node.args[:1] or tuple(node.kwargs[key] for key in ("input", "self") if key in node.kwargs)
+        written = name in IN_PLACE or name == "setitem" or (name.endswith("_") and not name.endswith("__"))
+        written = written or node.kwargs.get("inplace") is True or _positional_inplace(node.target, node.args[1:])
+        outs = []
+        map_aggregate(node.kwargs.get("out"), lambda a: outs.append(a) if isinstance(a, torch.fx.Node) else None)
+        return [a for a in (*(first if written else ()), *outs) if isinstance(a, torch.fx.Node)]
 
     # The six kinds of nodes of a trace.
 
@@ -175,13 +194,16 @@ class Walker:
         return Value(self.graph.input)
 
     def _get_attr(self, node):
-        return _as_float64(operator.attrgetter(node.target)(self.root))
+        return as_float64(operator.attrgetter(node.target)(self.root))
 
     def _call_module(self, node):
         module = self.root.get_submodule(node.target)
         call = Call(self.graph, *self._label(node, type(module).__name__), "", None)
         handler = self.modules.get(type(module))
         args, kwargs, found = self._arguments(node)
+        failed = next((a for a in found if isinstance(a, Unsupported)), None)
+        if failed is not None:
+            return failed
         if handler is None or kwargs or not found:
             call.refuse()
         return self._converted(call, handler, (module, *args), {}, Storage())
@@ -196,9 +218,9 @@ class Walker:
     def _output(self, node):
         value = map_aggregate(node.args[0], self._resolved)
         if isinstance(value, Unsupported) and value.tensor is not None:
-            self.dropped, value = value, Value(value.tensor)
+            self.dropped, value = drop_ends(self.graph, value.tensor), Value(value.tensor)
         if isinstance(value, Unsupported):
-            refuse(value.name, value.kind, value.reason)
+            value.refuse()
         if isinstance(value, (tuple, list, dict)):
             raise ConversionError(
                 f"the module returns a {_container(value)} of {len(value)} entries; pwlnet needs a single tensor, "
@@ -220,11 +242,17 @@ class Walker:
             refuse(label, kind, "which is random")
         if not found:
             return self._evaluated(label, name, run, args, kwargs)
-        if name in ("getitem", "getattr") and not isinstance(first, Value):
+        if name in ("getitem", "getattr") and not isinstance(first, (Value, Unsupported)):
             return run(*args)
         if name == "getattr":
             plain = name = args[1]
             run, args = operator.attrgetter(name), args[:1]
+        failed = next((a for a in found if isinstance(a, Unsupported)), None)
+        if failed is not None:
+            if plain == "log" and failed.tensor is not None and "log" not in failed.kind.lower():
+                return failed
+            if plain not in MOVED_AFTER_ENDS or any(not isinstance(a, Unsupported) or a.tensor is None for a in found):
+                return failed
         if plain in QUERIES and isinstance(first, Value):
             return in_float64(name, run, (probe(first.tensor), *args[1:]), kwargs)
         base = IN_PLACE.get(name, name)
@@ -233,7 +261,8 @@ class Walker:
         call = Call(self.graph, label, kind if kind != "getattr" else name, base.removeprefix("aten::"), run)
         if handler is None:
             call.refuse()
-        return self._called(call, handler, args, kwargs, in_place=base != name)
+        result = self._called(call, handler, args, kwargs, in_place=base != name)
+        return result if failed is None else map_aggregate(result, lambda a: _after_end(a, failed))
 
     def _called(self, call, handler, args, kwargs, *, in_place):
         """Convert an operation on values; an in-place operation overwrites its first argument."""
@@ -243,8 +272,13 @@ class Walker:
             shared = written.storage if isinstance(written, Value) and call.operation in self.aliasing else None
             return self._converted(call, handler, args, kwargs, shared)
         if not isinstance(written, Value):
+            if self.functional:
+                return None
             raise InPlaceViewWrite
-        written.write(_read(self._converted(call, handler, args, kwargs, None)))
+        result = self._converted(call, handler, args, kwargs, None)
+        if isinstance(result, Unsupported):
+            return result
+        written.write(_read(result))
         return written
 
     def _converted(self, call, handler, args, kwargs, storage):
@@ -285,14 +319,11 @@ class Walker:
                 args = (kwargs.pop(key),)
         found = []
         map_aggregate((args, kwargs), lambda a: found.append(a) if isinstance(a, (Value, Unsupported)) else None)
-        taken = node.target in (operator.getitem, getattr)
-        for value in found:
-            if isinstance(value, Unsupported) and not (taken and not isinstance(args[0], Unsupported)):
-                refuse(value.name, value.kind, value.reason)
         return args, kwargs, found
 
     def _resolved(self, a):
-        return self.values[a] if isinstance(a, torch.fx.Node) else a
+        value = self.values[a] if isinstance(a, torch.fx.Node) else a
+        return value.failed if isinstance(value, Value) and value.failed is not None else value
 
     def _label(self, node, kind):
         """Return the node's name for errors (for a layer of torch.nn, its path), and its kind."""
@@ -301,22 +332,34 @@ class Walker:
         path = path.removeprefix("model").removeprefix(".")
         owner = owner if isinstance(owner, str) else f"{owner.__module__}.{owner.__qualname__}"
         kind = kind.removeprefix("aten::")
-        if owner.startswith(("torch.nn.", "torch.ao.nn.")):
+        if owner.startswith(("torch.nn.", "torch.ao.nn.")) and path not in self.hooked:
             return path or node.name, owner.rpartition(".")[2]
         return (f"{path}.{node.name}" if path else node.name), kind
 
 
 def _read(value):
-    """Return the graph tensor of a value, and anything else unchanged."""
+    """Return the graph tensor of a value or of the logits that replace it, and anything else unchanged."""
+    if isinstance(value, Unsupported):
+        return value.tensor
     if not isinstance(value, Value):
         return value
     if value.version != value.storage.version:
-        raise InPlaceViewWrite
+        raise StaleRead
     return value.tensor
 
 
+def _after_end(value, failed):
+    """Return a result of moving the entries of an end as such an end."""
+    if not isinstance(value, Value):
+        return value
+    return Unsupported(failed.name, failed.kind, failed.reason, tensor=value.tensor)
+
+
 def _positional_inplace(handler, args):
-    names = list(inspect.signature(handler).parameters)[1:]
+    try:
+        names = list(inspect.signature(handler).parameters)[1:]
+    except (TypeError, ValueError):
+        return False
     return "inplace" in names and len(args) > names.index("inplace") and args[names.index("inplace")] is True
 
 
