@@ -10,7 +10,7 @@ _SUFFIXES = {".onnx": "onnx", ".nnet": "nnet", ".eran": "eran", ".tf": "eran", "
 HDF5_MAGICS = (b"\x89PWL\r\n\x1a\n", b"\x89HDF\r\n\x1a\n")  # with the header of pwlnet's container, and without
 
 
-def load_network(path, *, input_shape=None):
+def load_network(path, *, input_shape=None, outputs=None):
     """Read a network from a file: ONNX, .nnet, .eran, or pwlnet's HDF5 format.
 
     Exact up to rounding: weights are read exactly. ONNX conversions are compared with a reference evaluation of the file.
@@ -21,6 +21,9 @@ def load_network(path, *, input_shape=None):
         Recognized by its content (HDF5) or its suffix: .onnx, .nnet, .eran, .tf (ERAN's text format), .h5.
     input_shape : tuple of int, optional
         Shape of one input without a batch axis, if an ONNX file leaves it open.
+    outputs : int, str, or sequence of them, optional
+        Which output to convert if an ONNX file has several, by position or name. Several are flattened and joined in this
+        order.
 
     Returns
     -------
@@ -58,7 +61,9 @@ def load_network(path, *, input_shape=None):
     if kind == "onnx":
         from .convert import read_network
 
-        return read_network(path, kind, input_shape)
+        return read_network(path, kind, input_shape, outputs)
+    if outputs not in (None, 0):
+        raise ConversionError(f"outputs is {outputs!r}, but {path} has one output; leave outputs out")
     network = _read_fixed_shape(path, kind)
     requested = network.input_shape if input_shape is None else tuple(np.atleast_1d(input_shape).tolist())
     if requested != network.input_shape:

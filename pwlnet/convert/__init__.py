@@ -60,7 +60,7 @@ def from_torch(module, input_shape, *, outputs=None):
     return network
 
 
-def read_network(path, kind, input_shape=None):
+def read_network(path, kind, input_shape=None, outputs=None):
     """Read and convert a network file of a kind ("onnx", "nnet", "eran"); ``pwlnet.load_network`` is the public function.
 
     Raises
@@ -71,8 +71,8 @@ def read_network(path, kind, input_shape=None):
     if kind == "onnx":
         from .onnx.file import read_onnx, source_forward_onnx
 
-        network = lower(read_onnx(path, input_shape))
-        source = source_forward_onnx(path, input_shape)
+        network = lower(read_onnx(path, input_shape, outputs))
+        source = source_forward_onnx(path, input_shape, outputs)
         if source is not None:
             tolerance = DEFAULT.conversion if source.in_float64 else DEFAULT.conversion_single
             check_conversion(network, source, str(path), tolerance)

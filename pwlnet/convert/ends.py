@@ -86,10 +86,12 @@ def drop_ends(graph, output):
     UnsupportedOperationError
         The output pads them, mixes them with other values, or takes a part of what a softmax normalises.
     """
-    origins = _origins(graph, output)
+    last = [end for end in graph.ends if end.indices]  # it reads all scores, and is not part of the output
+    ends = [end for end in graph.ends if not end.indices]
+    origins = _origins(graph, ends, output) if ends else None
     first = 0
     dropped = []
-    for end in graph.ends:
+    for end in ends:
         if origins is None or (origins < 0).any():
             refuse(end.name, end.kind, "whose results are padded or joined with other values; return them alone")
         present = np.zeros(end.tensor.size, bool)
@@ -106,13 +108,13 @@ def drop_ends(graph, output):
                 "of whose entries the output takes a part; a probability depends on all logits, so return all of them, or for "
                 "two classes the difference of their logits",
             )
-    return _message(dropped)
+    return _message(dropped + last)
 
 
-def _origins(graph, output):
+def _origins(graph, ends, output):
     """Return for each entry of ``output`` the entry of the ends that it copies (counted on), -1 for a constant, or None."""
     known, first = {}, 0
-    for end in graph.ends:
+    for end in ends:
         known[end.tensor.node] = end.tensor.indices() + first
         first += end.tensor.size
     for i in range(min(known), output.node + 1):

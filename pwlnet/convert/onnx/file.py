@@ -1,7 +1,7 @@
 """Reading of ONNX files: visit the nodes that the output depends on, fold constants, convert other nodes by handlers.
 
-Nodes without a handler are refused by name, never dropped, with one exception that emits a warning: Softmax, LogSoftmax
-and ArgMax at the end of the graph, since the order of the scores before them is the same.
+Nodes without a handler are refused by name, never dropped, with one exception that emits a warning: functions at the end of
+a classifier that do not change its decision (`ends`).
 """
 
 import warnings
@@ -11,8 +11,10 @@ import numpy as np
 
 from ..._optional import require
 from ...errors import ConversionError, PwlnetWarning
+from ..ends import add_end, drop_ends
 from ..graph import Graph, Tensor, refuse
-from .model import independent_output, load_model, open_model
+from .ends import normalised_axes
+from .model import independent_output, open_model, prepared_model
 from .node import STANDARD_DOMAINS, OnnxNode, node_name, onnx_module
 from .ops import HANDLERS
 
@@ -26,7 +28,7 @@ CURVED = (
 )
 
 
-def read_onnx(path, input_shape=None):
+def read_onnx(path, input_shape=None, outputs=None):
     """Read an ONNX file into a neutral graph.
 
     Exact up to rounding: every weight is converted to the equal float64.
@@ -36,12 +38,15 @@ def read_onnx(path, input_shape=None):
     path : str or Path
     input_shape : tuple of int, optional
         Shape of one input without the batch axis; needed if the file leaves dimensions open.
+    outputs : int, str, or sequence of them, optional
+        Which of several outputs; several are flattened and joined.
 
     Returns
     -------
     Graph
-        An input of rank 2 or more whose first dimension is 1 or open has a batch axis; any other input, such as [5] or
-        [2, 2], is one input as a whole, unless ``input_shape`` says that its first dimension is a batch.
+        An input of rank 2 or more whose first dimension is 1 or open has a batch axis; so has one of several rows if the file
+        has an operator that takes them as a batch (Gemm, Conv, ...) and computes each row alone. Any other input, such as [5]
+        or [2, 2], is one input as a whole, unless ``input_shape`` says that its first dimension is a batch.
 
     Raises
     ------
@@ -57,13 +62,14 @@ def read_onnx(path, input_shape=None):
     Warns
     -----
     PwlnetWarning
-        A Softmax, LogSoftmax or ArgMax at the end was dropped.
+        A function at the end was dropped, or the file was exported for several rows and is converted for one.
     """
-    source = open_model(path, input_shape)
-    for proto in source.dropped:
+    source = open_model(path, input_shape, outputs)
+    if source.row_of is not None and input_shape is None:
+        whole = (source.row_of, *source.shape[1:])
         warnings.warn(
-            f"node {node_name(proto)!r} is {proto.op_type} at the end of {path} and was dropped; the network's "
-            f"outputs are the scores {source.output!r} before it",
+            f"{path} was exported for a batch of {source.row_of}; the network takes one row, pass input_shape={whole} for one "
+            "that takes all rows as one input",
             PwlnetWarning,
             stacklevel=4,
         )
@@ -72,6 +78,9 @@ def read_onnx(path, input_shape=None):
     values[source.input] = graph.input
     for proto in source.nodes:
         inputs = tuple(values[name] if name else None for name in proto.input)
+        if proto.output[0] in source.ends.replaced and isinstance(inputs[0], Tensor):
+            values[proto.output[0]] = _end(graph, source, OnnxNode(source.ends.replaced[proto.output[0]], source.opset, inputs))
+            continue
         outputs = _convert(OnnxNode(proto, source.opset, inputs), graph)
         values.update((name, value) for name, value in zip(proto.output, outputs) if name)
         if len(outputs) < len(proto.output):
@@ -79,17 +88,36 @@ def read_onnx(path, input_shape=None):
     output = values[source.output]
     if not isinstance(output, Tensor):
         raise independent_output(path, source.output)
+    _warn_of_ends(graph, source, output)
     graph.output = output
     return graph
 
 
-def source_forward_onnx(path, input_shape=None):
+def _end(graph, source, node):
+    """Return the logits in place of the result of a function at the end; the logarithm of one is no new end."""
+    if node.op == "Log":
+        return node.inputs[0]
+    axes = normalised_axes(node, len(node.inputs[0].shape))
+    return add_end(graph, node.inputs[0], axes, name=node.name, kind=node.op).tensor
+
+
+def _warn_of_ends(graph, source, output):
+    """Check that what was dropped at the end does not change the decision, and warn."""
+    for proto in source.ends.cut[-1:]:
+        node = OnnxNode(proto, source.opset, (output,))
+        add_end(graph, output, normalised_axes(node, len(output.shape)), name=node.name, kind=node.op, indices=True)
+    if graph.ends:
+        warnings.warn(drop_ends(graph, output), PwlnetWarning, stacklevel=5)
+
+
+def source_forward_onnx(path, input_shape=None, outputs=None):
     """Return the function that an ONNX file computes, evaluated by ONNX's reference implementation or onnxruntime.
 
     Parameters
     ----------
     path : str or Path
     input_shape : tuple of int, optional
+    outputs : int, str, or sequence of them, optional
         As for ``read_onnx``.
 
     Returns
@@ -109,7 +137,7 @@ def source_forward_onnx(path, input_shape=None):
     PwlnetWarning
         Neither of them can evaluate the file.
     """
-    model = open_model(path, input_shape)
+    model = open_model(path, input_shape, outputs)
     reasons = []
     for run, in_float64 in ((_run_reference, True), (_run_onnxruntime, False)):
         try:
@@ -128,13 +156,14 @@ def source_forward_onnx(path, input_shape=None):
     return None
 
 
-def source_in_own_precision(path, input_shape=None):
+def source_in_own_precision(path, input_shape=None, outputs=None):
     """Return a function that evaluates an ONNX file in its own precision, and what evaluates it.
 
     Parameters
     ----------
     path : str or Path
     input_shape : tuple of int, optional
+    outputs : int, str, or sequence of them, optional
         As for ``read_onnx``.
 
     Returns
@@ -148,7 +177,7 @@ def source_in_own_precision(path, input_shape=None):
     ConversionError
         Neither of them can evaluate the file.
     """
-    model, reasons = open_model(path, input_shape), []
+    model, reasons = open_model(path, input_shape, outputs), []
     for run, name in ((_run_onnxruntime, "onnxruntime"), (_run_reference_as_is, "onnx.reference")):
         try:
             evaluate = run(path, model)
@@ -210,11 +239,8 @@ def _run_reference(path, model):
 
 
 def _with_output(path, model):
-    """Return the ModelProto of a file, up to the output of ``model``."""
-    proto = load_model(path)
-    if proto.graph.output[0].name != model.output:
-        proto.graph.output[0].CopyFrom(type(proto.graph.output[0])(name=model.output))
-    return proto
+    """Return the ModelProto of a file in its own precision, up to the output of ``model``."""
+    return prepared_model(path, model.chosen, model.row_of, model.input)[0]
 
 
 def _run_reference_as_is(path, model):

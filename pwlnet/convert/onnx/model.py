@@ -1,20 +1,24 @@
 """An ONNX file before conversion: loaded, validated, reduced to what the output depends on, all floats as float64."""
 
 from dataclasses import dataclass
+from heapq import heappop, heappush
 from pathlib import Path
 
 import numpy as np
 
 from ...errors import ConversionError, InputError, ShapeError
+from .batches import has_batch_operators, rows_are_independent, to_one_row
+from .ends import Ends, choose_outputs, replace_ends
 from .node import STANDARD_DOMAINS, float_types, node_name, onnx_module
-
-DECISIONS = ("Softmax", "LogSoftmax", "ArgMax")
-PASSED_AT_THE_END = ("Identity", "Cast", "Dropout", "Squeeze", "Unsqueeze", "Flatten", "Reshape", "Transpose")
 
 
 @dataclass(frozen=True)
 class OnnxModel:
-    """A prepared ONNX graph: float64 constants, sorted nodes, one input, one output."""
+    """A prepared ONNX graph: float64 constants, sorted nodes, one input, one output.
+
+    ``chosen`` and ``row_of`` reproduce the changes to the file (`prepared_model`): the outputs that were asked for, and
+    the batch size for which it was exported if it was rewritten for one row.
+    """
 
     opset: int
     constants: dict
@@ -23,10 +27,12 @@ class OnnxModel:
     shape: tuple
     batched: bool
     output: str
-    dropped: list
+    ends: Ends
+    chosen: object = None
+    row_of: int | None = None
 
 
-def open_model(path, input_shape):
+def open_model(path, input_shape, outputs=None):
     """Load a file and determine the shape of its input, its constants, and the nodes that its output depends on.
 
     Parameters
@@ -34,34 +40,80 @@ def open_model(path, input_shape):
     path : str or Path
     input_shape : tuple of int or None
         Shape of one input without the batch axis.
+    outputs : int, str, or sequence of them, optional
+        Which of several outputs.
 
     Returns
     -------
     OnnxModel
     """
-    model = load_model(path)
+    model, ends = prepared_model(path, outputs)
+    name = _input_name(path, model.graph)
+    row_of = _fixed_batch(path, model, name, input_shape, outputs)
+    if row_of is not None:
+        to_one_row(model, name, row_of)
     graph = model.graph
     constants = _constants(path, graph)
     inputs = {value.name: value for value in graph.input if value.name not in constants}
-    if len(graph.output) != 1:
-        names = ", ".join(repr(value.name) for value in graph.output) or "none"
-        raise ConversionError(f"{path} has {len(graph.output)} outputs ({names}); a network needs one, export only that one")
     producers = {name: node for node in graph.node for name in node.output if name}
-    output, dropped = _before_decisions(graph.output[0].name, producers)
-    nodes, used = _needed(path, graph, output, producers, constants, inputs)
-    if len(used) > 1:
-        names = ", ".join(repr(name) for name in used)
-        raise ConversionError(f"{path} has {len(used)} inputs ({names}); a network needs one, make the others constants")
-    if not used:
-        raise independent_output(path, output)
-    shape, batched = _input_shape(path, inputs[used[0]], input_shape)
+    output = graph.output[0].name
+    nodes, _ = _needed(path, graph, output, producers, constants, inputs)
+    shape, batched = _input_shape(path, inputs[name], input_shape)
     read = {name for node in nodes for name in node.input}
     constants = {name: value for name, value in constants.items() if name in read}
     _require_finite(path, constants)
     versions = [entry.version for entry in model.opset_import if entry.domain in STANDARD_DOMAINS]
     for node in nodes:
         _node_to_float64(node)
-    return OnnxModel(max(versions), constants, nodes, used[0], shape, batched, output, dropped)
+    return OnnxModel(max(versions), constants, nodes, name, shape, batched, output, ends, outputs, row_of)
+
+
+def prepared_model(path, outputs, row_of=None, input_name=None):
+    """Return the ModelProto of a file reduced to the chosen output, without what is dropped at its end, and its Ends.
+
+    With ``row_of``, the batch size of the file, it is rewritten for one row of its input ``input_name``.
+    """
+    model = load_model(path)
+    choose_outputs(path, model, outputs)
+    ends = replace_ends(model)
+    if row_of is not None:
+        to_one_row(model, input_name, row_of)
+    return model, ends
+
+
+def _input_name(path, graph):
+    """Return the name of the only input that the output depends on."""
+    constants = {tensor.name for tensor in graph.initializer}
+    inputs = {value.name: value for value in graph.input if value.name not in constants}
+    producers = {name: node for node in graph.node for name in node.output if name}
+    output = graph.output[0].name
+    _, used = _needed(path, graph, output, producers, constants, inputs)
+    if len(used) > 1:
+        names = ", ".join(repr(name) for name in used)
+        raise ConversionError(f"{path} has {len(used)} inputs ({names}); a network needs one, make the others constants")
+    if not used:
+        raise independent_output(path, output)
+    return used[0]
+
+
+def _fixed_batch(path, model, name, requested, outputs):
+    """Return the batch size of a file exported for several rows that are independent of each other, otherwise None."""
+    value = next(value for value in model.graph.input if value.name == name)
+    dims = [d.dim_value for d in value.type.tensor_type.shape.dim]
+    requested = None if requested is None else [int(n) for n in np.atleast_1d(requested)]
+    if len(dims) < 2 or dims[0] < 2 or min(dims) < 1 or requested not in (None, dims[1:]):
+        return None
+    if requested is None and not has_batch_operators(model):
+        return None
+    single, _ = prepared_model(path, outputs, dims[0], name)
+    if rows_are_independent(model, single, name, tuple(dims)):
+        return dims[0]
+    if requested is not None:
+        raise ShapeError(
+            f"input_shape is {tuple(requested)}, but {path} was exported for a batch of {dims[0]} and does not compute each "
+            f"row alone; export it with a batch of 1, or pass input_shape={tuple(dims)} for all rows as one input"
+        )
+    return None
 
 
 # The file.
@@ -137,20 +189,6 @@ def _node_to_float64(node):
 # Which nodes, in which order.
 
 
-def _before_decisions(output, producers):
-    """Skip Softmax, LogSoftmax and ArgMax at the end, and layout operations after them; return the output before them."""
-    dropped, name = [], output
-    while name in producers:
-        node = producers[name]
-        if node.domain in STANDARD_DOMAINS and node.op_type in DECISIONS:
-            dropped.append(node)
-            output = node.input[0]
-        elif node.op_type not in PASSED_AT_THE_END:
-            break
-        name = node.input[0]
-    return output, dropped
-
-
 def _needed(path, graph, output, producers, constants, inputs):
     """Return the nodes that the output depends on in topological order, and the graph inputs that they read."""
     seen, used, stack = set(), [], [(output, "the graph's output")]
@@ -165,20 +203,32 @@ def _needed(path, graph, output, producers, constants, inputs):
             used.append(name)
         else:
             raise ConversionError(f"{reader} of {path} reads {name!r}, which nothing makes; the file is damaged")
-    pending = [node for node in graph.node if seen.intersection(node.output)]
-    ready, ordered = {"", *constants, *used}, []
-    while pending:
-        later = []
-        for node in pending:
-            if ready.issuperset(node.input):
-                ordered.append(node)
-                ready.update(node.output)
-            else:
-                later.append(node)
-        if len(later) == len(pending):
-            raise ConversionError(f"node {node_name(later[0])!r} of {path} reads its own output; the file is damaged")
-        pending = later
-    return ordered, sorted(used, key=list(inputs).index)
+    needed = [node for node in graph.node if seen.intersection(node.output)]
+    return _sorted(path, needed, {"", *constants, *used}), sorted(used, key=list(inputs).index)
+
+
+def _sorted(path, nodes, ready):
+    """Return nodes in an order in which each follows what it reads; in the file's order where that is one."""
+    waiting, readers, missing = [], {}, {}
+    for k, node in enumerate(nodes):
+        reads = {name for name in node.input if name not in ready}
+        missing[k] = len(reads)
+        for name in reads:
+            readers.setdefault(name, []).append(k)
+        if not reads:
+            waiting.append(k)
+    ordered = []
+    while waiting:
+        k = heappop(waiting)
+        ordered.append(nodes[k])
+        for reader in (r for name in nodes[k].output for r in readers.get(name, ())):
+            missing[reader] -= 1
+            if not missing[reader]:
+                heappush(waiting, reader)
+    if len(ordered) < len(nodes):
+        stuck = next(nodes[k] for k in missing if missing[k])
+        raise ConversionError(f"node {node_name(stuck)!r} of {path} reads its own output; the file is damaged")
+    return ordered
 
 
 def independent_output(path, output):

@@ -14,7 +14,7 @@ the results of what reads it and what it overwrites. The output raises the error
 
 import inspect
 import operator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -203,7 +203,7 @@ class Walker:
         args, kwargs, found = self._arguments(node)
         failed = next((a for a in found if isinstance(a, Unsupported)), None)
         if failed is not None:
-            return failed
+            return replace(failed, tensor=None)
         if handler is None or kwargs or not found:
             call.refuse()
         return self._converted(call, handler, (module, *args), {}, Storage())
@@ -252,7 +252,7 @@ class Walker:
             if plain == "log" and failed.tensor is not None and "log" not in failed.kind.lower():
                 return failed
             if plain not in MOVED_AFTER_ENDS or any(not isinstance(a, Unsupported) or a.tensor is None for a in found):
-                return failed
+                return replace(failed, tensor=None)
         if plain in QUERIES and isinstance(first, Value):
             return in_float64(name, run, (probe(first.tensor), *args[1:]), kwargs)
         base = IN_PLACE.get(name, name)
