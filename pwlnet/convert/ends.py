@@ -53,18 +53,14 @@ def add_end(graph, x, axes, *, name, kind, indices=False):
     UnsupportedOperationError
         It normalises over one entry, which is a constant.
     """
-    rank = len(x.shape)
+    rank, normalises = len(x.shape), len(axes) > 0
     axes = tuple(sorted({int(a) % rank for a in axes})) if rank else ()
-    if int(np.prod([x.shape[a] for a in axes])) == 1 and (axes or not rank) and not _elementwise(kind):
+    if normalises and int(np.prod([x.shape[a] for a in axes])) == 1:
         shown = axes[0] if len(axes) == 1 else axes
         refuse(name, kind, f"which over one entry is a constant (axis {shown} of shape {x.shape}); remove it from the network")
     end = End(name, kind, graph.layout(x, x.indices(), name=name), axes, indices)
     graph.ends.append(end)
     return end
-
-
-def _elementwise(kind):
-    return "sigmoid" in kind.lower()
 
 
 def drop_ends(graph, output):
@@ -136,9 +132,9 @@ def _message(dropped):
     if len(dropped) > 3:
         shown += f" and {len(dropped) - 3} more"
     decisions = []
-    if any(not _elementwise(end.kind) for end in dropped):
+    if any(end.axes for end in dropped):
         decisions.append("the largest is the predicted class, as before")
-    sigmoids = [end for end in dropped if _elementwise(end.kind)]
+    sigmoids = [end for end in dropped if not end.axes]
     if sigmoids:
         several = sum(end.tensor.size for end in sigmoids) > 1
         decisions.append(

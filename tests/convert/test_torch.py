@@ -559,7 +559,11 @@ REFUSED = {
         (3,),
         "node 'max_1' is max, whose indices are not piecewise linear",
     ),
-    "index by an activation": (Function(lambda x: x[:, x.argmax()]), (3,), f"node 'argmax' is argmax, {NO_CONVERSION}"),
+    "index by an activation": (
+        Function(lambda x: x[:, x.argmax()]),
+        (3,),
+        "node 'argmax' is argmax, whose indices are not continuous",
+    ),
     "zero divisor": (Function(lambda x: x / 0), (3,), "node 'truediv' is truediv, with a zero in its divisor"),
 }
 

@@ -147,6 +147,13 @@ def sigmoid(call, x):
     return _at_the_end(call, x, ())
 
 
+def argmax(call, x, dim=None, keepdim=False):
+    """Return a result that only the output may be, which is then the scores."""
+    axes = tuple(range(len(x.shape))) if dim is None else (int(dim),)
+    end = add_end(call.graph, x, axes, name=call.name, kind=call.kind, indices=True)
+    return Unsupported(call.name, call.kind, "whose indices are not continuous", tensor=end.tensor, final=True)
+
+
 def _at_the_end(call, x, axes):
     end = add_end(call.graph, x, axes, name=call.name, kind=call.kind)
     reason = "which is not piecewise linear (it is dropped where nothing but moves of entries follows it)"
@@ -172,6 +179,7 @@ OPERATIONS = {
     **dict.fromkeys(("softmax", "log_softmax", "_softmax", "_log_softmax"), softmax),
     **dict.fromkeys(("special_softmax", "special_log_softmax"), softmax),
     "softmin": softmin,
+    "argmax": argmax,
     **dict.fromkeys(("sigmoid", "special_expit", "expit", "logsigmoid", "log_sigmoid"), sigmoid),
     "aten::log_sigmoid_forward": lambda call, x: (sigmoid(call, x), None),
 }

@@ -24,7 +24,9 @@ KEPT = _words(
 MERGED = _words("stack hstack vstack dstack column_stack slice_scatter select_scatter")
 
 # Functions at the end of a classifier, which are dropped there, and operations after them that keep or move entries.
-ENDS = _words("softmax log_softmax softmin special_softmax special_log_softmax sigmoid special_expit log_sigmoid logsigmoid")
+ENDS = _words(
+    "softmax log_softmax softmin special_softmax special_log_softmax sigmoid special_expit log_sigmoid logsigmoid argmax"
+)
 
 MOVED_AFTER_ENDS = LAYOUTS | KEPT | MERGED | {"clone", "cat", "concat", "concatenate"}
 

@@ -63,7 +63,7 @@ class InFloat64(TorchFunctionMode):
             return
         if name == "log":
             self._follow(result, self.followed[id(found[0])][1])
-        elif name in MOVED_AFTER_ENDS:
+        elif name in MOVED_AFTER_ENDS and all(a.shape == self.followed[id(a)][1].shape for a in found):
             replaced = map_aggregate(
                 (tuple(args), dict(kwargs)), lambda a: self.followed[id(a)][1] if id(a) in self.followed else a
             )

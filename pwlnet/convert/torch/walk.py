@@ -71,7 +71,8 @@ class Value:
 class Unsupported:
     """A result without exact conversion, such as the indices of a maximum.
 
-    ``tensor`` holds the logits of a softmax or sigmoid, which replace it in the output; ``error`` is what else to raise.
+    ``tensor`` holds the logits of a softmax or sigmoid, which replace it in the output, and where ``final`` only there;
+    ``error`` is what else to raise.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Unsupported:
     reason: str
     tensor: Tensor | None = None
     error: Exception | None = None
+    final: bool = False
 
     def refuse(self):
         """Raise the error that this result stands for."""
@@ -251,7 +253,7 @@ class Walker:
         if failed is not None:
             if plain == "log" and failed.tensor is not None and "log" not in failed.kind.lower():
                 return failed
-            if plain not in MOVED_AFTER_ENDS or any(not isinstance(a, Unsupported) or a.tensor is None for a in found):
+            if plain not in MOVED_AFTER_ENDS or any(not _is_end(a) for a in found):
                 return replace(failed, tensor=None)
         if plain in QUERIES and isinstance(first, Value):
             return in_float64(name, run, (probe(first.tensor), *args[1:]), kwargs)
@@ -346,6 +348,10 @@ def _read(value):
     if value.version != value.storage.version:
         raise StaleRead
     return value.tensor
+
+
+def _is_end(value):
+    return isinstance(value, Unsupported) and value.tensor is not None and not value.final
 
 
 def _after_end(value, failed):
