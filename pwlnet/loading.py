@@ -5,12 +5,13 @@ from pathlib import Path
 import numpy as np
 
 from .errors import ConversionError, ShapeError
+from .validation import check_choice
 
 _SUFFIXES = {".onnx": "onnx", ".nnet": "nnet", ".eran": "eran", ".tf": "eran", ".h5": "h5", ".hdf5": "h5"}
 HDF5_MAGICS = (b"\x89PWL\r\n\x1a\n", b"\x89HDF\r\n\x1a\n")  # with the header of pwlnet's container, and without
 
 
-def load_network(path, *, input_shape=None):
+def load_network(path, *, input_shape=None, check="strict"):
     """Read a network from a file: ONNX, .nnet, .eran, or pwlnet's HDF5 format.
 
     Exact up to rounding: weights are read exactly. ONNX conversions are compared with a reference evaluation of the file.
@@ -21,6 +22,9 @@ def load_network(path, *, input_shape=None):
         Recognized by its content (HDF5) or its suffix: .onnx, .nnet, .eran, .tf (ERAN's text format), .h5.
     input_shape : tuple of int, optional
         Shape of one input without a batch axis, if an ONNX file leaves it open.
+    check : {"strict", "warn", "off"}, optional
+        What to do if an ONNX file, as every evaluator of ONNX files that is installed computes it, differs from the network by
+        more than rounding: refuse it, warn, or do not evaluate the file. Other kinds have no second evaluator.
 
     Returns
     -------
@@ -33,7 +37,7 @@ def load_network(path, *, input_shape=None):
     UnsupportedOperationError
         The network contains an operation that cannot be converted exactly; the message names it.
     InputError, ShapeError
-        Weights that are not finite; an input_shape that contradicts the file.
+        Weights that are not finite; an input_shape that contradicts the file; a ``check`` that is none of the three.
     StoreError
         A damaged HDF5 file.
 
@@ -41,6 +45,7 @@ def load_network(path, *, input_shape=None):
     --------
     from_torch : convert a torch module.
     """
+    check_choice(check, ("strict", "warn", "off"), "check")
     path = Path(path)
     if not path.is_file():
         raise ConversionError(f"{path} is not a file; give the path of a network file ({', '.join(_SUFFIXES)})")
@@ -58,7 +63,7 @@ def load_network(path, *, input_shape=None):
     if kind == "onnx":
         from .convert import read_network
 
-        return read_network(path, kind, input_shape)
+        return read_network(path, kind, input_shape, check)
     network = _read_fixed_shape(path, kind)
     requested = network.input_shape if input_shape is None else tuple(np.atleast_1d(input_shape).tolist())
     if requested != network.input_shape:

@@ -16,9 +16,9 @@ from torch import fx, nn
 from torch.nn.utils import parametrize
 
 from ...errors import ConversionError, InputError, PwlnetError, PwlnetWarning, ShapeError
-from ...tolerances import DEFAULT
 from .export import export
 from .names import THROUGH_LAYERS
+from .noise import differ_by_rounding, perturbed_run
 from .ops import TABLES
 from .walk import InFloat64, InPlaceViewWrite, Walker, first_line
 
@@ -144,6 +144,33 @@ def source_forward(module):
         return np.stack(outputs) if outputs else np.empty((0, 0))
 
     return forward
+
+
+def perturbed_source(module):
+    """Return a function (size, rng) -> function like that of ``source_forward``, with all parameters and operations perturbed.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        It is not changed.
+
+    Returns
+    -------
+    callable
+    """
+
+    def perturbed(size, rng):
+        model, seed = _to_float64(_copied(module)), int(rng.integers(2**31))
+
+        def forward(rows):
+            runs = [
+                perturbed_run(model, _run, torch.from_numpy(row[None].copy()), size, seed + k) for k, row in enumerate(rows)
+            ]
+            return np.stack([output.reshape(-1).numpy() for output in runs])
+
+        return forward
+
+    return perturbed
 
 
 def _run(model, x):
@@ -281,7 +308,7 @@ def _trace_matches_module(root, traced, shape):
         expected, actual = _run(root, row.clone()), _run(fx.GraphModule(root, traced), row.clone())
     except Exception:
         return True  # _check_rows reports a module that does not run
-    return expected.shape == actual.shape and bool(torch.allclose(expected, actual, rtol=DEFAULT.conversion, atol=0.0))
+    return expected.shape == actual.shape and differ_by_rounding(root, _run, row.numpy()[None], actual, expected)
 
 
 def _check_rows(model, shape, walker):
@@ -306,11 +333,10 @@ def _check_rows(model, shape, walker):
         raise
     except Exception:
         return  # a module that accepts a batch of one only
-    expected = torch.stack([a.reshape(-1) for a in alone])
-    scale = float(expected.abs().max()) if expected.numel() else 0.0
-    if together.numel() == expected.numel():
-        difference = float((together.reshape(expected.shape) - expected).abs().max()) if expected.numel() else 0.0
-        if difference <= DEFAULT.conversion * max(scale, torch.finfo(torch.float64).tiny):
+    joined = together.ndim == 2 and together.shape[0] == alone[0].shape[0]  # such as x.view(1, -1)
+    if together.numel() == sum(a.numel() for a in alone) and not (joined and together.numel()):
+        expected = torch.stack([a.reshape(-1) for a in alone])
+        if differ_by_rounding(model, _run, rows[:, None], together.reshape(expected.shape), expected):
             return
     raise ConversionError(
         f"the module gives other outputs for two rows in one batch (shape {tuple(together.shape)}) than for each row alone; "
