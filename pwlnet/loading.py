@@ -1,16 +1,25 @@
 """Loading of network files of every kind."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from .errors import ConversionError, ShapeError
+from .network import Network
+from .validation import check_choice
 
 _SUFFIXES = {".onnx": "onnx", ".nnet": "nnet", ".eran": "eran", ".tf": "eran", ".h5": "h5", ".hdf5": "h5"}
 HDF5_MAGICS = (b"\x89PWL\r\n\x1a\n", b"\x89HDF\r\n\x1a\n")  # with the header of pwlnet's container, and without
 
 
-def load_network(path, *, input_shape=None, outputs=None):
+def load_network(
+    path,
+    *,
+    input_shape=None,
+    outputs: int | str | Sequence[int | str] | None = None,
+    check: str = "strict",
+) -> Network:
     """Read a network from a file: ONNX, .nnet, .eran, or pwlnet's HDF5 format.
 
     Exact up to rounding: weights are read exactly. ONNX conversions are compared with a reference evaluation of the file.
@@ -24,6 +33,9 @@ def load_network(path, *, input_shape=None, outputs=None):
     outputs : int, str, or sequence of them, optional
         Which output to convert if an ONNX file has several, by position or name. Several are flattened and joined in this
         order.
+    check : {"strict", "warn", "off"}, optional
+        What to do if an ONNX file, as every evaluator of ONNX files that is installed computes it, differs from the network by
+        more than rounding: refuse it, warn, or do not evaluate the file. Other kinds have no second evaluator.
 
     Returns
     -------
@@ -36,7 +48,7 @@ def load_network(path, *, input_shape=None, outputs=None):
     UnsupportedOperationError
         The network contains an operation that cannot be converted exactly; the message names it.
     InputError, ShapeError
-        Weights that are not finite; an input_shape that contradicts the file.
+        Weights that are not finite; an input_shape that contradicts the file; a ``check`` that is none of the three.
     StoreError
         A damaged HDF5 file.
 
@@ -44,6 +56,7 @@ def load_network(path, *, input_shape=None, outputs=None):
     --------
     from_torch : convert a torch module.
     """
+    check_choice(check, ("strict", "warn", "off"), "check")
     path = Path(path)
     if not path.is_file():
         raise ConversionError(f"{path} is not a file; give the path of a network file ({', '.join(_SUFFIXES)})")
@@ -61,7 +74,7 @@ def load_network(path, *, input_shape=None, outputs=None):
     if kind == "onnx":
         from .convert import read_network
 
-        return read_network(path, kind, input_shape, outputs)
+        return read_network(path, kind, input_shape, outputs, check)
     if outputs not in (None, 0):
         raise ConversionError(f"outputs is {outputs!r}, but {path} has one output; leave outputs out")
     network = _read_fixed_shape(path, kind)

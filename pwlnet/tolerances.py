@@ -16,6 +16,7 @@ FACET_SLACK = 1e-7  # a row that exceeds the others by less is redundant: a hund
 LP_CERTIFICATE = 1e-7  # largest entry by which a dual solution may miss the row that it proves redundant
 PARALLEL = 1e-12  # rows whose entries differ by less are one half-space: thousands of roundings, far below FACET_SLACK
 ROW_CHANGE = 1e-3  # change of scores with the batch, relative to the largest: a hundred times the rounding of float32
+CONVERSION_ERRORS = 64.0  # standard rounding errors by which a conversion may differ from its source: convert/check.py
 INTERIOR_SHARE = 1e-4  # least distance of an interior point from its nearest row, in those from typical rows
 
 
@@ -33,11 +34,6 @@ class Tolerances(NamedTuple):
         is wrong in the tests against exact arithmetic; they are of the order of 1e-14 of these sizes.
     ambiguous : float
         Number of standard rounding errors within which a decision is counted in ``LinePartitions.ambiguous``.
-    conversion : float
-        Largest relative difference between a converted network and a float64 evaluation of its source, in units of the
-        largest output: a thousand times the rounding error of a float64 forward pass of a deep network.
-    conversion_single : float
-        The same if the source can be evaluated in float32 only.
     slope_roundoff : float
         Unit roundoff of the slope changes of lines: 2**-53 for float64, 2**-24 for float32. Set by the argument
         ``slope_dtype`` of ``partition_lines``.
@@ -45,8 +41,6 @@ class Tolerances(NamedTuple):
 
     rounding: float = 16.0
     ambiguous: float = 1024.0
-    conversion: float = 1e-9
-    conversion_single: float = 1e-3
     slope_roundoff: float = UNIT_ROUNDOFF
 
     @property

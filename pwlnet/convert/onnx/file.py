@@ -7,15 +7,12 @@ a classifier that do not change its decision (`ends`).
 import warnings
 from dataclasses import dataclass
 
-import numpy as np
-
-from ..._optional import require
-from ...errors import ConversionError, PwlnetWarning
+from ...errors import PwlnetWarning
 from ..ends import add_end, drop_ends
 from ..graph import Graph, Tensor, refuse
 from .ends import normalised_axes
-from .model import independent_output, open_model, prepared_model
-from .node import STANDARD_DOMAINS, OnnxNode, node_name, onnx_module
+from .model import independent_output, open_model
+from .node import STANDARD_DOMAINS, OnnxNode, node_name
 from .ops import HANDLERS
 
 RANDOM = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli")
@@ -108,160 +105,6 @@ def _warn_of_ends(graph, source, output):
         add_end(graph, output, normalised_axes(node, len(output.shape)), name=node.name, kind=node.op, indices=True)
     if graph.ends:
         warnings.warn(drop_ends(graph, output), PwlnetWarning, stacklevel=5)
-
-
-def source_forward_onnx(path, input_shape=None, outputs=None):
-    """Return the function that an ONNX file computes, evaluated by ONNX's reference implementation or onnxruntime.
-
-    Parameters
-    ----------
-    path : str or Path
-    input_shape : tuple of int, optional
-    outputs : int, str, or sequence of them, optional
-        As for ``read_onnx``.
-
-    Returns
-    -------
-    OnnxSource or None
-        A callable from rows float64[B, *input_shape] (or flattened) to outputs float64[B, O], the same tensor as that of
-        ``read_onnx``. None, with a warning, if neither ONNX's reference implementation nor an installed onnxruntime can
-        evaluate the file.
-
-    Raises
-    ------
-    ConversionError, ShapeError, InputError
-        As for ``read_onnx``.
-
-    Warns
-    -----
-    PwlnetWarning
-        Neither of them can evaluate the file.
-    """
-    model = open_model(path, input_shape, outputs)
-    reasons = []
-    for run, in_float64 in ((_run_reference, True), (_run_onnxruntime, False)):
-        try:
-            evaluate = run(path, model)
-            evaluate(np.zeros(model.shape))
-        except Exception as error:
-            reasons.append(f"{type(error).__name__}: {error}".splitlines()[0][:100])
-            continue
-        return OnnxSource(evaluate, model.shape, in_float64)
-    warnings.warn(
-        f"{path} was converted, but not compared with its source: onnx.reference can't evaluate it ({reasons[0]}), nor "
-        f"onnxruntime ({reasons[1]}); compare some outputs yourself, or install onnxruntime",
-        PwlnetWarning,
-        stacklevel=4,
-    )
-    return None
-
-
-def source_in_own_precision(path, input_shape=None, outputs=None):
-    """Return a function that evaluates an ONNX file in its own precision, and what evaluates it.
-
-    Parameters
-    ----------
-    path : str or Path
-    input_shape : tuple of int, optional
-    outputs : int, str, or sequence of them, optional
-        As for ``read_onnx``.
-
-    Returns
-    -------
-    source : OnnxSource
-    name : str
-        What evaluates it: onnxruntime, or else ONNX's reference implementation.
-
-    Raises
-    ------
-    ConversionError
-        Neither of them can evaluate the file.
-    """
-    model, reasons = open_model(path, input_shape, outputs), []
-    for run, name in ((_run_onnxruntime, "onnxruntime"), (_run_reference_as_is, "onnx.reference")):
-        try:
-            evaluate = run(path, model)
-            kind = np.asarray(evaluate(np.zeros(model.shape))).dtype
-        except Exception as error:
-            reasons.append(f"{name}: {type(error).__name__}: {error}".splitlines()[0][:100])
-            continue
-        return OnnxSource(evaluate, model.shape, False), f"{name} in {kind}"
-    raise ConversionError(f"{path} can't be evaluated ({'; '.join(reasons)}); give a function that evaluates it")
-
-
-@dataclass(frozen=True)
-class OnnxSource:
-    """The function that an ONNX file computes, callable on rows.
-
-    Attributes
-    ----------
-    evaluate : callable
-        From one input of ``shape`` to one output.
-    shape : tuple of int
-        The input shape of the file, batch axis included.
-    in_float64 : bool
-        Whether ONNX's reference implementation evaluates every node in float64; otherwise onnxruntime does, in the
-        precision of the file.
-    """
-
-    evaluate: object
-    shape: tuple
-    in_float64: bool
-
-    def __call__(self, rows):
-        """Evaluate rows float64[B, ...] one at a time; outputs float64[B, O]."""
-        rows = np.asarray(rows, np.float64)
-        outputs = [np.ravel(self.evaluate(row.reshape(self.shape))) for row in rows]
-        return np.array(outputs, np.float64).reshape(len(rows), -1)
-
-
-def _run_reference(path, model):
-    """Return a function that evaluates ``model`` in float64 by ONNX's reference implementation.
-
-    Pools whose sizes or divisors at the edges differ from those of PyTorch and onnxruntime are refused.
-    """
-    onnx, helper = onnx_module(), onnx_module("helper")
-    for proto in model.nodes:
-        if proto.op_type in ("MaxPool", "AveragePool"):
-            node = OnnxNode(proto, model.opset, ())
-            uneven = len(set(node.attribute("pads") or ())) > 1
-            if uneven or node.attribute("ceil_mode", 0) or node.attribute("auto_pad").startswith("SAME"):
-                raise NotImplementedError(f"{node.op} with ceil_mode, auto_pad or uneven pads")
-
-    def describe(name):
-        return helper.make_tensor_value_info(name, onnx.TensorProto.DOUBLE, None)
-
-    constants = [onnx.numpy_helper.from_array(value, name) for name, value in model.constants.items()]
-    graph = helper.make_graph(model.nodes, "source", [describe(model.input)], [describe(model.output)], constants)
-    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", model.opset)])
-    evaluator = onnx_module("reference").ReferenceEvaluator(proto)
-    return lambda x: evaluator.run(None, {model.input: x})[0]
-
-
-def _with_output(path, model):
-    """Return the ModelProto of a file in its own precision, up to the output of ``model``."""
-    return prepared_model(path, model.chosen, model.row_of, model.input)[0]
-
-
-def _run_reference_as_is(path, model):
-    """Return a function that evaluates the file up to the output of ``model`` by ONNX's reference implementation."""
-    proto = _with_output(path, model)
-    evaluator, onnx = onnx_module("reference").ReferenceEvaluator(proto), onnx_module()
-    kind = next(value.type.tensor_type.elem_type for value in proto.graph.input if value.name == model.input)
-    dtype = onnx.helper.tensor_dtype_to_np_dtype(kind)
-    return lambda x: evaluator.run(None, {model.input: x.astype(dtype)})[0]
-
-
-def _run_onnxruntime(path, model):
-    """Return a function that evaluates the file up to the output of ``model`` by onnxruntime."""
-    runtime = require("onnxruntime", "test", "evaluating this file")
-    proto = _with_output(path, model)
-    options = runtime.SessionOptions()
-    options.log_severity_level = 4
-    session = runtime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    kind = next(value.type for value in session.get_inputs() if value.name == model.input)
-    dtype = {"tensor(double)": np.float64, "tensor(float16)": np.float16}.get(kind, np.float32)
-    return lambda x: session.run([model.output], {model.input: x.astype(dtype)})[0]
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,13 @@ import torch
 from torch import fx, nn
 from torch.nn.utils import parametrize
 
-from ...errors import ConversionError, InputError, PwlnetError, PwlnetWarning, ShapeError
-from ...tolerances import DEFAULT
+from ...errors import ConversionError, PwlnetError, PwlnetWarning
 from .choice import ChosenOutputs, SeveralOutputs, find_outputs
 from .export import export
 from .hooks import hooked_layers, only_record, without_hooks
+from .modules import check_module, checked_shape
 from .names import THROUGH_LAYERS
+from .noise import differ_by_rounding, perturbed_run
 from .ops import TABLES
 from .precise import InFloat64
 from .walk import InPlaceViewWrite, Walker, first_line
@@ -51,6 +52,7 @@ class _Tracer(fx.Tracer):
 
     def __init__(self):
         super().__init__(param_shapes_constant=True)
+        self._states = None
 
     def is_leaf_module(self, m, module_qualified_name):
         hooked = m._forward_hooks or m._forward_pre_hooks  # a layer recorded as one call would lose them
@@ -58,6 +60,22 @@ class _Tracer(fx.Tracer):
 
     def proxy(self, node):
         return _Proxy(node, self)
+
+    def getattr(self, attr, attr_val, parameter_proxy_cache):
+        """Return a proxy for a parameter or buffer, like ``fx.Tracer``, which searches all of them for each."""
+        if not isinstance(attr_val, torch.Tensor):
+            return attr_val
+        if self._states is None:
+            states = [*self.root.named_buffers(), *self.root.named_parameters()]
+            self._states = {id(state): (name, state) for name, state in states}
+        name, _ = self._states.get(id(attr_val), (None, None))
+        if name is None:
+            return attr_val
+        if name not in parameter_proxy_cache:
+            parameter_proxy_cache[name] = self.create_proxy(
+                "get_attr", name, (), {}, proxy_factory_fn=lambda node: fx.proxy.ParameterProxy(self, node, name, attr_val)
+            )
+        return parameter_proxy_cache[name]
 
 
 def read_module(module, input_shape, outputs=None):
@@ -94,7 +112,7 @@ def read_module(module, input_shape, outputs=None):
     PwlnetWarning
         A softmax or sigmoid at the end was dropped.
     """
-    shape = (1, *_checked_shape(input_shape))
+    shape = (1, *checked_shape(input_shape))
     original = _copied(module)
     _check_signature(original)
     with torch.no_grad(), warnings.catch_warnings():
@@ -169,12 +187,47 @@ def source_forward(module, outputs=None):
         rows = np.asarray(rows, dtype=np.float64)
         if not len(rows):
             return np.empty((0, 0))
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            chosen = ChosenOutputs(model, _paths(model, (1, *rows.shape[1:]), outputs))
+        chosen = _chosen(model, rows, outputs)
         return np.stack([_run(chosen, torch.from_numpy(row[None].copy())).reshape(-1).numpy() for row in rows])
 
     return forward
+
+
+def _chosen(model, rows, outputs):
+    """Return the module that gives the chosen outputs only."""
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ChosenOutputs(model, _paths(model, (1, *rows.shape[1:]), outputs))
+
+
+def perturbed_source(module, outputs=None):
+    """Return a function (size, rng) -> function like that of ``source_forward``, with all parameters and operations perturbed.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        It is not changed.
+    outputs : int, str, or sequence of them, optional
+        As for ``read_module``.
+
+    Returns
+    -------
+    callable
+    """
+
+    def perturbed(size, rng):
+        model, seed = _to_float64(_copied(module)), int(rng.integers(2**31))
+
+        def forward(rows):
+            chosen = _chosen(model, rows, outputs)
+            runs = [
+                perturbed_run(chosen, _run, torch.from_numpy(row[None].copy()), size, seed + k) for k, row in enumerate(rows)
+            ]
+            return np.stack([output.reshape(-1).numpy() for output in runs])
+
+        return forward
+
+    return perturbed
 
 
 def _run(model, x):
@@ -183,24 +236,12 @@ def _run(model, x):
         return mode.without_softmax(model(x)).detach()
 
 
-def _checked_shape(input_shape):
-    shape = input_shape if isinstance(input_shape, (tuple, list)) else (input_shape,)
-    if not all(isinstance(n, (int, np.integer)) and n > 0 for n in shape):
-        raise ShapeError(
-            f"input_shape is {input_shape!r}; it must be a tuple of positive integers, without the batch axis, "
-            "such as (3, 32, 32)"
-        )
-    return tuple(int(n) for n in shape)
-
-
 def _copied(module):
     """Return a copy in eval mode on the CPU, with the dtypes of the source."""
     while isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
         module = module.module
     module = getattr(module, "_orig_mod", module)  # torch.compile's wrapper
-    if not isinstance(module, nn.Module) or isinstance(module, torch.jit.ScriptModule):
-        raise InputError(f"module is a {type(module).__name__}; from_torch needs a torch.nn.Module, not a compiled one")
-    _check_states(module)
+    check_module(module)
     memo = {}
     for part in module.modules():  # tensors computed by a hook cannot be copied with their history
         for value in vars(part).values():
@@ -213,34 +254,6 @@ def _copied(module):
             f"the module can't be copied: {first_line(error)}; remove what is not a parameter, buffer or plain value"
         ) from error
     return model.cpu().eval().requires_grad_(False)
-
-
-def _check_states(module):
-    states = [("parameter", *item) for item in module.named_parameters()]
-    states += [("buffer", *item) for item in module.named_buffers()]
-    for what, name, state in states:
-        kind = _unreadable(state)
-        if kind:
-            raise InputError(f"{what} {name!r} is {kind}; pwlnet needs dense real values, convert the module first")
-        bad = int((~torch.isfinite(state)).sum()) if state.is_floating_point() else 0
-        if bad:
-            raise InputError(
-                f"{what} {name!r} holds {bad} values that are not finite; a network needs finite weights, "
-                "check how it was trained or saved"
-            )
-
-
-def _unreadable(state):
-    """Return why a parameter or buffer cannot be read, or an empty string."""
-    if nn.parameter.is_lazy(state):
-        return "not initialised"
-    if state.is_meta:
-        return "on the meta device, without values"
-    if state.is_quantized:
-        return "quantised"
-    if state.layout != torch.strided:
-        return f"sparse ({state.layout})"
-    return "complex" if state.is_complex() else ""
 
 
 def _to_float64(model):
@@ -314,7 +327,7 @@ def _trace_matches_module(root, traced, shape):
         expected, actual = _run(root, row.clone()), _run(fx.GraphModule(root, traced), row.clone())
     except Exception:
         return True  # _check_rows reports a module that does not run
-    return expected.shape == actual.shape and bool(torch.allclose(expected, actual, rtol=DEFAULT.conversion, atol=0.0))
+    return expected.shape == actual.shape and differ_by_rounding(root, _run, row.numpy()[None], actual, expected)
 
 
 def _check_rows(model, shape, walker):
@@ -336,11 +349,10 @@ def _check_rows(model, shape, walker):
         raise
     except Exception:
         return  # a module that accepts a batch of one only
-    expected = torch.stack([a.reshape(-1) for a in alone])
-    scale = float(expected.abs().max()) if expected.numel() else 0.0
-    if together.numel() == expected.numel():
-        difference = float((together.reshape(expected.shape) - expected).abs().max()) if expected.numel() else 0.0
-        if difference <= DEFAULT.conversion * max(scale, torch.finfo(torch.float64).tiny):
+    joined = together.ndim == 2 and together.shape[0] == alone[0].shape[0]  # such as x.view(1, -1)
+    if together.numel() == sum(a.numel() for a in alone) and not (joined and together.numel()):
+        expected = torch.stack([a.reshape(-1) for a in alone])
+        if differ_by_rounding(model, _run, rows[:, None], together.reshape(expected.shape), expected):
             return
     raise ConversionError(
         f"the module gives other outputs for two rows in one batch (shape {tuple(together.shape)}) than for each row alone; "
