@@ -64,7 +64,7 @@ def _accumulate(slopes, view, array):
     slopes[view] = slopes[view] + array if view in slopes else array
 
 
-def _flat(value, shape):
+def flat(value, shape):
     """Return a constant as float64[1, n]: n is 1 if its entries agree, otherwise the number of entries of ``shape``."""
     value = np.asarray(value, np.float64)
     if value.size and (value == value.flat[0]).all():
@@ -87,7 +87,7 @@ def _identity(graph, view, shape, name, kind):
 
 def constant_like(p, value):
     """Return a constant (which broadcasts to the shape of ``p``) as a function of the root of ``p``."""
-    value = _flat(value, p.shape)
+    value = flat(value, p.shape)
     none = np.empty((0, 1))
     return replace(p, knots=none, knot_size=none, const=value, size=np.abs(value), slopes={}, boolean=False)
 
@@ -285,7 +285,7 @@ def function_of(graph, view, root, like):
 
     def entries(value):
         value = np.broadcast_to(np.asarray(value, np.float64), node.shape).ravel()
-        return _flat(value if view.index is None else value[view.index], like.shape)
+        return flat(value if view.index is None else value[view.index], like.shape)
 
     a = node.attributes
     if node.kind == "add":

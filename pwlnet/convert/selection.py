@@ -11,9 +11,9 @@ from ..errors import UnsupportedOperationError
 from .graph import Tensor, refuse
 from .piecewise import (
     Piecewise,
-    _flat,
     apply,
     constant_like,
+    flat,
     function,
     identity,
     is_activation,
@@ -22,7 +22,7 @@ from .piecewise import (
     simplified,
     together,
 )
-from .roots import nearest, view_of
+from .roots import nearest
 from .seams import materialise
 
 COMPARISONS = {  # the truth value below the threshold, at it, and above it
@@ -85,7 +85,9 @@ def common(place, values, shape):
         if shared is None:
             tensors = [_continuous(place, v) for v in values]
             if sum(t is None for t in tensors) > 1 or all(t is v for t, v in zip(tensors, values)):
-                place.refuse("which combines the jumps of two different activations, so pwlnet can't show that it is continuous")
+                place.refuse(
+                    "which combines the jumps of two different activations, so pwlnet can't show that it is continuous"
+                )
             return common(place, [v if t is None else t for t, v in zip(tensors, values)], shape)
         root = shared
     root = pieces[0].root if root is None else root
@@ -117,10 +119,10 @@ def compare(place, x, y, how):
     if is_activation(y):
         if isinstance(x, Tensor) and isinstance(y, Tensor):
             for number, node in enumerate(place.graph.nodes):  # one difference for all comparisons of the two
-                if node.kind == "add" and node.attributes["coefficients"] == (1.0, -1.0) and node.shape == x.shape == y.shape:
-                    if node.inputs in ((x.node, y.node), (y.node, x.node)):
-                        how = how if node.inputs == (x.node, y.node) else MIRRORED[how]
-                        return compare(place, Tensor(number, node.shape), 0.0, how)
+                same = node.kind == "add" and node.attributes["coefficients"] == (1.0, -1.0) and x.shape == y.shape
+                if same and node.inputs in ((x.node, y.node), (y.node, x.node)):
+                    how = how if node.inputs == (x.node, y.node) else MIRRORED[how]
+                    return compare(place, Tensor(number, node.shape), 0.0, how)
         return compare(place, combine(place, x, y, 1.0, -1.0), 0.0, how)
     shape = np.broadcast_shapes(x.shape, np.shape(y))
     limit = np.asarray(y, np.float64)
@@ -128,9 +130,9 @@ def compare(place, x, y, how):
     if not np.isfinite(limit).all():  # the comparison has one result for all finite values
         for k, (below, _, above) in enumerate([COMPARISONS[how]] * 3):
             fixed = np.where(limit == np.inf, below, np.where(limit == -np.inf, above, float(how == "ne")))
-            truth[k] = np.where(np.isfinite(_flat(limit, shape)), truth[k], _flat(fixed, shape))
+            truth[k] = np.where(np.isfinite(flat(limit, shape)), truth[k], flat(fixed, shape))
         limit = np.where(np.isfinite(limit), limit, 0.0)
-    outer = function([_flat(limit, shape)], truth, [0.0, 0.0, 0.0])
+    outer = function([flat(limit, shape)], truth, [0.0, 0.0, 0.0])
     p = lifted(place, _followed(x), shape)
     return apply(outer, p, name=place.name, kind=place.kind, boolean=True)
 
@@ -203,23 +205,21 @@ def _moves(p):
     return moving
 
 
+def _is_truth(v):
+    return v.boolean if isinstance(v, Piecewise) else isinstance(v, np.ndarray) and v.dtype.kind == "b"
+
+
 def where(place, condition, x, y):
     """Select ``x`` where a truth value holds and ``y`` elsewhere."""
     c, p, q = _pieces(place, [truth(place, condition), x, y])
     chosen = c.const != 0
     zero = np.zeros((1, 1))
     slopes = {v: np.where(chosen, p.slopes.get(v, zero), q.slopes.get(v, zero)) for v in {**p.slopes, **q.slopes}}
-    both = all(v.boolean if isinstance(v, Piecewise) else np.asarray(v).dtype == bool for v in (x, y) if not isinstance(v, Tensor))
     const, size = np.where(chosen, p.const, q.const), np.where(chosen, p.size, q.size)
-    boolean = both and not isinstance(x, Tensor) and not isinstance(y, Tensor)
+    boolean = all(_is_truth(v) for v in (x, y))
     return simplified(replace(p, const=const, size=size, slopes=slopes, boolean=boolean))
 
 
 def is_integral(p):
     """Return whether a Piecewise takes whole numbers only, so that a cast to integers keeps it."""
     return not any(a.any() for a in p.slopes.values()) and bool((p.const == np.rint(p.const)).all())
-
-
-def root_of(graph, tensor):
-    """Return the view of a tensor through layouts, for tests of what is a function of what."""
-    return view_of(graph, tensor)

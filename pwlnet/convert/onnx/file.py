@@ -12,12 +12,14 @@ import numpy as np
 from ..._optional import require
 from ...errors import ConversionError, PwlnetWarning
 from ..graph import Graph, Tensor, refuse
+from ..piecewise import Piecewise, is_activation
 from .model import independent_output, load_model, open_model
 from .node import STANDARD_DOMAINS, OnnxNode, node_name, onnx_module
 from .ops import HANDLERS
+from .selection import OF_PIECES, as_tensor
 
 RANDOM = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli")
-STEPS = ("Sign", "Floor", "Ceil", "Round", "ThresholdedRelu", "Shrink", "Hardmax", "Greater", "Less", "Equal", "TopK")
+STEPS = ("Floor", "Ceil", "Round", "Hardmax", "ArgMax", "ArgMin", "NonZero", "Unique", "Mod", "BitShift")
 CURVED = (
     "Sigmoid Tanh Exp Log Sqrt Pow Reciprocal Erf Gelu Elu Selu Celu Softplus Softsign HardSwish Mish Swish Softmax "
     "LogSoftmax Sin Cos Tan Sinh Cosh Asin Acos Atan Asinh Acosh Atanh LRN LpNormalization LayerNormalization "
@@ -76,7 +78,7 @@ def read_onnx(path, input_shape=None):
         values.update((name, value) for name, value in zip(proto.output, outputs) if name)
         if len(outputs) < len(proto.output):
             values.update((name, _MissingOutput(node_name(proto))) for name in proto.output[len(outputs) :] if name)
-    output = values[source.output]
+    output = as_tensor(values[source.output])
     if not isinstance(output, Tensor):
         raise independent_output(path, source.output)
     graph.output = output
@@ -251,9 +253,13 @@ class _MissingOutput:
 def _convert(node, graph):
     """Return the outputs of a node as a tuple: folded if no input depends on the network's input, else by its handler."""
     _check(node)
-    if not any(isinstance(value, Tensor) for value in node.inputs):
+    if not any(is_activation(value) for value in node.inputs):
         return tuple(node.evaluate(node.inputs))
-    outputs = HANDLERS[node.op](node, graph)
+    pieces = any(isinstance(value, Piecewise) for value in node.inputs)
+    if pieces and node.op in OF_PIECES:
+        outputs = OF_PIECES[node.op](node, graph)
+    else:
+        outputs = HANDLERS[node.op](node.with_inputs(map(as_tensor, node.inputs)) if pieces else node, graph)
     return outputs if isinstance(outputs, tuple) else (outputs,)
 
 
@@ -269,9 +275,9 @@ def _check(node):
         node.refuse("a control-flow operator; export the network without branches and loops")
     if node.op in RANDOM:
         node.refuse("which is random; export the network for inference")
-    depends = any(isinstance(value, Tensor) for value in node.inputs)
+    depends = any(is_activation(value) for value in node.inputs)
     if not depends or node.op in HANDLERS:
         return
     if node.op in STEPS:
-        node.refuse("which is not continuous")
+        node.refuse("which jumps, so it is not continuous")
     node.refuse(None if node.op in CURVED.split() else "which is not supported")

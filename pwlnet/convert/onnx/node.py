@@ -4,13 +4,14 @@ Every float of the file, of any width, is stored as float64, which represents fl
 Constants are therefore folded in float64, without the intermediate rounding of the source.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..._optional import require
 from ...errors import ConversionError, InputError
 from ..graph import Tensor, refuse
+from ..piecewise import is_activation
 
 STANDARD_DOMAINS = ("", "ai.onnx")
 
@@ -57,6 +58,10 @@ class OnnxNode:
         """Return input number ``position``, None where it is absent."""
         return self.inputs[position] if position < len(self.inputs) else None
 
+    def with_inputs(self, inputs):
+        """Return the node with other inputs."""
+        return replace(self, inputs=tuple(inputs))
+
     def attribute(self, key, default=None):
         """Return an attribute: as given in the file, else its default in this opset, else ``default``."""
         helper = onnx_module("helper")
@@ -79,7 +84,7 @@ class OnnxNode:
     def constant(self, position, what):
         """Return an input that must be constant, or None where it is absent."""
         value = self.get(position)
-        if isinstance(value, Tensor):
+        if is_activation(value):
             self.refuse(f"whose {what} depends on the network's input")
         return value
 
