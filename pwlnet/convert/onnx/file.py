@@ -13,6 +13,7 @@ from ..._optional import require
 from ...errors import ConversionError, PwlnetWarning
 from ..graph import Graph, Tensor, refuse
 from ..piecewise import Piecewise, is_activation
+from .branches import subgraphs, take_branch, unroll
 from .model import independent_output, load_model, open_model
 from .node import STANDARD_DOMAINS, OnnxNode, node_name, onnx_module
 from .ops import HANDLERS
@@ -20,6 +21,15 @@ from .selection import OF_PIECES, as_tensor
 
 RANDOM = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli")
 STEPS = ("Floor", "Ceil", "Round", "Hardmax", "ArgMax", "ArgMin", "NonZero", "Unique", "Mod", "BitShift")
+QUANTISED = [
+    "QuantizeLinear",
+    "DequantizeLinear",
+    "DynamicQuantizeLinear",
+    "QLinearConv",
+    "QLinearMatMul",
+    "ConvInteger",
+    "MatMulInteger",
+]
 CURVED = (
     "Sigmoid Tanh Exp Log Sqrt Pow Reciprocal Erf Gelu Elu Selu Celu Softplus Softsign HardSwish Mish Swish Softmax "
     "LogSoftmax Sin Cos Tan Sinh Cosh Asin Acos Atan Asinh Acosh Atanh LRN LpNormalization LayerNormalization "
@@ -72,12 +82,7 @@ def read_onnx(path, input_shape=None):
     graph = Graph(source.shape, batched=source.batched)
     values = dict(source.constants)
     values[source.input] = graph.input
-    for proto in source.nodes:
-        inputs = tuple(values[name] if name else None for name in proto.input)
-        outputs = _convert(OnnxNode(proto, source.opset, inputs), graph)
-        values.update((name, value) for name, value in zip(proto.output, outputs) if name)
-        if len(outputs) < len(proto.output):
-            values.update((name, _MissingOutput(node_name(proto))) for name in proto.output[len(outputs) :] if name)
+    _convert_nodes(source.nodes, values, source.opset, graph)
     output = as_tensor(values[source.output])
     if not isinstance(output, Tensor):
         raise independent_output(path, source.output)
@@ -247,7 +252,34 @@ class _MissingOutput:
     node: str
 
 
-# One node.
+# Nodes.
+
+
+def _convert_nodes(nodes, values, opset, graph):
+    """Convert nodes in their order, and add their outputs to ``values``."""
+    for proto in nodes:
+        inputs = tuple(values[name] if name else None for name in proto.input)
+        node = OnnxNode(proto, opset, inputs)
+        outputs = _convert_subgraphs(node, values, graph) if subgraphs(proto) else _convert(node, graph)
+        values.update((name, value) for name, value in zip(proto.output, outputs) if name)
+        if len(outputs) < len(proto.output):
+            values.update((name, _MissingOutput(node_name(proto))) for name in proto.output[len(outputs) :] if name)
+
+
+def _convert_subgraphs(node, values, graph):
+    """Convert an If or a Loop with a condition and a number of turns that are known."""
+
+    def convert(nodes, scope):
+        _convert_nodes(nodes, scope, node.opset, graph)
+
+    def constants_of(body):
+        return {tensor.name: onnx_module("numpy_helper").to_array(tensor) for tensor in body.initializer}
+
+    if node.op == "If":
+        return take_branch(node, values, constants_of, convert)
+    if node.op == "Loop":
+        return unroll(node, graph, values, constants_of, convert)
+    node.refuse("a control-flow operator; export the network with its loops unrolled")
 
 
 def _convert(node, graph):
@@ -271,13 +303,13 @@ def _check(node):
     for value in node.inputs:
         if isinstance(value, _MissingOutput):
             node.refuse(f"which reads a second output of node {value.node!r}; only first outputs are supported")
-    if any(a.HasField("g") or a.graphs for a in proto.attribute):
-        node.refuse("a control-flow operator; export the network without branches and loops")
     if node.op in RANDOM:
         node.refuse("which is random; export the network for inference")
     depends = any(is_activation(value) for value in node.inputs)
     if not depends or node.op in HANDLERS:
         return
+    if node.op in QUANTISED:
+        node.refuse("which is quantised: it rounds, so it jumps; export the network before quantisation")
     if node.op in STEPS:
         node.refuse("which jumps, so it is not continuous")
     node.refuse(None if node.op in CURVED.split() else "which is not supported")

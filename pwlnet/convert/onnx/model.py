@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import ConversionError, InputError, ShapeError
+from .branches import reads, subgraphs
+from .constants import fold_stored_weights
 from .node import STANDARD_DOMAINS, float_types, node_name, onnx_module
 
 DECISIONS = ("Softmax", "LogSoftmax", "ArgMax")
@@ -55,12 +57,13 @@ def open_model(path, input_shape):
     if not used:
         raise independent_output(path, output)
     shape, batched = _input_shape(path, inputs[used[0]], input_shape)
-    read = {name for node in nodes for name in node.input}
+    read = {name for node in nodes for name in reads(node)}
     constants = {name: value for name, value in constants.items() if name in read}
     _require_finite(path, constants)
     versions = [entry.version for entry in model.opset_import if entry.domain in STANDARD_DOMAINS]
     for node in nodes:
         _node_to_float64(node)
+    nodes = fold_stored_weights(nodes, constants, max(versions))
     return OnnxModel(max(versions), constants, nodes, used[0], shape, batched, output, dropped)
 
 
@@ -130,6 +133,12 @@ def _node_to_float64(node):
             attribute.CopyFrom(onnx.helper.make_attribute("value", numpy_helper.from_array(np.asarray(value))))
         elif attribute.name in ("to", "dtype") and attribute.i in float_types():
             attribute.i = double
+    for graph in subgraphs(node):
+        for tensor in graph.initializer:
+            if tensor.data_type in float_types():
+                tensor.CopyFrom(numpy_helper.from_array(_array(node_name(node), tensor), tensor.name))
+        for inner in graph.node:
+            _node_to_float64(inner)
     if node.op_type == "ConstantOfShape" and not node.attribute:
         node.attribute.append(onnx.helper.make_attribute("value", numpy_helper.from_array(np.zeros(1))))
 
@@ -160,7 +169,7 @@ def _needed(path, graph, output, producers, constants, inputs):
             continue
         seen.add(name)
         if name in producers:
-            stack.extend((read, f"node {node_name(producers[name])!r}") for read in reversed(producers[name].input))
+            stack.extend((read, f"node {node_name(producers[name])!r}") for read in reversed(reads(producers[name])))
         elif name in inputs:
             used.append(name)
         else:
@@ -170,7 +179,7 @@ def _needed(path, graph, output, producers, constants, inputs):
     while pending:
         later = []
         for node in pending:
-            if ready.issuperset(node.input):
+            if ready.issuperset(reads(node)):
                 ordered.append(node)
                 ready.update(node.output)
             else:
