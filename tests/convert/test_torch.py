@@ -542,7 +542,7 @@ REFUSED = {
         (3,),
         "node 'bmm' is bmm, which multiplies two activations, or a constant of more than two axes",
     ),
-    "comparison": (Function(lambda x: x * (x > 0)), (3,), f"node 'gt' is gt, {NO_CONVERSION}"),
+    "comparison": (Function(lambda x: x * (x > 1)), (3,), "node 'mul' is mul, which jumps by 1 where 'input' crosses 1"),
     "dropout": (
         Function(lambda x: F.dropout(x, 0.5)),
         (3,),

@@ -10,13 +10,25 @@ from dataclasses import dataclass
 from ...errors import PwlnetWarning
 from ..ends import add_end, drop_ends
 from ..graph import Graph, Tensor, refuse
+from ..piecewise import Piecewise, is_activation
+from .branches import subgraphs, take_branch, unroll
 from .ends import normalised_axes
 from .model import independent_output, open_model
-from .node import STANDARD_DOMAINS, OnnxNode, node_name
+from .node import STANDARD_DOMAINS, OnnxNode, node_name, onnx_module
 from .ops import HANDLERS
+from .selection import OF_PIECES, as_tensor
 
 RANDOM = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli")
-STEPS = ("Sign", "Floor", "Ceil", "Round", "ThresholdedRelu", "Shrink", "Hardmax", "Greater", "Less", "Equal", "TopK")
+STEPS = ("Floor", "Ceil", "Round", "Hardmax", "ArgMax", "ArgMin", "NonZero", "Unique", "Mod", "BitShift")
+QUANTISED = [
+    "QuantizeLinear",
+    "DequantizeLinear",
+    "DynamicQuantizeLinear",
+    "QLinearConv",
+    "QLinearMatMul",
+    "ConvInteger",
+    "MatMulInteger",
+]
 CURVED = (
     "Sigmoid Tanh Exp Log Sqrt Pow Reciprocal Erf Gelu Elu Selu Celu Softplus Softsign HardSwish Mish Swish Softmax "
     "LogSoftmax Sin Cos Tan Sinh Cosh Asin Acos Atan Asinh Acosh Atanh LRN LpNormalization LayerNormalization "
@@ -74,15 +86,13 @@ def read_onnx(path, input_shape=None, outputs=None):
     values = dict(source.constants)
     values[source.input] = graph.input
     for proto in source.nodes:
-        inputs = tuple(values[name] if name else None for name in proto.input)
-        if proto.output[0] in source.ends.replaced and isinstance(inputs[0], Tensor):
-            values[proto.output[0]] = _end(graph, source, OnnxNode(source.ends.replaced[proto.output[0]], source.opset, inputs))
-            continue
-        outputs = _convert(OnnxNode(proto, source.opset, inputs), graph)
-        values.update((name, value) for name, value in zip(proto.output, outputs) if name)
-        if len(outputs) < len(proto.output):
-            values.update((name, _MissingOutput(node_name(proto))) for name in proto.output[len(outputs) :] if name)
-    output = values[source.output]
+        first = values[proto.input[0]] if proto.input and proto.input[0] else None
+        if proto.output[0] in source.ends.replaced and is_activation(first):
+            node = OnnxNode(source.ends.replaced[proto.output[0]], source.opset, (as_tensor(first),))
+            values[proto.output[0]] = _end(graph, source, node)
+        else:
+            _convert_nodes([proto], values, source.opset, graph)
+    output = as_tensor(values[source.output])
     if not isinstance(output, Tensor):
         raise independent_output(path, source.output)
     _warn_of_ends(graph, source, output)
@@ -114,15 +124,46 @@ class _MissingOutput:
     node: str
 
 
-# One node.
+# Nodes.
+
+
+def _convert_nodes(nodes, values, opset, graph):
+    """Convert nodes in their order, and add their outputs to ``values``."""
+    for proto in nodes:
+        inputs = tuple(values[name] if name else None for name in proto.input)
+        node = OnnxNode(proto, opset, inputs)
+        outputs = _convert_subgraphs(node, values, graph) if subgraphs(proto) else _convert(node, graph)
+        values.update((name, value) for name, value in zip(proto.output, outputs) if name)
+        if len(outputs) < len(proto.output):
+            values.update((name, _MissingOutput(node_name(proto))) for name in proto.output[len(outputs) :] if name)
+
+
+def _convert_subgraphs(node, values, graph):
+    """Convert an If or a Loop with a condition and a number of turns that are known."""
+
+    def convert(nodes, scope):
+        _convert_nodes(nodes, scope, node.opset, graph)
+
+    def constants_of(body):
+        return {tensor.name: onnx_module("numpy_helper").to_array(tensor) for tensor in body.initializer}
+
+    if node.op == "If":
+        return take_branch(node, values, constants_of, convert)
+    if node.op == "Loop":
+        return unroll(node, graph, values, constants_of, convert)
+    node.refuse("a control-flow operator; export the network with its loops unrolled")
 
 
 def _convert(node, graph):
     """Return the outputs of a node as a tuple: folded if no input depends on the network's input, else by its handler."""
     _check(node)
-    if not any(isinstance(value, Tensor) for value in node.inputs):
+    if not any(is_activation(value) for value in node.inputs):
         return tuple(node.evaluate(node.inputs))
-    outputs = HANDLERS[node.op](node, graph)
+    pieces = any(isinstance(value, Piecewise) for value in node.inputs)
+    if pieces and node.op in OF_PIECES:
+        outputs = OF_PIECES[node.op](node, graph)
+    else:
+        outputs = HANDLERS[node.op](node.with_inputs(map(as_tensor, node.inputs)) if pieces else node, graph)
     return outputs if isinstance(outputs, tuple) else (outputs,)
 
 
@@ -134,13 +175,13 @@ def _check(node):
     for value in node.inputs:
         if isinstance(value, _MissingOutput):
             node.refuse(f"which reads a second output of node {value.node!r}; only first outputs are supported")
-    if any(a.HasField("g") or a.graphs for a in proto.attribute):
-        node.refuse("a control-flow operator; export the network without branches and loops")
     if node.op in RANDOM:
         node.refuse("which is random; export the network for inference")
-    depends = any(isinstance(value, Tensor) for value in node.inputs)
+    depends = any(is_activation(value) for value in node.inputs)
     if not depends or node.op in HANDLERS:
         return
+    if node.op in QUANTISED:
+        node.refuse("which is quantised: it rounds, so it jumps; export the network before quantisation")
     if node.op in STEPS:
-        node.refuse("which is not continuous")
+        node.refuse("which jumps, so it is not continuous")
     node.refuse(None if node.op in CURVED.split() else "which is not supported")

@@ -8,6 +8,8 @@ import numpy as np
 
 from ...errors import ConversionError, InputError, ShapeError
 from .batches import has_batch_operators, rows_are_independent, to_one_row
+from .branches import reads, subgraphs
+from .constants import fold_stored_weights
 from .ends import Ends, choose_outputs, replace_ends
 from .node import STANDARD_DOMAINS, float_types, node_name, onnx_module
 
@@ -59,12 +61,13 @@ def open_model(path, input_shape, outputs=None):
     output = graph.output[0].name
     nodes, _ = _needed(path, graph, output, producers, constants, inputs)
     shape, batched = _input_shape(path, inputs[name], input_shape)
-    read = {name for node in nodes for name in node.input}
+    read = {name for node in nodes for name in reads(node)}
     constants = {name: value for name, value in constants.items() if name in read}
     _require_finite(path, constants)
     versions = [entry.version for entry in model.opset_import if entry.domain in STANDARD_DOMAINS]
     for node in nodes:
         _node_to_float64(node)
+    nodes = fold_stored_weights(nodes, constants, max(versions))
     return OnnxModel(max(versions), constants, nodes, name, shape, batched, output, ends, outputs, row_of)
 
 
@@ -182,6 +185,12 @@ def _node_to_float64(node):
             attribute.CopyFrom(onnx.helper.make_attribute("value", numpy_helper.from_array(np.asarray(value))))
         elif attribute.name in ("to", "dtype") and attribute.i in float_types():
             attribute.i = double
+    for graph in subgraphs(node):
+        for tensor in graph.initializer:
+            if tensor.data_type in float_types():
+                tensor.CopyFrom(numpy_helper.from_array(_array(node_name(node), tensor), tensor.name))
+        for inner in graph.node:
+            _node_to_float64(inner)
     if node.op_type == "ConstantOfShape" and not node.attribute:
         node.attribute.append(onnx.helper.make_attribute("value", numpy_helper.from_array(np.zeros(1))))
 
@@ -198,7 +207,7 @@ def _needed(path, graph, output, producers, constants, inputs):
             continue
         seen.add(name)
         if name in producers:
-            stack.extend((read, f"node {node_name(producers[name])!r}") for read in reversed(producers[name].input))
+            stack.extend((read, f"node {node_name(producers[name])!r}") for read in reversed(reads(producers[name])))
         elif name in inputs:
             used.append(name)
         else:
@@ -211,11 +220,11 @@ def _sorted(path, nodes, ready):
     """Return nodes in an order in which each follows what it reads; in the file's order where that is one."""
     waiting, readers, missing = [], {}, {}
     for k, node in enumerate(nodes):
-        reads = {name for name in node.input if name not in ready}
-        missing[k] = len(reads)
-        for name in reads:
+        needs = {name for name in reads(node) if name not in ready}
+        missing[k] = len(needs)
+        for name in needs:
             readers.setdefault(name, []).append(k)
-        if not reads:
+        if not needs:
             waiting.append(k)
     ordered = []
     while waiting:

@@ -4,13 +4,14 @@ Every float of the file, of any width, is stored as float64, which represents fl
 Constants are therefore folded in float64, without the intermediate rounding of the source.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..._optional import require
 from ...errors import ConversionError, InputError
 from ..graph import Tensor, refuse
+from ..piecewise import is_activation
 
 STANDARD_DOMAINS = ("", "ai.onnx")
 
@@ -57,6 +58,10 @@ class OnnxNode:
         """Return input number ``position``, None where it is absent."""
         return self.inputs[position] if position < len(self.inputs) else None
 
+    def with_inputs(self, inputs):
+        """Return the node with other inputs."""
+        return replace(self, inputs=tuple(inputs))
+
     def attribute(self, key, default=None):
         """Return an attribute: as given in the file, else its default in this opset, else ``default``."""
         helper = onnx_module("helper")
@@ -79,7 +84,7 @@ class OnnxNode:
     def constant(self, position, what):
         """Return an input that must be constant, or None where it is absent."""
         value = self.get(position)
-        if isinstance(value, Tensor):
+        if is_activation(value):
             self.refuse(f"whose {what} depends on the network's input")
         return value
 
@@ -102,7 +107,7 @@ class OnnxNode:
         return None if self.get(position) is None else self.weight(position, what)
 
     def evaluate(self, values):
-        """Evaluate the node on arrays by ONNX's reference implementation.
+        """Evaluate the node on arrays; see `constants`.
 
         Parameters
         ----------
@@ -114,31 +119,11 @@ class OnnxNode:
         list of ndarray
             One per output of the node.
         """
-        onnx = onnx_module()
-        helper, reference = onnx_module("helper"), onnx_module("reference")
-        feeds = {name: value for name, value in zip(self.proto.input, values) if name}
-        outputs = [name for name in self.proto.output if name]
+        from .constants import evaluate
 
-        def describe(names):
-            return [helper.make_tensor_value_info(name, onnx.TensorProto.DOUBLE, None) for name in names]
-
-        graph = helper.make_graph([self.proto], "node", describe(feeds), describe(outputs))
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)])
-        try:
-            with np.errstate(all="ignore"):
-                return [np.asarray(value) for value in reference.ReferenceEvaluator(model).run(None, feeds)]
-        except Exception as error:
-            shapes = [None if value is None else np.shape(value) for value in values]
-            raise ConversionError(
-                f"node {self.name!r} is {self.op} and can't be evaluated for inputs of shapes {shapes} "
-                f"({_one_line(error)}); check input_shape, or that the file is not damaged"
-            ) from error
+        return evaluate(self, values)
 
 
 def _text(value):
     """Decode a string, which ONNX stores as bytes."""
     return value.decode() if isinstance(value, bytes) else value
-
-
-def _one_line(error):
-    return f"{type(error).__name__}: {error}".strip().splitlines()[0]

@@ -9,7 +9,7 @@ import numpy as np
 from ...errors import InputError
 from ..graph import Tensor
 from .layout import LAYOUT_HANDLERS
-from .node import float_types
+from .selection import SELECTIONS
 from .windows import WINDOW_HANDLERS
 
 PRODUCT = "a product of two values that both depend on the network's input, which is not piecewise linear"
@@ -253,12 +253,6 @@ def _identity(node, graph):
     return node.tensor(0)
 
 
-def _cast(node, graph):
-    if node.attribute("to") not in float_types():
-        node.refuse("a conversion to a type that is not floating point, which is not piecewise linear")
-    return node.tensor(0)
-
-
 def _cast_like(node, graph):
     like = node.get(1)
     if isinstance(like, Tensor) and not isinstance(node.get(0), Tensor):
@@ -289,6 +283,6 @@ ARITHMETIC = {
     "MatMul": _matmul,
     "BatchNormalization": _batch_norm,
 }
-NO_OPS = {"Identity": _identity, "Dropout": _dropout, "Cast": _cast, "CastLike": _cast_like}
+NO_OPS = {"Identity": _identity, "Dropout": _dropout, "CastLike": _cast_like}
 
-HANDLERS = ARITHMETIC | ACTIVATIONS | NO_OPS | LAYOUT_HANDLERS | WINDOW_HANDLERS
+HANDLERS = ARITHMETIC | ACTIVATIONS | NO_OPS | LAYOUT_HANDLERS | WINDOW_HANDLERS | SELECTIONS

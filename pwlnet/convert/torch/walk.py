@@ -24,6 +24,8 @@ from torch.fx.node import map_aggregate
 from ...errors import ConversionError, InputError, PwlnetError
 from ..ends import drop_ends
 from ..graph import Graph, Tensor, refuse
+from ..piecewise import Piecewise, is_activation
+from ..seams import materialise
 from .names import ASSERTIONS, MOVED_AFTER_ENDS, NOT_PIECEWISE_LINEAR, QUERIES, RANDOM
 from .precise import as_float64, in_float64
 
@@ -137,8 +139,9 @@ class Walker:
     traced : torch.fx.Graph
     shape : tuple of int
         Shape of the input, batch axis of length 1 included.
-    tables : (dict, dict, frozenset)
-        Handlers by operation, handlers by module class, operations whose result shares memory with their input.
+    tables : (dict, dict, frozenset, dict)
+        Handlers by operation, handlers by module class, operations whose result shares memory with their input, handlers
+        by operation of arguments that may jump (`Piecewise`).
     hooked : collection of str
         Paths of layers with hooks, whose operations are named instead of the layer.
     functional : bool
@@ -150,7 +153,7 @@ class Walker:
         self.hooked = hooked
         self.functional = functional
         self.traced = traced
-        self.operations, self.modules, self.aliasing = tables
+        self.operations, self.modules, self.aliasing, self.of_pieces = tables
         self.graph = Graph(shape, batched=True)
         self.values = {}
         self.dropped = None
@@ -230,7 +233,7 @@ class Walker:
             )
         if not isinstance(value, Value):
             raise ConversionError("the module returns a constant; its output must depend on its input, check its forward")
-        self.graph.output = _read(value)
+        self.graph.output = _as_tensor(_read(value))
 
     # Operations.
 
@@ -286,6 +289,10 @@ class Walker:
     def _converted(self, call, handler, args, kwargs, storage):
         """Call a handler with graph tensors for values, and wrap its results."""
         args, kwargs = map_aggregate((tuple(args), kwargs), _read)
+        if _holds_pieces((args, kwargs)):
+            handler = self.of_pieces.get(call.operation, handler)
+            if call.operation not in self.of_pieces:
+                args, kwargs = map_aggregate((args, kwargs), _as_tensor)
         try:
             inspect.signature(handler).bind(call, *args, **kwargs)
         except TypeError:
@@ -299,7 +306,7 @@ class Walker:
                 f"node {call.name!r} ({call.kind}) can't be applied to its input: {first_line(error)}; "
                 "check input_shape, without the batch axis"
             ) from error
-        wrapped = map_aggregate(result, lambda a: Value(a, storage) if isinstance(a, Tensor) else a)
+        wrapped = map_aggregate(result, lambda a: Value(a, storage) if is_activation(a) else a)
         return wrapped
 
     def _evaluated(self, name, operation, run, args, kwargs):
@@ -359,6 +366,17 @@ def _after_end(value, failed):
     if not isinstance(value, Value):
         return value
     return Unsupported(failed.name, failed.kind, failed.reason, tensor=value.tensor)
+
+
+def _as_tensor(a):
+    return materialise(a) if isinstance(a, Piecewise) else a
+
+
+def _holds_pieces(arguments):
+    """Return whether a Piecewise is among the arguments."""
+    found = []
+    map_aggregate(arguments, lambda a: found.append(a) if isinstance(a, Piecewise) else None)
+    return bool(found)
 
 
 def _positional_inplace(handler, args):
