@@ -79,6 +79,7 @@ class Graph:
 
     def __init__(self, shape, *, batched):
         self.nodes = []
+        self.notes = []  # what the reader warns of
         self.batched = bool(batched)
         self.input = self._add("input", "input", (), tuple(int(n) for n in shape), {})
         self.output = None

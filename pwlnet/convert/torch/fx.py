@@ -108,6 +108,8 @@ def read_module(module, input_shape):
         model = _to_float64(copy.deepcopy(original))
         walker = _trace(original, model, shape)
         _check_rows(model, shape, walker)
+    for note in walker.graph.notes:
+        warnings.warn(note, PwlnetWarning, stacklevel=3)
     if walker.dropped is not None:
         warnings.warn(
             f"node {walker.dropped.name!r} is {walker.dropped.kind}, the last operation, and was dropped: "

@@ -50,6 +50,19 @@ def batched_product(call, *args, **kwargs):
     call.refuse("which multiplies two activations, or a constant of more than two axes")
 
 
+def bilinear(call, x, other, weight, bias=None):
+    """Compute ``x @ weight[k] @ other + bias[k]`` for each k if one of the factors is a constant vector."""
+    if isinstance(x, Tensor) and isinstance(other, Tensor):
+        call.refuse("which multiplies two activations")
+    first = isinstance(x, Tensor)
+    constant, x = (other, x) if first else (x, other)
+    constant, weight = call.array(constant), call.array(weight)
+    if constant.size != constant.shape[-1]:
+        call.refuse(f"with a constant factor of shape {constant.shape}, where pwlnet needs a vector")
+    matrix = np.tensordot(weight, constant.ravel(), axes=(2 if first else 1, 0))
+    return call.graph.linear(x, matrix, None if bias is None else call.array(bias), name=call.name)
+
+
 # Windows; a single spatial axis is treated as an image of height 1.
 
 
@@ -264,7 +277,8 @@ def batch_norm_module(call, module, x, *, ranks):
 OPERATIONS = {
     "linear": linear,
     **dict.fromkeys(("matmul", "mm", "mv"), matmul),
-    **dict.fromkeys(("bmm", "baddbmm", "einsum", "bilinear", "tensordot"), batched_product),
+    **dict.fromkeys(("bmm", "baddbmm", "einsum", "tensordot"), batched_product),
+    "bilinear": bilinear,
     **dict.fromkeys(("conv1d", "conv2d", "conv3d"), conv),
     **dict.fromkeys(("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"), conv_transpose),
     "aten::convolution": convolution,

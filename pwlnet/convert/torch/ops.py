@@ -13,6 +13,7 @@ import torch
 from ..graph import Tensor
 from . import layers as layers
 from . import layout as layout
+from . import resizing
 from .walk import Unsupported
 
 
@@ -281,6 +282,7 @@ OPERATIONS = {
     "sum": total,
     **layers.OPERATIONS,
     **layout.OPERATIONS,
+    **resizing.OPERATIONS,
 }
 MODULES = {**layers.MODULES, **layout.MODULES}
 TABLES = OPERATIONS, MODULES, layout.ALIASING

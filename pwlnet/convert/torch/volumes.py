@@ -1,7 +1,7 @@
 """Handlers of torch layers over three spatial axes, and of adaptive pools whose windows differ in size."""
 
-from .. import volumes
 from ...errors import ConversionError
+from .. import volumes
 
 
 def tuple_of(value, dims):
@@ -70,9 +70,7 @@ def adaptive_pool(call, x, output_size, dims, over):
     """Apply ``volumes.max_over`` or ``volumes.mean_over`` to the windows that split each axis; None keeps an axis."""
     x, alone = with_batch(call, x, dims)
     sizes = output_size if isinstance(output_size, (tuple, list)) else [output_size] * dims
-    axes = [
-        volumes.adaptive_windows(n, n if size is None else int(size)) for n, size in zip(x.shape[2:], sizes, strict=True)
-    ]
+    axes = [volumes.adaptive_windows(n, n if size is None else int(size)) for n, size in zip(x.shape[2:], sizes, strict=True)]
     return _result(call, over(call.graph, x, axes, name=call.name), alone)
 
 

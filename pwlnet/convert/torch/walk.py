@@ -22,6 +22,7 @@ from torch.overrides import TorchFunctionMode
 from ...errors import ConversionError, InputError, PwlnetError
 from ..graph import Graph, Tensor, refuse
 from .names import ASSERTIONS, NOT_PIECEWISE_LINEAR, QUERIES, RANDOM
+from .unnamed import affine
 
 NARROW = (torch.float16, torch.bfloat16, torch.float32)
 CASTS = ("float", "half", "bfloat16", "double")
@@ -78,9 +79,17 @@ class Call:
 
     def refuse(self, reason=None):
         """Raise the error for this node; the default reason depends on whether its kind is known."""
-        if reason is None and self.kind.lower().replace("_", "") not in NOT_PIECEWISE_LINEAR:
+        if reason is None and not self.is_known_nonlinear():
             reason = "which has no exact conversion"
         refuse(self.name, self.kind, reason)
+
+    def is_known_nonlinear(self):
+        """Return whether the node's kind is one that is not piecewise linear."""
+        return self.kind.lower().replace("_", "") in NOT_PIECEWISE_LINEAR
+
+    def evaluate(self, *args, **kwargs):
+        """Run the node's operation on torch tensors, in float64."""
+        return in_float64(self.operation, self.run, args, kwargs)
 
     def array(self, constant):
         """Return a constant as a float64 array, exactly."""
@@ -179,12 +188,13 @@ class Walker:
 
     def _call_module(self, node):
         module = self.root.get_submodule(node.target)
-        call = Call(self.graph, *self._label(node, type(module).__name__), "", None)
+        call = Call(self.graph, *self._label(node, type(module).__name__), "", module)
         handler = self.modules.get(type(module))
         args, kwargs, found = self._arguments(node)
-        if handler is None or kwargs or not found:
+        if kwargs or not found:
             call.refuse()
-        return self._converted(call, handler, (module, *args), {}, Storage())
+        args = args if handler is None else (module, *args)
+        return self._converted(call, handler or affine, args, {}, Storage())
 
     def _call_method(self, node):
         name = node.target
@@ -231,9 +241,7 @@ class Walker:
         base = base[:-1] if base.endswith("_") and not base.endswith("__") else base
         handler = self.operations.get(base, self.operations.get(base.removeprefix("aten::")))
         call = Call(self.graph, label, kind if kind != "getattr" else name, base.removeprefix("aten::"), run)
-        if handler is None:
-            call.refuse()
-        return self._called(call, handler, args, kwargs, in_place=base != name)
+        return self._called(call, handler or affine, args, kwargs, in_place=base != name)
 
     def _called(self, call, handler, args, kwargs, *, in_place):
         """Convert an operation on values; an in-place operation overwrites its first argument."""
