@@ -89,6 +89,20 @@ class Graph:
         self.nodes.append(Node(kind, str(name), tuple(t.node for t in inputs), shape, attributes))
         return Tensor(len(self.nodes) - 1, shape)
 
+    def note(self, x, text):
+        """Keep a warning about the node that makes ``x``, for networks whose output depends on it."""
+        self.notes.append((x.node, text))
+
+    def needed_notes(self):
+        """Return the warnings about nodes that the output depends on, once each."""
+        needed, stack = set(), [self.output.node]
+        while stack:
+            node = stack.pop()
+            if node not in needed:
+                needed.add(node)
+                stack.extend(self.nodes[node].inputs)
+        return list(dict.fromkeys(text for node, text in self.notes if node in needed))
+
     # Affine family.
 
     def linear(self, x, weight, bias=None, *, name):

@@ -15,6 +15,7 @@ from ..graph import Graph, Tensor, refuse
 from .model import independent_output, load_model, open_model
 from .node import STANDARD_DOMAINS, OnnxNode, node_name, onnx_module
 from .ops import HANDLERS
+from .unnamed import affine
 
 RANDOM = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli")
 STEPS = ("Sign", "Floor", "Ceil", "Round", "ThresholdedRelu", "Shrink", "Hardmax", "Greater", "Less", "Equal", "TopK")
@@ -80,6 +81,8 @@ def read_onnx(path, input_shape=None):
     if not isinstance(output, Tensor):
         raise independent_output(path, source.output)
     graph.output = output
+    for note in graph.needed_notes():
+        warnings.warn(note, PwlnetWarning, stacklevel=4)
     return graph
 
 
@@ -253,7 +256,7 @@ def _convert(node, graph):
     _check(node)
     if not any(isinstance(value, Tensor) for value in node.inputs):
         return tuple(node.evaluate(node.inputs))
-    outputs = HANDLERS[node.op](node, graph)
+    outputs = HANDLERS.get(node.op, affine)(node, graph)
     return outputs if isinstance(outputs, tuple) else (outputs,)
 
 
@@ -274,4 +277,5 @@ def _check(node):
         return
     if node.op in STEPS:
         node.refuse("which is not continuous")
-    node.refuse(None if node.op in CURVED.split() else "which is not supported")
+    if node.op in CURVED.split():
+        node.refuse()

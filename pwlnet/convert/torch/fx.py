@@ -108,7 +108,7 @@ def read_module(module, input_shape):
         model = _to_float64(copy.deepcopy(original))
         walker = _trace(original, model, shape)
         _check_rows(model, shape, walker)
-    for note in walker.graph.notes:
+    for note in walker.graph.needed_notes():
         warnings.warn(note, PwlnetWarning, stacklevel=3)
     if walker.dropped is not None:
         warnings.warn(

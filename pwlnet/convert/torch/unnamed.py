@@ -37,9 +37,10 @@ def affine(call, *args, **kwargs):
         call.refuse(f"which has no exact conversion{size}" if large else "which is not linear and has no exact conversion")
     matrix, shift = found
     y = sparse_linear(call.graph, x, matrix, (-1,), shift, name=call.name)
-    call.graph.notes.append(
+    call.graph.note(
+        y,
         f"node {call.name!r} is {call.kind}, which has no handler: it is linear, and its matrix ({matrix.shape[0]} x "
-        f"{matrix.shape[1]}, {matrix.nnz} entries) was found numerically and checked on random points"
+        f"{matrix.shape[1]}, {matrix.nnz} entries) was found numerically and checked on random points",
     )
     ends = np.cumsum([int(np.prod(s, dtype=np.int64)) for s in shapes])
     numbers = np.split(np.arange(matrix.shape[0]), ends[:-1])
