@@ -6,6 +6,10 @@ entries that differ in magnitude. Functions that look linear near zero, on one s
 
 import numpy as np
 
+from .graph import refuse
+from .linear_maps import sparse_linear
+
+NOT_LINEAR = "which is not linear and has no exact conversion"
 MOST_INPUTS = 4096
 MOST_ENTRIES = 2**24
 POWERS = (-300, -150, -60, -30, -12, -6, -3, -1, 0, 1, 3, 6, 12, 30, 60, 150, 300)  # magnitudes of points, as powers of two
@@ -13,8 +17,58 @@ SHIFTED = 60  # functions with a constant part: basis vectors of this power of t
 ROUNDING = 64.0 * np.finfo(np.float64).eps
 
 
+class NotAffine(Exception):
+    """A function is not affine, or too large to find out."""
+
+
+def convert(graph, x, run, name, kind):
+    """Convert an operation that is affine in a tensor, with a note that names it.
+
+    Parameters
+    ----------
+    graph : Graph
+    x : Tensor
+    run : callable
+        From float64[*x.shape] to a list of arrays.
+    name, kind : str
+        Of the node in the source.
+
+    Returns
+    -------
+    list of Tensor
+
+    Raises
+    ------
+    UnsupportedOperationError
+        The operation is not affine or too large to find out, or its results are not real floats.
+    """
+    shapes = []
+
+    def function(point):
+        parts = run(point.reshape(x.shape))
+        shapes[:] = [p.shape for p in parts]
+        return np.concatenate([p.ravel() for p in parts])
+
+    parts = run(np.zeros(x.shape))
+    if not parts or not all(np.issubdtype(p.dtype, np.floating) for p in parts):
+        refuse(name, kind, "which has no exact conversion")
+    try:
+        matrix, shift = find_affine(function, x.size)
+    except NotAffine as reason:
+        refuse(name, kind, str(reason))
+    y = sparse_linear(graph, x, matrix, (-1,), shift, name=name)
+    graph.note(
+        y,
+        f"node {name!r} is {kind}, which has no handler: it is linear, and its matrix ({matrix.shape[0]} x "
+        f"{matrix.shape[1]}, {matrix.nnz} entries) was found numerically and checked on random points",
+    )
+    ends = np.cumsum([int(np.prod(s, dtype=np.int64)) for s in shapes])
+    numbers = np.split(np.arange(matrix.shape[0]), ends[:-1])
+    return [graph.layout(y, n.reshape(s), name=name) for n, s in zip(numbers, shapes, strict=True)]
+
+
 def find_affine(function, n_inputs):
-    """Return the matrix and the constants of a function if it is affine.
+    """Return the matrix and the constants of a function that is affine.
 
     Exact up to rounding: the matrix is what the function gives for basis vectors.
 
@@ -29,8 +83,12 @@ def find_affine(function, n_inputs):
     matrix : scipy.sparse.csr_array
         float64[m, n_inputs]
     shift : float64[m]
-        Or None in place of the pair: the function is not affine, is too large to be tried (more than 4096 inputs or
-        2**24 entries of the matrix), or gives values that are not finite.
+
+    Raises
+    ------
+    NotAffine
+        The function is not affine, gives values that are not finite, or is too large to be tried: more than 4096 inputs or
+        2**24 entries of the matrix.
 
     Examples
     --------
@@ -38,18 +96,29 @@ def find_affine(function, n_inputs):
     >>> matrix, shift = find_affine(np.cumsum, 3)
     >>> matrix.toarray().tolist()
     [[1.0, 0.0, 0.0], [1.0, 1.0, 0.0], [1.0, 1.0, 1.0]]
-    >>> find_affine(np.abs, 3) is None
-    True
+    >>> find_affine(np.abs, 3)
+    Traceback (most recent call last):
+        ...
+    pwlnet.convert.numeric.NotAffine: which is not linear and has no exact conversion
     """
+    shift = _values(function, np.zeros(n_inputs))
+    if shift is None or not n_inputs or not shift.size or _is_refuted(function, n_inputs, shift):
+        raise NotAffine(NOT_LINEAR)
+    if n_inputs > MOST_INPUTS or shift.size * n_inputs > MOST_ENTRIES:
+        raise NotAffine(
+            f"which has no exact conversion; it may be linear, but {n_inputs} inputs and {shift.size} outputs are too many to "
+            "find its matrix"
+        )
+    matrix = _matrix(function, n_inputs, shift)
+    if matrix is None or not _agrees(function, matrix, shift):
+        raise NotAffine(NOT_LINEAR)
+    return matrix, shift
+
+
+def _matrix(function, n_inputs, shift):
+    """Return the matrix that basis vectors give, None where a value is not finite."""
     from scipy import sparse
 
-    if not 0 < n_inputs <= MOST_INPUTS:
-        return None
-    shift = _values(function, np.zeros(n_inputs))
-    if shift is None or not 0 < shift.size <= MOST_ENTRIES // n_inputs:
-        return None
-    if _refuted(function, n_inputs, shift):
-        return None
     scale = np.ldexp(1.0, SHIFTED) if shift.any() else 1.0
     columns, rows, weights = [], [], []
     for k in range(n_inputs):
@@ -64,8 +133,7 @@ def find_affine(function, n_inputs):
         columns.append(np.full(used.size, k))
         weights.append(column[used])
     place = np.concatenate(rows), np.concatenate(columns)
-    matrix = sparse.csr_array((np.concatenate(weights), place), shape=(shift.size, n_inputs))
-    return (matrix, shift) if _agrees(function, matrix, shift) else None
+    return sparse.csr_array((np.concatenate(weights), place), shape=(shift.size, n_inputs))
 
 
 def _values(function, x):
@@ -89,7 +157,7 @@ def _points(n, count):
         yield x
 
 
-def _refuted(function, n, shift):
+def _is_refuted(function, n, shift):
     """Return whether a few points show that the function is not affine, without its matrix: f(2 x) - f(x) = f(x) - f(0)."""
     rng = np.random.default_rng(1)
     for power in (-30, 0, 30):
