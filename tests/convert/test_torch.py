@@ -504,7 +504,11 @@ REFUSED = {
     "GroupNorm": (nn.Sequential(nn.GroupNorm(1, 3)), (3,), f"node '0' is GroupNorm, {NOT_LINEAR}"),
     "InstanceNorm": (nn.Sequential(nn.InstanceNorm2d(3)), (3, 2, 2), f"node '0' is InstanceNorm2d, {NOT_LINEAR}"),
     "LSTM": (nn.Sequential(nn.LSTM(3, 3)), (2, 3), f"node '0' is LSTM, {NOT_LINEAR}"),
-    "LPPool2d": (nn.Sequential(nn.LPPool2d(2, 2)), (1, 2, 2), "node '0' is LPPool2d, which is not piecewise linear"),
+    "LPPool2d": (
+        nn.Sequential(nn.LPPool2d(2, 2)),
+        (1, 2, 2),
+        "node '0' is LPPool2d, which is not piecewise linear (a root of a sum of powers)",
+    ),
     "FractionalMaxPool2d": (
         nn.Sequential(nn.FractionalMaxPool2d(2, output_size=2)),
         (1, 5, 5),

@@ -294,6 +294,7 @@ OPERATIONS = {
     "aten::_native_batch_norm_legit_no_training": aten_batch_norm_inference,
 }
 MODULES = {
+    **volumes.MODULES,
     torch.nn.BatchNorm1d: partial(batch_norm_module, ranks=(2, 3)),
     torch.nn.BatchNorm2d: partial(batch_norm_module, ranks=(4,)),
     torch.nn.BatchNorm3d: partial(batch_norm_module, ranks=(5,)),

@@ -1,5 +1,7 @@
 """Handlers of torch layers over three spatial axes, and of adaptive pools whose windows differ in size."""
 
+import torch
+
 from ...errors import ConversionError
 from .. import volumes
 
@@ -89,6 +91,7 @@ def unpool(call, *args, **kwargs):
     call.refuse("which places entries by the indices of a maximum, which are not continuous")
 
 
+MODULES = dict.fromkeys((torch.nn.FractionalMaxPool2d, torch.nn.FractionalMaxPool3d), fractional)
 OPERATIONS = {
     **dict.fromkeys([f"lp_pool{n}d" for n in (1, 2, 3)], lp_pool),
     **dict.fromkeys([f"fractional_max_pool{n}d{s}" for n in (2, 3) for s in ("", "_with_indices")], fractional),
