@@ -73,6 +73,7 @@ class Graph:
 
     def __init__(self, shape, *, batched):
         self.nodes = []
+        self.notes = []  # what the reader warns of
         self.batched = bool(batched)
         self.input = self._add("input", "input", (), tuple(int(n) for n in shape), {})
         self.output = None
@@ -82,6 +83,20 @@ class Graph:
         shape = tuple(int(n) for n in shape)
         self.nodes.append(Node(kind, str(name), tuple(t.node for t in inputs), shape, attributes))
         return Tensor(len(self.nodes) - 1, shape)
+
+    def note(self, x, text):
+        """Keep a warning about the node that makes ``x``, for networks whose output depends on it."""
+        self.notes.append((x.node, text))
+
+    def needed_notes(self):
+        """Return the warnings about nodes that the output depends on, once each."""
+        needed, stack = set(), [self.output.node]
+        while stack:
+            node = stack.pop()
+            if node not in needed:
+                needed.add(node)
+                stack.extend(self.nodes[node].inputs)
+        return list(dict.fromkeys(text for node, text in self.notes if node in needed))
 
     # Affine family.
 

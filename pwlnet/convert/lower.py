@@ -218,6 +218,11 @@ class _Lowering:
         return _View(op, _canonical(shape).reshape(node.shape))
 
     def scale_shift(self, node, view):
+        per_channel = self._per_channel(node, view)
+        if per_channel is not None:
+            weights, biases = per_channel
+            op = self.emit(ir.SCALE, node, (view.op,), self.ops[view.op].shape, weights=weights, biases=biases)
+            return replace(view, op=op)
         view = self.bijective(view, node.name)
         n = self.ops[view.op].size
         weights = self.scattered(view, node.attributes["scale"])
@@ -226,6 +231,24 @@ class _Lowering:
             weights, biases = (np.resize(x, n) if x.size != n else x for x in (weights, biases))
         op = self.emit(ir.SCALE, node, (view.op,), self.ops[view.op].shape, weights=weights, biases=biases)
         return replace(view, op=op)
+
+    def _per_channel(self, node, view):
+        """Return one scale and one shift per channel if the view leaves out entries of a convolution and they suffice.
+
+        The rows between the blocks of a convolution over three axes are such entries; the Scale then folds into its weights.
+        """
+        index, conv = view.index.ravel(), self.ops[view.op]
+        if conv.code != ir.CONV2D or (index < 0).any() or np.unique(index).size == conv.size:
+            return None
+        channel, values = index % conv.shape[0], []
+        for key, default in (("scale", 1.0), ("shift", 0.0)):
+            given = np.broadcast_to(np.asarray(node.attributes[key], np.float64), view.index.shape).ravel()
+            of_channel = np.full(conv.shape[0], default)
+            of_channel[channel] = given
+            if not np.array_equal(of_channel[channel], given):
+                return None
+            values.append(of_channel)
+        return values
 
     def add(self, node, first, second):
         first = self.bijective(first, node.name)

@@ -506,7 +506,17 @@ REFUSED = {
     "GroupNorm": (nn.Sequential(nn.GroupNorm(1, 3)), (3,), f"node '0' is GroupNorm, {NOT_LINEAR}"),
     "InstanceNorm": (nn.Sequential(nn.InstanceNorm2d(3)), (3, 2, 2), f"node '0' is InstanceNorm2d, {NOT_LINEAR}"),
     "LSTM": (nn.Sequential(nn.LSTM(3, 3)), (2, 3), f"node '0' is LSTM, {NOT_LINEAR}"),
-    "Conv3d": (nn.Sequential(nn.Conv3d(1, 1, 1)), (1, 2, 2, 2), f"node '0' is Conv3d, {NO_CONVERSION}"),
+    "LPPool2d": (
+        nn.Sequential(nn.LPPool2d(2, 2)),
+        (1, 2, 2),
+        "node '0' is LPPool2d, which is not piecewise linear (a root of a sum of powers)",
+    ),
+    "FractionalMaxPool2d": (
+        nn.Sequential(nn.FractionalMaxPool2d(2, output_size=2)),
+        (1, 5, 5),
+        "node '0' is FractionalMaxPool2d, whose windows are random",
+    ),
+    "sinc": (Function(torch.sinc), (3,), "node 'sinc' is sinc, which is not linear and has no exact conversion"),
     "Threshold": (nn.Sequential(nn.Threshold(1, 0)), (3,), "node '0' is Threshold, which jumps at 1 to 0"),
     "indices": (
         nn.MaxPool2d(2, return_indices=True),
@@ -517,16 +527,6 @@ REFUSED = {
         nn.Sequential(nn.BatchNorm1d(3, track_running_stats=False)),
         (3,),
         "node '0' is BatchNorm1d, which uses the statistics of the batch (track_running_stats=False or training=True)",
-    ),
-    "bilinear": (
-        nn.Sequential(nn.Upsample(scale_factor=2, mode="bilinear")),
-        (1, 2, 2),
-        "node '0' is Upsample, with mode='bilinear', where pwlnet needs 'nearest'",
-    ),
-    "uneven maxima": (
-        nn.Sequential(nn.AdaptiveMaxPool2d(2)),
-        (1, 3, 4),
-        "node '0' is AdaptiveMaxPool2d, with windows of different sizes ((3, 4) to (2, 2))",
     ),
     "F.sigmoid": (
         Function(lambda x: 2 * torch.sigmoid(x)),

@@ -17,6 +17,7 @@ from .model import independent_output, open_model
 from .node import STANDARD_DOMAINS, OnnxNode, node_name, onnx_module
 from .ops import HANDLERS
 from .selection import OF_PIECES, as_tensor
+from .unnamed import affine
 
 RANDOM = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli")
 STEPS = ("Floor", "Ceil", "Round", "Hardmax", "ArgMax", "ArgMin", "NonZero", "Unique", "Mod", "BitShift")
@@ -97,6 +98,8 @@ def read_onnx(path, input_shape=None, outputs=None):
         raise independent_output(path, source.output)
     _warn_of_ends(graph, source, output)
     graph.output = output
+    for note in graph.needed_notes():
+        warnings.warn(note, PwlnetWarning, stacklevel=4)
     return graph
 
 
@@ -163,7 +166,7 @@ def _convert(node, graph):
     if pieces and node.op in OF_PIECES:
         outputs = OF_PIECES[node.op](node, graph)
     else:
-        outputs = HANDLERS[node.op](node.with_inputs(map(as_tensor, node.inputs)) if pieces else node, graph)
+        outputs = HANDLERS.get(node.op, affine)(node.with_inputs(map(as_tensor, node.inputs)) if pieces else node, graph)
     return outputs if isinstance(outputs, tuple) else (outputs,)
 
 
@@ -184,4 +187,5 @@ def _check(node):
         node.refuse("which is quantised: it rounds, so it jumps; export the network before quantisation")
     if node.op in STEPS:
         node.refuse("which jumps, so it is not continuous")
-    node.refuse(None if node.op in CURVED.split() else "which is not supported")
+    if node.op in CURVED.split():
+        node.refuse()

@@ -123,6 +123,34 @@ class OnnxNode:
 
         return evaluate(self, values)
 
+    def evaluator(self):
+        """Return the function that ``evaluate`` calls, for calls with many values."""
+        onnx = onnx_module()
+        helper, reference = onnx_module("helper"), onnx_module("reference")
+        outputs = [name for name in self.proto.output if name]
+
+        def describe(names):
+            return [helper.make_tensor_value_info(name, onnx.TensorProto.DOUBLE, None) for name in names]
+
+        inputs = [name for name in dict.fromkeys(self.proto.input) if name]
+        graph = helper.make_graph([self.proto], "node", describe(inputs), describe(outputs))
+        model, made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)]), []
+
+        def evaluate(values):
+            feeds = {name: value for name, value in zip(self.proto.input, values) if name}
+            try:
+                made[:] = made or [reference.ReferenceEvaluator(model)]
+                with np.errstate(all="ignore"):
+                    return [np.asarray(value) for value in made[0].run(None, feeds)]
+            except Exception as error:
+                shapes = [None if value is None else np.shape(value) for value in values]
+                raise ConversionError(
+                    f"node {self.name!r} is {self.op} and can't be evaluated for inputs of shapes {shapes} "
+                    f"({f'{type(error).__name__}: {error}'.strip().splitlines()[0]}); check input_shape, or that the file is not damaged"
+                ) from error
+
+        return evaluate
+
 
 def _text(value):
     """Decode a string, which ONNX stores as bytes."""

@@ -126,6 +126,8 @@ def read_module(module, input_shape, outputs=None):
         root = ChosenOutputs(model, paths)
         walker = _trace(ChosenOutputs(original, paths), root, shape)
         _check_rows(root, shape, walker)
+    for note in walker.graph.needed_notes():
+        warnings.warn(note, PwlnetWarning, stacklevel=3)
     if walker.dropped is not None:
         warnings.warn(walker.dropped, PwlnetWarning, stacklevel=3)
     return walker.graph

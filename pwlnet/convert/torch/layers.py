@@ -8,6 +8,8 @@ import torch
 
 from ...errors import ConversionError
 from ..graph import Tensor
+from ..volumes import max_over, mean_over
+from . import volumes
 from .walk import Unsupported
 
 EPSILON = inspect.signature(torch.nn.functional.batch_norm).parameters["eps"].default
@@ -48,6 +50,19 @@ def batched_product(call, *args, **kwargs):
     call.refuse("which multiplies two activations, or a constant of more than two axes")
 
 
+def bilinear(call, x, other, weight, bias=None):
+    """Compute ``x @ weight[k] @ other + bias[k]`` for each k if one of the factors is a constant vector."""
+    if isinstance(x, Tensor) and isinstance(other, Tensor):
+        call.refuse("which multiplies two activations")
+    first = isinstance(x, Tensor)
+    constant, x = (other, x) if first else (x, other)
+    constant, weight = call.array(constant), call.array(weight)
+    if constant.size != constant.shape[-1]:
+        call.refuse(f"with a constant factor of shape {constant.shape}, where pwlnet needs a vector")
+    matrix = np.tensordot(weight, constant.ravel(), axes=(2 if first else 1, 0))
+    return call.graph.linear(x, matrix, None if bias is None else call.array(bias), name=call.name)
+
+
 # Windows; a single spatial axis is treated as an image of height 1.
 
 
@@ -77,8 +92,10 @@ def _padding(value, dims):
 
 
 def conv(call, x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
-    """Convolve over one or two spatial axes."""
+    """Convolve over one to three spatial axes."""
     kernel, dims = _kernel(call, weight)
+    if dims > 2:
+        return volumes.conv(call, x, kernel, None if bias is None else call.array(bias), stride, padding, dilation, groups)
     dilation = _pair(dilation, dims, 1)
     if padding == "same":
         edges = [d * (k - 1) for d, k in zip(dilation, kernel.shape[2:], strict=True)]
@@ -91,8 +108,11 @@ def conv(call, x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
 
 
 def conv_transpose(call, x, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1):
-    """Apply a transposed convolution over one or two spatial axes."""
+    """Apply a transposed convolution over one to three spatial axes."""
     kernel, dims = _kernel(call, weight)
+    if dims > 2:
+        bias = None if bias is None else call.array(bias)
+        return volumes.conv_transpose(call, x, kernel, bias, stride, padding, output_padding, groups, dilation)
     options = {
         "stride": _pair(stride, dims, 1),
         "padding": _padding(padding, dims),
@@ -115,15 +135,17 @@ def convolution(call, x, weight, bias, stride, padding, dilation, transposed, ou
 def _kernel(call, weight):
     kernel = call.array(weight)
     dims = kernel.ndim - 2
-    if dims not in (1, 2):
-        call.refuse(f"with {dims} spatial axes, where pwlnet has one or two")
-    return (kernel if dims == 2 else kernel[:, :, None]), dims
+    if dims not in (1, 2, 3):
+        call.refuse(f"with {dims} spatial axes, where pwlnet has one to three")
+    return (kernel[:, :, None] if dims == 1 else kernel), dims
 
 
 def max_pool(call, x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False, *, dims):
     """Compute the maximum over windows."""
     if return_indices:
         call.refuse("with return_indices=True")
+    if dims > 2:
+        return volumes.max_pool(call, x, kernel_size, _default(stride, kernel_size), padding, dilation, ceil_mode, dims)
     out = call.graph.max_pool(
         _image(call, x, dims),
         _pair(kernel_size, dims, 1),
@@ -149,6 +171,10 @@ def avg_pool(
     dims,
 ):
     """Compute the average over windows."""
+    if dims > 2:
+        strides = _default(stride, kernel_size)
+        options = padding, ceil_mode, count_include_pad, divisor_override, dims
+        return volumes.avg_pool(call, x, kernel_size, strides, *options)
     out = call.graph.avg_pool(
         _image(call, x, dims),
         _pair(kernel_size, dims, 1),
@@ -175,33 +201,26 @@ def _adaptive_sizes(image, output_size, dims):
 
 def adaptive_avg_pool(call, x, output_size, *, dims):
     """Average over windows that split each axis: one pooling if they are equal, otherwise a linear map per axis."""
+    if dims > 2:
+        return volumes.adaptive_pool(call, x, output_size, dims, mean_over)
     image = _image(call, x, dims)
     before, after = _adaptive_sizes(image, output_size, dims)
     if all(n % s == 0 for n, s in zip(before, after, strict=True)):
         kernel = tuple(n // s for n, s in zip(before, after, strict=True))
         return _without_height(call, call.graph.avg_pool(image, kernel, name=call.name), dims)
-    for n, size in zip(before[::-1], after[::-1], strict=True):  # each turn averages the last axis and swaps the two
-        image = _swapped(call, call.graph.linear(image, _averages(n, size), name=call.name))
-    return _without_height(call, image, dims)
-
-
-def _averages(n, size):
-    """Return the matrix float64[size, n] of adaptive averages; window k is floor(k n / size) .. ceil((k + 1) n / size)."""
-    weight = np.zeros((size, n))
-    for k in range(size):
-        start, end = k * n // size, -(-(k + 1) * n // size)
-        weight[k, start:end] = 1.0 / (end - start)
-    return weight
+    return volumes.adaptive_pool(call, x, output_size, dims, mean_over)
 
 
 def adaptive_max_pool(call, x, output_size, return_indices=False, *, dims):
-    """Compute the maximum over equal windows that split each axis."""
+    """Compute the maximum over windows that split each axis; windows of different sizes become one pooling for each size."""
     if return_indices:
         call.refuse("with return_indices=True")
+    if dims > 2:
+        return volumes.adaptive_pool(call, x, output_size, dims, max_over)
     image = _image(call, x, dims)
     before, after = _adaptive_sizes(image, output_size, dims)
     if any(n % s for n, s in zip(before, after, strict=True)):
-        call.refuse(f"with windows of different sizes ({before} to {after})")
+        return volumes.adaptive_pool(call, x, output_size, dims, max_over)
     kernel = tuple(n // s for n, s in zip(before, after, strict=True))
     return _without_height(call, call.graph.max_pool(image, kernel, name=call.name), dims)
 
@@ -258,22 +277,26 @@ def batch_norm_module(call, module, x, *, ranks):
 OPERATIONS = {
     "linear": linear,
     **dict.fromkeys(("matmul", "mm", "mv"), matmul),
-    **dict.fromkeys(("bmm", "baddbmm", "einsum", "bilinear", "tensordot"), batched_product),
+    **dict.fromkeys(("bmm", "baddbmm", "einsum", "tensordot"), batched_product),
+    "bilinear": bilinear,
     **dict.fromkeys(("conv1d", "conv2d", "conv3d"), conv),
     **dict.fromkeys(("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"), conv_transpose),
     "aten::convolution": convolution,
-    **{f"max_pool{n}d": partial(max_pool, dims=n) for n in (1, 2)},
-    **{f"max_pool{n}d_with_indices": with_indices(partial(max_pool, dims=n)) for n in (1, 2)},
-    **{f"avg_pool{n}d": partial(avg_pool, dims=n) for n in (1, 2)},
-    **{f"{u}adaptive_avg_pool{n}d": partial(adaptive_avg_pool, dims=n) for n in (1, 2) for u in ("", "aten::_")},
-    **{f"adaptive_max_pool{n}d": partial(adaptive_max_pool, dims=n) for n in (1, 2)},
-    **{f"aten::adaptive_max_pool{n}d": with_indices(partial(adaptive_max_pool, dims=n)) for n in (1, 2)},
+    **{f"max_pool{n}d": partial(max_pool, dims=n) for n in (1, 2, 3)},
+    **{f"max_pool{n}d_with_indices": with_indices(partial(max_pool, dims=n)) for n in (1, 2, 3)},
+    **{f"avg_pool{n}d": partial(avg_pool, dims=n) for n in (1, 2, 3)},
+    **{f"{u}adaptive_avg_pool{n}d": partial(adaptive_avg_pool, dims=n) for n in (1, 2, 3) for u in ("", "aten::_")},
+    **{f"adaptive_max_pool{n}d": partial(adaptive_max_pool, dims=n) for n in (1, 2, 3)},
+    **{f"aten::adaptive_max_pool{n}d": with_indices(partial(adaptive_max_pool, dims=n)) for n in (1, 2, 3)},
+    **volumes.OPERATIONS,
     "batch_norm": batch_norm,
     "aten::batch_norm": aten_batch_norm,
     "aten::_native_batch_norm_legit_no_training": aten_batch_norm_inference,
 }
 MODULES = {
+    **volumes.MODULES,
     torch.nn.BatchNorm1d: partial(batch_norm_module, ranks=(2, 3)),
     torch.nn.BatchNorm2d: partial(batch_norm_module, ranks=(4,)),
-    torch.nn.SyncBatchNorm: partial(batch_norm_module, ranks=(2, 3, 4)),
+    torch.nn.BatchNorm3d: partial(batch_norm_module, ranks=(5,)),
+    torch.nn.SyncBatchNorm: partial(batch_norm_module, ranks=(2, 3, 4, 5)),
 }

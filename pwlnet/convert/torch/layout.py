@@ -40,13 +40,6 @@ def pad(call, x, pad, mode="constant", value=None):
     return layout(call, x, pad, fill=float(value or 0.0))
 
 
-def interpolate(call, x, size=None, scale_factor=None, mode="nearest", *args, **kwargs):
-    """Resize by nearest-neighbour interpolation."""
-    if mode not in ("nearest", "nearest-exact"):
-        call.refuse(f"with mode={mode!r}, where pwlnet needs 'nearest'")
-    return layout(call, x, size, scale_factor, mode, *args, **kwargs)
-
-
 def join(call, tensors, dim=0):
     """Concatenate activations and constants."""
     reference = next(t for t in tensors if isinstance(t, Tensor))
@@ -170,7 +163,6 @@ OPERATIONS = {
     **dict.fromkeys(ALPHA_DROPOUTS, alpha_dropout),
     **dict.fromkeys(("pad", "constant_pad_nd"), pad),
     "aten::constant_pad_nd": lambda call, x, padding, value=0: layout(call, x, padding, fill=float(value)),
-    **dict.fromkeys(("interpolate", "upsample"), interpolate),
     **dict.fromkeys(("cat", "concat", "concatenate"), join),
     "where": where,
     "masked_fill": masked_fill,

@@ -10,8 +10,8 @@ LAYOUTS = _words(
     "view reshape flatten unflatten permute transpose swapaxes swapdims movedim moveaxis t T mT H mH squeeze "
     "unsqueeze expand expand_as view_as reshape_as broadcast_to chunk split split_with_sizes tensor_split unbind "
     "narrow select slice getitem index index_select gather take take_along_dim flip fliplr flipud roll rot90 repeat "
-    "tile repeat_interleave pixel_shuffle pixel_unshuffle channel_shuffle diagonal tril triu unfold im2col "
-    "upsample_nearest1d upsample_nearest2d ravel adjoint _unsafe_view squeeze_copy atleast_1d atleast_2d atleast_3d"
+    "tile repeat_interleave pixel_shuffle pixel_unshuffle channel_shuffle native_channel_shuffle diagonal tril triu unfold "
+    "im2col ravel adjoint _unsafe_view squeeze_copy atleast_1d atleast_2d atleast_3d"
 )
 
 # Operations that are no-ops in eval mode and in exact arithmetic, and may return their input itself.
@@ -31,7 +31,7 @@ ENDS = _words(
 MOVED_AFTER_ENDS = LAYOUTS | KEPT | MERGED | {"clone", "cat", "concat", "concatenate"}
 
 # Dropout whose functional form is active by default, and dropout whose functional form is not.
-DROPOUTS = _words("dropout dropout1d dropout2d feature_dropout")
+DROPOUTS = _words("dropout dropout1d dropout2d dropout3d feature_dropout")
 
 ALPHA_DROPOUTS = _words("alpha_dropout feature_alpha_dropout")
 
@@ -69,5 +69,7 @@ THROUGH_LAYERS = _words(
     "AvgPool2d AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveMaxPool1d AdaptiveMaxPool2d Flatten Unflatten Dropout "
     "Dropout1d Dropout2d AlphaDropout FeatureAlphaDropout ZeroPad1d ZeroPad2d ConstantPad1d ConstantPad2d "
     "ReflectionPad1d ReflectionPad2d ReplicationPad1d ReplicationPad2d PixelShuffle PixelUnshuffle ChannelShuffle "
-    "Upsample UpsamplingNearest2d"
+    "Upsample UpsamplingNearest2d UpsamplingBilinear2d Conv3d ConvTranspose3d MaxPool3d AvgPool3d AdaptiveAvgPool3d "
+    "AdaptiveMaxPool3d Dropout3d ZeroPad3d ConstantPad3d ReflectionPad3d ReplicationPad3d CircularPad1d CircularPad2d "
+    "CircularPad3d Bilinear Fold Unfold LPPool1d LPPool2d LPPool3d MaxUnpool1d MaxUnpool2d MaxUnpool3d"
 )

@@ -13,6 +13,7 @@ import torch
 from ..graph import Tensor
 from . import layers as layers
 from . import layout as layout
+from . import resizing
 from . import selection as selection
 from .walk import Unsupported
 
@@ -283,6 +284,7 @@ OPERATIONS = {
     **layers.OPERATIONS,
     **layout.OPERATIONS,
     **selection.OPERATIONS,
+    **resizing.OPERATIONS,
 }
 MODULES = {**layers.MODULES, **layout.MODULES}
 TABLES = OPERATIONS, MODULES, layout.ALIASING, selection.OF_PIECES

@@ -28,6 +28,7 @@ from ..piecewise import Piecewise, is_activation
 from ..seams import materialise
 from .names import ASSERTIONS, MOVED_AFTER_ENDS, NOT_PIECEWISE_LINEAR, QUERIES, RANDOM
 from .precise import as_float64, in_float64
+from .unnamed import affine
 
 IN_PLACE = {"iadd": "add", "isub": "sub", "imul": "mul", "itruediv": "div"}
 
@@ -103,9 +104,17 @@ class Call:
 
     def refuse(self, reason=None):
         """Raise the error for this node; the default reason depends on whether its kind is known."""
-        if reason is None and self.kind.lower().replace("_", "") not in NOT_PIECEWISE_LINEAR:
+        if reason is None and not self.is_known_nonlinear():
             reason = "which has no exact conversion"
         refuse(self.name, self.kind, reason)
+
+    def is_known_nonlinear(self):
+        """Return whether the node's kind is one that is not piecewise linear."""
+        return self.kind.lower().replace("_", "") in NOT_PIECEWISE_LINEAR
+
+    def evaluate(self, *args, **kwargs):
+        """Run the node's operation on torch tensors, in float64."""
+        return in_float64(self.operation, self.run, args, kwargs)
 
     def array(self, constant):
         """Return a constant as a float64 array, exactly."""
@@ -203,15 +212,16 @@ class Walker:
 
     def _call_module(self, node):
         module = self.root.get_submodule(node.target)
-        call = Call(self.graph, *self._label(node, type(module).__name__), "", None)
+        call = Call(self.graph, *self._label(node, type(module).__name__), "", module)
         handler = self.modules.get(type(module))
         args, kwargs, found = self._arguments(node)
         failed = next((a for a in found if isinstance(a, Unsupported)), None)
         if failed is not None:
             return replace(failed, tensor=None)
-        if handler is None or kwargs or not found:
+        if kwargs or not found:
             call.refuse()
-        return self._converted(call, handler, (module, *args), {}, Storage())
+        args = args if handler is None else (module, *args)
+        return self._converted(call, handler or affine, args, {}, Storage())
 
     def _call_method(self, node):
         name = node.target
@@ -264,9 +274,7 @@ class Walker:
         base = base[:-1] if base.endswith("_") and not base.endswith("__") else base
         handler = self.operations.get(base, self.operations.get(base.removeprefix("aten::")))
         call = Call(self.graph, label, kind if kind != "getattr" else name, base.removeprefix("aten::"), run)
-        if handler is None:
-            call.refuse()
-        result = self._called(call, handler, args, kwargs, in_place=base != name)
+        result = self._called(call, handler or affine, args, kwargs, in_place=base != name)
         return result if failed is None else map_aggregate(result, lambda a: _after_end(a, failed))
 
     def _called(self, call, handler, args, kwargs, *, in_place):
