@@ -120,20 +120,16 @@ def _switch_errors(code, work, i):
     a = rows_of(code, i, 2, work.at_start[ws.VALUE_AND_SLOPE])
     before = rows_of(code, operand(code, i, 0), 2, work.at_start[ws.START_VARIANCE])
     after = rows_of(code, i, 2, work.at_start[ws.START_VARIANCE])
-    channels, taps = code.op_table[i, ir.CHANNELS], code.op_table[i, ir.KERNEL_H] * code.op_table[i, ir.KERNEL_W]
+    channels = code.op_table[i, ir.CHANNELS]
     for k in range(after.shape[1]):
         p, c = k // channels, k % channels
-        slope, _ = piece(code, i, k, work.states[ws.WINDOW_START, neuron_number(code, i, p, c)])
+        state, slope, entry = work.states[ws.WINDOW_START, neuron_number(code, i, p, c)], 1.0, k
+        if code.op_table[i, ir.OP] == ir.MAX_POOL:
+            entry = tap_position(code, i, p, state) * channels + c
+        else:
+            slope, _ = piece(code, i, k, state)
         for r in range(2):
-            error = 0.0
-            if code.op_table[i, ir.OP] == ir.MAX_POOL:
-                for tap in range(taps):
-                    q = tap_position(code, i, p, tap)
-                    if q >= 0:
-                        error = max(error, before[r, q * channels + c])
-            else:
-                error = slope * slope * before[r, k]
-            after[r, k] = error + (2.0 * UNIT_ROUNDOFF * a[r, k]) ** 2
+            after[r, k] = slope * slope * before[r, entry] + (2.0 * UNIT_ROUNDOFF * a[r, k]) ** 2
 
 
 @kernel

@@ -72,6 +72,10 @@ def _begin(code, work, i, p, value, slope, inside):
     for c in range(channels):
         best = _best_after(value, slope, c, taps, inside, work.channels[ws.TOLERANCE, c], work.channels[ws.SLOPE_TOLERANCE, c])
         work.channel_labels[ws.STATE, c] = best
+        for tap in range(taps):
+            unsure = inside[tap] >= 0 and value[tap, c] != value[best, c]
+            if unsure and abs(value[tap, c] - value[best, c]) <= work.channels[ws.TOLERANCE, c]:
+                work.counts[ws.AMBIGUOUS] += 1
         a[0, p * channels + c], a[1, p * channels + c] = value[best, c], slope[best, c]
         work.channels[ws.LARGEST, c], work.channels[ws.STEEPEST, c] = abs(value[best, c]), abs(slope[best, c])
         work.states[ws.WINDOW_START, neuron_number(code, i, p, c)] = best
@@ -191,6 +195,9 @@ def _apply_slope_changes(code, work, i, p, event, value, slope, inside, keep):
     for c in range(channels):
         best = _best_after(value, slope, c, taps, inside, work.channels[ws.TOLERANCE, c], work.channels[ws.SLOPE_TOLERANCE, c])
         if best != work.channel_labels[ws.STATE, c]:
+            # What a tie leaves are a few standard errors; the tolerance is 32.
+            distance = abs(value[best, c] - value[work.channel_labels[ws.STATE, c], c])
+            work.counts[ws.AMBIGUOUS] += np.int64(8.0 * distance > work.channels[ws.TOLERANCE, c])
             record_flip(work, event, neuron_number(code, i, p, c), work.channel_labels[ws.STATE, c], best)
             value[best, c] = max(value[best, c], value[work.channel_labels[ws.STATE, c], c])
             work.channel_labels[ws.STATE, c] = best

@@ -23,6 +23,7 @@ from ..ir.affine import PLAIN, SQUARED, add_constant, apply_linear, operand, row
 from . import workspace as ws
 
 UNIT_ROUNDOFF = 2.0**-53
+UNSURE_FROM = 4.0 * UNIT_ROUNDOFF  # relative to t: breakpoints that are closer are one; others within their bounds may not be
 LEAST_VARIANCE, LARGEST_VARIANCE = 2.0**-600, 2.0**1000  # beyond them, squares of errors and of weights may under- or overflow
 SINGLE_ROUNDOFF, SINGLE_TINY = 2.0**-24, 2.0**-145  # tiny: of entries that underflow in float32
 SINGLE_LARGE = 2.0**100  # slopes above it may overflow in float32

@@ -17,7 +17,7 @@ from ..arrays import fill
 from ..ir import program as ir
 from . import workspace as ws
 from .channel import finish, neuron_number, piece_range, resolve_contact, set_piece
-from .rounding import UNIT_ROUNDOFF, add_squares
+from .rounding import UNIT_ROUNDOFF, UNSURE_FROM, add_squares
 from .slope_changes import accumulate, add_whole_entry, close_row, drop_empty_row, gathered_rows, new_row, tile_height
 from .workspace import has_float32_slopes
 
@@ -202,7 +202,11 @@ def resolve_contacts(code, work, i, p, breakpoint_id, n_at_threshold, n_pinned, 
         moving = work.channels[ws.SLOPE, slot]
         if moving == 0.0 and k < n_at_threshold and arriving[slot] == 0.0:  # it does not move, and keeps its state
             continue
-        old, before = work.channel_labels[ws.STATE, slot], moving * work.channels[ws.GAIN, slot]
+        old, before, value = (
+            work.channel_labels[ws.STATE, slot],
+            moving * work.channels[ws.GAIN, slot],
+            work.channels[ws.VALUE, slot],
+        )
         state, work.channels[ws.VALUE, slot], work.channels[ws.SLOPE, slot] = resolve_contact(
             code,
             i,
@@ -212,7 +216,11 @@ def resolve_contacts(code, work, i, p, breakpoint_id, n_at_threshold, n_pinned, 
             work.channels[ws.SLOPE_TOLERANCE, slot],
         )
         work.channel_labels[ws.STATE, slot] = state
-        work.counts[ws.AMBIGUOUS] += np.int64(moving != 0.0 and work.channels[ws.SLOPE, slot] == 0.0)
+        distance, steepest = abs(value - work.channels[ws.VALUE, slot]), max(abs(moving), abs(moving - arriving[slot]))
+        is_pinned = work.channels[ws.SLOPE, slot] == 0.0 and code.op_table[i, ir.PRODUCER] != i
+        work.counts[ws.AMBIGUOUS] += np.int64(
+            is_pinned or distance > UNSURE_FROM * work.times[ws.TIME, breakpoint_id] * steepest
+        )
         if set_piece(code, work, i, p, slot):
             work.channel_labels[ws.PINNED, still] = slot
             still += 1

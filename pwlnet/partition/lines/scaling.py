@@ -264,7 +264,9 @@ def _scaled_weights(sizes, i):
     if small.any():
         if not len(biases):
             return None
-        constant = (_log2(biases).reshape(-1, len(exponents[i])).min(axis=0) >= exponents[i] - 12).reshape(shift.shape[0], 1, -1)
+        constant = (_log2(biases).reshape(-1, len(exponents[i])).min(axis=0) >= exponents[i] - 12).reshape(
+            shift.shape[0], 1, -1
+        )
         if (small & ~constant).any():
             return None
     with np.errstate(under="ignore"):
