@@ -180,3 +180,51 @@ def look_closer(code, work, i, k, t0, length, rounding):
     errors = rows_of(code, j, 2, work.at_start[ws.START_VARIANCE])
     bound = max(rounding * np.sqrt(errors[0, k]), grid * abs(x[1, k]))
     return bound, rounding * np.sqrt(errors[1, k]), errors[0, k] == 0.0, errors[1, k] == 0.0
+
+
+@kernel
+def _same_entries(code, work, i, k1, k2, r):
+    """Return whether values (r = 0) or slopes (1) of entries k1 and k2 of matrix or convolution i are computed alike."""
+    x = rows_of(code, operand(code, i, 0), 2, work.at_start[ws.VALUE_AND_SLOPE])
+    channels, n, first = code.op_table[i, ir.CHANNELS], code.op_table[i, ir.N_BIASES], code.op_table[i, ir.BIAS]
+    if r == 0 and n > 0 and code.parameters[first + k1 % n] != code.parameters[first + k2 % n]:
+        return False
+    if code.op_table[i, ir.OP] == ir.AFFINE:
+        w = weights_of(code, i).reshape(x.shape[1], -1)
+        for k in range(x.shape[1]):
+            if w[k, k1] != w[k, k2] and x[r, k] != 0.0:
+                return False
+        return True
+    if k1 % channels != k2 % channels:
+        return False
+    c_all = code.op_table[operand(code, i, 0), ir.CHANNELS]
+    for tap in range(code.op_table[i, ir.KERNEL_H] * code.op_table[i, ir.KERNEL_W]):
+        q1, q2 = tap_position(code, i, k1 // channels, tap), tap_position(code, i, k2 // channels, tap)
+        for k in range(c_all):
+            if (x[r, q1 * c_all + k] if q1 >= 0 else 0.0) != (x[r, q2 * c_all + k] if q2 >= 0 else 0.0):
+                return False
+    return True
+
+
+@kernel
+def same_signal(code, work, i, k1, k2, r):
+    """Return whether values (r = 0) or slopes (1) of entries k1 and k2 of op i are certainly equal at the window's start.
+
+    They are if both are exactly zero, or computed in the same way from the same numbers, as those of a uniform image are.
+    """
+    a, channels = rows_of(code, i, 2, work.at_start[ws.VALUE_AND_SLOPE]), code.op_table[i, ir.CHANNELS]
+    if a[r, k1] != a[r, k2]:
+        return False
+    while code.op_table[i, ir.OP] >= ir.FIRST_SWITCHING and code.op_table[i, ir.OP] != ir.MAX_POOL:
+        s1 = work.states[ws.WINDOW_START, neuron_number(code, i, k1 // channels, k1 % channels)]
+        s2 = work.states[ws.WINDOW_START, neuron_number(code, i, k2 // channels, k2 % channels)]
+        (g1, b1), (g2, b2) = piece(code, i, k1, s1), piece(code, i, k2, s2)
+        if g1 != g2 or b1 != b2:
+            return r == 0 and a[0, k1] == 0.0  # both are exactly zero
+        if g1 == 0.0:
+            return True
+        i = operand(code, i, 0)
+    if code.op_table[i, ir.OP] == ir.AFFINE or code.op_table[i, ir.OP] == ir.CONV2D:
+        return _same_entries(code, work, i, k1, k2, r)
+    a, e = rows_of(code, i, 2, work.at_start[ws.VALUE_AND_SLOPE]), rows_of(code, i, 2, work.at_start[ws.VARIANCE])
+    return a[r, k1] == a[r, k2] and e[r, k1] == e[r, k2]

@@ -11,9 +11,10 @@ import numpy as np
 from .._jit import ONE, kernel, separate_kernel
 from ..arrays import fill_rows
 from ..ir import program as ir
-from ..ir.affine import rows_of
+from ..ir.affine import operand, rows_of
 from . import workspace as ws
 from .channel import float32_tolerance, neuron_number
+from .closeness import same_signal
 from .rounding import SINGLE_LARGE, UNIT_ROUNDOFF, decision_bounds, float32_variance, out_of_range
 from .scan import add_crossing, record_flip
 from .slope_changes import add_entry, collect, drop_empty_row, n_taps, new_row, row_range, tap_source
@@ -65,6 +66,20 @@ def _best_after(value, slope, c, taps, inside, tolerance, slope_tolerance):
 
 
 @kernel
+def _count_ties(code, work, i, c, best, value, slope, inside):
+    """Count the taps that may be larger than the best one just after the window's start."""
+    channels, j = code.op_table[i, ir.CHANNELS], operand(code, i, 0)
+    for tap in range(value.shape[0]):
+        if inside[tap] < 0 or tap == best or abs(value[tap, c] - value[best, c]) > work.channels[ws.TOLERANCE, c]:
+            continue
+        k1, k2 = inside[tap] * channels + c, inside[best] * channels + c
+        if work.channels[ws.TOLERANCE, c] > 0.0:
+            certain = abs(slope[tap, c] - slope[best, c]) > work.channels[ws.SLOPE_TOLERANCE, c]
+            certain = same_signal(code, work, j, k1, k2, 0) and (certain or same_signal(code, work, j, k1, k2, 1))
+            work.counts[ws.AMBIGUOUS] += np.int64(not certain)
+
+
+@kernel
 def _begin(code, work, i, p, value, slope, inside):
     """Set the initial winners, and the op's values at the window's start."""
     channels, taps = code.op_table[i, ir.CHANNELS], value.shape[0]
@@ -72,10 +87,7 @@ def _begin(code, work, i, p, value, slope, inside):
     for c in range(channels):
         best = _best_after(value, slope, c, taps, inside, work.channels[ws.TOLERANCE, c], work.channels[ws.SLOPE_TOLERANCE, c])
         work.channel_labels[ws.STATE, c] = best
-        for tap in range(taps):
-            unsure = inside[tap] >= 0 and value[tap, c] != value[best, c]
-            if unsure and abs(value[tap, c] - value[best, c]) <= work.channels[ws.TOLERANCE, c]:
-                work.counts[ws.AMBIGUOUS] += 1
+        _count_ties(code, work, i, c, best, value, slope, inside)
         a[0, p * channels + c], a[1, p * channels + c] = value[best, c], slope[best, c]
         work.channels[ws.LARGEST, c], work.channels[ws.STEEPEST, c] = abs(value[best, c]), abs(slope[best, c])
         work.states[ws.WINDOW_START, neuron_number(code, i, p, c)] = best
