@@ -207,24 +207,44 @@ def _same_entries(code, work, i, k1, k2, r):
 
 
 @kernel
+def _same_pieces(code, work, i, k1, k2):
+    """Return the slopes and intercepts on which elementwise neurons k1 and k2 of op i are at the window's start."""
+    channels = code.op_table[i, ir.CHANNELS]
+    s1 = work.states[ws.WINDOW_START, neuron_number(code, i, k1 // channels, k1 % channels)]
+    s2 = work.states[ws.WINDOW_START, neuron_number(code, i, k2 // channels, k2 % channels)]
+    (g1, b1), (g2, b2) = piece(code, i, k1, s1), piece(code, i, k2, s2)
+    return g1, b1, g2, b2
+
+
+@kernel
 def same_signal(code, work, i, k1, k2, r):
     """Return whether values (r = 0) or slopes (1) of entries k1 and k2 of op i are certainly equal at the window's start.
 
     They are if both are exactly zero, or computed in the same way from the same numbers, as those of a uniform image are.
     """
-    a, channels = rows_of(code, i, 2, work.at_start[ws.VALUE_AND_SLOPE]), code.op_table[i, ir.CHANNELS]
+    a = rows_of(code, i, 2, work.at_start[ws.VALUE_AND_SLOPE])
     if a[r, k1] != a[r, k2]:
         return False
-    while code.op_table[i, ir.OP] >= ir.FIRST_SWITCHING and code.op_table[i, ir.OP] != ir.MAX_POOL:
-        s1 = work.states[ws.WINDOW_START, neuron_number(code, i, k1 // channels, k1 % channels)]
-        s2 = work.states[ws.WINDOW_START, neuron_number(code, i, k2 // channels, k2 % channels)]
-        (g1, b1), (g2, b2) = piece(code, i, k1, s1), piece(code, i, k2, s2)
-        if g1 != g2 or b1 != b2:
-            return r == 0 and a[0, k1] == 0.0  # both are exactly zero
-        if g1 == 0.0:
-            return True
+    while k1 != k2:
+        kind = code.op_table[i, ir.OP]
+        if kind == ir.AFFINE or kind == ir.CONV2D:
+            return _same_entries(code, work, i, k1, k2, r)
+        if kind == ir.GATHER:
+            first, b = code.op_table[i, ir.INDEX], code.op_table[i, ir.BIAS]
+            j1, j2 = code.indices[first + k1], code.indices[first + k2]
+            if j1 < 0 and j2 < 0:
+                return r == 1 or code.parameters[b + k1] == code.parameters[b + k2]
+            if j1 < 0 or j2 < 0:
+                return False
+            k1, k2 = j1, j2
+        elif kind >= ir.FIRST_SWITCHING and kind != ir.MAX_POOL:
+            g1, b1, g2, b2 = _same_pieces(code, work, i, k1, k2)
+            if g1 == 0.0 and g2 == 0.0:
+                return r == 1 or b1 == b2
+            if g1 != g2 or b1 != b2:  # at the kink, which has been decided
+                return r == 0 and a[0, k1] == 0.0
+        else:
+            a, e = rows_of(code, i, 2, work.at_start[ws.VALUE_AND_SLOPE]), rows_of(code, i, 2, work.at_start[ws.VARIANCE])
+            return a[r, k1] == a[r, k2] and (i == 0 or e[r, k1] == e[r, k2])
         i = operand(code, i, 0)
-    if code.op_table[i, ir.OP] == ir.AFFINE or code.op_table[i, ir.OP] == ir.CONV2D:
-        return _same_entries(code, work, i, k1, k2, r)
-    a, e = rows_of(code, i, 2, work.at_start[ws.VALUE_AND_SLOPE]), rows_of(code, i, 2, work.at_start[ws.VARIANCE])
-    return a[r, k1] == a[r, k2] and e[r, k1] == e[r, k2]
+    return True

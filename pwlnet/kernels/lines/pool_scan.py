@@ -188,9 +188,22 @@ def _cross(code, work, i, p, t0, t1, value, slope, inside, keep):
 
 
 @kernel
+def _unsure_from(code, i):
+    """Return the share of the tolerance from which ties at breakpoints are counted.
+
+    Taps that are off are equal, and leave a few standard errors (of 32) where they switched off: those of an elementwise op.
+    """
+    j = operand(code, i, 0)
+    while code.op_table[j, ir.OP] == ir.GATHER:
+        j = operand(code, j, 0)
+    return 0.125 if code.op_table[j, ir.OP] >= ir.FIRST_SWITCHING else 2.0**-20
+
+
+@kernel
 def _apply_slope_changes(code, work, i, p, event, value, slope, inside, keep):
     """Apply the slope changes of all taps at an event, and add those of the op to its last row."""
     channels, taps, row = code.op_table[i, ir.CHANNELS], value.shape[0], work.channels[ws.EVENT_ROW]
+    unsure = _unsure_from(code, i)
     for c in range(channels):
         row[c] = -slope[work.channel_labels[ws.STATE, c], c]
     for tap in range(taps):
@@ -207,9 +220,9 @@ def _apply_slope_changes(code, work, i, p, event, value, slope, inside, keep):
     for c in range(channels):
         best = _best_after(value, slope, c, taps, inside, work.channels[ws.TOLERANCE, c], work.channels[ws.SLOPE_TOLERANCE, c])
         if best != work.channel_labels[ws.STATE, c]:
-            # What a tie leaves are a few standard errors; the tolerance is 32.
-            distance = abs(value[best, c] - value[work.channel_labels[ws.STATE, c], c])
-            work.counts[ws.AMBIGUOUS] += np.int64(8.0 * distance > work.channels[ws.TOLERANCE, c])
+            old = work.channel_labels[ws.STATE, c]
+            distance = abs(value[best, c] - value[old, c])
+            work.counts[ws.AMBIGUOUS] += np.int64(distance > unsure * work.channels[ws.TOLERANCE, c])
             record_flip(work, event, neuron_number(code, i, p, c), work.channel_labels[ws.STATE, c], best)
             value[best, c] = max(value[best, c], value[work.channel_labels[ws.STATE, c], c])
             work.channel_labels[ws.STATE, c] = best

@@ -215,7 +215,8 @@ def rescale(network, start, end):
         bias = program.biases[_part(program, "biases", i)]
         shift = -np.tile(exponents[i], len(bias) // len(exponents[i]) + 1)[: len(bias)]
         with np.errstate(under="ignore", over="ignore"):
-            biases[_part(program, "biases", i)] = np.ldexp(bias, shift)
+            biases[_part(program, "biases", i)] = scaled_bias = np.ldexp(bias, shift)
+            exact &= bool((np.ldexp(scaled_bias, -shift) == bias).all())
         if program.op[i] == ir.CLIP:
             coefficients[i, :2] = _scaled_thresholds(coefficients[i, :2], -int(exponents[i][0]))
             exact &= bool(coefficients[i, 0] < coefficients[i, 1])
@@ -241,7 +242,9 @@ def _shifted(x, shift):
 def _scaled_thresholds(thresholds, shift):
     """Scale the thresholds of a Clip; those beyond all values become infinite."""
     with np.errstate(under="ignore", over="ignore"):
-        return np.where(np.isfinite(thresholds), np.ldexp(thresholds, shift), thresholds)
+        scaled = np.ldexp(thresholds, shift)
+        lost = np.isfinite(scaled) & (np.ldexp(scaled, -shift) != thresholds)
+    return np.full(2, np.nan) if lost.any() else scaled
 
 
 def _scaled_weights(sizes, i):
