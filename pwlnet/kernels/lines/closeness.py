@@ -217,6 +217,15 @@ def _same_pieces(code, work, i, k1, k2):
 
 
 @kernel
+def _same_factors(code, i, k1, k2, r):
+    """Return whether op i, a Scale, does the same to values (r = 0) or slopes (1) of entries k1 and k2."""
+    w, n, b = weights_of(code, i), code.op_table[i, ir.N_BIASES], code.op_table[i, ir.BIAS]
+    if r == 0 and n > 0 and code.parameters[b + k1 % n] != code.parameters[b + k2 % n]:
+        return False
+    return w[k1 % w.shape[0]] == w[k2 % w.shape[0]]
+
+
+@kernel
 def same_signal(code, work, i, k1, k2, r):
     """Return whether values (r = 0) or slopes (1) of entries k1 and k2 of op i are certainly equal at the window's start.
 
@@ -237,6 +246,9 @@ def same_signal(code, work, i, k1, k2, r):
             if j1 < 0 or j2 < 0:
                 return False
             k1, k2 = j1, j2
+        elif kind == ir.SCALE:
+            if not _same_factors(code, i, k1, k2, r):
+                return False
         elif kind >= ir.FIRST_SWITCHING and kind != ir.MAX_POOL:
             g1, b1, g2, b2 = _same_pieces(code, work, i, k1, k2)
             if g1 == 0.0 and g2 == 0.0:

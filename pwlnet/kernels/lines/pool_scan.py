@@ -219,10 +219,11 @@ def _apply_slope_changes(code, work, i, p, event, value, slope, inside, keep):
         work.small[ws.CURSOR, tap] = cursor
     for c in range(channels):
         best = _best_after(value, slope, c, taps, inside, work.channels[ws.TOLERANCE, c], work.channels[ws.SLOPE_TOLERANCE, c])
+        for tap in range(taps):
+            distance = abs(value[best, c] - value[tap, c]) if inside[tap] >= 0 else 0.0
+            if distance > unsure * work.channels[ws.TOLERANCE, c] and distance <= work.channels[ws.TOLERANCE, c]:
+                work.counts[ws.AMBIGUOUS] += 1
         if best != work.channel_labels[ws.STATE, c]:
-            old = work.channel_labels[ws.STATE, c]
-            distance = abs(value[best, c] - value[old, c])
-            work.counts[ws.AMBIGUOUS] += np.int64(distance > unsure * work.channels[ws.TOLERANCE, c])
             record_flip(work, event, neuron_number(code, i, p, c), work.channel_labels[ws.STATE, c], best)
             value[best, c] = max(value[best, c], value[work.channel_labels[ws.STATE, c], c])
             work.channel_labels[ws.STATE, c] = best
