@@ -12,6 +12,7 @@ from .._jit import allocating_kernel, inlined_kernel, kernel
 from ..arrays import sorted_order
 from ..ir import program as ir
 from . import workspace as ws
+from .rounding import UNSURE_FROM
 from .workspace import has_float32_slopes
 
 FEW_FLIPS = 32  # at one breakpoint; more of them are sorted by merge sort
@@ -50,8 +51,8 @@ def _distance(work, breakpoint_id, t, error):
 def merge_crossings(work, first_flip, ambiguous):
     """Give each crossing of the current op its final id, and refresh ``order`` and ``rank``.
 
-    Decisions within ``ambiguous`` times the sum of the bounds are counted in counts[AMBIGUOUS]. Flips from ``first_flip`` on
-    are relabelled.
+    Decisions within ``ambiguous`` times the sum of the bounds are counted in counts[AMBIGUOUS], but not those about crossings
+    that float64 can't tell apart. Flips from ``first_flip`` on are relabelled.
     """
     known, crossings = work.counts[ws.N_IDS], work.counts[ws.N_CROSSINGS]
     if crossings == 0:
@@ -81,8 +82,10 @@ def merge_crossings(work, first_flip, ambiguous):
         if joined_next or (near_after and (after < before or not near_before)):
             work.labels[ws.CROSSING_ID, b] = upcoming
             joined_next = True
+            work.counts[ws.AMBIGUOUS] += np.int64(after > UNSURE_FROM * t)
         elif near_before:
             work.labels[ws.CROSSING_ID, b] = last
+            work.counts[ws.AMBIGUOUS] += np.int64(before > UNSURE_FROM * t)
             if last >= known and error < work.times[ws.TIME_ERROR, last]:  # the more accurate duplicate of a new breakpoint
                 work.times[ws.TIME, last], work.times[ws.TIME_ERROR, last] = t, error
         else:

@@ -11,10 +11,11 @@ import numpy as np
 from .._jit import ONE, kernel, separate_kernel
 from ..arrays import fill_rows
 from ..ir import program as ir
-from ..ir.affine import rows_of
+from ..ir.affine import operand, rows_of
 from . import workspace as ws
 from .channel import float32_tolerance, neuron_number
-from .rounding import UNIT_ROUNDOFF, decision_bounds, float32_variance
+from .closeness import same_signal
+from .rounding import SINGLE_LARGE, UNIT_ROUNDOFF, decision_bounds, float32_variance, out_of_range
 from .scan import add_crossing, record_flip
 from .slope_changes import add_entry, collect, drop_empty_row, n_taps, new_row, row_range, tap_source
 from .workspace import has_float32_slopes
@@ -35,6 +36,8 @@ def _load_taps(code, work, i, p, n, length, rounding, value, slope):
             k = q * channels + c
             v, s = x[0, k], x[1, k]
             value[tap, c], slope[tap, c] = v, s
+            if out_of_range(variance, k, v, s) or (has_float32_slopes(work) and not max(abs(v), abs(s)) < SINGLE_LARGE):
+                work.counts[ws.STATUS] = ws.EXTREME
             error, slope_error = decision_bounds(variance, k, v, s, n, length, rounding)
             work.channels[ws.TOLERANCE, c] = max(work.channels[ws.TOLERANCE, c], 2.0 * error)
             work.channels[ws.SLOPE_TOLERANCE, c] = max(work.channels[ws.SLOPE_TOLERANCE, c], 2.0 * slope_error)
@@ -63,6 +66,20 @@ def _best_after(value, slope, c, taps, inside, tolerance, slope_tolerance):
 
 
 @kernel
+def _count_ties(code, work, i, c, best, value, slope, inside):
+    """Count the taps that may be larger than the best one just after the window's start."""
+    channels, j = code.op_table[i, ir.CHANNELS], operand(code, i, 0)
+    for tap in range(value.shape[0]):
+        if inside[tap] < 0 or tap == best or abs(value[tap, c] - value[best, c]) > work.channels[ws.TOLERANCE, c]:
+            continue
+        k1, k2 = inside[tap] * channels + c, inside[best] * channels + c
+        if work.channels[ws.TOLERANCE, c] > 0.0:
+            certain = abs(slope[tap, c] - slope[best, c]) > work.channels[ws.SLOPE_TOLERANCE, c]
+            certain = same_signal(code, work, j, k1, k2, 0) and (certain or same_signal(code, work, j, k1, k2, 1))
+            work.counts[ws.AMBIGUOUS] += np.int64(not certain)
+
+
+@kernel
 def _begin(code, work, i, p, value, slope, inside):
     """Set the initial winners, and the op's values at the window's start."""
     channels, taps = code.op_table[i, ir.CHANNELS], value.shape[0]
@@ -70,6 +87,7 @@ def _begin(code, work, i, p, value, slope, inside):
     for c in range(channels):
         best = _best_after(value, slope, c, taps, inside, work.channels[ws.TOLERANCE, c], work.channels[ws.SLOPE_TOLERANCE, c])
         work.channel_labels[ws.STATE, c] = best
+        _count_ties(code, work, i, c, best, value, slope, inside)
         a[0, p * channels + c], a[1, p * channels + c] = value[best, c], slope[best, c]
         work.channels[ws.LARGEST, c], work.channels[ws.STEEPEST, c] = abs(value[best, c]), abs(slope[best, c])
         work.states[ws.WINDOW_START, neuron_number(code, i, p, c)] = best
@@ -170,9 +188,22 @@ def _cross(code, work, i, p, t0, t1, value, slope, inside, keep):
 
 
 @kernel
+def _unsure_from(code, i):
+    """Return the share of the tolerance from which ties at breakpoints are counted.
+
+    Taps that are off are equal, and leave a few standard errors (of 32) where they switched off: those of an elementwise op.
+    """
+    j = operand(code, i, 0)
+    while code.op_table[j, ir.OP] == ir.GATHER:
+        j = operand(code, j, 0)
+    return 0.125 if code.op_table[j, ir.OP] >= ir.FIRST_SWITCHING else 2.0**-20
+
+
+@kernel
 def _apply_slope_changes(code, work, i, p, event, value, slope, inside, keep):
     """Apply the slope changes of all taps at an event, and add those of the op to its last row."""
     channels, taps, row = code.op_table[i, ir.CHANNELS], value.shape[0], work.channels[ws.EVENT_ROW]
+    unsure = _unsure_from(code, i)
     for c in range(channels):
         row[c] = -slope[work.channel_labels[ws.STATE, c], c]
     for tap in range(taps):
@@ -188,6 +219,10 @@ def _apply_slope_changes(code, work, i, p, event, value, slope, inside, keep):
         work.small[ws.CURSOR, tap] = cursor
     for c in range(channels):
         best = _best_after(value, slope, c, taps, inside, work.channels[ws.TOLERANCE, c], work.channels[ws.SLOPE_TOLERANCE, c])
+        for tap in range(taps):
+            distance = abs(value[best, c] - value[tap, c]) if inside[tap] >= 0 else 0.0
+            if distance > unsure * work.channels[ws.TOLERANCE, c] and distance <= work.channels[ws.TOLERANCE, c]:
+                work.counts[ws.AMBIGUOUS] += 1
         if best != work.channel_labels[ws.STATE, c]:
             record_flip(work, event, neuron_number(code, i, p, c), work.channel_labels[ws.STATE, c], best)
             value[best, c] = max(value[best, c], value[work.channel_labels[ws.STATE, c], c])
@@ -215,6 +250,8 @@ def scan_pool(code, work, i, p, t0, t1, rounding):
     for tap in range(taps):
         inside[tap] = tap_source(code, i, p, tap)[1]
     _load_taps(code, work, i, p, n, t1 - t0, rounding, value, slope)
+    if work.counts[ws.STATUS] != ws.DONE:
+        return
     _begin(code, work, i, p, value, slope, inside)
     t = t0
     for a in range(n):

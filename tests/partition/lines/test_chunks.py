@@ -127,7 +127,10 @@ def test_breakpoints_that_windows_share_are_found_again(monkeypatch):
 
 
 def test_a_line_that_is_cut_is_no_farther_off_than_it_says(monkeypatch):
-    """The bounds of its windows are below that of the whole line, by a factor of up to ten here."""
+    """The bounds of its windows are below that of the whole line, by a factor of up to ten here.
+
+    But not where the first layer of the whole line is computed more accurately, since it starts near a threshold.
+    """
     fitting, factors = tracing.Tracer.fitting_window, []
     for seed in range(few(60)):
         description, starts, ends = random_case(seed)
@@ -140,7 +143,7 @@ def test_a_line_that_is_cut_is_no_farther_off_than_it_says(monkeypatch):
         found = np.concatenate([part.t for part in parts]).tolist()
         assert max(abs(a - Fraction(b)) for a, b in zip(exact, found, strict=True)) <= parts[-1].t_error, seed
         factors += [parts[-1].t_error / whole.t_error[0]] if len(found) > 2 else [1.0]
-    assert 0.01 < min(factors) < 0.5 and max(factors) <= 1.0
+    assert 0.01 < min(factors) < 0.5 and max(factors) <= 2.0
 
 
 def cut_at_a_breakpoint(t0, t1, inner):
