@@ -1,5 +1,6 @@
 """The ops of a program under construction: remove unused ops, fold scalings, write the flat arrays."""
 
+from collections import Counter
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -45,19 +46,16 @@ def prune(ops, output):
 
 
 def fold_scales(ops, output):
-    """Fold each Scale into the Affine, Conv2d or Scale before it if nothing else reads that op."""
+    """Fold each Scale into the Affine, Conv2d or Scale before it if nothing else reads that op; prune what is left over."""
+    ops = list(ops)
+    readers = Counter(k for op in ops for k in op.operands)
     for i, op in enumerate(ops):
         if op.code != ir.SCALE:
             continue
         before = op.operands[0]
-        readers = sum(other.operands.count(before) for other in ops)
-        if readers == 1 and ops[before].code in (ir.AFFINE, ir.CONV2D, ir.SCALE) and before != output:
-            fused = _fuse_scale(ops[before], op)
-            if fused is not None:
-                ops = list(ops)
-                ops[i] = fused
-                return fold_scales(*prune(ops, output))
-    return ops, output
+        if readers[before] == 1 and ops[before].code in (ir.AFFINE, ir.CONV2D, ir.SCALE) and before != output:
+            ops[i] = _fuse_scale(ops[before], op) or op
+    return prune(ops, output)
 
 
 def _fuse_scale(op, scale):

@@ -59,6 +59,7 @@ class _Tracer(fx.Tracer):
 
     def __init__(self):
         super().__init__(param_shapes_constant=True)
+        self._states = None
 
     def is_leaf_module(self, m, module_qualified_name):
         hooked = m._forward_hooks or m._forward_pre_hooks  # a layer recorded as one call would lose them
@@ -66,6 +67,22 @@ class _Tracer(fx.Tracer):
 
     def proxy(self, node):
         return _Proxy(node, self)
+
+    def getattr(self, attr, attr_val, parameter_proxy_cache):
+        """Return a proxy for a parameter or buffer, like ``fx.Tracer``, which searches all of them for each."""
+        if not isinstance(attr_val, torch.Tensor):
+            return attr_val
+        if self._states is None:
+            states = [*self.root.named_buffers(), *self.root.named_parameters()]
+            self._states = {id(state): (name, state) for name, state in states}
+        name, _ = self._states.get(id(attr_val), (None, None))
+        if name is None:
+            return attr_val
+        if name not in parameter_proxy_cache:
+            parameter_proxy_cache[name] = self.create_proxy(
+                "get_attr", name, (), {}, proxy_factory_fn=lambda node: fx.proxy.ParameterProxy(self, node, name, attr_val)
+            )
+        return parameter_proxy_cache[name]
 
 
 def read_module(module, input_shape):
