@@ -1,16 +1,24 @@
 """Loading of network files of every kind."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from .errors import ConversionError, ShapeError
+from .network import Network
 
 _SUFFIXES = {".onnx": "onnx", ".nnet": "nnet", ".eran": "eran", ".tf": "eran", ".h5": "h5", ".hdf5": "h5"}
 HDF5_MAGICS = (b"\x89PWL\r\n\x1a\n", b"\x89HDF\r\n\x1a\n")  # with the header of pwlnet's container, and without
 
 
-def load_network(path, *, input_shape=None):
+def load_network(
+    path,
+    *,
+    input_shape=None,
+    outputs: int | str | Sequence[int | str] | None = None,
+    check: str = "strict",
+) -> Network:
     """Read a network from a file: ONNX, .nnet, .eran, or pwlnet's HDF5 format.
 
     Exact up to rounding: weights are read exactly. ONNX conversions are compared with a reference evaluation of the file.
@@ -21,6 +29,13 @@ def load_network(path, *, input_shape=None):
         Recognized by its content (HDF5) or its suffix: .onnx, .nnet, .eran, .tf (ERAN's text format), .h5.
     input_shape : tuple of int, optional
         Shape of one input without a batch axis, if an ONNX file leaves it open.
+    outputs : int, str or sequence of these, optional
+        Which output of an ONNX file that has several: its index or name. Several are flattened and joined in the given order.
+        What the chosen outputs do not depend on is not converted.
+    check : {"strict", "warn", "off"}, optional
+        What happens if the conversion of an ONNX file disagrees with every evaluation of the file (ONNX's reference
+        implementation, and onnxruntime where it is installed) on random inputs by more than rounding: raise, warn, or no
+        comparison.
 
     Returns
     -------
@@ -58,7 +73,7 @@ def load_network(path, *, input_shape=None):
     if kind == "onnx":
         from .convert import read_network
 
-        return read_network(path, kind, input_shape)
+        return read_network(path, kind, input_shape, outputs, check)
     network = _read_fixed_shape(path, kind)
     requested = network.input_shape if input_shape is None else tuple(np.atleast_1d(input_shape).tolist())
     if requested != network.input_shape:

@@ -1,17 +1,23 @@
 """Conversion of torch modules and network files to a Network; each conversion is compared with its source."""
 
-import numpy as np
+from collections.abc import Sequence
 
-from ..errors import ConversionError
+from ..network import Network
 from ..tolerances import DEFAULT
+from .check import Referee, check_conversion, checked_level
+from .choice import checked_outputs
 from .lower import lower
 
-__all__ = ["check_conversion", "from_torch", "read_network"]
-
-_N_CHECKED = 16
+__all__ = ["from_torch", "read_network"]
 
 
-def from_torch(module, input_shape):
+def from_torch(
+    module,
+    input_shape,
+    *,
+    outputs: int | str | Sequence[int | str] | None = None,
+    check: str = "strict",
+) -> Network:
     """Convert a torch module to a network.
 
     Exact up to rounding: weights are cast to float64 exactly, and BatchNorm is folded into the preceding weights in float64.
@@ -21,8 +27,14 @@ def from_torch(module, input_shape):
     ----------
     module : torch.nn.Module
         In any mode; converted as in evaluation mode, and not changed.
-    input_shape : tuple of int
-        Shape of one input, without a batch axis.
+    input_shape : tuple of int, torch.Tensor or ndarray
+        Shape of one input, without a batch axis; or an example batch of inputs, whose shape is taken, without its first axis.
+    outputs : int, str or sequence of these, optional
+        Which output of a module that returns a tuple, list, dict or dataclass: its index or key. Several are flattened and
+        joined in the given order. What the chosen outputs do not depend on is not converted.
+    check : {"strict", "warn", "off"}, optional
+        What happens if the conversion disagrees with the module on random inputs by more than rounding: raise, warn, or no
+        comparison.
 
     Returns
     -------
@@ -31,11 +43,18 @@ def from_torch(module, input_shape):
     Raises
     ------
     UnsupportedOperationError
-        An operation is not piecewise linear or not supported; the message names it.
+        An operation that the outputs depend on is not piecewise linear or not supported; the message names it.
     ConversionError
         The module cannot be traced, or the conversion disagrees with the module.
     InputError
-        A weight is not finite.
+        A weight is not finite; the module is not a torch.nn.Module.
+    ShapeError
+        ``input_shape`` is not a shape.
+
+    Warns
+    -----
+    PwlnetWarning
+        A softmax or sigmoid at the end was dropped: the outputs are the logits.
     ImportError
         torch is not installed.
 
@@ -49,15 +68,19 @@ def from_torch(module, input_shape):
     from .._optional import require
 
     require("torch", "torch", "converting a torch module")
-    from .torch.fx import read_module, source_forward
+    from .torch.fx import read_with_batch, source_forward
 
-    shape = (input_shape,) if np.ndim(input_shape) == 0 else tuple(input_shape)
-    network = lower(read_module(module, shape))
-    check_conversion(network, source_forward(module), type(module).__name__, DEFAULT.conversion)
+    level, chosen = checked_level(check), checked_outputs(outputs)
+    graph, batch = read_with_batch(module, input_shape, chosen)
+    network = lower(graph)
+    if level != "off":
+        batch.check(network)
+        referee = Referee("torch in float64", source_forward(module, chosen), DEFAULT.conversion)
+        check_conversion(network, [referee], type(module).__name__, level)
     return network
 
 
-def read_network(path, kind, input_shape=None):
+def read_network(path, kind, input_shape=None, outputs=None, check="strict"):
     """Read and convert a network file of a kind ("onnx", "nnet", "eran"); ``pwlnet.load_network`` is the public function.
 
     Raises
@@ -65,54 +88,18 @@ def read_network(path, kind, input_shape=None):
     ConversionError, UnsupportedOperationError, ShapeError, InputError
         As documented for the readers.
     """
+    level, chosen = checked_level(check), checked_outputs(outputs)
     if kind == "onnx":
-        from .onnx.file import read_onnx, source_forward_onnx
+        from .onnx.file import convert_model
+        from .onnx.model import open_model
+        from .onnx.referees import referees
 
-        network = lower(read_onnx(path, input_shape))
-        source = source_forward_onnx(path, input_shape)
-        if source is not None:
-            tolerance = DEFAULT.conversion if source.in_float64 else DEFAULT.conversion_single
-            check_conversion(network, source, str(path), tolerance)
+        model = open_model(path, input_shape, chosen)
+        network = lower(convert_model(path, model))
+        check_conversion(network, referees(path, model), str(path), level)
         return network
     if kind == "nnet":
         from .text.nnet import read_nnet as read
     else:
         from .text.eran import read_eran as read
     return lower(read(path))
-
-
-def check_conversion(network, source, name, tolerance):
-    """Compare a converted network with its source on random inputs.
-
-    Parameters
-    ----------
-    network : Network
-    source : callable
-        float64[B, *input_shape] -> float64[B, O].
-    name : str
-        Of the source, for the message.
-    tolerance : float
-        Largest difference, relative to the largest output of the input.
-
-    Raises
-    ------
-    ConversionError
-        They differ by more, or the source gives values that are not finite.
-    """
-    rng = np.random.default_rng(0)
-    half = _N_CHECKED // 2
-    shape = (half, *network.input_shape)
-    points = np.concatenate([rng.standard_normal(shape), rng.random(shape)])
-    expected = np.asarray(source(points), np.float64).reshape(len(points), -1)
-    actual = network.forward(points)
-    if expected.shape != actual.shape:
-        raise ConversionError(
-            f"{name} gives {expected.shape[1]} outputs, but its conversion {actual.shape[1]}; report this as a bug"
-        )
-    scale = np.maximum(np.abs(expected).max(axis=1), np.finfo(np.float64).tiny)
-    error = float((np.abs(actual - expected).max(axis=1) / scale).max())
-    if not error <= tolerance:
-        raise ConversionError(
-            f"{name} and its conversion differ by {error:.1e} of the largest output on random inputs; at most "
-            f"{tolerance:.0e} is rounding, report this as a bug"
-        )

@@ -15,12 +15,6 @@ import numpy as np
 
 from ..errors import ConversionError, UnsupportedOperationError
 
-SUPPORTED = (
-    "Linear, Conv1d, Conv2d, ConvTranspose2d, AvgPool, MaxPool, BatchNorm, Add, Sub, Mul and Div by constants, Concat, "
-    "Flatten, Reshape, Transpose, Pad, Slice, Upsample (nearest), Mean, ReLU, LeakyReLU, PReLU, Abs, HardTanh, ReLU6, Clip, "
-    "Hardsigmoid, Dropout, Identity"
-)
-
 
 def refuse(name, kind, reason=None):
     """Raise the error for nodes that cannot be converted exactly.
@@ -35,7 +29,7 @@ def refuse(name, kind, reason=None):
         Why it is not supported; by default, that it is not piecewise linear.
     """
     reason = reason or "which is not piecewise linear"
-    raise UnsupportedOperationError(f"node {name!r} is {kind}, {reason}; supported: {SUPPORTED}")
+    raise UnsupportedOperationError(f"node {name!r} is {kind}, {reason}; docs/supported_ops.md lists what is supported")
 
 
 @dataclass(frozen=True)

@@ -48,8 +48,10 @@ def lower(graph):
     if graph.output is None:
         raise ConversionError("the graph has no output; set graph.output to the tensor that the network computes")
     lowering = _Lowering(graph)
-    for node in graph.nodes:
-        lowering.views.append(getattr(lowering, node.kind)(node, *(lowering.views[i] for i in node.inputs)))
+    needed = _needed(graph)
+    for i, node in enumerate(graph.nodes):
+        views = (lowering.views[k] for k in node.inputs)
+        lowering.views.append(getattr(lowering, node.kind)(node, *views) if i in needed else None)
     output = lowering.views[graph.output.node]
     if (output.index < 0).any() or not output.index.size:
         output = lowering.gathered(output, (output.index.size, 1, 1), np.arange(output.index.size), "output")
@@ -58,6 +60,17 @@ def lower(graph):
     input_shape = graph.input.shape[1:] if graph.batched else graph.input.shape
     program = assemble(ops, input_index=lowering.views[0].index.ravel(), output_index=output.index.ravel())
     return Network(program, input_shape=input_shape, output_shape=shape, names=tuple(op.name for op in ops))
+
+
+def _needed(graph):
+    """Return the nodes that the output depends on, and the input."""
+    needed, stack = {0}, [graph.output.node]
+    while stack:
+        i = stack.pop()
+        if i not in needed:
+            needed.add(i)
+            stack.extend(graph.nodes[i].inputs)
+    return needed
 
 
 def _canonical(shape):

@@ -77,7 +77,7 @@ def open_source(source, network):
 
 def _of_file(path, network):
     """Return a function that evaluates an ONNX file in its own precision."""
-    from .onnx.file import source_in_own_precision
+    from .onnx.referees import source_in_own_precision
 
     if path.suffix.lower() != ".onnx" or not path.is_file():
         raise ConversionError(f"confirm is {path}, which is not an ONNX file; give the file that the network was read from")

@@ -1,7 +1,7 @@
 """Reading of ONNX files: visit the nodes that the output depends on, fold constants, convert other nodes by handlers.
 
-Nodes without a handler are refused by name, never dropped, with one exception that emits a warning: Softmax, LogSoftmax
-and ArgMax at the end of the graph, since the order of the scores before them is the same.
+Nodes without a handler are refused by name, never dropped, with one exception that emits a warning: Softmax, LogSoftmax,
+Sigmoid and ArgMax at the end of the graph, since the values before them decide the same.
 """
 
 import warnings
@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..._optional import require
-from ...errors import ConversionError, PwlnetWarning
+from ...errors import PwlnetWarning
+from ..endings import Ending, check_axis
 from ..graph import Graph, Tensor, refuse
-from .model import independent_output, load_model, open_model
-from .node import STANDARD_DOMAINS, OnnxNode, node_name, onnx_module
+from .model import ENDINGS, independent_output, open_model
+from .node import STANDARD_DOMAINS, OnnxNode, node_name
 from .ops import HANDLERS
 
 RANDOM = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli")
@@ -26,7 +26,7 @@ CURVED = (
 )
 
 
-def read_onnx(path, input_shape=None):
+def read_onnx(path, input_shape=None, outputs=None):
     """Read an ONNX file into a neutral graph.
 
     Exact up to rounding: every weight is converted to the equal float64.
@@ -36,6 +36,8 @@ def read_onnx(path, input_shape=None):
     path : str or Path
     input_shape : tuple of int, optional
         Shape of one input without the batch axis; needed if the file leaves dimensions open.
+    outputs : tuple of int or str, optional
+        Which outputs of several; more than one are flattened and joined.
 
     Returns
     -------
@@ -57,185 +59,64 @@ def read_onnx(path, input_shape=None):
     Warns
     -----
     PwlnetWarning
-        A Softmax, LogSoftmax or ArgMax at the end was dropped.
+        A Softmax, LogSoftmax, Sigmoid or ArgMax at the end was dropped.
     """
-    source = open_model(path, input_shape)
-    for proto in source.dropped:
-        warnings.warn(
-            f"node {node_name(proto)!r} is {proto.op_type} at the end of {path} and was dropped; the network's "
-            f"outputs are the scores {source.output!r} before it",
-            PwlnetWarning,
-            stacklevel=4,
-        )
+    return convert_model(path, open_model(path, input_shape, outputs))
+
+
+def convert_model(path, source):
+    """Return the neutral graph of an `OnnxModel`; as ``read_onnx``."""
     graph = Graph(source.shape, batched=source.batched)
     values = dict(source.constants)
     values[source.input] = graph.input
+    endings = {}
     for proto in source.nodes:
         inputs = tuple(values[name] if name else None for name in proto.input)
         outputs = _convert(OnnxNode(proto, source.opset, inputs), graph)
         values.update((name, value) for name, value in zip(proto.output, outputs) if name)
         if len(outputs) < len(proto.output):
             values.update((name, _MissingOutput(node_name(proto))) for name in proto.output[len(outputs) :] if name)
-    output = values[source.output]
-    if not isinstance(output, Tensor):
-        raise independent_output(path, source.output)
-    graph.output = output
+        if proto.output[0] in source.bypassed or endings.keys() & set(proto.input):
+            _follow_ending(proto, source, values, graph, endings)
+    found = [values[name] for name in source.outputs]
+    for name, output in zip(source.outputs, found, strict=True):
+        if not isinstance(output, Tensor):
+            raise independent_output(path, name)
+    if len(found) > 1:
+        lead = (1,) if source.batched else ()
+        flat = [graph.reshape(t, (*lead, -1), name="output") for t in found]
+        found = [graph.concat(flat, len(lead), name="output")]
+    graph.output = found[0]
+    for proto in source.dropped:
+        ending = Ending(node_name(proto), proto.op_type, ENDINGS[proto.op_type], graph.output)
+        warnings.warn(ending.warning(f" of {path}"), PwlnetWarning, stacklevel=4)
     return graph
 
 
-def source_forward_onnx(path, input_shape=None):
-    """Return the function that an ONNX file computes, evaluated by ONNX's reference implementation or onnxruntime.
-
-    Parameters
-    ----------
-    path : str or Path
-    input_shape : tuple of int, optional
-        As for ``read_onnx``.
-
-    Returns
-    -------
-    OnnxSource or None
-        A callable from rows float64[B, *input_shape] (or flattened) to outputs float64[B, O], the same tensor as that of
-        ``read_onnx``. None, with a warning, if neither ONNX's reference implementation nor an installed onnxruntime can
-        evaluate the file.
-
-    Raises
-    ------
-    ConversionError, ShapeError, InputError
-        As for ``read_onnx``.
-
-    Warns
-    -----
-    PwlnetWarning
-        Neither of them can evaluate the file.
-    """
-    model = open_model(path, input_shape)
-    reasons = []
-    for run, in_float64 in ((_run_reference, True), (_run_onnxruntime, False)):
-        try:
-            evaluate = run(path, model)
-            evaluate(np.zeros(model.shape))
-        except Exception as error:
-            reasons.append(f"{type(error).__name__}: {error}".splitlines()[0][:100])
-            continue
-        return OnnxSource(evaluate, model.shape, in_float64)
-    warnings.warn(
-        f"{path} was converted, but not compared with its source: onnx.reference can't evaluate it ({reasons[0]}), nor "
-        f"onnxruntime ({reasons[1]}); compare some outputs yourself, or install onnxruntime",
-        PwlnetWarning,
-        stacklevel=4,
-    )
-    return None
+def _follow_ending(proto, source, values, graph, endings):
+    """Check a Softmax or Sigmoid that was replaced by Identity, or what moves its entries."""
+    known = next((endings[name] for name in proto.input if name in endings), None)
+    value = values[proto.output[0]]
+    if known is None and isinstance(value, Tensor):
+        original = next((node for node in source.dropped if node.output[0] == proto.output[0]), None)
+        if original is not None:
+            family = ENDINGS[original.op_type]
+            if family == "softmax":
+                check_axis(node_name(original), original.op_type, _n_classes(original, source.opset, value.shape))
+            endings[proto.output[0]] = Ending(node_name(original), original.op_type, family, value)
+        return
+    for name in proto.output:
+        if known is not None and isinstance(values.get(name), Tensor):
+            endings[name] = known.moved(graph, values[name])
 
 
-def source_in_own_precision(path, input_shape=None):
-    """Return a function that evaluates an ONNX file in its own precision, and what evaluates it.
-
-    Parameters
-    ----------
-    path : str or Path
-    input_shape : tuple of int, optional
-        As for ``read_onnx``.
-
-    Returns
-    -------
-    source : OnnxSource
-    name : str
-        What evaluates it: onnxruntime, or else ONNX's reference implementation.
-
-    Raises
-    ------
-    ConversionError
-        Neither of them can evaluate the file.
-    """
-    model, reasons = open_model(path, input_shape), []
-    for run, name in ((_run_onnxruntime, "onnxruntime"), (_run_reference_as_is, "onnx.reference")):
-        try:
-            evaluate = run(path, model)
-            kind = np.asarray(evaluate(np.zeros(model.shape))).dtype
-        except Exception as error:
-            reasons.append(f"{name}: {type(error).__name__}: {error}".splitlines()[0][:100])
-            continue
-        return OnnxSource(evaluate, model.shape, False), f"{name} in {kind}"
-    raise ConversionError(f"{path} can't be evaluated ({'; '.join(reasons)}); give a function that evaluates it")
-
-
-@dataclass(frozen=True)
-class OnnxSource:
-    """The function that an ONNX file computes, callable on rows.
-
-    Attributes
-    ----------
-    evaluate : callable
-        From one input of ``shape`` to one output.
-    shape : tuple of int
-        The input shape of the file, batch axis included.
-    in_float64 : bool
-        Whether ONNX's reference implementation evaluates every node in float64; otherwise onnxruntime does, in the
-        precision of the file.
-    """
-
-    evaluate: object
-    shape: tuple
-    in_float64: bool
-
-    def __call__(self, rows):
-        """Evaluate rows float64[B, ...] one at a time; outputs float64[B, O]."""
-        rows = np.asarray(rows, np.float64)
-        outputs = [np.ravel(self.evaluate(row.reshape(self.shape))) for row in rows]
-        return np.array(outputs, np.float64).reshape(len(rows), -1)
-
-
-def _run_reference(path, model):
-    """Return a function that evaluates ``model`` in float64 by ONNX's reference implementation.
-
-    Pools whose sizes or divisors at the edges differ from those of PyTorch and onnxruntime are refused.
-    """
-    onnx, helper = onnx_module(), onnx_module("helper")
-    for proto in model.nodes:
-        if proto.op_type in ("MaxPool", "AveragePool"):
-            node = OnnxNode(proto, model.opset, ())
-            uneven = len(set(node.attribute("pads") or ())) > 1
-            if uneven or node.attribute("ceil_mode", 0) or node.attribute("auto_pad").startswith("SAME"):
-                raise NotImplementedError(f"{node.op} with ceil_mode, auto_pad or uneven pads")
-
-    def describe(name):
-        return helper.make_tensor_value_info(name, onnx.TensorProto.DOUBLE, None)
-
-    constants = [onnx.numpy_helper.from_array(value, name) for name, value in model.constants.items()]
-    graph = helper.make_graph(model.nodes, "source", [describe(model.input)], [describe(model.output)], constants)
-    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", model.opset)])
-    evaluator = onnx_module("reference").ReferenceEvaluator(proto)
-    return lambda x: evaluator.run(None, {model.input: x})[0]
-
-
-def _with_output(path, model):
-    """Return the ModelProto of a file, up to the output of ``model``."""
-    proto = load_model(path)
-    if proto.graph.output[0].name != model.output:
-        proto.graph.output[0].CopyFrom(type(proto.graph.output[0])(name=model.output))
-    return proto
-
-
-def _run_reference_as_is(path, model):
-    """Return a function that evaluates the file up to the output of ``model`` by ONNX's reference implementation."""
-    proto = _with_output(path, model)
-    evaluator, onnx = onnx_module("reference").ReferenceEvaluator(proto), onnx_module()
-    kind = next(value.type.tensor_type.elem_type for value in proto.graph.input if value.name == model.input)
-    dtype = onnx.helper.tensor_dtype_to_np_dtype(kind)
-    return lambda x: evaluator.run(None, {model.input: x.astype(dtype)})[0]
-
-
-def _run_onnxruntime(path, model):
-    """Return a function that evaluates the file up to the output of ``model`` by onnxruntime."""
-    runtime = require("onnxruntime", "test", "evaluating this file")
-    proto = _with_output(path, model)
-    options = runtime.SessionOptions()
-    options.log_severity_level = 4
-    session = runtime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    kind = next(value.type for value in session.get_inputs() if value.name == model.input)
-    dtype = {"tensor(double)": np.float64, "tensor(float16)": np.float16}.get(kind, np.float32)
-    return lambda x: session.run([model.output], {model.input: x.astype(dtype)})[0]
+def _n_classes(proto, opset, shape):
+    """Return over how many entries a Softmax runs."""
+    axis = OnnxNode(proto, opset, ()).attribute("axis", -1 if opset >= 13 else 1)
+    rank = len(shape)
+    if not -rank <= axis < max(rank, 1):
+        return 0
+    return int(np.prod(shape[axis % rank :], dtype=np.int64)) if opset < 13 else shape[axis]
 
 
 @dataclass(frozen=True)

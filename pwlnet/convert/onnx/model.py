@@ -1,20 +1,35 @@
 """An ONNX file before conversion: loaded, validated, reduced to what the output depends on, all floats as float64."""
 
+import copy
+import heapq
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ...errors import ConversionError, InputError, ShapeError
+from ..choice import choose
 from .node import STANDARD_DOMAINS, float_types, node_name, onnx_module
 
-DECISIONS = ("Softmax", "LogSoftmax", "ArgMax")
-PASSED_AT_THE_END = ("Identity", "Cast", "Dropout", "Squeeze", "Unsqueeze", "Flatten", "Reshape", "Transpose")
+ENDINGS = {"Softmax": "softmax", "LogSoftmax": "softmax", "Sigmoid": "sigmoid", "ArgMax": "argmax", "Hardmax": "argmax"}
+INCREASING = ("Log", "Exp")  # they may follow a Softmax or Sigmoid at the end
+RESHAPES = ("Identity", "Cast", "Dropout", "Squeeze", "Unsqueeze", "Flatten", "Reshape")
+MOVES = (*RESHAPES, "Transpose", "Slice", "Gather", "Split")  # they may follow it, too, and stay in force
 
 
 @dataclass(frozen=True)
 class OnnxModel:
-    """A prepared ONNX graph: float64 constants, sorted nodes, one input, one output."""
+    """A prepared ONNX graph: float64 constants, sorted nodes, one input, the chosen outputs.
+
+    Attributes
+    ----------
+    outputs : tuple of str
+        The tensors to compute: where an ArgMax was dropped, its input.
+    dropped : list of NodeProto
+        Softmax, Sigmoid and ArgMax at the end, as in the file.
+    bypassed : frozenset of str
+        The first outputs of nodes that ``nodes`` has as Identity instead.
+    """
 
     opset: int
     constants: dict
@@ -22,11 +37,12 @@ class OnnxModel:
     input: str
     shape: tuple
     batched: bool
-    output: str
+    outputs: tuple
     dropped: list
+    bypassed: frozenset
 
 
-def open_model(path, input_shape):
+def open_model(path, input_shape, outputs=None):
     """Load a file and determine the shape of its input, its constants, and the nodes that its output depends on.
 
     Parameters
@@ -34,6 +50,8 @@ def open_model(path, input_shape):
     path : str or Path
     input_shape : tuple of int or None
         Shape of one input without the batch axis.
+    outputs : tuple of int or str, optional
+        Which outputs of several.
 
     Returns
     -------
@@ -43,25 +61,51 @@ def open_model(path, input_shape):
     graph = model.graph
     constants = _constants(path, graph)
     inputs = {value.name: value for value in graph.input if value.name not in constants}
-    if len(graph.output) != 1:
-        names = ", ".join(repr(value.name) for value in graph.output) or "none"
-        raise ConversionError(f"{path} has {len(graph.output)} outputs ({names}); a network needs one, export only that one")
+    chosen = _chosen(path, graph, outputs)
     producers = {name: node for node in graph.node for name in node.output if name}
-    output, dropped = _before_decisions(graph.output[0].name, producers)
-    nodes, used = _needed(path, graph, output, producers, constants, inputs)
+    endings = [_without_ending(name, producers) for name in chosen]
+    found = tuple(name for name, _, _ in endings)
+    dropped = [node for _, nodes, _ in endings for node in nodes]
+    bypassed = frozenset(name for _, _, names in endings for name in names)
+    nodes, used = _needed(path, graph, found, producers, constants, inputs)
     if len(used) > 1:
         names = ", ".join(repr(name) for name in used)
         raise ConversionError(f"{path} has {len(used)} inputs ({names}); a network needs one, make the others constants")
     if not used:
-        raise independent_output(path, output)
+        raise independent_output(path, found[0])
     shape, batched = _input_shape(path, inputs[used[0]], input_shape)
     read = {name for node in nodes for name in node.input}
     constants = {name: value for name, value in constants.items() if name in read}
     _require_finite(path, constants)
     versions = [entry.version for entry in model.opset_import if entry.domain in STANDARD_DOMAINS]
+    dropped = [copy.deepcopy(node) for node in dropped]
     for node in nodes:
+        if node.output[0] in bypassed:
+            pass_on(node)
         _node_to_float64(node)
-    return OnnxModel(max(versions), constants, nodes, used[0], shape, batched, output, dropped)
+    return OnnxModel(max(versions), constants, nodes, used[0], shape, batched, found, dropped, bypassed)
+
+
+def pass_on(node):
+    """Make a node return its first input."""
+    node.op_type = "Identity"
+    del node.attribute[:]
+    del node.input[1:]
+
+
+def _chosen(path, graph, outputs):
+    """Return the names of the chosen outputs of a file."""
+    shown = {value.name: value.name for value in graph.output}
+    if len(shown) > 1 and outputs is None:
+        names = ", ".join(map(repr, shown))
+        raise ConversionError(f"{path} has {len(shown)} outputs ({names}); choose one, such as outputs={next(iter(shown))!r}")
+    if not shown:
+        raise ConversionError(f"{path} has no outputs; a network needs one, export it again")
+    return choose(shown, outputs, str(path), lambda name: f"rank {_rank(graph, name)}")
+
+
+def _rank(graph, name):
+    return next(len(value.type.tensor_type.shape.dim) for value in graph.output if value.name == name)
 
 
 # The file.
@@ -137,23 +181,45 @@ def _node_to_float64(node):
 # Which nodes, in which order.
 
 
-def _before_decisions(output, producers):
-    """Skip Softmax, LogSoftmax and ArgMax at the end, and layout operations after them; return the output before them."""
-    dropped, name = [], output
+def _without_ending(output, producers):
+    """Find a Softmax, Sigmoid or ArgMax that only moves of entries follow.
+
+    Returns
+    -------
+    output : str
+        What to compute instead: ``output``, or the input of an ArgMax.
+    dropped : list of NodeProto
+    bypassed : list of str
+        First outputs of the nodes to replace by Identity.
+    """
+    dropped, bypassed, name, passed = [], [], output, []
     while name in producers:
         node = producers[name]
-        if node.domain in STANDARD_DOMAINS and node.op_type in DECISIONS:
+        family = ENDINGS.get(node.op_type) if node.domain in STANDARD_DOMAINS else None
+        if family == "argmax":
+            if not all(op in RESHAPES for op in passed):
+                break
             dropped.append(node)
-            output = node.input[0]
-        elif node.op_type not in PASSED_AT_THE_END:
+            output, bypassed = node.input[0], []
+        elif family is not None:
+            dropped.append(node)
+            bypassed.append(name)
+        elif node.op_type in INCREASING and _is_ending(producers.get(node.input[0])):
+            bypassed.append(name)
+        elif node.op_type not in MOVES or node.domain not in STANDARD_DOMAINS:
             break
+        passed.append(node.op_type)
         name = node.input[0]
-    return output, dropped
+    return output, dropped, bypassed
 
 
-def _needed(path, graph, output, producers, constants, inputs):
-    """Return the nodes that the output depends on in topological order, and the graph inputs that they read."""
-    seen, used, stack = set(), [], [(output, "the graph's output")]
+def _is_ending(node):
+    return node is not None and ENDINGS.get(node.op_type, "argmax") != "argmax"
+
+
+def _needed(path, graph, outputs, producers, constants, inputs):
+    """Return the nodes that the outputs depend on in topological order, and the graph inputs that they read."""
+    seen, used, stack = set(), [], [(output, "the graph's output") for output in outputs]
     while stack:
         name, reader = stack.pop()
         if not name or name in seen or name in constants:
@@ -165,20 +231,32 @@ def _needed(path, graph, output, producers, constants, inputs):
             used.append(name)
         else:
             raise ConversionError(f"{reader} of {path} reads {name!r}, which nothing makes; the file is damaged")
-    pending = [node for node in graph.node if seen.intersection(node.output)]
-    ready, ordered = {"", *constants, *used}, []
-    while pending:
-        later = []
-        for node in pending:
-            if ready.issuperset(node.input):
-                ordered.append(node)
-                ready.update(node.output)
-            else:
-                later.append(node)
-        if len(later) == len(pending):
-            raise ConversionError(f"node {node_name(later[0])!r} of {path} reads its own output; the file is damaged")
-        pending = later
-    return ordered, sorted(used, key=list(inputs).index)
+    nodes = [node for node in graph.node if seen.intersection(node.output)]
+    return _sorted(path, nodes, {"", *constants, *used}), sorted(used, key=list(inputs).index)
+
+
+def _sorted(path, nodes, ready):
+    """Return nodes in topological order, otherwise in the order of the file."""
+    readers, waiting = {}, {}
+    for k, node in enumerate(nodes):
+        missing = set(node.input) - ready
+        waiting[k] = len(missing)
+        for name in missing:
+            readers.setdefault(name, []).append(k)
+    free = [k for k, count in waiting.items() if not count]  # sorted, hence a heap
+    ordered = []
+    while free:
+        node = nodes[heapq.heappop(free)]
+        ordered.append(node)
+        for name in node.output:
+            for k in readers.pop(name, ()):
+                waiting[k] -= 1
+                if not waiting[k]:
+                    heapq.heappush(free, k)
+    if len(ordered) < len(nodes):
+        stuck = nodes[min(k for k, count in waiting.items() if count)]
+        raise ConversionError(f"node {node_name(stuck)!r} of {path} reads its own output; the file is damaged")
+    return ordered
 
 
 def independent_output(path, output):

@@ -43,8 +43,9 @@ def export(model, float64_model, shape):
             traced.erase_node(node)
     structure = program.call_spec.out_spec
     output = next(node for node in traced.nodes if node.op == "output")
-    if structure is not None and structure.is_leaf():
-        output.args = (output.args[0][0],)
+    if structure is not None:
+        with contextlib.suppress(ValueError, TypeError):
+            output.args = (torch.utils._pytree.tree_unflatten(list(output.args[0]), structure),)
     return root, traced
 
 

@@ -9,18 +9,23 @@ import copy
 import inspect
 import operator
 import warnings
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import fx, nn
 from torch.nn.utils import parametrize
 
-from ...errors import ConversionError, InputError, PwlnetError, PwlnetWarning, ShapeError
+from ...errors import ConversionError, PwlnetError, PwlnetWarning, ShapeError
 from ...tolerances import DEFAULT
+from ..check import check_rows
+from ..choice import choose
 from .export import export
+from .float64 import InFloat64, first_line
+from .modules import check_module
 from .names import THROUGH_LAYERS
 from .ops import TABLES
-from .walk import InFloat64, InPlaceViewWrite, Walker, first_line
+from .walk import InPlaceViewWrite, Walker
 
 THROUGH = {getattr(nn, name) for name in THROUGH_LAYERS}
 
@@ -85,7 +90,7 @@ class _Tracer(fx.Tracer):
         return parameter_proxy_cache[name]
 
 
-def read_module(module, input_shape):
+def read_module(module, input_shape, outputs=None):
     """Read a module into a neutral graph.
 
     Exact up to rounding: weights are cast to float64 exactly, and the module is read as it computes in eval mode.
@@ -96,6 +101,8 @@ def read_module(module, input_shape):
         In any mode; it is not changed. Its hooks run when its copy does.
     input_shape : tuple of int
         Shape of one input, without the batch axis.
+    outputs : tuple of int or str, optional
+        Which outputs of several.
 
     Returns
     -------
@@ -117,31 +124,47 @@ def read_module(module, input_shape):
     PwlnetWarning
         A softmax at the end was dropped.
     """
+    return read_with_batch(module, input_shape, outputs)[0]
+
+
+def read_with_batch(module, input_shape, outputs=None):
+    """Read a module, as ``read_module``; also return what it computes for two rows alone and in one batch: `Batch`."""
     shape = (1, *_checked_shape(input_shape))
     original = _copied(module)
     _check_signature(original)
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model = _to_float64(copy.deepcopy(original))
-        walker = _trace(original, model, shape)
-        _check_rows(model, shape, walker)
-    if walker.dropped is not None:
-        warnings.warn(
-            f"node {walker.dropped.name!r} is {walker.dropped.kind}, the last operation, and was dropped: "
-            "the network's outputs are the values before it, with the same argmax; remove it from the module to say so",
-            PwlnetWarning,
-            stacklevel=3,
-        )
-    return walker.graph
+        walker = _trace(original, model, shape, outputs)
+        batch = _batch(model, shape, walker)
+    for ending in walker.dropped:
+        warnings.warn(ending.warning(), PwlnetWarning, stacklevel=3)
+    return walker.graph, batch
 
 
-def source_forward(module):
+@dataclass(frozen=True)
+class Batch:
+    """What a module computes for two rows: float64[2, O] alone, and a tensor together (None where it runs on single rows only)."""
+
+    rows: np.ndarray
+    alone: np.ndarray
+    together: np.ndarray | None
+
+    def check(self, network):
+        """Raise ConversionError if the module mixes the rows of a batch."""
+        if self.together is not None:
+            check_rows(network, self.alone, self.together, self.rows)
+
+
+def source_forward(module, outputs=None):
     """Return a function that evaluates a float64 copy of a module in eval mode, row by row, without a final softmax.
 
     Parameters
     ----------
     module : torch.nn.Module
         It is not changed.
+    outputs : tuple of int or str, optional
+        Which outputs of several.
 
     Returns
     -------
@@ -157,24 +180,43 @@ def source_forward(module):
 
     def forward(rows):
         rows = np.asarray(rows, dtype=np.float64)
-        outputs = [_run(model, torch.from_numpy(row[None].copy())).reshape(-1).numpy() for row in rows]
-        return np.stack(outputs) if outputs else np.empty((0, 0))
+        found = [_run(model, torch.from_numpy(row[None].copy()), outputs).reshape(-1).numpy() for row in rows]
+        return np.stack(found) if found else np.empty((0, 0))
 
     return forward
 
 
-def _run(model, x):
+def _run(model, x, outputs=None):
+    """Return the chosen outputs of a module, without a final softmax; several as one tensor [rows, entries]."""
     with torch.no_grad(), warnings.catch_warnings(), InFloat64() as mode:
         warnings.simplefilter("ignore")
-        return mode.without_softmax(model(x)).detach()
+        chosen = choose(model(x), outputs, "the module", lambda value: f"shape {tuple(getattr(value, 'shape', ()))}")
+        found = [mode.without_ending(value).detach() for value in chosen]
+        return found[0] if len(found) == 1 else torch.cat([value.reshape(len(x), -1) for value in found], 1)
 
 
 def _checked_shape(input_shape):
-    shape = input_shape if isinstance(input_shape, (tuple, list)) else (input_shape,)
-    if not all(isinstance(n, (int, np.integer)) and n > 0 for n in shape):
+    """Return a shape without the batch axis as a tuple; of an example batch of inputs, its shape without the first axis."""
+    shape = input_shape
+    if isinstance(shape, (torch.Tensor, np.ndarray)):
+        given = tuple(shape.shape)
+        if len(given) == 1 and not (shape.is_floating_point() if isinstance(shape, torch.Tensor) else shape.dtype.kind == "f"):
+            shape = tuple(shape.tolist())
+        elif len(given) < 2 or not all(given):
+            raise ShapeError(
+                f"input_shape is an array of shape {given}; an example input needs a batch axis in front, or give the shape "
+                "of one input, such as (3, 32, 32)"
+            )
+        else:
+            shape = given[1:]
+    if isinstance(shape, (int, np.integer)):
+        shape = (shape,)
+    whole = isinstance(shape, (tuple, list)) and all(isinstance(n, (int, np.integer)) and n > 0 for n in shape)
+    if not whole or isinstance(input_shape, bool):
+        shown = repr(input_shape)
         raise ShapeError(
-            f"input_shape is {input_shape!r}; it must be a tuple of positive integers, without the batch axis, "
-            "such as (3, 32, 32)"
+            f"input_shape is {shown if len(shown) < 80 else type(input_shape).__name__}; it must be a tuple of positive "
+            "integers, without the batch axis, such as (3, 32, 32)"
         )
     return tuple(int(n) for n in shape)
 
@@ -184,9 +226,7 @@ def _copied(module):
     while isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
         module = module.module
     module = getattr(module, "_orig_mod", module)  # torch.compile's wrapper
-    if not isinstance(module, nn.Module) or isinstance(module, torch.jit.ScriptModule):
-        raise InputError(f"module is a {type(module).__name__}; from_torch needs a torch.nn.Module, not a compiled one")
-    _check_states(module)
+    check_module(module)
     memo = {}
     for part in module.modules():  # tensors computed by a hook cannot be copied with their history
         for value in vars(part).values():
@@ -199,34 +239,6 @@ def _copied(module):
             f"the module can't be copied: {first_line(error)}; remove what is not a parameter, buffer or plain value"
         ) from error
     return model.cpu().eval().requires_grad_(False)
-
-
-def _check_states(module):
-    states = [("parameter", *item) for item in module.named_parameters()]
-    states += [("buffer", *item) for item in module.named_buffers()]
-    for what, name, state in states:
-        kind = _unreadable(state)
-        if kind:
-            raise InputError(f"{what} {name!r} is {kind}; pwlnet needs dense real values, convert the module first")
-        bad = int((~torch.isfinite(state)).sum()) if state.is_floating_point() else 0
-        if bad:
-            raise InputError(
-                f"{what} {name!r} holds {bad} values that are not finite; a network needs finite weights, "
-                "check how it was trained or saved"
-            )
-
-
-def _unreadable(state):
-    """Return why a parameter or buffer cannot be read, or an empty string."""
-    if nn.parameter.is_lazy(state):
-        return "not initialised"
-    if state.is_meta:
-        return "on the meta device, without values"
-    if state.is_quantized:
-        return "quantised"
-    if state.layout != torch.strided:
-        return f"sparse ({state.layout})"
-    return "complex" if state.is_complex() else ""
 
 
 def _to_float64(model):
@@ -255,7 +267,7 @@ def _check_signature(model):
         ) from error
 
 
-def _trace(original, model, shape):
+def _trace(original, model, shape, outputs):
     """Convert the trace of torch.fx, or that of torch.export if the first fails or does not match the module."""
     root, reason = SingleInputWrapper(model), "its forward writes in place through views"
     try:
@@ -264,12 +276,15 @@ def _trace(original, model, shape):
         reason = first_line(error)
     else:
         try:
-            walker = _run_walker(root, traced, shape)
-            if _trace_matches_module(root, traced, shape):
+            walker = _run_walker(root, traced, shape, outputs)
+            if _trace_matches_module(root, traced, shape, outputs):
                 return walker
             reason = "its forward behaves differently when traced"
         except InPlaceViewWrite:
             pass
+    unhooked = _without_recording_hooks(original, model, shape, outputs)
+    if unhooked is not None:
+        return _trace(*unhooked, shape, outputs)
     try:
         root, traced = export(SingleInputWrapper(original), SingleInputWrapper(model), shape)
     except Exception as error:
@@ -278,34 +293,54 @@ def _trace(original, model, shape):
             "its operations must not depend on the values of tensors, rewrite that branch of its forward"
         ) from error
     try:
-        return _run_walker(root, traced, shape)
+        return _run_walker(root, traced, shape, outputs)
     except InPlaceViewWrite:
         raise ConversionError(
             "the module writes activations into a constant or through a view; build the tensor with torch.cat instead"
         ) from None
 
 
-def _run_walker(root, traced, shape):
-    walker = Walker(root, traced, shape, TABLES)
+def _without_recording_hooks(original, model, shape, outputs):
+    """Return both copies of a module without its forward hooks if it has some that do not change its outputs, else None."""
+    if not any(part._forward_hooks or part._forward_pre_hooks for part in model.modules()):
+        return None
+    copies = copy.deepcopy(original), copy.deepcopy(model)
+    for part in (part for whole in copies for part in whole.modules()):
+        part._forward_hooks.clear()
+        part._forward_pre_hooks.clear()
+    for row in np.random.default_rng(1).standard_normal((4, *shape)):
+        try:
+            with_hooks, without = (_run(run, torch.from_numpy(row.copy()), outputs) for run in (model, copies[1]))
+        except Exception:
+            return None
+        if not torch.equal(with_hooks, without):
+            return None
+    return copies
+
+
+def _run_walker(root, traced, shape, outputs):
+    walker = Walker(root, traced, shape, TABLES, outputs)
     walker.run()
     return walker
 
 
-def _trace_matches_module(root, traced, shape):
+def _trace_matches_module(root, traced, shape, outputs):
     """Return whether the trace computes what the module does; ``isinstance(x, torch.Tensor)`` is False during tracing."""
     row = torch.from_numpy(np.random.default_rng(0).standard_normal(shape))
     try:
-        expected, actual = _run(root, row.clone()), _run(fx.GraphModule(root, traced), row.clone())
+        expected, actual = (_run(run, row.clone(), outputs) for run in (root, fx.GraphModule(root, traced)))
     except Exception:
         return True  # _check_rows reports a module that does not run
     return expected.shape == actual.shape and bool(torch.allclose(expected, actual, rtol=DEFAULT.conversion, atol=0.0))
 
 
-def _check_rows(model, shape, walker):
-    """Refuse a module that does not run on a batch of one, or mixes the rows of a batch."""
+def _batch(model, shape, walker):
+    """Run a module on two rows, alone and together; refuse one that does not run on a batch of one."""
     rows = np.random.default_rng(0).standard_normal((2, *shape[1:]))
     try:
-        alone = [_run(model, torch.from_numpy(row[None].copy())) for row in rows]
+        alone = [_run(model, torch.from_numpy(row[None].copy()), walker.outputs) for row in rows]
+    except PwlnetError:
+        raise
     except Exception as error:
         raise ConversionError(
             f"the module does not run on an input of shape {shape}: {first_line(error)}; "
@@ -318,18 +353,9 @@ def _check_rows(model, shape, walker):
             "report it, with the module's forward"
         )
     try:
-        together = _run(model, torch.from_numpy(rows.copy()))
+        together = _run(model, torch.from_numpy(rows.copy()), walker.outputs).numpy()
     except PwlnetError:
         raise
     except Exception:
-        return  # a module that accepts a batch of one only
-    expected = torch.stack([a.reshape(-1) for a in alone])
-    scale = float(expected.abs().max()) if expected.numel() else 0.0
-    if together.numel() == expected.numel():
-        difference = float((together.reshape(expected.shape) - expected).abs().max()) if expected.numel() else 0.0
-        if difference <= DEFAULT.conversion * max(scale, torch.finfo(torch.float64).tiny):
-            return
-    raise ConversionError(
-        f"the module gives other outputs for two rows in one batch (shape {tuple(together.shape)}) than for each row alone; "
-        "its forward must not mix the batch axis with the features, keep axis 0 separate"
-    )
+        together = None  # a module that accepts a batch of one only
+    return Batch(rows, np.stack([a.reshape(-1).numpy() for a in alone]), together)

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch.fx.node import map_aggregate
 
+from ..endings import AFTER, Ending, check_axis
 from ..graph import Tensor
 from .names import ALPHA_DROPOUTS, DROPOUTS, KEPT, LAYOUTS, MERGED
-from .walk import Unsupported, probe
+from .walk import probe
 
 
 def layout(call, x, *args, fill=0.0, **kwargs):
@@ -133,10 +134,23 @@ def alpha_dropout(call, x, p=0.5, training=False, inplace=False):
 def softmax(call, x, dim=None, *args, _stacklevel=3, dtype=None):
     """Return a result that only the output may be, which is then the logits."""
     axis = (0 if len(x.shape) in (0, 1, 3) else 1) if dim is None else int(dim)
-    if not x.shape or x.shape[axis] == 1:
-        call.refuse(f"over axis {axis} of shape {x.shape}, which has one entry: a constant")
-    reason = "which is not piecewise linear (as the last operation it is dropped)"
-    return Unsupported(call.name, call.kind, reason, tensor=x)
+    check_axis(call.name, call.kind, x.shape[axis] if x.shape else 1)
+    return Ending(call.name, call.kind, "softmax", x)
+
+
+def softmin(call, x, dim=None, *args, **kwargs):
+    """Return the softmax of ``-x``."""
+    return softmax(call, call.graph.scale_shift(x, -1.0, name=call.name), dim, *args, **kwargs)
+
+
+def sigmoid(call, x):
+    """Return a result that only the output may be, which is then the logits."""
+    return Ending(call.name, call.kind, "sigmoid", x)
+
+
+def argmax(call, x, dim=None, keepdim=False):
+    """Return a result that only the output may be, which is then the scores."""
+    return Ending(call.name, call.kind, "argmax", x)
 
 
 ALIASING = LAYOUTS | KEPT | DROPOUTS | ALPHA_DROPOUTS
@@ -156,5 +170,10 @@ OPERATIONS = {
     "aten::copy": copy,
     "aten::fill": filled,
     **dict.fromkeys(("softmax", "log_softmax", "_softmax", "_log_softmax"), softmax),
+    "softmin": softmin,
+    **dict.fromkeys(("sigmoid", "expit", "special_expit", "logsigmoid", "log_sigmoid"), sigmoid),
+    "aten::log_sigmoid_forward": lambda call, x: (sigmoid(call, x), None),
+    "argmax": argmax,
+    **dict.fromkeys(AFTER, lambda call, x: call.refuse()),
 }
 MODULES = {torch.nn.Softmax2d: lambda call, module, x: softmax(call, x, -3)}

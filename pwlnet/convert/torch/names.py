@@ -40,6 +40,9 @@ RANDOM = _words(
     "uniform_ bernoulli_ random_ exponential_"
 )
 
+# Functions that are dropped at the end of a network.
+ENDS = _words("softmax log_softmax softmin sigmoid expit special_expit logsigmoid log_sigmoid log_sigmoid_forward argmax")
+
 # Checks that return nothing.
 ASSERTIONS = _words("_assert_tensor_metadata _assert_async _assert sym_constrain_range_for_size")
 
@@ -59,5 +62,5 @@ THROUGH_LAYERS = _words(
     "AvgPool2d AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveMaxPool1d AdaptiveMaxPool2d Flatten Unflatten Dropout "
     "Dropout1d Dropout2d AlphaDropout FeatureAlphaDropout ZeroPad1d ZeroPad2d ConstantPad1d ConstantPad2d "
     "ReflectionPad1d ReflectionPad2d ReplicationPad1d ReplicationPad2d PixelShuffle PixelUnshuffle ChannelShuffle "
-    "Upsample UpsamplingNearest2d"
+    "Upsample UpsamplingNearest2d Softmin Sigmoid LogSigmoid"
 )

@@ -4,6 +4,9 @@ Every node of the trace has a value: a `Value` if it depends on the network's in
 object. Computations on plain objects are run by torch in float64, so ``x.size(0)``, shape arithmetic and products of
 weights are evaluated during conversion. Operations on values are converted by the handlers in the tables of `ops`.
 
+A node that cannot be converted has a `Failed` value, and raises its error only if the output depends on it: auxiliary heads
+and recorded statistics do not matter. A softmax or sigmoid has an `Ending` value, which only the output may be.
+
 An in-place operation overwrites the `Value` that it is applied to. Any other value that shares its memory (a view) is then
 stale; reading a stale value raises `InPlaceViewWrite`, and the caller uses the trace of torch.export instead, which has no
 in-place operations.
@@ -17,16 +20,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch.fx.node import map_aggregate
-from torch.overrides import TorchFunctionMode
 
 from ...errors import ConversionError, InputError, PwlnetError
+from ..choice import choose
+from ..endings import AFTER, Ending
 from ..graph import Graph, Tensor, refuse
+from .float64 import COPIES, IN_PLACE, as_float64, first_line, function_name, in_float64
 from .names import ASSERTIONS, NOT_PIECEWISE_LINEAR, QUERIES, RANDOM
-
-NARROW = (torch.float16, torch.bfloat16, torch.float32)
-CASTS = ("float", "half", "bfloat16", "double")
-MOVES = ("cuda", "cpu")
-IN_PLACE = {"iadd": "add", "isub": "sub", "imul": "mul", "itruediv": "div"}
 
 
 class InPlaceViewWrite(Exception):
@@ -57,13 +57,19 @@ class Value:
 
 
 @dataclass(frozen=True)
+class Failed:
+    """The value of a node that cannot be converted; its error is raised if the output depends on it."""
+
+    error: PwlnetError
+
+
+@dataclass(frozen=True)
 class Unsupported:
-    """A result without exact conversion, such as the indices of a maximum; ``tensor`` may replace it as the output."""
+    """A result without exact conversion, such as the indices of a maximum."""
 
     name: str
     kind: str
     reason: str
-    tensor: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -104,43 +110,6 @@ def probe(tensor):
     return torch.zeros((), dtype=torch.float64).expand(tensor.shape)
 
 
-def _as_float64(value):
-    if isinstance(value, torch.Tensor) and value.dtype in NARROW and not value.is_quantized:
-        return value.to("cpu", torch.float64)
-    if isinstance(value, torch.dtype) and value in NARROW:
-        return torch.float64
-    return torch.device("cpu") if isinstance(value, torch.device) else value
-
-
-def in_float64(name, run, args, kwargs):
-    """Call a torch function on the CPU with float64 in place of every narrower floating-point dtype."""
-    args, kwargs = map_aggregate((tuple(args), dict(kwargs)), _as_float64)
-    if name in CASTS and args and isinstance(args[0], torch.Tensor):
-        return args[0].to(torch.float64)
-    if name in MOVES and args and isinstance(args[0], torch.Tensor):
-        return args[0]
-    return _as_float64(run(*args, **kwargs))
-
-
-class InFloat64(TorchFunctionMode):
-    """Run a module in float64 on the CPU, whatever dtypes and devices its ``forward`` names, and record its last softmax."""
-
-    def __init__(self):
-        super().__init__()
-        self.softmax = (None, None)
-
-    def __torch_function__(self, function, types, args=(), kwargs=None):
-        name = getattr(function, "__name__", "")
-        result = in_float64(name, function, args, kwargs or {})
-        if name in ("softmax", "log_softmax") and args:
-            self.softmax = result, args[0]
-        return result
-
-    def without_softmax(self, output):
-        """Return the input of the softmax that computed ``output``, or ``output`` if there is none."""
-        return self.softmax[1] if output is self.softmax[0] else output
-
-
 class Walker:
     """Convert a traced graph.
 
@@ -153,21 +122,40 @@ class Walker:
         Shape of the input, batch axis of length 1 included.
     tables : (dict, dict, frozenset)
         Handlers by operation, handlers by module class, operations whose result shares memory with their input.
+    outputs : tuple of int or str, optional
+        Which outputs of several.
     """
 
-    def __init__(self, root, traced, shape, tables):
+    def __init__(self, root, traced, shape, tables, outputs=None):
         self.root = root
         self.traced = traced
+        self.outputs = outputs
         self.operations, self.modules, self.aliasing = tables
         self.graph = Graph(shape, batched=True)
         self.values = {}
-        self.dropped = None
+        self.dropped = []
 
     def run(self):
         """Convert all nodes and return the neutral graph, with its output set."""
         for node in self.traced.nodes:
-            self.values[node] = getattr(self, f"_{node.op}")(node)
+            try:
+                self.values[node] = getattr(self, f"_{node.op}")(node)
+            except PwlnetError as error:
+                if node.op == "output":
+                    raise
+                self.values[node] = Failed(error)
+                self._fail_written(node)
         return self.graph
+
+    def _fail_written(self, node):
+        """Mark the value that a failed in-place operation writes to, and what shares its memory."""
+        name = node.target if isinstance(node.target, str) else function_name(node.target)
+        in_place = name in IN_PLACE or (name.endswith("_") and not name.endswith("__")) or node.kwargs.get("inplace")
+        for argument in (*(node.args[:1] if in_place else ()), node.kwargs.get("out")):
+            value = self.values.get(argument) if isinstance(argument, torch.fx.Node) else None
+            if isinstance(value, Value):
+                value.storage.version += 1
+                value.tensor, value.version = self.values[node], value.storage.version
 
     # The six kinds of nodes of a trace.
 
@@ -175,13 +163,15 @@ class Walker:
         return Value(self.graph.input)
 
     def _get_attr(self, node):
-        return _as_float64(operator.attrgetter(node.target)(self.root))
+        return as_float64(operator.attrgetter(node.target)(self.root))
 
     def _call_module(self, node):
         module = self.root.get_submodule(node.target)
         call = Call(self.graph, *self._label(node, type(module).__name__), "", None)
         handler = self.modules.get(type(module))
         args, kwargs, found = self._arguments(node)
+        if args and isinstance(args[0], Ending):
+            args[0].refuse()
         if handler is None or kwargs or not found:
             call.refuse()
         return self._converted(call, handler, (module, *args), {}, Storage())
@@ -191,49 +181,69 @@ class Walker:
         return self._applied(node, name, lambda x, *args, **kwargs: getattr(x, name)(*args, **kwargs))
 
     def _call_function(self, node):
-        return self._applied(node, _function_name(node.target), node.target)
+        return self._applied(node, function_name(node.target), node.target)
 
     def _output(self, node):
-        value = map_aggregate(node.args[0], self._resolved)
-        if isinstance(value, Unsupported) and value.tensor is not None:
-            self.dropped, value = value, Value(value.tensor)
+        result = map_aggregate(node.args[0], self._resolved)
+        tensors = [self._output_tensor(value) for value in choose(result, self.outputs, "the module", _described)]
+        if len(tensors) > 1:
+            flat = [self.graph.reshape(t, (1, -1), name="output") for t in tensors]
+            tensors = [self.graph.concat(flat, 1, name="output")]
+        self.graph.output = tensors[0]
+
+    def _output_tensor(self, value):
+        if isinstance(value, Ending):
+            self.dropped.append(value)
+            return value.tensor
+        if isinstance(value, Failed):
+            raise value.error
         if isinstance(value, Unsupported):
             refuse(value.name, value.kind, value.reason)
-        if isinstance(value, (tuple, list, dict)):
-            raise ConversionError(
-                f"the module returns a {_container(value)} of {len(value)} entries; pwlnet needs a single tensor, "
-                "wrap the module in one that returns the tensor of interest"
-            )
         if not isinstance(value, Value):
             raise ConversionError("the module returns a constant; its output must depend on its input, check its forward")
-        self.graph.output = _read(value)
+        return _read(value)
 
     # Operations.
 
     def _applied(self, node, name, run):
-        args, kwargs, found = self._arguments(node)
         label, kind = self._label(node, name)
-        plain, first = name.removeprefix("aten::"), args[0] if args else None
+        plain = name.removeprefix("aten::")
         if plain in ASSERTIONS:
             return None
+        if isinstance(run, type) and not issubclass(run, (torch.Tensor, bool, int, float)):  # a container of outputs
+            return run(*map_aggregate(node.args, self._resolved), **map_aggregate(dict(node.kwargs), self._resolved))
+        args, kwargs, found = self._arguments(node)
+        first = args[0] if args else None
         if plain in RANDOM:
             refuse(label, kind, "which is random")
         if not found:
             return self._evaluated(label, name, run, args, kwargs)
-        if name in ("getitem", "getattr") and not isinstance(first, Value):
+        if name in ("getitem", "getattr") and not isinstance(first, (Value, Ending)):
             return run(*args)
         if name == "getattr":
             plain = name = args[1]
             run, args = operator.attrgetter(name), args[:1]
-        if plain in QUERIES and isinstance(first, Value):
-            return in_float64(name, run, (probe(first.tensor), *args[1:]), kwargs)
+        if plain in QUERIES and isinstance(first, (Value, Ending)):
+            shaped = _read(first) if isinstance(first, Value) else first.tensor
+            return in_float64(name, run, (probe(shaped), *args[1:]), kwargs)
         base = IN_PLACE.get(name, name)
         base = base[:-1] if base.endswith("_") and not base.endswith("__") else base
         handler = self.operations.get(base, self.operations.get(base.removeprefix("aten::")))
         call = Call(self.graph, label, kind if kind != "getattr" else name, base.removeprefix("aten::"), run)
         if handler is None:
             call.refuse()
+        if isinstance(first, Ending):
+            return self._after_ending(call, first, args, kwargs, handler)
         return self._called(call, handler, args, kwargs, in_place=base != name)
+
+    def _after_ending(self, call, ending, args, kwargs, handler):
+        """Apply what only moves the entries of a softmax or sigmoid to its input."""
+        if call.operation in AFTER and ending.family != "argmax":
+            return ending
+        if call.operation not in COPIES:
+            ending.refuse()
+        result = self._converted(call, handler, (Value(ending.tensor), *args[1:]), kwargs, None)
+        return map_aggregate(result, lambda a: ending.moved(self.graph, a.tensor) if isinstance(a, Value) else a)
 
     def _called(self, call, handler, args, kwargs, *, in_place):
         """Convert an operation on values; an in-place operation overwrites its first argument."""
@@ -244,7 +254,11 @@ class Walker:
             return self._converted(call, handler, args, kwargs, shared)
         if not isinstance(written, Value):
             raise InPlaceViewWrite
-        written.write(_read(self._converted(call, handler, args, kwargs, None)))
+        result = self._converted(call, handler, args, kwargs, None)
+        if isinstance(result, Ending):
+            written.storage.version += 1
+            return result
+        written.write(_read(result))
         return written
 
     def _converted(self, call, handler, args, kwargs, storage):
@@ -283,12 +297,17 @@ class Walker:
         for key in ("input", "self"):
             if key in kwargs and not args:
                 args = (kwargs.pop(key),)
-        found = []
-        map_aggregate((args, kwargs), lambda a: found.append(a) if isinstance(a, (Value, Unsupported)) else None)
-        taken = node.target in (operator.getitem, getattr)
+        found, special = [], (Unsupported, Failed, Ending)
+        map_aggregate((args, kwargs), lambda a: found.append(a) if isinstance(a, (Value, *special)) else None)
+        if node.target in (operator.getitem, getattr) and not isinstance(args[0], special):
+            return args, kwargs, found  # an entry of a tuple, others of which may have failed
         for value in found:
-            if isinstance(value, Unsupported) and not (taken and not isinstance(args[0], Unsupported)):
+            if isinstance(value, Failed):
+                raise value.error
+            if isinstance(value, Unsupported):
                 refuse(value.name, value.kind, value.reason)
+            if isinstance(value, Ending) and value is not args[0]:
+                value.refuse()
         return args, kwargs, found
 
     def _resolved(self, a):
@@ -301,15 +320,30 @@ class Walker:
         path = path.removeprefix("model").removeprefix(".")
         owner = owner if isinstance(owner, str) else f"{owner.__module__}.{owner.__qualname__}"
         kind = kind.removeprefix("aten::")
-        if owner.startswith(("torch.nn.", "torch.ao.nn.")):
-            return path or node.name, owner.rpartition(".")[2]
+        layer = owner.rpartition(".")[2]
+        if owner.startswith(("torch.nn.", "torch.ao.nn.")) and not self._in_hook(stack[-1], layer, kind):
+            return path or node.name, layer
         return (f"{path}.{node.name}" if path else node.name), kind
+
+    def _in_hook(self, entry, layer, kind):
+        """Whether an operation belongs to a hook of a layer instead of to the layer itself."""
+        try:
+            module = self.root.get_submodule(entry[0] if isinstance(entry, tuple) else "")
+        except AttributeError:
+            return False
+        return bool(module._forward_hooks or module._forward_pre_hooks) and _plainly(kind) != _plainly(layer)
+
+
+def _plainly(name):
+    return name.lower().replace("_", "")
 
 
 def _read(value):
     """Return the graph tensor of a value, and anything else unchanged."""
     if not isinstance(value, Value):
         return value
+    if isinstance(value.tensor, Failed):
+        raise value.tensor.error
     if value.version != value.storage.version:
         raise InPlaceViewWrite
     return value.tensor
@@ -320,23 +354,8 @@ def _positional_inplace(handler, args):
     return "inplace" in names and len(args) > names.index("inplace") and args[names.index("inplace")] is True
 
 
-def _function_name(target):
-    """Return the key of a function in the tables: torch's name, ``aten::name`` for ATen, the full name for others."""
-    if isinstance(target, torch._ops.OpOverload):
-        space, _, name = target._schema.name.partition("::")
-        return f"aten::{name}" if space == "aten" else target._schema.name
-    if target is torch.batch_norm:  # other order of arguments than torch.nn.functional.batch_norm
-        return "aten::batch_norm"
-    name = getattr(target, "__name__", str(target))
-    package = (getattr(target, "__module__", None) or "").partition(".")[0]
-    return name if package in ("torch", "_operator", "operator", "builtins", "math") else f"{package}.{name}"
-
-
-def _container(value):
-    return next(kind.__name__ for kind in (tuple, list, dict) if isinstance(value, kind))
-
-
-def first_line(error):
-    """Return the first line of an error's message, without its full stop."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0].rstrip(". ;")
+def _described(value):
+    """Return a few words about an output of the module."""
+    if isinstance(value, (Value, Ending)) and isinstance(value.tensor, Tensor):
+        return f"shape {value.tensor.shape}"
+    return "not convertible" if isinstance(value, (Failed, Unsupported)) else f"a constant {type(value).__name__}"
