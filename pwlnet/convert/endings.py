@@ -57,7 +57,10 @@ class Ending:
             Entries are left out of a softmax, or filled in.
         """
         if tensor.node != self.tensor.node:
-            index = graph.nodes[tensor.node].attributes["index"].ravel()
+            node = graph.nodes[tensor.node]
+            if node.kind != "layout" or node.inputs != (self.tensor.node,):
+                self.refuse()
+            index = node.attributes["index"].ravel()
             complete = np.array_equal(np.sort(index), np.arange(self.tensor.size))
             if self.family == "argmax" or (index < 0).any():
                 self.refuse()

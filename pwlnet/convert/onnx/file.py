@@ -12,8 +12,9 @@ import numpy as np
 from ...errors import PwlnetWarning
 from ..endings import Ending, check_axis
 from ..graph import Graph, Tensor, refuse
+from .branches import branch_taken, subgraphs
 from .model import ENDINGS, independent_output, open_model
-from .node import STANDARD_DOMAINS, OnnxNode, node_name
+from .node import STANDARD_DOMAINS, OnnxNode, node_name, onnx_module
 from .ops import HANDLERS
 
 RANDOM = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli")
@@ -71,11 +72,7 @@ def convert_model(path, source):
     values[source.input] = graph.input
     endings = {}
     for proto in source.nodes:
-        inputs = tuple(values[name] if name else None for name in proto.input)
-        outputs = _convert(OnnxNode(proto, source.opset, inputs), graph)
-        values.update((name, value) for name, value in zip(proto.output, outputs) if name)
-        if len(outputs) < len(proto.output):
-            values.update((name, _MissingOutput(node_name(proto))) for name in proto.output[len(outputs) :] if name)
+        _visit(proto, source.opset, values, graph)
         if proto.output[0] in source.bypassed or endings.keys() & set(proto.input):
             _follow_ending(proto, source, values, graph, endings)
     found = [values[name] for name in source.outputs]
@@ -91,6 +88,22 @@ def convert_model(path, source):
         ending = Ending(node_name(proto), proto.op_type, ENDINGS[proto.op_type], graph.output)
         warnings.warn(ending.warning(f" of {path}"), PwlnetWarning, stacklevel=4)
     return graph
+
+
+def _visit(proto, opset, values, graph):
+    """Convert a node and enter its outputs into ``values``; of an If, the nodes of the branch that is taken."""
+    node = OnnxNode(proto, opset, tuple(values[name] if name else None for name in proto.input))
+    if node.op == "If" and proto.domain in STANDARD_DOMAINS:
+        branch = branch_taken(node, node.inputs[0])
+        inner = values | {tensor.name: onnx_module("numpy_helper").to_array(tensor) for tensor in branch.initializer}
+        for nested in branch.node:
+            _visit(nested, opset, inner, graph)
+        outputs = tuple(inner[value.name] for value in branch.output)
+    else:
+        outputs = _convert(node, graph)
+    values.update((name, value) for name, value in zip(proto.output, outputs) if name)
+    if len(outputs) < len(proto.output):
+        values.update((name, _MissingOutput(node_name(proto))) for name in proto.output[len(outputs) :] if name)
 
 
 def _follow_ending(proto, source, values, graph, endings):
@@ -146,8 +159,8 @@ def _check(node):
     for value in node.inputs:
         if isinstance(value, _MissingOutput):
             node.refuse(f"which reads a second output of node {value.node!r}; only first outputs are supported")
-    if any(a.HasField("g") or a.graphs for a in proto.attribute):
-        node.refuse("a control-flow operator; export the network without branches and loops")
+    if subgraphs(proto):
+        node.refuse("which runs another graph repeatedly; export the network with its loops unrolled")
     if node.op in RANDOM:
         node.refuse("which is random; export the network for inference")
     depends = any(isinstance(value, Tensor) for value in node.inputs)

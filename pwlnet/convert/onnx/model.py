@@ -9,6 +9,7 @@ import numpy as np
 
 from ...errors import ConversionError, InputError, ShapeError
 from ..choice import choose
+from .branches import reads, subgraphs
 from .node import STANDARD_DOMAINS, float_types, node_name, onnx_module
 
 ENDINGS = {"Softmax": "softmax", "LogSoftmax": "softmax", "Sigmoid": "sigmoid", "ArgMax": "argmax", "Hardmax": "argmax"}
@@ -74,7 +75,7 @@ def open_model(path, input_shape, outputs=None):
     if not used:
         raise independent_output(path, found[0])
     shape, batched = _input_shape(path, inputs[used[0]], input_shape)
-    read = {name for node in nodes for name in node.input}
+    read = {name for node in nodes for name in reads(node)}
     constants = {name: value for name, value in constants.items() if name in read}
     _require_finite(path, constants)
     versions = [entry.version for entry in model.opset_import if entry.domain in STANDARD_DOMAINS]
@@ -166,6 +167,12 @@ def _node_to_float64(node):
     """Convert the constants and types of a node to float64."""
     onnx = onnx_module()
     double, numpy_helper = onnx.TensorProto.DOUBLE, onnx_module("numpy_helper")
+    for graph in subgraphs(node):
+        for tensor in graph.initializer:
+            if tensor.data_type in float_types():
+                tensor.CopyFrom(numpy_helper.from_array(_array(node_name(node), tensor), tensor.name))
+        for inner in graph.node:
+            _node_to_float64(inner)
     for attribute in node.attribute:
         if attribute.type == onnx.AttributeProto.TENSOR and attribute.t.data_type in float_types():
             attribute.t.CopyFrom(numpy_helper.from_array(_array(node_name(node), attribute.t)))
@@ -226,7 +233,7 @@ def _needed(path, graph, outputs, producers, constants, inputs):
             continue
         seen.add(name)
         if name in producers:
-            stack.extend((read, f"node {node_name(producers[name])!r}") for read in reversed(producers[name].input))
+            stack.extend((read, f"node {node_name(producers[name])!r}") for read in reversed(reads(producers[name])))
         elif name in inputs:
             used.append(name)
         else:
@@ -239,7 +246,7 @@ def _sorted(path, nodes, ready):
     """Return nodes in topological order, otherwise in the order of the file."""
     readers, waiting = {}, {}
     for k, node in enumerate(nodes):
-        missing = set(node.input) - ready
+        missing = set(reads(node)) - ready
         waiting[k] = len(missing)
         for name in missing:
             readers.setdefault(name, []).append(k)

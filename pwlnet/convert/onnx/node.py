@@ -114,25 +114,46 @@ class OnnxNode:
         list of ndarray
             One per output of the node.
         """
-        onnx = onnx_module()
-        helper, reference = onnx_module("helper"), onnx_module("reference")
         feeds = {name: value for name, value in zip(self.proto.input, values) if name}
-        outputs = [name for name in self.proto.output if name]
-
-        def describe(names):
-            return [helper.make_tensor_value_info(name, onnx.TensorProto.DOUBLE, None) for name in names]
-
-        graph = helper.make_graph([self.proto], "node", describe(feeds), describe(outputs))
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)])
-        try:
-            with np.errstate(all="ignore"):
-                return [np.asarray(value) for value in reference.ReferenceEvaluator(model).run(None, feeds)]
-        except Exception as error:
-            shapes = [None if value is None else np.shape(value) for value in values]
+        first, shapes = None, [None if value is None else np.shape(value) for value in values]
+        for opset in self._opsets():
+            try:
+                with np.errstate(all="ignore"):
+                    return [np.asarray(value) for value in _evaluator(self.proto, opset).run(None, feeds)]
+            except Exception as error:
+                first = first or error
+        if "No implementation" in str(first):
             raise ConversionError(
-                f"node {self.name!r} is {self.op} and can't be evaluated for inputs of shapes {shapes} "
-                f"({_one_line(error)}); check input_shape, or that the file is not damaged"
-            ) from error
+                f"node {self.name!r} is {self.op}, a constant part that onnx.reference can't evaluate in opset {self.opset}; "
+                "store its result in the file instead"
+            ) from first
+        raise ConversionError(
+            f"node {self.name!r} is {self.op} and can't be evaluated for inputs of shapes {shapes} "
+            f"({_one_line(first)}); check input_shape, or that the file is not damaged"
+        ) from first
+
+    def _opsets(self):
+        """Return the file's opset, and the later ones in which the operator was defined anew: same meaning, other types."""
+        schemas = onnx_module("defs").get_all_schemas_with_history()
+        later = {schema.since_version for schema in schemas if schema.name == self.op and not schema.domain}
+        return (
+            [self.opset, *sorted(version for version in later if version > self.opset)] if self.op in RETRIED else [self.opset]
+        )
+
+
+RETRIED = ("DequantizeLinear", "QuantizeLinear")  # not implemented by onnx.reference in the opsets that introduced them
+
+
+def _evaluator(proto, opset):
+    """Return ONNX's evaluator of one node."""
+    onnx, helper = onnx_module(), onnx_module("helper")
+
+    def describe(names):
+        return [helper.make_tensor_value_info(name, onnx.TensorProto.DOUBLE, None) for name in names if name]
+
+    graph = helper.make_graph([proto], "node", describe(dict.fromkeys(proto.input)), describe(proto.output))
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
+    return onnx_module("reference").ReferenceEvaluator(model)
 
 
 def _text(value):

@@ -146,6 +146,7 @@ def _onnxruntime(path, model):
     proto = _with_outputs(path, model)
     options = runtime.SessionOptions()
     options.log_severity_level = 4
+    options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL  # some fusions round to 8 bits
     session = runtime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
     kind = next(value.type for value in session.get_inputs() if value.name == model.input)
     dtype = {"tensor(double)": np.float64, "tensor(float16)": np.float16}.get(kind, np.float32)
