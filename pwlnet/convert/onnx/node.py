@@ -134,11 +134,11 @@ class OnnxNode:
 
     def _opsets(self):
         """Return the file's opset, and the later ones in which the operator was defined anew: same meaning, other types."""
+        if self.op not in RETRIED:
+            return [self.opset]
         schemas = onnx_module("defs").get_all_schemas_with_history()
         later = {schema.since_version for schema in schemas if schema.name == self.op and not schema.domain}
-        return (
-            [self.opset, *sorted(version for version in later if version > self.opset)] if self.op in RETRIED else [self.opset]
-        )
+        return [self.opset, *sorted(version for version in later if version > self.opset)]
 
 
 RETRIED = ("DequantizeLinear", "QuantizeLinear")  # not implemented by onnx.reference in the opsets that introduced them

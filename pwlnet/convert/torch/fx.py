@@ -144,7 +144,7 @@ def read_with_batch(module, input_shape, outputs=None):
 
 @dataclass(frozen=True)
 class Batch:
-    """What a module computes for two rows: float64[2, O] alone, and a tensor together (None where it runs on single rows only)."""
+    """What a module computes for two rows: float64[2, O] alone, and together (None where it runs on single rows only)."""
 
     rows: np.ndarray
     alone: np.ndarray

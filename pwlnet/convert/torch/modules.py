@@ -34,8 +34,8 @@ def check_module(module):
             )
         if kind.__module__.startswith(QUANTISED):
             raise UnsupportedOperationError(
-                f"layer {name!r} is {kind.__name__} of {kind.__module__}, which is quantised: it rounds, so it is not piecewise "
-                "linear; convert the module before it is quantised"
+                f"layer {name!r} is {kind.__name__} of {kind.__module__}, which is quantised: it rounds, so it is not "
+                "piecewise linear; convert the module before it is quantised"
             )
     _check_states(module)
 
@@ -55,9 +55,7 @@ def _not_a_module(module):
         return f"module is a state_dict (a {type(module).__name__} of tensors); {needs}: build it, then load_state_dict"
     if isinstance(module, dict):
         keys = ", ".join(repr(key) for key in list(module)[:5])
-        return (
-            f"module is a {type(module).__name__} with keys {keys}; {needs}: build it, then load_state_dict from the checkpoint"
-        )
+        return f"module is a {type(module).__name__} with keys {keys}; {needs}: build it, then load_state_dict of its weights"
     if isinstance(module, torch.export.ExportedProgram):
         return f"module is an ExportedProgram; {needs}: give its module()"
     if callable(module):
