@@ -31,6 +31,8 @@ import numba
 import numpy as np
 from numba.core import config
 
+from ._cache import exclusive as _exclusive
+from ._cache import guard
 from ._notice import start_clock
 
 try:
@@ -68,14 +70,17 @@ def _cache_folder():
         sha.update(f"{path.relative_to(_HERE).as_posix()}\0".encode())
         sha.update(path.read_bytes())
     name = f"pwlnet-{sha.hexdigest()[:16]}"
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    for base in [Path(config.CACHE_DIR)] if config.CACHE_DIR else [_HERE / "__pycache__", home / "pwlnet"]:
-        folder = base / name
-        with contextlib.suppress(OSError):
+    for base in [lambda: Path(config.CACHE_DIR)] if config.CACHE_DIR else [lambda: _HERE / "__pycache__", _user_folder]:
+        with contextlib.suppress(OSError, RuntimeError, ValueError):  # RuntimeError: no HOME, and a user without a name
+            folder = base() / name
             folder.mkdir(parents=True, exist_ok=True)
             if os.access(folder, os.W_OK):
                 return str(folder)
     return None
+
+
+def _user_folder():
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pwlnet"
 
 
 CACHE_FOLDER = _cache_folder()
@@ -90,42 +95,15 @@ def _compiled(function, pipeline=None, **options):
         options = {"cache": cached, "nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True} | options
         if pipeline is not None:
             options |= {"pipeline_class": pipeline, "no_rewrites": True}
-        made = numba.njit(**options)(function)
+        try:
+            made = numba.njit(**options)(function)
+        except (OSError, RuntimeError):  # the folder can't be used after all: full, or removed by another program
+            return numba.njit(**options | {"cache": False})(function)
         if options["cache"] and hasattr(made, "_cache"):  # not with NUMBA_DISABLE_JIT=1: `made` is the function
-            _lock_saving(made)
+            guard(made, CACHE_FOLDER, lambda folder: _exclusive(folder))
         return made
     finally:
         config.CACHE_DIR = before
-
-
-def _lock_saving(made):
-    """Save a compiled kernel to disk while no other process does.
-
-    Numba reads the index of a kernel's signatures, adds one, and writes it back, without a lock: of two processes that do so at
-    once, one could leave its machine code under the other's signature.
-    """
-    save = made._cache.save_overload
-
-    def save_alone(signature, data):
-        with _exclusive(CACHE_FOLDER):
-            save(signature, data)
-
-    made._cache.save_overload = save_alone
-
-
-@contextlib.contextmanager
-def _exclusive(folder):
-    """Hold the lock of a folder, where there are file locks."""
-    try:
-        import fcntl
-
-        file = (Path(folder) / "lock").open("w")
-    except (ImportError, OSError):
-        yield
-        return
-    with file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _inner(function, **options):
@@ -257,4 +235,4 @@ def compile_seconds():
     return CLOCK.seconds
 
 
-CLOCK = start_clock(__package__)
+CLOCK = start_clock(__package__, is_kept=CACHE_FOLDER is not None)

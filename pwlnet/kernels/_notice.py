@@ -5,6 +5,7 @@
 
 import atexit
 import contextlib
+import functools
 import os
 import sys
 import threading
@@ -13,6 +14,7 @@ import time
 from numba.core import event
 
 BEGIN = "pwlnet: compiling kernels (once per version; about a minute) ..."
+BEGIN_NOT_KEPT = "pwlnet: compiling kernels (in each process, as no cache folder can be written; about a minute) ..."
 END = "pwlnet: compiled kernels in {:.0f} s"
 DELAY = 1.0  # seconds of compiling that are not worth a notice
 
@@ -25,8 +27,9 @@ class CompileClock(event.Listener):
     last line is written when the process ends.
     """
 
-    def __init__(self, package):
+    def __init__(self, package, is_kept=True):
         self.package = package
+        self.begin = BEGIN if is_kept else BEGIN_NOT_KEPT
         self.seconds = 0.0
         self.is_muted = False
         self._depth = 0
@@ -45,7 +48,7 @@ class CompileClock(event.Listener):
         self._depth += 1
         if self._depth == 1:
             self._started = time.perf_counter()
-            if not self.is_muted and os.environ.get("PWLNET_QUIET", "0") != "1":
+            if not self.is_muted and not _is_quiet():
                 self._show_after(max(0.0, DELAY - self.seconds))
 
     def on_end(self, compilation):
@@ -73,7 +76,8 @@ class CompileClock(event.Listener):
     def _show_after(self, seconds):
         self._timer = threading.Timer(seconds, self._show)
         self._timer.daemon = True
-        self._timer.start()
+        with contextlib.suppress(RuntimeError):  # no more threads, or the interpreter is ending
+            self._timer.start()
 
     def _show(self):
         if self._depth == 0:
@@ -82,27 +86,41 @@ class CompileClock(event.Listener):
             self._announced = True
             atexit.register(self._report)
             if not _is_terminal():
-                _write(f"{BEGIN}\n")
+                _write(f"{self.begin}\n")
         if _is_terminal():
-            _write(f"\r{BEGIN} {self.seconds + time.perf_counter() - self._started:.0f} s")
+            _write(f"\r{self.begin} {self.seconds + time.perf_counter() - self._started:.0f} s")
             self._show_after(1.0)
 
     def _report(self):
         _write(f"{END.format(self.seconds)}\n")
 
 
+def _is_quiet():
+    return os.environ.get("PWLNET_QUIET", "0") == "1"
+
+
 def _is_terminal():
-    return sys.stderr is not None and sys.stderr.isatty()
+    try:
+        return sys.stderr.isatty()
+    except (AttributeError, ValueError, OSError):  # None, or closed
+        return False
 
 
 def _write(text):
-    if sys.stderr is not None:
+    with contextlib.suppress(AttributeError, ValueError, OSError):  # no stderr, a closed one, one that nobody reads any more
         sys.stderr.write(text)
         sys.stderr.flush()
 
 
-def start_clock(package):
-    """Register a CompileClock for the kernels of a package, and return it."""
-    clock = CompileClock(package)
+@functools.cache
+def say_once(text):
+    """Write a line to stderr; the same line once in a process, and none with ``PWLNET_QUIET=1``."""
+    if not _is_quiet():
+        _write(f"{text}\n")
+
+
+def start_clock(package, is_kept=True):
+    """Register a CompileClock for the kernels of a package, and return it; ``is_kept``: whether they are kept on disk."""
+    clock = CompileClock(package, is_kept)
     event.register("numba:compile", clock)
     return clock

@@ -1,16 +1,18 @@
 """Where compiled kernels are kept: beside the sources, in the cache folder, or nowhere."""
 
 import contextlib
+import errno
 import os
 import shutil
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import numba
 import pytest
 
-from pwlnet.kernels import _jit
+from pwlnet.kernels import _jit, _notice
 from tests.counts import IN_PYTHON
 
 
@@ -136,3 +138,90 @@ def test_a_folder_is_locked_by_one_at_a_time(tmp_path):
 
 def _double(x):
     return 2 * x
+
+
+@pytest.fixture
+def cached(monkeypatch, tmp_path):
+    """Return a function that makes ``_double`` with its cache in a folder: each dispatcher is that of a new process."""
+    monkeypatch.setattr(_jit, "CACHE_FOLDER", str(tmp_path / "cache"))
+    _notice.say_once.cache_clear()
+
+    def make():
+        return _jit._compiled(_double)
+
+    return make
+
+
+def hits(made):
+    return sum(made.stats.cache_hits.values())
+
+
+@pytest.mark.skipif(IN_PYTHON, reason="nothing is compiled")
+@pytest.mark.parametrize("suffix", [".nbi", ".nbc"])
+@pytest.mark.parametrize("damage", [b"", b"garbage", None, "cut", "flipped"])
+def test_a_damaged_cache_is_compiled_anew_and_replaced(cached, tmp_path, suffix, damage):
+    assert cached()(2) == 4
+    (file,) = tmp_path.rglob(f"*{suffix}")
+    content = file.read_bytes()
+    middle = len(content) // 2
+    changed = {"cut": content[:middle], "flipped": content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]}
+    file.unlink() if damage is None else file.write_bytes(changed.get(damage, damage))
+    made = cached()
+    assert (made(2), hits(made)) == (4, 0)
+    again = cached()
+    assert (again(2), hits(again)) == (4, 1)
+
+
+@pytest.mark.skipif(IN_PYTHON, reason="nothing is compiled")
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT, errno.ENOENT])
+def test_a_cache_that_can_not_be_written_costs_one_notice(cached, monkeypatch, capsys, number):
+    def fail(self, path):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.delenv("PWLNET_QUIET", raising=False)
+    monkeypatch.setattr(numba.core.caching.IndexDataCacheFile, "_open_for_write", fail)
+    for _ in range(2):
+        assert cached()(2) == 4
+    text = capsys.readouterr().err
+    assert text.count("\n") == 1
+    assert f"can't be written ({os.strerror(number)}); kernels are compiled in memory" in text
+
+
+@pytest.mark.skipif(IN_PYTHON, reason="nothing is compiled")
+def test_a_cache_whose_folder_is_in_the_way_or_goes_away_is_done_without(cached, tmp_path, monkeypatch):
+    (tmp_path / "cache").write_text("a file")
+    assert cached()(2) == 4
+    (tmp_path / "cache").unlink()
+    made = cached()
+    shutil.rmtree(tmp_path / "cache")
+    assert made(2) == 4
+    file_locks = types.SimpleNamespace(flock=lambda file, how: os.read(-1, 1), LOCK_EX=0)  # no locks on this file system
+    monkeypatch.setitem(sys.modules, "fcntl", file_locks)
+    assert cached()(2) == 4
+
+
+@pytest.mark.skipif(IN_PYTHON, reason="the mode is chosen at import")
+@pytest.mark.parametrize("setting", ["", "NUMBA_CACHE_DIR"])
+def test_pwlnet_is_imported_without_a_home_by_an_unknown_user(tmp_path, setting):
+    hidden = ("HOME", "XDG_CACHE_HOME", "NUMBA_CACHE_DIR")
+    environment = {name: value for name, value in os.environ.items() if name not in hidden}
+    environment |= {setting: str(tmp_path)} if setting else {}
+    program = (
+        "import os, sys; os.getuid = lambda: 54321; access = os.access\n"
+        f"os.access = lambda path, how: {str(tmp_path)!r} in str(path) and access(path, how)\n"
+        "sys.stdout = sys.stderr = None\n"
+        "import pwlnet.kernels._jit as jit\n"
+        "os.write(1, str(jit.CACHE_FOLDER).encode())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(str(tmp_path)) if setting else done.stdout == "None"
+
+
+@pytest.mark.parametrize("stream", [None, "closed"])
+def test_notices_need_no_stderr(monkeypatch, tmp_path, stream):
+    if stream == "closed":
+        stream = (tmp_path / "stderr").open("w")
+        stream.close()
+    monkeypatch.setattr(sys, "stderr", stream)
+    _notice._write("text")
+    assert not _notice._is_terminal()
