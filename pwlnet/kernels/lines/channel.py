@@ -13,7 +13,8 @@ from ..ir import program as ir
 from ..ir.affine import operand, rows_of
 from ..ir.switching import piece, state_of
 from . import workspace as ws
-from .rounding import SINGLE_ROUNDOFF, SINGLE_TINY, UNIT_ROUNDOFF, decision_bounds, float32_variance
+from .closeness import look_closer, neuron_number
+from .rounding import SINGLE_LARGE, SINGLE_ROUNDOFF, SINGLE_TINY, UNIT_ROUNDOFF, decision_bounds, float32_variance, out_of_range
 from .workspace import has_float32_slopes
 
 
@@ -58,12 +59,6 @@ def float32_tolerance(code, work, j, k, rounding):
 
 
 @inlined_kernel
-def neuron_number(code, i, p, c):
-    """Return the number of a neuron in the network: channel by channel inside an op."""
-    return code.op_table[i, ir.NEURON] + c * code.op_table[i, ir.HEIGHT] * code.op_table[i, ir.WIDTH] + p
-
-
-@inlined_kernel
 def set_piece(code, work, i, p, k):
     """Set gain and range of slot k for its state; return whether the slot is pinned at a threshold."""
     low, high = piece_range(code, i, work.channel_labels[ws.STATE, k])
@@ -80,8 +75,32 @@ def set_piece(code, work, i, p, k):
     return False
 
 
+@inlined_kernel
+def is_near(code, i, z, tolerance):
+    """Return whether pre-activation z is within a tolerance of a threshold of op i."""
+    if code.op_table[i, ir.OP] != ir.CLIP:
+        return abs(z) <= tolerance
+    first = code.op_table[i, ir.COEFFICIENTS]
+    return min(abs(z - code.parameters[first]), abs(z - code.parameters[first + 1])) <= tolerance
+
+
 @kernel
-def begin(code, work, i, p, n, length, rounding):
+def _start_near(code, work, i, k, t0, length, n, rounding, slot):
+    """Decide the state of neuron k, which is near a threshold at the window's start: (state, value, slope)."""
+    start_bound, slope_bound, value_certain, slope_certain = look_closer(code, work, i, k, t0, length, rounding)
+    j = operand(code, i, 0)
+    z, variance = rows_of(code, j, 2, work.at_start[ws.VALUE_AND_SLOPE]), rows_of(code, j, 2, work.at_start[ws.VARIANCE])
+    tolerance, slope_tolerance = decision_bounds(variance, k, z[0, k], z[1, k], n, length, rounding)
+    work.channels[ws.TOLERANCE, slot], work.channels[ws.SLOPE_TOLERANCE, slot] = tolerance, slope_tolerance
+    state, v, s = resolve_contact(code, i, z[0, k], z[1, k], start_bound, slope_bound)
+    certain = value_certain and z[0, k] == v and (s != 0.0 or (slope_certain and z[1, k] == 0.0))
+    if not certain and is_near(code, i, z[0, k], start_bound):
+        work.counts[ws.AMBIGUOUS] += 1
+    return state, v, s
+
+
+@kernel
+def begin(code, work, i, p, n, t0, length, rounding):
     """Fill the slots of position p at the window's start, in the order of channels; return the number of pinned ones."""
     channels = code.op_table[i, ir.CHANNELS]
     z = rows_of(code, operand(code, i, 0), 2, work.at_start[ws.VALUE_AND_SLOPE])
@@ -94,7 +113,12 @@ def begin(code, work, i, p, n, length, rounding):
         tolerance, slope_tolerance = decision_bounds(variance, k, v, s, n, length, rounding)
         work.channels[ws.TOLERANCE, c], work.channels[ws.SLOPE_TOLERANCE, c] = tolerance, slope_tolerance
         work.channels[ws.FLOAT32_TOLERANCE, c] = float32_tolerance(code, work, operand(code, i, 0), k, rounding)
-        state, v, s = resolve_contact(code, i, v, s, tolerance, slope_tolerance)
+        if out_of_range(variance, k, v, s) or (has_float32_slopes(work) and not max(abs(v), abs(s)) < SINGLE_LARGE):
+            work.counts[ws.STATUS] = ws.EXTREME
+        if tolerance > 0.0 and is_near(code, i, v, tolerance):
+            state, v, s = _start_near(code, work, i, k, t0, length, n, rounding, c)
+        else:
+            state, v, s = resolve_contact(code, i, v, s, tolerance, slope_tolerance)
         work.channel_labels[ws.CHANNEL, c], work.channel_labels[ws.STATE, c] = c, state
         work.channels[ws.VALUE, c], work.channels[ws.SLOPE, c] = v, s
         if set_piece(code, work, i, p, c):
@@ -117,7 +141,7 @@ def finish(code, work, i, p, t1):
     """
     channels = code.op_table[i, ir.CHANNELS]
     before = rows_of(code, operand(code, i, 0), 2, work.at_start[ws.VARIANCE])
-    after = rows_of(code, i, 2, work.at_start[ws.VARIANCE])
+    after, a = rows_of(code, i, 2, work.at_start[ws.VARIANCE]), rows_of(code, i, 2, work.at_start[ws.VALUE_AND_SLOPE])
     for slot in range(channels):
         c = work.channel_labels[ws.CHANNEL, slot]
         k = p * channels + c
@@ -127,9 +151,12 @@ def finish(code, work, i, p, t1):
             2.0 * UNIT_ROUNDOFF if not has_float32_slopes(work) else 4.0 * SINGLE_ROUNDOFF**2
         )  # of entries with their remainders
         used = largest > 0.0 or steepest > 0.0
+        if has_float32_slopes(work) and not steepest < SINGLE_LARGE:
+            work.counts[ws.STATUS] = ws.EXTREME
         if has_float32_slopes(work) and used:
             float32_variance(code, work, i)[k] += float32_variance(code, work, operand(code, i, 0))[k]
             float32_variance(code, work, i)[k] += work.counts[ws.N_IDS] * SINGLE_TINY**2
+        largest = max(largest, abs(a[0, k]))  # also of a Clip that stays at its bound
         for r in range(2):
             error = unit * (largest + t1 * steepest if r == 0 else steepest)
             after[r, k] = (before[r, k] if used else 0.0) + error * error

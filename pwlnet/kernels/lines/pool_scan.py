@@ -14,7 +14,7 @@ from ..ir import program as ir
 from ..ir.affine import rows_of
 from . import workspace as ws
 from .channel import float32_tolerance, neuron_number
-from .rounding import UNIT_ROUNDOFF, decision_bounds, float32_variance
+from .rounding import SINGLE_LARGE, UNIT_ROUNDOFF, decision_bounds, float32_variance, out_of_range
 from .scan import add_crossing, record_flip
 from .slope_changes import add_entry, collect, drop_empty_row, n_taps, new_row, row_range, tap_source
 from .workspace import has_float32_slopes
@@ -35,6 +35,8 @@ def _load_taps(code, work, i, p, n, length, rounding, value, slope):
             k = q * channels + c
             v, s = x[0, k], x[1, k]
             value[tap, c], slope[tap, c] = v, s
+            if out_of_range(variance, k, v, s) or (has_float32_slopes(work) and not max(abs(v), abs(s)) < SINGLE_LARGE):
+                work.counts[ws.STATUS] = ws.EXTREME
             error, slope_error = decision_bounds(variance, k, v, s, n, length, rounding)
             work.channels[ws.TOLERANCE, c] = max(work.channels[ws.TOLERANCE, c], 2.0 * error)
             work.channels[ws.SLOPE_TOLERANCE, c] = max(work.channels[ws.SLOPE_TOLERANCE, c], 2.0 * slope_error)
@@ -215,6 +217,8 @@ def scan_pool(code, work, i, p, t0, t1, rounding):
     for tap in range(taps):
         inside[tap] = tap_source(code, i, p, tap)[1]
     _load_taps(code, work, i, p, n, t1 - t0, rounding, value, slope)
+    if work.counts[ws.STATUS] != ws.DONE:
+        return
     _begin(code, work, i, p, value, slope, inside)
     t = t0
     for a in range(n):

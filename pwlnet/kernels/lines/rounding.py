@@ -23,7 +23,9 @@ from ..ir.affine import PLAIN, SQUARED, add_constant, apply_linear, operand, row
 from . import workspace as ws
 
 UNIT_ROUNDOFF = 2.0**-53
+LEAST_VARIANCE, LARGEST_VARIANCE = 2.0**-600, 2.0**1000  # beyond them, squares of errors and of weights may under- or overflow
 SINGLE_ROUNDOFF, SINGLE_TINY = 2.0**-24, 2.0**-145  # tiny: of entries that underflow in float32
+SINGLE_LARGE = 2.0**100  # slopes above it may overflow in float32
 
 
 @kernel
@@ -46,9 +48,20 @@ def push_start(code, i, start, variance):
         apply_linear(code, i, TWO, TWO, start, PLAIN)
         apply_linear(code, i, TWO, TWO, variance, SQUARED)
     add_constant(code, i, ONE, TWO, start)
+    add_bias_errors(code, i, variance)
+
+
+@kernel
+def add_bias_errors(code, i, variance):
+    """Add the rounding errors of the constant part of affine op i."""
     b = code.parameters[code.op_table[i, ir.BIAS] : code.op_table[i, ir.BIAS] + code.op_table[i, ir.N_BIASES]]
     e = rows_of(code, i, 2, variance)
-    if b.shape[0] == 0 or code.op_table[i, ir.OP] == ir.GATHER:
+    if b.shape[0] == 0:
+        return
+    if code.op_table[i, ir.OP] == ir.GATHER:  # constants are exact, but not sums of them
+        for k in range(e.shape[1]):
+            if code.indices[code.op_table[i, ir.INDEX] + k] < 0:
+                e[0, k] = (2.0 * UNIT_ROUNDOFF * b[k]) ** 2
         return
     for k in range(0, e.shape[1], b.shape[0]):
         for c in range(b.shape[0]):
@@ -126,6 +139,18 @@ def add_squares(code, work, i, p, slots, length):
     for z in range(slots):
         errors[work.channel_labels[ws.CHANNEL, z]] += u * u * work.channels[ws.SQUARES, z]
         work.channels[ws.SQUARES, z] = 0.0
+
+
+@inlined_kernel
+def out_of_range(variance, k, value, slope):
+    """Return whether errors of entry k may have under- or overflowed, NaN included; an entry that is exactly zero has none.
+
+    Errors of entries that are summed up before may be smaller; they then do not matter, since weights are limited (scaling.py).
+    """
+    e, d = variance[0, k], variance[1, k]
+    if e >= LEAST_VARIANCE and e <= LARGEST_VARIANCE and d <= LARGEST_VARIANCE:
+        return False
+    return not (e == 0.0 and d == 0.0 and value == 0.0 and slope == 0.0)
 
 
 @inlined_kernel

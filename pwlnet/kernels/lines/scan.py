@@ -199,7 +199,10 @@ def resolve_contacts(code, work, i, p, breakpoint_id, n_at_threshold, n_pinned, 
             work.channel_labels[ws.PINNED, still] = slot
             still += 1
             continue
-        old, before = work.channel_labels[ws.STATE, slot], work.channels[ws.SLOPE, slot] * work.channels[ws.GAIN, slot]
+        moving = work.channels[ws.SLOPE, slot]
+        if moving == 0.0 and k < n_at_threshold and arriving[slot] == 0.0:  # it does not move, and keeps its state
+            continue
+        old, before = work.channel_labels[ws.STATE, slot], moving * work.channels[ws.GAIN, slot]
         state, work.channels[ws.VALUE, slot], work.channels[ws.SLOPE, slot] = resolve_contact(
             code,
             i,
@@ -209,6 +212,7 @@ def resolve_contacts(code, work, i, p, breakpoint_id, n_at_threshold, n_pinned, 
             work.channels[ws.SLOPE_TOLERANCE, slot],
         )
         work.channel_labels[ws.STATE, slot] = state
+        work.counts[ws.AMBIGUOUS] += np.int64(moving != 0.0 and work.channels[ws.SLOPE, slot] == 0.0)
         if set_piece(code, work, i, p, slot):
             work.channel_labels[ws.PINNED, still] = slot
             still += 1
@@ -243,7 +247,8 @@ def process_event(code, work, i, p, slots, t, event, arriving, n_pinned, keep, r
 def finish_window_scan(code, work, i, p, slots, t, t1, keep, room, columns):
     """Move the slots from the last event to t1; ``room`` and ``columns`` as for ``emit_crossings``."""
     if advance(work, slots, t1 - t) > 0:
-        n_crossings, _ = find_crossings(code, work, i, slots, t, t1)
+        n_crossings, n_at_threshold = find_crossings(code, work, i, slots, t, t1)
+        work.counts[ws.AT_END] += n_at_threshold
         emit_crossings(code, work, i, p, n_crossings, keep, room, columns)
     for k in range(slots):
         work.channels[ws.VALUE, k] = work.channels[ws.NEXT_VALUE, k]

@@ -19,6 +19,7 @@ from ..ir import program as ir
 from ..ir.affine import n_ops, rows_of
 from . import workspace as ws
 from .channel import begin
+from .closeness import line_ends
 from .order import compact, merge_crossings, net_flips, relabel_rows
 from .points import coordinate
 from .pool_scan import scan_pool
@@ -37,7 +38,8 @@ N_POINTS = 2
 FIRST_FLIP = 3
 N_FLIPS = 4
 AMBIGUOUS = 5
-N_FOUND = 6
+AT_END = 6  # neurons within rounding of a threshold at the window's end
+N_FOUND = 7
 
 # Entries of ``LineSlot.state``.
 STATUS = 0
@@ -92,10 +94,11 @@ class LineSlot(NamedTuple):
 @kernel
 def _start_window(code, work, start, end, t0, length):
     """Load point and direction at the window's start, and their rounding errors, into op 0; reset the work buffers."""
-    x = rows_of(code, 0, 2, work.at_start[ws.VALUE_AND_SLOPE])
+    x, ends = rows_of(code, 0, 2, work.at_start[ws.VALUE_AND_SLOPE]), line_ends(code, work)
     for d in range(start.shape[0]):
         k = code.indices[code.op_table[-1, ir.INPUTS] + d]
         x[0, k], x[1, k] = coordinate(start, end, t0, d)
+        ends[0, k], ends[1, k] = start[d], end[d]
     input_errors(code, work.at_start[ws.VALUE_AND_SLOPE], length, work.at_start[ws.VARIANCE])
     if has_float32_slopes(work):
         fill(float32_variance(code, work, 0), 0.0)
@@ -129,8 +132,8 @@ def _scan_position(code, work, i, p, t0, t1, rounding):
     """Scan position p of elementwise op i over the window: append rows, crossings and flips to the work buffers."""
     f = code.op_table[i, ir.PRODUCER]
     n = collect(code, work, f, p)
-    n_pinned = begin(code, work, i, p, n, t1 - t0, rounding)
-    if work.counts[ws.STATUS] != ws.DONE:  # an op that is unknown
+    n_pinned = begin(code, work, i, p, n, t0, t1 - t0, rounding)
+    if work.counts[ws.STATUS] != ws.DONE:  # an op that is unknown, or values that are not in range
         return
     if is_wide(code, i, f, n):
         _call_wide(work.addresses[ws.WIDE], (code, work, i, p, n, t0, t1))
@@ -143,7 +146,7 @@ def _save_counts(counts, i):
     """Save how full the buffers are before op i."""
     counts[ws.NEXT_OP], counts[ws.SAVED_FLIPS], counts[ws.SAVED_AMBIGUOUS] = i, counts[ws.N_FLIPS], counts[ws.AMBIGUOUS]
     counts[ws.SAVED_ROW], counts[ws.SAVED_VALUE] = counts[ws.TOP_ROW], counts[ws.TOP_VALUE]
-    counts[ws.SAVED_COLUMN] = counts[ws.TOP_COLUMN]
+    counts[ws.SAVED_COLUMN], counts[ws.SAVED_AT_END] = counts[ws.TOP_COLUMN], counts[ws.AT_END]
 
 
 @inlined_kernel
@@ -152,6 +155,7 @@ def _restore_counts(counts):
     counts[ws.N_FLIPS], counts[ws.AMBIGUOUS] = counts[ws.SAVED_FLIPS], counts[ws.SAVED_AMBIGUOUS]
     counts[ws.TOP_ROW], counts[ws.TOP_VALUE] = counts[ws.SAVED_ROW], counts[ws.SAVED_VALUE]
     counts[ws.TOP_COLUMN], counts[ws.STATUS] = counts[ws.SAVED_COLUMN], ws.DONE
+    counts[ws.AT_END] = counts[ws.SAVED_AT_END]
 
 
 @kernel
@@ -222,6 +226,7 @@ def _store_window(work, found, windows, state, q):
     if a + n > found.t.shape[0] or b + n > found.neuron.shape[0] or n > found.keep.shape[0]:
         work.counts[ws.NEXT_OP], work.counts[ws.SAVED_FLIPS] = work.bases.shape[1], n  # only the copy is left to do
         work.counts[ws.SAVED_AMBIGUOUS] = work.counts[ws.AMBIGUOUS]
+        work.counts[ws.SAVED_AT_END] = work.counts[ws.AT_END]
         return np.int64(ws.FULL_OUTPUT)
     points, flips, windows.float32_error[q] = net_flips(
         work,
@@ -236,7 +241,7 @@ def _store_window(work, found, windows, state, q):
     windows.found[q, SLOT] = state[NUMBER]
     windows.found[q, FIRST_POINT], windows.found[q, N_POINTS] = a, points
     windows.found[q, FIRST_FLIP], windows.found[q, N_FLIPS] = b, flips
-    windows.found[q, AMBIGUOUS] = work.counts[ws.AMBIGUOUS]
+    windows.found[q, AMBIGUOUS], windows.found[q, AT_END] = work.counts[ws.AMBIGUOUS], work.counts[ws.AT_END]
     state[TOP_POINT], state[TOP_FLIP] = a + points, b + flips
     if windows.start_states.shape[0] > 0:
         copy_into(work.states[ws.WINDOW_START], windows.start_states[q])

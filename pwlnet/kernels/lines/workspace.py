@@ -42,7 +42,10 @@ SAVED_FLIPS = 10
 TOP_COLUMN = 11  # columns in use, never more than row entries
 SAVED_COLUMN = 12
 SAVED_AMBIGUOUS = 13
-N_COUNTS = 14
+N_START_ERRORS = 14  # ops whose START_VARIANCE is known
+AT_END = 15  # neurons within rounding of a threshold at the line's end
+SAVED_AT_END = 16
+N_COUNTS = 17
 
 # Values of counts[STATUS].
 DONE = 0
@@ -52,6 +55,7 @@ FULL_IDS = 3
 FULL_OUTPUT = 4
 UNKNOWN_OP = 5
 STOPPED = 6
+EXTREME = 7  # errors may have under- or overflowed: the line needs a network that is rescaled for it
 
 # Rows of ``times``.
 TIME = 0
@@ -83,7 +87,7 @@ SOURCE_AT = 2  # source of each row of weights, -1 between uses
 SOURCE = 3  # row of weights of each source
 WEIGHT_ROW = 4  # row of weights or source of each entry of a row
 N_SMALL = 5
-VALUE_AND_SLOPE, VARIANCE, FLOAT32_VARIANCE = 0, 1, 2
+VALUE_AND_SLOPE, VARIANCE, START_VARIANCE, FLOAT32_VARIANCE = 0, 1, 2, 3
 WINDOW_START, WINDOW_END = 0, 1
 
 # Rows of ``channels``: the slots of the scan of one position.
@@ -153,7 +157,7 @@ class Work(NamedTuple):
     tiles: np.ndarray  # as values: [4, *] rows of one position, a product and its factors
     small: np.ndarray  # int64[N_SMALL, *] by tap, row of weights, source
     source_stats: np.ndarray  # float64[N_SOURCE_STATS, *] by source
-    at_start: np.ndarray  # float64[2 or 3, 2 * n_values] value and slope of everything at the window's start; squared errors
+    at_start: np.ndarray  # float64[3 or 4, 2 * (n_values + n_0)] value and slope of everything at the window's start; errors
     states: np.ndarray  # int32[2, K] at the window's start and end
     taps: np.ndarray  # float64[2, *] MaxPool: value and slope of each tap
     channels: np.ndarray  # float64[N_CHANNEL_NUMBERS, 2 C]
@@ -187,7 +191,7 @@ def make_work(code, n_ids, n_rows, n_entries):
         tiles=np.empty((4, TILE_DOUBLES + TILE_ROWS * channels), code.row_weights.dtype),
         small=np.full((N_SMALL, max(n_taps, n_sources, 2 * channels)), -1),
         source_stats=np.empty((N_SOURCE_STATS, n_sources)),
-        at_start=np.zeros((3 if single else 2, 2 * int(code.op_table[-1, ir.VALUE]))),
+        at_start=np.zeros((4 if single else 3, 2 * int(code.op_table[-1, ir.VALUE] + code.op_table[1, ir.VALUE]))),
         states=np.zeros((2, int(code.op_table[-1, ir.NEURON])), np.int32),
         taps=np.zeros((2, int((info[:, ir.CHANNELS] * window * pools).max(initial=1)))),
         channels=np.zeros((N_CHANNEL_NUMBERS, 2 * channels)),

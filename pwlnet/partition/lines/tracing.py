@@ -8,12 +8,13 @@ import threading
 
 import numpy as np
 
-from ...errors import CapacityError, UnsupportedOperationError
+from ...errors import CapacityError, NumericalError, UnsupportedOperationError
 from ...kernels.ir import passes
 from ...kernels.ir import program as ir
 from ...kernels.lines import trace as kernels
 from ...kernels.lines import workspace
 from ...scheduling import run_slots
+from .scaling import always_rescaled, rescaled_line
 from .windows import CUT, TraceResult, Window, concatenate, join_windows, largest_errors
 
 FIRST_IDS = 1024  # initial sizes of the buffers
@@ -24,6 +25,7 @@ KEPT_BYTES = 2**28  # larger buffers are not kept for the next call
 KEPT_BUFFERS = 8  # number of buffers that are kept for each network
 _POOL = threading.Lock()
 LEAST_WINDOW = 2.0**-40  # a window that does not fit at this length is an error
+END_WINDOW = 2.0**-20  # length of the window in which a line's end is looked at again, from the end
 _FOUND = {
     "t": np.float64,
     "error": np.float64,
@@ -126,10 +128,13 @@ class Tracer:
     buffers : list of SlotBuffers
     stop : int64[1]
         If not zero, kernels return as soon as possible, and Stopped is raised.
+    is_rescaled : bool
+        Whether the network is one that was rescaled for the line (scaling.py).
     """
 
-    def __init__(self, network, tolerances, buffers, stop):
+    def __init__(self, network, tolerances, buffers, stop, *, is_rescaled=False):
         self.network, self.buffers, self.stop = network, buffers, stop
+        self._tolerances, self._is_rescaled = tolerances, is_rescaled
         self._bounds = np.array([tolerances.rounding, tolerances.ambiguous / tolerances.rounding])
 
     @property
@@ -151,17 +156,23 @@ class Tracer:
         TraceResult
         """
         n = len(starts)
-        windows = self._windows(starts, ends, np.arange(n), np.zeros(n), np.ones(n), 0)
-        too_large = self._run(windows)
-        if not too_large:
-            return self._collect(windows, 0, n)
-        bounds = np.repeat(too_large, 2) + np.tile([0, 1], len(too_large))
+        windows = self._windows(starts, ends, np.arange(n), np.zeros(n), np.ones(n), n)
+        too_large, extreme = self._run(windows)
+        dropped = sorted(too_large + extreme)
+        bounds = np.repeat(dropped, 2).astype(np.int64) + np.tile([0, 1], len(dropped))
         fitting = [self._collect(windows, a, b) for a, b in np.concatenate([[0], bounds, [n]]).reshape(-1, 2)]
         pieces = [fitting[0]]
-        for q, after in zip(too_large, fitting[1:], strict=True):
-            parts = self._trace_parts(starts[q], ends[q], _halves(0.0, 1.0), first_line + q)
-            pieces += [join_windows(parts), after]
-        return concatenate(pieces)
+        for q, after in zip(dropped, fitting[1:], strict=True):
+            if q in extreme:
+                tracer, start, end = self._rescaled(starts[q], ends[q], first_line + q)
+                pieces += [tracer.trace_lines(start[None], end[None], first_line + q), after]
+            else:
+                parts = self._trace_parts(starts[q], ends[q], _halves(0.0, 1.0), first_line + q)
+                pieces += [join_windows(parts), after]
+        traced = concatenate(pieces)
+        for q in np.flatnonzero(windows.found[:, kernels.AT_END]):
+            traced.ambiguous[q] += self._count_unsure_ends(starts[q], ends[q], windows.end_states[q])
+        return traced
 
     def trace_windows(self, starts, ends, lines, t0, t1, first_line=0):
         """Trace windows of lines.
@@ -182,27 +193,63 @@ class Tracer:
             For each window, the consecutive windows in which it was traced: one, if it fits into the buffers.
         """
         windows = self._windows(starts, ends, lines, t0, t1, len(lines))
-        too_large = self._run(windows)
-        results = [None if q in too_large else [self._window(windows, q)] for q in range(len(lines))]
-        for q in too_large:
-            line = int(lines[q])
-            results[q] = list(self._trace_parts(starts[line], ends[line], _halves(t0[q], t1[q]), first_line + line))
+        too_large, extreme = self._run(windows)
+        dropped = {*too_large, *extreme}
+        results = [None if q in dropped else [self._window(windows, q)] for q in range(len(lines))]
+        for q, line in enumerate(lines.tolist()):
+            number = first_line + line
+            if q in extreme:
+                tracer, start, end = self._rescaled(starts[line], ends[line], number)
+                results[q] = list(tracer.iter_window(start, end, t0[q], t1[q], number))
+            elif q in dropped:
+                results[q] = list(self._trace_parts(starts[line], ends[line], _halves(t0[q], t1[q]), number))
+            else:
+                results[q] = [self._with_end(results[q][0], starts[line], ends[line], windows, q)]
         return results
 
     def iter_window(self, start, end, t0, t1, number=0):
         """Trace a window of one line: yields consecutive Windows, one if it fits into the buffers."""
         return self._trace_parts(start, end, [(t0, t1)], number)
 
-    def fitting_window(self, start, end, t0, t1):
+    def fitting_window(self, start, end, t0, t1, number=0):
         """Trace a window of one line without splitting it: Window, or None if it does not fit into the buffers."""
         windows = self._windows(start[None], end[None], np.zeros(1, np.int64), np.array([t0]), np.array([t1]), 1)
-        return None if self._run(windows) else self._window(windows, 0)
+        too_large, extreme = self._run(windows)
+        if extreme:
+            tracer, start, end = self._rescaled(start, end, number)
+            return tracer.fitting_window(start, end, t0, t1, number)
+        return None if too_large else self._with_end(self._window(windows, 0), start, end, windows, 0)
+
+    def _rescaled(self, start, end, number):
+        """Return a tracer of the network that is rescaled for a line, and start and end in its units."""
+        network, start, end = (None, start, end) if self._is_rescaled else rescaled_line(self.network, start, end)
+        if network is None:
+            raise NumericalError(
+                f"line {number} has values or weights that are too far apart in size for float64 and its rounding errors; "
+                "set weights that have no effect to 0, or rescale the network or the line"
+            )
+        code = network.float32_code if self._tolerances.slope_dtype == "float32" else network.code
+        buffers = network.__dict__.setdefault("_line_buffers", [])
+        if not buffers:
+            buffers.append(SlotBuffers(code, self.buffers[0].memory))
+        return Tracer(network, self._tolerances, buffers, self.stop, is_rescaled=True), start, end
+
+    def _with_end(self, window, start, end, windows, q):
+        """Add the decisions at the line's end that are not certain to those of window q, if it ends there: Window."""
+        if windows.t1[q] == 1.0 and windows.found[q, kernels.AT_END]:
+            window.traced.ambiguous[0] += self._count_unsure_ends(start, end, window.end_states)
+        return window
+
+    def _count_unsure_ends(self, start, end, states):
+        """Count the neurons whose state at a line's end is not certain, by tracing the line's end in reverse."""
+        before = self.fitting_window(end, start, 0.0, END_WINDOW)
+        return 1 if before is None else int((before.start_states != states).sum() + before.traced.ambiguous[0])
 
     def _trace_parts(self, start, end, pending, number):
         """Trace windows of one line, the last of ``pending`` first, and split them until they fit: yields Window."""
         while pending:
             t0, t1 = pending.pop()
-            window = self.fitting_window(start, end, t0, t1)
+            window = self.fitting_window(start, end, t0, t1, number)
             if window is not None:
                 yield window
             elif t1 - t0 < LEAST_WINDOW:
@@ -223,9 +270,11 @@ class Tracer:
         )  # fmt: skip
 
     def _run(self, windows):
-        """Trace windows, and return the indices of those that do not fit into the buffers, in increasing order."""
+        """Trace windows, and return the indices of those that do not fit into the buffers, and of those out of range."""
+        if not self._is_rescaled and always_rescaled(self.network):
+            return [], list(range(len(windows.lines)))
         active = self.buffers[: max(1, min(len(self.buffers), len(windows.lines)))]
-        too_large = []
+        too_large, extreme = [], []
         for number, buffers in enumerate(active):
             buffers.begin(number)
         while active:
@@ -233,15 +282,19 @@ class Tracer:
             if self.stop[0]:
                 raise Stopped
             active = [buffers for buffers in active if buffers.status != workspace.DONE]
-            too_large += [buffers.drop_window() for buffers in active if not buffers.grow()]
-        return sorted(too_large)
+            for buffers in active:
+                if buffers.status == workspace.EXTREME:
+                    extreme.append(buffers.drop_window())
+                elif not buffers.grow():
+                    too_large.append(buffers.drop_window())
+        return sorted(too_large), sorted(extreme)
 
     def _slices(self, windows, first, last):
         """Return views of the slots' buffers for windows ``first`` to ``last``, one per window: dict of lists by field."""
         table = windows.found[first:last].tolist()
         points = {name: [] for name in ("t", "error", "flips_per_point")}
         flips = {name: [] for name in ("neuron", "old_state", "new_state")}
-        for slot, first_point, n_points, first_flip, n_flips, _ in table:
+        for slot, first_point, n_points, first_flip, n_flips, *_ in table:
             found = self.buffers[slot].found
             for name, pieces in points.items():
                 pieces.append(getattr(found, name)[first_point : first_point + n_points])
