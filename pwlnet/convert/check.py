@@ -202,9 +202,10 @@ def rounding_bound(network, points, roundoff=UNIT_ROUNDOFF):
     least = _LEAST.get(roundoff, _LEAST[SINGLE_ROUNDOFF])
     plain, largest = network.forward(points), np.zeros(network.n_outputs)
     for _ in range(_DRAWS):
-        code = perturbed_code(network.code, size, size / roundoff * least, rng)
         moved = np.ascontiguousarray(points * (1.0 + size * _noise(rng, points.shape))).reshape(len(points), -1)
-        changed = evaluate.forward(code, moved, outputs=True).outputs
+        copy = perturbed_code(network.code, size, size / roundoff * least, rng)
+        changed = evaluate.forward(copy, moved, outputs=True).outputs
+        del copy  # before the next is made: that of a large network takes gigabytes
         largest = np.fmax(largest, np.abs(changed - plain).max(axis=0, initial=0.0))
     return CONVERSION_ERRORS * np.sqrt(_terms(network.code)) * (roundoff / size * largest + least)
 
@@ -255,9 +256,11 @@ def perturbation_size(roundoff):
 def perturbed_code(code, size, least, rng):
     """Return a packed program whose parameters are perturbed by a relative size, and its biases also by ``least``."""
     parameters, n_weights = np.empty_like(code.parameters), int(code.op_table[0, ir.BIAS])
-    for first in range(0, len(parameters), _CHUNK):
+    factors = size * _noise(rng, min(len(parameters), _CHUNK))
+    for first in range(0, len(parameters), _CHUNK):  # each part takes the same numbers, shifted: to draw more takes longer
         part = code.parameters[first : first + _CHUNK]
-        parameters[first : first + _CHUNK] = part + part * (size * _noise(rng, part.shape))
+        shift = int(rng.integers(len(factors))) if first else 0
+        parameters[first : first + _CHUNK] = part + part * np.roll(factors, shift)[: len(part)]
     parameters[n_weights:] += least * _noise(rng, len(parameters) - n_weights)
     parameters.setflags(write=False)  # as in ``code``: kernels are compiled for read-only arrays
     return code._replace(parameters=parameters, row_weights=parameters)
