@@ -58,9 +58,11 @@ class Network:
     def __init__(self, program, *, input_shape, output_shape=None, names=()):
         check_program(program)
         program = ir.Program(*(_frozen(a) for a in program))
-        set_field = functools.partial(object.__setattr__, self)
-        set_field("program", program)
-        set_field("code", ir.pack_program(program))
+        set_field, code = functools.partial(object.__setattr__, self), ir.pack_program(program)
+        weights, biases = code.parameters[: program.weights.size], code.op_table[0, ir.BIAS]
+        biases = code.parameters[biases : biases + program.biases.size]
+        set_field("program", program._replace(weights=weights, biases=biases))  # large networks: one copy of the weights
+        set_field("code", code)
         set_field("input_shape", tuple(int(n) for n in input_shape))
         set_field("output_shape", tuple(int(n) for n in (output_shape or (program.output_index.size,))))
         set_field("names", tuple(names) or tuple(f"op{i}" for i in range(len(program.op))))
@@ -293,6 +295,9 @@ def program_digest(program):
 
 
 def _frozen(array):
+    """Return a read-only copy of an array, or the array itself if it is read-only and its own memory."""
+    if type(array) is np.ndarray and not array.flags.writeable and array.flags.c_contiguous and array.base is None:
+        return array
     array = np.array(array, order="C", copy=True)
     array.setflags(write=False)
     return array

@@ -76,11 +76,14 @@ def _fuse_scale(op, scale):
 
 
 def assemble(ops, *, input_index, output_index):
-    """Write the ops as the flat arrays of a Program."""
+    """Write the ops as the flat, read-only arrays of a Program; the ops lose their weights, so that these exist only once."""
 
     def ragged(parts, dtype):
         offsets = np.concatenate([[0], np.cumsum([len(p) for p in parts])]).astype(np.int64)
-        return np.concatenate([np.asarray(p, dtype) for p in parts]).astype(dtype), offsets
+        flat = np.empty(offsets[-1], dtype)
+        for k in range(len(parts)):
+            flat[offsets[k] : offsets[k + 1]] = parts[k]
+        return flat, offsets
 
     for op in ops:
         for what, values in (("weights", op.weights), ("biases", op.biases)):
@@ -97,12 +100,12 @@ def assemble(ops, *, input_index, output_index):
             attributes[i, column] = value
         coefficients[i, : len(op.coefficients)] = op.coefficients
     operands, operand_offsets = ragged([op.operands for op in ops], np.int64)
-    weights, weight_offsets = ragged([op.weights for op in ops], np.float64)
+    weights, weight_offsets = _taken_weights(ops)
     biases, bias_offsets = ragged([op.biases for op in ops], np.float64)
     indices, index_offsets = ragged([op.indices for op in ops], np.int64)
     sizes = np.array([op.size for op in ops], np.int64)
     switching = np.array([op.code >= ir.FIRST_SWITCHING for op in ops])
-    return ir.Program(
+    program = ir.Program(
         op=np.array([op.code for op in ops], np.int64),
         operands=operands,
         operand_offsets=operand_offsets,
@@ -117,6 +120,19 @@ def assemble(ops, *, input_index, output_index):
         bias_offsets=bias_offsets,
         indices=indices,
         index_offsets=index_offsets,
-        input_index=np.ascontiguousarray(input_index, np.int64),
-        output_index=np.ascontiguousarray(output_index, np.int64),
+        input_index=np.array(input_index, np.int64),
+        output_index=np.array(output_index, np.int64),
     )
+    for array in program:
+        array.setflags(write=False)
+    return program
+
+
+def _taken_weights(ops):
+    """Return the weights of all ops in one array, and the offsets; each op loses its weights once they are copied."""
+    offsets = np.concatenate([[0], np.cumsum([len(op.weights) for op in ops])]).astype(np.int64)
+    flat = np.empty(offsets[-1])
+    for op, first, last in zip(ops, offsets, offsets[1:], strict=False):
+        flat[first:last] = op.weights
+        op.weights = np.empty(0)
+    return flat, offsets

@@ -16,6 +16,8 @@ from ..network import Network
 from ..program_check import windows_meet_input
 from .assemble import Op, assemble, fold_scales, prune
 
+_COLUMNS = 8
+
 
 @dataclass(frozen=True)
 class _View:
@@ -56,7 +58,9 @@ def lower(graph):
     ops, _ = fold_scales(*prune(lowering.ops, output.op))
     shape = graph.output.shape[1:] if graph.batched and graph.output.shape[:1] == (1,) else graph.output.shape
     input_shape = graph.input.shape[1:] if graph.batched else graph.input.shape
-    program = assemble(ops, input_index=lowering.views[0].index.ravel(), output_index=output.index.ravel())
+    indices = {"input_index": lowering.views[0].index.ravel(), "output_index": output.index.ravel()}
+    del lowering  # its ops hold the weights, too
+    program = assemble(ops, **indices)
     return Network(program, input_shape=input_shape, output_shape=shape, names=tuple(op.name for op in ops))
 
 
@@ -163,8 +167,7 @@ class _Lowering:
             return self._pointwise(node, view, weight, bias)
         index = view.index.ravel()
         inside = index >= 0
-        stored = np.zeros((self.ops[view.op].size, n_out))
-        np.add.at(stored, index[inside], weight.T[inside])
+        stored = _weights_of_entries(weight, index, self.ops[view.op].size)
         if not inside.all():
             bias = bias + view.fill * weight[:, ~inside].sum(axis=1)
         op = self.emit(ir.AFFINE, node, (view.op,), (n_out, 1, 1), weights=stored.ravel(), biases=bias)
@@ -298,6 +301,17 @@ class _Lowering:
             return view
         shape = _image_shape(view.index.shape)
         return self.gathered(view, shape, _canonical(shape), name)
+
+
+def _weights_of_entries(weight, index, n_stored):
+    """Return the weights [stored entries, outputs] of a linear map of logical entries, each stored at ``index``, or -1."""
+    stored, inside = np.zeros((n_stored, weight.shape[0])), index >= 0
+    if index.size and inside.all() and np.bincount(index).max() == 1:
+        for first in range(0, index.size, _COLUMNS):  # few at a time stay in the cache: four times as fast for large weights
+            stored[index[first : first + _COLUMNS]] = np.add(weight[:, first : first + _COLUMNS].T, 0.0, order="C")
+        return stored
+    np.add.at(stored, index[inside], weight.T[inside])
+    return stored
 
 
 def _window(kernel, stride=(1, 1), padding=(0, 0, 0, 0), dilation=(1, 1), groups=1):

@@ -154,14 +154,14 @@ def measure(name, front, size, path, check="strict"):
 
     torch.set_num_threads(1)
     module, options = seeded(name), {} if check == "strict" else {"check": check}
-    before, start = _peak(), time.perf_counter()
+    before, start, cpu = _peak(), time.perf_counter(), time.process_time()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if front == "torch":
             network = pwlnet.from_torch(module, (3, size, size), **options)
         else:
             network = pwlnet.load_network(path, **options)
-    seconds, peak = time.perf_counter() - start, _peak()
+    seconds, cpu, peak = time.perf_counter() - start, time.process_time() - cpu, _peak()
     rows = np.random.default_rng(1).standard_normal((N_ROWS, 3, size, size))
     module = module.double()
     with torch.no_grad():
@@ -176,6 +176,7 @@ def measure(name, front, size, path, check="strict"):
         "weights": weights,
         "neurons": network.n_neurons,
         "seconds": seconds,
+        "cpu": cpu,
         "peak_mb": peak,
         "before_mb": before,
         "difference": difference,
@@ -220,6 +221,7 @@ def _row(name, front, size, result):
         return f"{name:18s} {front:5s} {size:4d}  {result['failed']}"
     return (
         f"{name:18s} {front:5s} {size:4d} {result['weights'] / 1e6:8.1f} {result['neurons']:9d} {result['seconds']:8.1f} "
+        f"{result['cpu']:8.1f} "
         f"{result['peak_mb']:9.0f} {result['before_mb']:9.0f} {result['difference']:10.1e}"
     )
 
@@ -244,8 +246,8 @@ def main(arguments=None):
         task = json.loads(options.child)
         print(json.dumps({"export": export, "measure": measure, "line": line}[task.pop("task")](**task)))
         return 0
-    titles = ("network", "front", "size", "weights/M", "neurons", "seconds", "peak MB", "before MB", "difference")
-    print("{:18s} {:5s} {:>4s} {:>8s} {:>9s} {:>8s} {:>9s} {:>9s} {:>10s}".format(*titles))
+    titles = ("network", "front", "size", "weights/M", "neurons", "seconds", "CPU s", "peak MB", "before MB", "difference")
+    print("{:18s} {:5s} {:>4s} {:>8s} {:>9s} {:>8s} {:>8s} {:>9s} {:>9s} {:>10s}".format(*titles))
     with tempfile.TemporaryDirectory() as folder:
         for name in options.networks.split(","):
             path = str(Path(folder) / "net.onnx")

@@ -105,6 +105,22 @@ def test_a_mean_that_cancels_before_it_is_folded_is_no_fault():
     pwlnet.from_torch(nn.Sequential(layer, norm, nn.ReLU(), nn.Linear(3, 1).double()), (2,))
 
 
+@pytest.mark.parametrize("seed", range(few(8, quick=3)))
+def test_a_relu_of_nothing_but_rounding_errors_is_no_fault(seed):
+    torch.manual_seed(seed)
+    first, second, order = nn.Linear(50, 30).double(), nn.Linear(50, 30).double(), torch.randperm(50)
+    second.weight.data, second.bias.data = first.weight.data[:, order].clone(), first.bias.data.clone()
+    module = Function(lambda self, x: torch.relu(self.f(x) - self.g(x[:, order])) * 1e12, f=first, g=second)
+    assert np.abs(pwlnet.from_torch(module, (50,)).forward(np.ones((1, 50)))).max() < 1e-2
+
+
+def test_values_that_underflow_in_the_middle_are_no_fault():
+    rng = np.random.default_rng(0)
+    outer = [linear(rng.standard_normal((9, 3)) * 1e-313), linear(rng.standard_normal((2, 9)) * 1e300)]
+    network = pwlnet.from_torch(nn.Sequential(outer[0], nn.ReLU(), outer[1]), (3,))
+    assert np.abs(network.forward(rng.standard_normal((4, 3)))).max() < 1e-11
+
+
 # What is refused: faults of the conversion, as small as they are found.
 
 
