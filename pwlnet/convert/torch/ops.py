@@ -11,9 +11,11 @@ import numpy as np
 import torch
 
 from ..graph import Tensor
+from . import algebra as algebra
 from . import layers as layers
 from . import layout as layout
 from . import selection as selection
+from . import sorting as sorting
 from .walk import Unsupported
 
 
@@ -73,11 +75,6 @@ def divide(call, x, other, *, rounding_mode=None):
 def negate(call, x):
     """Compute ``-x``."""
     return call.graph.scale_shift(x, -1.0, name=call.name)
-
-
-def affine_product(call, bias, x, weight, *, beta=1, alpha=1):
-    """Compute ``beta * bias + alpha * (x @ weight)``."""
-    return _combined(call, bias, layers.matmul(call, x, weight), float(beta), float(alpha))
 
 
 # Activations.
@@ -258,7 +255,6 @@ OPERATIONS = {
     **dict.fromkeys(("mul", "multiply"), multiply),
     **dict.fromkeys(("div", "truediv", "divide", "true_divide"), divide),
     **dict.fromkeys(("neg", "negative"), negate),
-    "addmm": affine_product,
     "relu": relu,
     **dict.fromkeys(("abs", "absolute"), absolute),
     "leaky_relu": leaky_relu,
@@ -282,6 +278,8 @@ OPERATIONS = {
     "sum": total,
     **layers.OPERATIONS,
     **layout.OPERATIONS,
+    **algebra.OPERATIONS,
+    **sorting.OPERATIONS,
     **selection.OPERATIONS,
 }
 MODULES = {**layers.MODULES, **layout.MODULES}
