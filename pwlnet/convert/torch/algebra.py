@@ -202,7 +202,7 @@ def axes_of(x, dim):
 def power(call, x, exponent):
     """Return ``x`` for an exponent of one."""
     if isinstance(exponent, Tensor) or not isinstance(x, Tensor) or (call.array(exponent) != 1.0).any():
-        call.refuse("a power other than one, which is not piecewise linear")
+        call.refuse("which is not piecewise linear")
     return x
 
 
