@@ -197,7 +197,7 @@ def index_put(call, x, indices, values, accumulate=False):
 
 
 OPERATIONS = {
-    **dict.fromkeys(("argsort", "searchsorted", "bucketize", "nonzero", "unique", "count_nonzero"), indices_only),
+    **dict.fromkeys(("argsort", "searchsorted", "bucketize", "nonzero", "unique", "count_nonzero", "any", "all"), indices_only),
     "sort": sort,
     "msort": first_axis_sort,
     "topk": top,
