@@ -154,6 +154,15 @@ def simplified(p):
     k = len(p.knots)
     if k == 0:
         return p
+    cells = np.tile(np.arange(2 * k + 1)[:, None], p.knots.shape[1])  # between equal knots: the form after the last of them
+    for j in range(k - 1, 0, -1):
+        cells[2 * j] = np.where(p.knots[j] == p.knots[j - 1], cells[2 * j + 2], cells[2 * j])
+    p = replace(
+        p,
+        const=_pick(p.const, cells),
+        size=_pick(p.size, cells),
+        slopes={view: _pick(a, cells) for view, a in p.slopes.items()},
+    )
     arrays = [p.const, *p.slopes.values()]
     n = max(a.shape[1] for a in (p.knots, *arrays))
     active = np.zeros((k, n), bool)
@@ -284,8 +293,10 @@ def function_of(graph, view, root, like):
     inner = [function_of(graph, v, root, like) for v in elementwise_inputs(graph, view)]
 
     def entries(value):
+        if np.size(value) == 1:
+            return flat(value, ())
         value = np.broadcast_to(np.asarray(value, np.float64), node.shape).ravel()
-        return flat(value if view.index is None else value[view.index], like.shape)
+        return flat((value if view.index is None else value[view.index]).reshape(like.shape), like.shape)
 
     a = node.attributes
     if node.kind == "add":

@@ -22,7 +22,7 @@ from .piecewise import (
     simplified,
     together,
 )
-from .roots import nearest
+from .roots import nearest, tensor_of, view_of
 from .seams import materialise
 
 COMPARISONS = {  # the truth value below the threshold, at it, and above it
@@ -34,6 +34,7 @@ COMPARISONS = {  # the truth value below the threshold, at it, and above it
     "ne": (1.0, 0.0, 1.0),
 }
 MIRRORED = {"gt": "lt", "ge": "le", "lt": "gt", "le": "ge", "eq": "eq", "ne": "ne"}
+RECENT_NODES = 256  # among which an equal difference is looked for
 TWO_ACTIVATIONS = "which multiplies two activations"
 
 
@@ -117,12 +118,9 @@ def compare(place, x, y, how):
     if not is_activation(x):
         return compare(place, y, x, MIRRORED[how])
     if is_activation(y):
-        if isinstance(x, Tensor) and isinstance(y, Tensor):
-            for number, node in enumerate(place.graph.nodes):  # one difference for all comparisons of the two
-                same = node.kind == "add" and node.attributes["coefficients"] == (1.0, -1.0) and x.shape == y.shape
-                if same and node.inputs in ((x.node, y.node), (y.node, x.node)):
-                    how = how if node.inputs == (x.node, y.node) else MIRRORED[how]
-                    return compare(place, Tensor(number, node.shape), 0.0, how)
+        known = _known_difference(place.graph, x, y) if isinstance(x, Tensor) and isinstance(y, Tensor) else None
+        if known is not None:
+            return compare(place, known[0], 0.0, how if known[1] else MIRRORED[how])
         return compare(place, combine(place, x, y, 1.0, -1.0), 0.0, how)
     shape = np.broadcast_shapes(x.shape, np.shape(y))
     limit = np.asarray(y, np.float64)
@@ -135,6 +133,19 @@ def compare(place, x, y, how):
     outer = function([flat(limit, shape)], truth, [0.0, 0.0, 0.0])
     p = lifted(place, _followed(x), shape)
     return apply(outer, p, name=place.name, kind=place.kind, boolean=True)
+
+
+def _known_difference(graph, x, y):
+    """Return a tensor that is ``x - y`` (and True) or ``y - x`` (and False), so that all comparisons of the two share it."""
+    wanted = view_of(graph, x), view_of(graph, y)
+    for number in range(len(graph.nodes) - 1, max(-1, len(graph.nodes) - 1 - RECENT_NODES), -1):
+        node = graph.nodes[number]
+        if node.kind != "add" or node.attributes["coefficients"] != (1.0, -1.0) or not node.shape == x.shape == y.shape:
+            continue
+        inputs = tuple(view_of(graph, tensor_of(graph, k)) for k in node.inputs)
+        if inputs in (wanted, wanted[::-1]):
+            return tensor_of(graph, number), inputs == wanted
+    return None
 
 
 def _followed(x):

@@ -521,12 +521,11 @@ def test_what_cannot_be_converted_is_refused_by_name_with_the_reason(shape, node
         read(build(shape, *nodes, **options))
 
 
-def test_control_flow_is_refused(read):
+def test_an_if_on_an_activation_is_refused_with_that_reason(read):
     branch = helper.make_graph([op("Relu", "x", "b")], "branch", [], [helper.make_tensor_value_info("b", 1, None)])
-    model = build(WIDE, op("If", "c", then_branch=branch, else_branch=branch), constants={"c": np.array(True)})
-    model.graph.node[0].input.append("x")  # as if it read x; otherwise x is only read inside the branches
-    with pytest.raises(UnsupportedOperationError, match="'if_y' is If, a control-flow operator"):
-        read(model)
+    nodes = op("Greater", "x z", "c"), op("If", "c", then_branch=branch, else_branch=branch)
+    with pytest.raises(UnsupportedOperationError, match="'if_y' is If, which branches on a value that depends on the network"):
+        read(build(WIDE, *nodes, constants={"z": np.float32(0)}))
 
 
 @pytest.mark.parametrize(

@@ -540,9 +540,14 @@ REFUSED = {
     "bmm": (
         Function(lambda x: torch.bmm(x[:, None], x[:, :, None])),
         (3,),
-        "node 'bmm' is bmm, which multiplies two activations, or a constant of more than two axes",
+        "node 'bmm' is bmm, which multiplies two activations",
     ),
-    "comparison": (Function(lambda x: x * (x > 1)), (3,), "node 'mul' is mul, which jumps by 1 where 'input' crosses 1"),
+    "comparison": (
+        Function(lambda x: x * (x > 1)),
+        (3,),
+        "node 'mul' is mul, which jumps by 1 where 'input' crosses 1, so it is not continuous; the values on both sides must "
+        "agree there",
+    ),
     "dropout": (
         Function(lambda x: F.dropout(x, 0.5)),
         (3,),

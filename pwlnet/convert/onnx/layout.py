@@ -19,7 +19,7 @@ def constant_tensor(graph, like, value, name):
 # Reductions.
 
 
-def _reduced_axes(node, x):
+def reduced_axes(node, x):
     """Return the axes of a reduction, and the shape of its result."""
     given = node.constant(1, "axes") if node.get(1) is not None else node.attribute("axes")
     if given is None or np.size(given) == 0:
@@ -32,7 +32,7 @@ def _reduced_axes(node, x):
 
 def _gathered(node, graph, x):
     """Return ``x`` as [rows, count] with the reduced axes last (None if nothing is reduced), and the shape of the result."""
-    axes, shape = _reduced_axes(node, x)
+    axes, shape = reduced_axes(node, x)
     count = int(np.prod([x.shape[a] for a in axes], dtype=np.int64))
     if count == 1:
         return None, shape

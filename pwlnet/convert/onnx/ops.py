@@ -7,12 +7,13 @@ It is called only where at least one input depends on the network's input. `HAND
 import numpy as np
 
 from ...errors import InputError
+from .. import composed
 from ..graph import Tensor
+from .algebra import ALGEBRA, PRODUCT
 from .layout import LAYOUT_HANDLERS
 from .selection import SELECTIONS
 from .windows import WINDOW_HANDLERS
 
-PRODUCT = "a product of two values that both depend on the network's input, which is not piecewise linear"
 LARGEST_FLOAT32 = float(np.finfo(np.float32).max)  # stands for "no bound" in old files
 
 
@@ -115,32 +116,8 @@ def _matmul(node, graph):
     if isinstance(a, Tensor) and isinstance(b, Tensor):
         node.refuse(PRODUCT)
     if isinstance(a, Tensor):
-        return _times(graph, a, node.weight(1, "matrix"), node.name)
-    weight = node.weight(0, "matrix")
-    if weight.ndim == 1:
-        return _times(graph, b if len(b.shape) == 1 else _swap(graph, b, node.name), weight, node.name)
-    if len(b.shape) == 1:
-        y = graph.linear(b, weight.reshape(-1, weight.shape[-1]), name=node.name)
-        return graph.reshape(y, weight.shape[:-1], name=node.name)
-    y = _times(graph, _swap(graph, b, node.name), np.swapaxes(weight, -1, -2), node.name)
-    return _swap(graph, y, node.name)
-
-
-def _times(graph, x, weight, name):
-    """``x @ weight`` with NumPy's rules for stacks and for vectors."""
-    if weight.ndim == 1:
-        y = graph.linear(x, weight[None], name=name)
-        return graph.reshape(y, y.shape[:-1], name=name)
-    if weight.ndim == 2:
-        return graph.linear(x, weight.T, name=name)
-    rows = (1, *x.shape) if len(x.shape) == 1 else x.shape
-    stack = np.broadcast_shapes(rows[:-2], weight.shape[:-2])
-    index = np.broadcast_to(x.indices().reshape(rows), stack + rows[-2:])
-    weight = np.broadcast_to(weight, stack + weight.shape[-2:])
-    parts = [graph.linear(graph.layout(x, index[k][None], name=name), weight[k].T, name=name) for k in np.ndindex(*stack)]
-    y = graph.concat(parts, 0, name=name)
-    tail = weight.shape[-1:] if len(x.shape) == 1 else (rows[-2], weight.shape[-1])
-    return graph.reshape(y, stack + tail, name=name)
+        return composed.matmul(graph, a, node.weight(1, "matrix"), node.name)
+    return composed.matmul(graph, node.weight(0, "matrix"), b, node.name)
 
 
 # Activations.
@@ -285,4 +262,4 @@ ARITHMETIC = {
 }
 NO_OPS = {"Identity": _identity, "Dropout": _dropout, "CastLike": _cast_like}
 
-HANDLERS = ARITHMETIC | ACTIVATIONS | NO_OPS | LAYOUT_HANDLERS | WINDOW_HANDLERS | SELECTIONS
+HANDLERS = ARITHMETIC | ACTIVATIONS | NO_OPS | LAYOUT_HANDLERS | WINDOW_HANDLERS | SELECTIONS | ALGEBRA

@@ -26,41 +26,8 @@ def linear(call, x, weight, bias=None):
     return out if weight.ndim > 1 else call.graph.reshape(out, out.shape[:-1], name=call.name)
 
 
-def matmul(call, x, other):
-    """Compute ``x @ other`` if one of them is a constant of rank 1 or 2."""
-    if isinstance(x, Tensor) and isinstance(other, Tensor):
-        call.refuse("which multiplies two activations")
-    constant = call.array(other if isinstance(x, Tensor) else x)
-    if constant.ndim not in (1, 2):
-        call.refuse(f"with a constant factor of shape {constant.shape}, where pwlnet needs a matrix")
-    if isinstance(x, Tensor):
-        return linear(call, x, torch.from_numpy(constant.T.copy()))
-    if len(other.shape) == 1:
-        return linear(call, other, torch.from_numpy(constant))
-    columns = linear(call, _swapped(call, other), torch.from_numpy(constant))
-    return columns if constant.ndim == 1 else _swapped(call, columns)
-
-
 def _swapped(call, x):
     return call.graph.layout(x, np.swapaxes(x.indices(), -1, -2), name=call.name)
-
-
-def batched_product(call, *args, **kwargs):
-    """Refuse products that are not converted even if one factor is constant."""
-    call.refuse("which multiplies two activations, or a constant of more than two axes")
-
-
-def bilinear(call, x, other, weight, bias=None):
-    """Compute ``x @ weight[k] @ other + bias[k]`` for each k if one of the factors is a constant vector."""
-    if isinstance(x, Tensor) and isinstance(other, Tensor):
-        call.refuse("which multiplies two activations")
-    first = isinstance(x, Tensor)
-    constant, x = (other, x) if first else (x, other)
-    constant, weight = call.array(constant), call.array(weight)
-    if constant.size != constant.shape[-1]:
-        call.refuse(f"with a constant factor of shape {constant.shape}, where pwlnet needs a vector")
-    matrix = np.tensordot(weight, constant.ravel(), axes=(2 if first else 1, 0))
-    return call.graph.linear(x, matrix, None if bias is None else call.array(bias), name=call.name)
 
 
 # Windows; a single spatial axis is treated as an image of height 1.
@@ -276,9 +243,6 @@ def batch_norm_module(call, module, x, *, ranks):
 
 OPERATIONS = {
     "linear": linear,
-    **dict.fromkeys(("matmul", "mm", "mv"), matmul),
-    **dict.fromkeys(("bmm", "baddbmm", "einsum", "tensordot"), batched_product),
-    "bilinear": bilinear,
     **dict.fromkeys(("conv1d", "conv2d", "conv3d"), conv),
     **dict.fromkeys(("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"), conv_transpose),
     "aten::convolution": convolution,

@@ -17,10 +17,12 @@ from .walk import Unsupported, probe
 
 def layout(call, x, *args, fill=0.0, **kwargs):
     """Convert an operation that only copies entries: torch applies it to their numbers 1, 2, ...; 0 stands for ``fill``."""
-    if not isinstance(x, Tensor):
-        call.refuse("applied to a constant instead of an activation")
     if call.operation in ("expand_as", "view_as", "reshape_as"):
         args = tuple(probe(a) if isinstance(a, Tensor) else a for a in args)
+        if not isinstance(x, Tensor):
+            return call.run(x, *args, **kwargs)
+    if not isinstance(x, Tensor):
+        call.refuse("applied to a constant instead of an activation")
     result = call.run(torch.as_tensor(x.indices() + 1.0), *args, **kwargs)
     return map_aggregate(result, lambda numbers: _copied(call, x, numbers, fill))
 

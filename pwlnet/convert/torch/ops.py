@@ -11,10 +11,12 @@ import numpy as np
 import torch
 
 from ..graph import Tensor
+from . import algebra as algebra
 from . import layers as layers
 from . import layout as layout
 from . import resizing
 from . import selection as selection
+from . import sorting as sorting
 from .walk import Unsupported
 
 
@@ -74,11 +76,6 @@ def divide(call, x, other, *, rounding_mode=None):
 def negate(call, x):
     """Compute ``-x``."""
     return call.graph.scale_shift(x, -1.0, name=call.name)
-
-
-def affine_product(call, bias, x, weight, *, beta=1, alpha=1):
-    """Compute ``beta * bias + alpha * (x @ weight)``."""
-    return _combined(call, bias, layers.matmul(call, x, weight), float(beta), float(alpha))
 
 
 # Activations.
@@ -259,7 +256,6 @@ OPERATIONS = {
     **dict.fromkeys(("mul", "multiply"), multiply),
     **dict.fromkeys(("div", "truediv", "divide", "true_divide"), divide),
     **dict.fromkeys(("neg", "negative"), negate),
-    "addmm": affine_product,
     "relu": relu,
     **dict.fromkeys(("abs", "absolute"), absolute),
     "leaky_relu": leaky_relu,
@@ -283,6 +279,8 @@ OPERATIONS = {
     "sum": total,
     **layers.OPERATIONS,
     **layout.OPERATIONS,
+    **algebra.OPERATIONS,
+    **sorting.OPERATIONS,
     **selection.OPERATIONS,
     **resizing.OPERATIONS,
 }

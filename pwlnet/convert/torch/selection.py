@@ -14,7 +14,7 @@ from ..graph import Tensor
 from ..piecewise import Piecewise, bend, clipping, is_activation
 from ..seams import materialise
 from ..selection import Place
-from . import layout
+from . import layout, sorting
 from .names import LAYOUTS
 from .walk import probe
 
@@ -185,8 +185,11 @@ def finite_test(call, x, *, holds):
 
 def masked_put(call, x, indices, values, accumulate=False):
     """Write a number where a mask of the shape of ``x`` holds: ``x[x < 0] = 0``."""
-    mask = indices[0] if isinstance(indices, (list, tuple)) and len(indices) == 1 else None
-    if not isinstance(mask, Piecewise) or accumulate or mask.shape != x.shape or np.size(_value(call, values)) != 1:
+    if not isinstance(indices[0], Piecewise):
+        x, values = (as_tensor(v) for v in (x, values))
+        return sorting.index_put(call, x, indices, values, accumulate)
+    mask = indices[0]
+    if len(indices) > 1 or accumulate or mask.shape != x.shape or np.size(_value(call, values)) != 1:
         call.refuse("which writes to entries chosen by an activation; write it with torch.where")
     return where(call, mask, float(np.reshape(_value(call, values), ())), x)
 
@@ -241,7 +244,6 @@ OPERATIONS = {
     **{name: partial(finite_test, holds=name == "isfinite") for name in ("isfinite", "isnan", "isinf")},
     **dict.fromkeys(("floor", "ceil", "round", "trunc", "fix", "frac"), jumps),
     "hardshrink": hard_shrink,
-    **dict.fromkeys(("index_put", "_unsafe_index_put"), masked_put),
 }
 OF_PIECES = {
     **OPERATIONS,

@@ -331,6 +331,8 @@ class Walker:
         """Return the arguments with nodes replaced by their values, and the list of those that depend on the input."""
         args, kwargs = map_aggregate((node.args, dict(node.kwargs)), self._resolved)
         kwargs = {{"axis": "dim", "keepdims": "keepdim"}.get(key, key): value for key, value in kwargs.items()}
+        if kwargs.get("out", 0) is None:
+            del kwargs["out"]
         for key in ("input", "self"):
             if key in kwargs and not args:
                 args = (kwargs.pop(key),)

@@ -117,9 +117,7 @@ def _told_apart(exact):
     for end, states in zip(exact.t[1:], exact.pattern(), strict=True):
         if end - t[-1] <= CLOSEST * end and end < 1:
             continue
-        if pattern and end - t[-1] <= CLOSEST:  # the last one
-            t[-1] = end
-        elif pattern and (pattern[-1] == states).all():
+        if (pattern and end - t[-1] <= CLOSEST) or (pattern and (pattern[-1] == states).all()):  # the last one
             t[-1] = end
         else:
             t.append(end)
