@@ -248,6 +248,21 @@ def test_average_windows_over_two_axes_may_be_dilated(tmp_path):
     agrees_with_onnxruntime(model, (1, 1, 5, 5), tmp_path)
 
 
+@pytest.mark.parametrize("padding", ["zeros", "border", "reflection"])
+@pytest.mark.parametrize("mode", ["linear", "nearest", "cubic", "bilinear"])
+def test_sampling_at_a_constant_grid_agrees_with_onnxruntime(mode, padding, tmp_path):
+    grid = (np.random.default_rng(0).random((1, 3, 4, 2)) * 4 - 2).astype(np.float32)
+    node = op("GridSample", "x g", mode=mode, padding_mode=padding, align_corners=int(padding == "border"))
+    model = build((1, 2, 4, 5), node, constants={"g": grid}, opset=16 if mode == "bilinear" else 20)
+    agrees_with_onnxruntime(model, (1, 2, 4, 5), tmp_path)
+
+
+def test_sampling_of_volumes_agrees_with_onnxruntime(tmp_path):
+    grid = (np.random.default_rng(0).random((1, 3, 2, 2, 3)) * 4 - 2).astype(np.float32)
+    model = build((1, 1, 3, 4, 5), op("GridSample", "x g"), constants={"g": grid}, opset=20)
+    agrees_with_onnxruntime(model, (1, 1, 3, 4, 5), tmp_path)
+
+
 # Matrices found by basis vectors.
 
 W = np.random.default_rng(0).standard_normal((4, 5))

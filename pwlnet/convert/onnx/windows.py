@@ -10,6 +10,7 @@ import numpy as np
 from .. import volumes
 from ..graph import Tensor
 from .resizing import resize
+from .sampling import grid_sample
 
 AMBIGUOUS = "with an auto_pad that implementations read differently"
 EXPLICIT = "export the network with explicit pads"
@@ -170,6 +171,7 @@ WINDOW_HANDLERS = {
     "GlobalAveragePool": _global_average_pool,
     "GlobalMaxPool": _global_max_pool,
     "GlobalLpPool": _global_lp_pool,
+    "GridSample": grid_sample,
     "Resize": resize,
     "Upsample": resize,
 }

@@ -149,4 +149,14 @@ OPERATIONS = {
     "aten::fill": filled,
     **dict.fromkeys(("softmax", "log_softmax", "_softmax", "_log_softmax"), softmax),
 }
-MODULES = {torch.nn.Softmax2d: lambda call, module, x: softmax(call, x, -3)}
+
+
+def circular(call, module, x):
+    """Convert a module of circular padding, whose check of the rank can't be traced."""
+    return layout(replace(call, run=torch.nn.functional.pad), x, list(module.padding), mode="circular")
+
+
+MODULES = {
+    torch.nn.Softmax2d: lambda call, module, x: softmax(call, x, -3),
+    **dict.fromkeys((torch.nn.CircularPad1d, torch.nn.CircularPad2d, torch.nn.CircularPad3d), circular),
+}
