@@ -44,11 +44,11 @@ class _Window:
 
 def _same_padding(node, space, kernel, stride, dilation, mode):
     """Return the padding by which the output has ceil(input / stride) entries per axis."""
-    if any(d != 1 for d in dilation):
+    if any(d != 1 for d in dilation) and node.op != "Conv":
         node.refuse(f"{AMBIGUOUS}, {mode} with a dilation; {EXPLICIT}")
     edges = []
-    for n, k, s in zip(space, kernel, stride):
-        total = (-(-n // s) - 1) * s + k - n
+    for n, k, s, d in zip(space, kernel, stride, dilation):
+        total = (-(-n // s) - 1) * s + d * (k - 1) + 1 - n
         if total < 0 and node.op != "Conv":
             node.refuse(f"{AMBIGUOUS}, {mode} with a stride larger than the kernel; {EXPLICIT}")
         edges.append(_split(max(0, total), mode))
