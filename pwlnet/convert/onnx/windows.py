@@ -10,6 +10,7 @@ import numpy as np
 from .. import volumes
 from ..graph import Tensor
 from .resizing import resize
+from .sampling import grid_sample
 
 AMBIGUOUS = "with an auto_pad that implementations read differently"
 EXPLICIT = "export the network with explicit pads"
@@ -43,11 +44,11 @@ class _Window:
 
 def _same_padding(node, space, kernel, stride, dilation, mode):
     """Return the padding by which the output has ceil(input / stride) entries per axis."""
-    if any(d != 1 for d in dilation):
+    if any(d != 1 for d in dilation) and node.op != "Conv":
         node.refuse(f"{AMBIGUOUS}, {mode} with a dilation; {EXPLICIT}")
     edges = []
-    for n, k, s in zip(space, kernel, stride):
-        total = (-(-n // s) - 1) * s + k - n
+    for n, k, s, d in zip(space, kernel, stride, dilation):
+        total = (-(-n // s) - 1) * s + d * (k - 1) + 1 - n
         if total < 0 and node.op != "Conv":
             node.refuse(f"{AMBIGUOUS}, {mode} with a stride larger than the kernel; {EXPLICIT}")
         edges.append(_split(max(0, total), mode))
@@ -170,6 +171,7 @@ WINDOW_HANDLERS = {
     "GlobalAveragePool": _global_average_pool,
     "GlobalMaxPool": _global_max_pool,
     "GlobalLpPool": _global_lp_pool,
+    "GridSample": grid_sample,
     "Resize": resize,
     "Upsample": resize,
 }

@@ -177,4 +177,13 @@ OPERATIONS = {
     **dict.fromkeys(("sigmoid", "special_expit", "expit", "logsigmoid", "log_sigmoid"), sigmoid),
     "aten::log_sigmoid_forward": lambda call, x: (sigmoid(call, x), None),
 }
-MODULES = {}
+
+
+def circular(call, module, x):
+    """Convert a module of circular padding, whose check of the rank can't be traced."""
+    return layout(replace(call, run=torch.nn.functional.pad), x, list(module.padding), mode="circular")
+
+
+MODULES = {
+    **dict.fromkeys((torch.nn.CircularPad1d, torch.nn.CircularPad2d, torch.nn.CircularPad3d), circular),
+}

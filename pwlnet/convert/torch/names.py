@@ -70,6 +70,6 @@ THROUGH_LAYERS = _words(
     "Dropout1d Dropout2d AlphaDropout FeatureAlphaDropout ZeroPad1d ZeroPad2d ConstantPad1d ConstantPad2d "
     "ReflectionPad1d ReflectionPad2d ReplicationPad1d ReplicationPad2d PixelShuffle PixelUnshuffle ChannelShuffle "
     "Upsample UpsamplingNearest2d UpsamplingBilinear2d Conv3d ConvTranspose3d MaxPool3d AvgPool3d AdaptiveAvgPool3d "
-    "AdaptiveMaxPool3d Dropout3d ZeroPad3d ConstantPad3d ReflectionPad3d ReplicationPad3d CircularPad1d CircularPad2d "
-    "CircularPad3d Bilinear Fold Unfold LPPool1d LPPool2d LPPool3d MaxUnpool1d MaxUnpool2d MaxUnpool3d"
+    "AdaptiveMaxPool3d Dropout3d ZeroPad3d ConstantPad3d ReflectionPad3d ReplicationPad3d "
+    "Bilinear Fold Unfold LPPool1d LPPool2d LPPool3d MaxUnpool1d MaxUnpool2d MaxUnpool3d"
 )
