@@ -120,6 +120,11 @@ class StoreWriter(ChunkWriterMixin):
         return self.n_rows("certificates")
 
     @property
+    def is_empty(self):
+        """Whether the store has no rows of any kind, not even of a line or a plane that is not finished."""
+        return not any(ends.any() for ends in self._ends.values())
+
+    @property
     def written(self):
         """Numbers of lines and segments in the store: Written."""
         return Written(self.n_lines, self.n_segments)
