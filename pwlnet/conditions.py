@@ -6,7 +6,7 @@ Legend: M rows, O outputs, B points.
 import numpy as np
 
 from .errors import InputError, ShapeError
-from .validation import check_index, refuse_not_finite
+from .validation import as_array, check_index, refuse_not_finite
 
 DECISION_RULES = {
     "max": 1.0,
@@ -39,7 +39,7 @@ class HalfSpaces:
     __slots__ = ("A", "b")
 
     def __init__(self, A, b):
-        matrix, shift = np.asarray(A), np.atleast_1d(np.asarray(b))
+        matrix, shift = as_array(A, "A"), np.atleast_1d(as_array(b, "b"))
         for array, name in ((matrix, "A"), (shift, "b")):
             if array.dtype.kind not in "fiub":
                 raise InputError(f"{name} has dtype {array.dtype}; real numbers are needed, convert it to float64")

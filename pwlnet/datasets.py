@@ -20,13 +20,14 @@ import numpy as np
 
 from ._optional import require
 from .errors import ChecksumError, ConversionError, InputError, MissingDataError
-from .shipped import control_network_path, digits_images, digits_network_path, digits_training_images
+from .shipped import control_network_path, digits_images, digits_network, digits_network_path, digits_training_images
 
 __all__ = [
     "DataFile",
     "control_network_path",
     "describe",
     "digits_images",
+    "digits_network",
     "digits_network_path",
     "digits_training_images",
     "fetch",

@@ -6,17 +6,14 @@ Legend: B sets, D inputs, V polygon vertices.
 import numpy as np
 
 from .errors import InputError, ShapeError
-from .validation import check_number
+from .validation import as_array, check_number
 
 NORMS = (1, 2, np.inf)
 
 
 def _as_array(value, name):
     """Convert an argument to finite, read-only float64."""
-    try:
-        array = np.asarray(value)
-    except ValueError:
-        raise InputError(f"{name} has rows of different lengths; give an array of numbers") from None
+    array = as_array(value, name)
     if array.dtype.kind not in "fiub" or not array.ndim:
         raise InputError(f"{name} is {value!r}; an array of real numbers is needed")
     array = np.array(array, np.float64, order="C")

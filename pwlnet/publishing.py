@@ -1,5 +1,6 @@
-"""Publish files atomically: a file appears at its path complete, or not at all."""
+"""Publish files atomically: a file appears at its path complete, or not at all. Decode text files of other programs."""
 
+import codecs
 import contextlib
 import os
 import secrets
@@ -13,6 +14,32 @@ def reason(error):
     if isinstance(error, OSError) and error.strerror and error.errno:
         return os.strerror(error.errno)
     return (str(error).splitlines() or [type(error).__name__])[0].strip("'\"")
+
+
+def decode_text(content):
+    """Decode a text file: UTF-8 or UTF-16 by its byte order mark, else UTF-8, else Latin-1, of which comments consist.
+
+    Parameters
+    ----------
+    content : bytes
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    ValueError
+        It holds a zero byte, and so is no text.
+    """
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16")
+    if b"\0" in content:
+        raise ValueError("it has zero bytes, so it is not text")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
 
 
 @contextlib.contextmanager

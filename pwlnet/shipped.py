@@ -51,6 +51,31 @@ def digits_network_path(name):
     return _find_network(name, DIGITS_NETWORKS + DEPTH_NETWORKS + SMOOTHING_NETWORKS, "network")
 
 
+def digits_network(name):
+    """Return the path of a shipped ONNX network that classifies 8x8 digits: ``digits_network_path``, by its shorter name.
+
+    Parameters
+    ----------
+    name : str
+        As for ``digits_network_path``.
+
+    Returns
+    -------
+    pathlib.Path
+
+    Raises
+    ------
+    InputError, MissingDataError
+        As for ``digits_network_path``.
+
+    Examples
+    --------
+    >>> digits_network("digits_mlp").name
+    'digits_mlp.onnx'
+    """
+    return digits_network_path(name)
+
+
 def control_network_path(name="pendulum"):
     """Return the path of a shipped ONNX network that controls a system with two state variables.
 

@@ -125,6 +125,102 @@ def check_points_shape(shape, n_inputs, input_shape, name):
         raise ShapeError(f"{name} has shape {tuple(shape)}, but the network takes {n_inputs} inputs; give {forms}")
 
 
+def as_array(value, name, needed="an array with equally long rows"):
+    """Convert what users call an array to one: arrays, nested lists, data frames and torch tensors of every real type.
+
+    Tensors are detached and moved to the processor; half precision is converted exactly.
+
+    Parameters
+    ----------
+    value : array_like
+    name : str
+        Of the argument, for messages.
+    needed : str, optional
+        What to give instead of lists of different lengths.
+
+    Returns
+    -------
+    ndarray
+
+    Raises
+    ------
+    InputError
+        It is no dense array of numbers: a string, a network, a sparse or quantised tensor, masked entries, ragged lists.
+    """
+    if isinstance(value, np.ma.MaskedArray):
+        if np.ma.is_masked(value):
+            raise InputError(f"{name} is a masked array with masked entries; fill or remove them first")
+        value = value.data
+    elif _is_tensor(value):
+        value = _dense_tensor(value, name)
+    elif isinstance(value, list | tuple) and any(map(_is_tensor, value)):
+        value = [_dense_tensor(entry, name) if _is_tensor(entry) else entry for entry in value]
+    try:
+        array = np.asarray(value)
+    except Exception as error:  # ragged lists, and whatever a class's own conversion raises
+        if isinstance(value, list | tuple):
+            raise InputError(f"{name} has rows of different lengths; give {needed}") from None
+        raise InputError(f"{name} is {_kind(value)}, which NumPy can't convert; give an array of real numbers") from error
+    if array.dtype.kind in "OUSV" and not array.ndim and value is not None:
+        raise InputError(f"{name} is {_kind(value)}; give an array of real numbers")
+    return array
+
+
+def _is_tensor(value):
+    """Return whether a value is a torch tensor, without importing torch."""
+    return type(value).__module__.partition(".")[0] == "torch" and hasattr(value, "is_quantized")
+
+
+def _dense_tensor(tensor, name):
+    """Convert a torch tensor to an array."""
+    problems = {
+        "is_quantized": "quantised tensor; give tensor.dequantize()",
+        "is_sparse": "sparse tensor; give tensor.to_dense()",
+        "is_nested": "nested tensor; give a tensor whose rows have one length",
+        "is_meta": "meta tensor, which has no values; give one on the processor",
+    }
+    for attribute, problem in problems.items():
+        if getattr(tensor, attribute, False):
+            raise InputError(f"{name} is a {problem}")
+    if str(tensor.layout) != "torch.strided":
+        raise InputError(f"{name} is a tensor with layout {tensor.layout}; give tensor.to_dense()")
+    tensor = tensor.detach().cpu()
+    return (tensor.double() if tensor.is_floating_point() else tensor.resolve_conj()).numpy()
+
+
+def _kind(value):
+    """Describe a value for messages: its text if it is a short one, else its type."""
+    text = repr(value)
+    return text if isinstance(value, str | bytes) and len(text) <= 60 else f"of type {type(value).__name__}"
+
+
+def check_network(network):
+    """Refuse what is no Network: a module of torch or a path, which have to be converted first, and anything else.
+
+    Parameters
+    ----------
+    network : Network
+
+    Returns
+    -------
+    Network
+
+    Raises
+    ------
+    InputError
+        It is no Network.
+    """
+    if hasattr(network, "as_points"):
+        return network
+    if isinstance(network, str) or hasattr(network, "__fspath__"):
+        advice = "give pwlnet.load_network(path)"
+    elif hasattr(network, "state_dict"):
+        advice = "give pwlnet.from_torch(module, input_shape)"
+    else:
+        advice = "give a Network, as pwlnet.load_network and pwlnet.from_torch return it"
+    raise InputError(f"network is {_kind(network)}, not a Network; {advice}")
+
+
 def as_points(points, n_inputs, input_shape, name, first_row=0):
     """Convert points [B, D], [B, *input_shape], or one point of either form, to float64[B, D].
 
@@ -149,10 +245,7 @@ def as_points(points, n_inputs, input_shape, name, first_row=0):
     ShapeError
         Another number of inputs.
     """
-    try:
-        array = np.asarray(points)
-    except ValueError:
-        raise InputError(f"{name} has rows of different lengths; give an array with {n_inputs} numbers per row") from None
+    array = as_array(points, name, f"an array with {n_inputs} numbers per row")
     if array.dtype.kind not in "fiub":
         raise InputError(f"{name} has dtype {array.dtype}; real numbers are needed, convert it to float64")
     if array.shape in (tuple(input_shape), (n_inputs,)) and array.ndim:
@@ -205,7 +298,7 @@ def as_targets(targets, n_lines, n_outputs):
     InputError
         Not integers, or an output that does not exist.
     """
-    array = np.asarray(targets)
+    array = as_array(targets, "targets")
     if array.dtype.kind not in "iu" and array.size:
         raise InputError(f"targets has dtype {array.dtype}; integers below {n_outputs} are needed, one per line")
     if array.ndim == 0:
@@ -237,7 +330,7 @@ def as_outputs(outputs, n_outputs):
     """
     if outputs is None:
         return np.arange(n_outputs)
-    array = np.atleast_1d(np.asarray(outputs))
+    array = np.atleast_1d(as_array(outputs, "outputs"))
     if array.dtype.kind not in "iu" or array.ndim != 1:
         raise InputError(f"outputs is {outputs!r}; integers below {n_outputs} are needed, or None for all")
     refuse_missing_outputs(array, n_outputs, "output")

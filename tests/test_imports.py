@@ -17,6 +17,7 @@ LAYERS = {
         "binomial",
         "domains",
         "draws",
+        "file_locks",
         "float_sets",
         "op_contract",
         "op_graph",

@@ -13,7 +13,7 @@ from ..float_sets import pool_neurons
 from ..kernels.ir import switching
 from ..kernels.ir.pattern_counts import BLOCK, CountSlot, count_slot
 from ..scheduling import n_threads, run_slots
-from ..validation import as_points, check_count, check_number, check_points_shape
+from ..validation import as_array, as_points, check_count, check_number, check_points_shape
 
 _STATES_AT_ONCE = 2**24  # states of a batch in memory
 _RESAMPLES_AT_ONCE = 2**22
@@ -252,13 +252,13 @@ def _batches(network, X, n, rng, step):
         raise InputError(f"X is {X!r:.60}; give points, a function draw(n, rng), or ('gaussian', center, sigma)")
     if n is not None:
         raise InputError(f"n is {n!r}, but X has points; n is for noise, omit it")
-    shape = np.shape(X)
+    X = X if hasattr(X, "shape") else as_array(X, "X")
+    shape = tuple(X.shape)
     if shape in ((network.n_inputs,), tuple(network.input_shape)):
-        X, shape = np.asarray(X)[None], (1, *shape)
+        X, shape = X[None], (1, *shape)
     check_points_shape(shape, network.n_inputs, network.input_shape, "X")
     if not shape[0]:
         raise InputError("X has no rows, but an entropy needs at least one point; give more")
-    X = X if hasattr(X, "shape") else np.asarray(X)
     for first in range(0, shape[0], step):
         yield as_points(X[first : first + step], network.n_inputs, network.input_shape, "X", first)
 

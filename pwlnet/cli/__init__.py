@@ -6,9 +6,11 @@ Exit codes: 0: success; 2: wrong usage or bad input, one line on stderr; 1: unex
 import argparse
 import contextlib
 import os
+import re
 import signal
 import sys
 import threading
+import warnings
 
 from .._version import __version__
 from ..errors import PwlnetError
@@ -17,8 +19,15 @@ from . import attribute, certify, decide, floats, lines, networks, planes, repro
 __all__ = ["main"]
 
 
+_NEGATIVE = re.compile(r"(-(\d+\.?\d*|\.\d+)(e[-+]?\d+)?|-inf(inity)?|-nan)$", re.IGNORECASE)
+
+
 class _Parser(argparse.ArgumentParser):
-    """A parser that prints errors on one line, as the rest of the program does."""
+    """A parser that prints errors on one line, as the rest of the program does, and takes every form of a negative number."""
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self._negative_number_matcher = _NEGATIVE  # argparse takes -1e3 and -inf for options
 
     def error(self, message):
         self.exit(2, f"pwlnet: {message}; {self.prog} --help shows the usage\n")
@@ -45,6 +54,31 @@ def _sigterm_raises():
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
+@contextlib.contextmanager
+def _plain_warnings():
+    """Print each warning once, on one line without the source that issued it."""
+    shown = set()
+
+    def show(message, category, filename, lineno, file=None, line=None):
+        text = " ".join(str(message).split())
+        if text not in shown:
+            shown.add(text)
+            _say(f"warning: {text}")
+
+    before, warnings.showwarning = warnings.showwarning, show
+    try:
+        yield
+    finally:
+        warnings.showwarning = before
+
+
+def _say(text):
+    """Print a line to stderr, if there is one that is open and has the letters."""
+    with contextlib.suppress(AttributeError, ValueError, OSError):
+        encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
+        print("pwlnet:", text.encode(encoding, "backslashreplace").decode(encoding), file=sys.stderr)
+
+
 def main(arguments=None):
     """Run the command line.
 
@@ -63,9 +97,10 @@ def main(arguments=None):
     except SystemExit as stop:  # --help, --version, wrong use
         return stop.code or 0
     try:
-        with _sigterm_raises():
+        with _sigterm_raises(), _plain_warnings():
             options.run(options)
-            sys.stdout.flush()
+            if sys.stdout is not None:
+                sys.stdout.flush()
     except _Terminated as error:
         return _fail(128 + signal.SIGTERM, "terminated", error)
     except KeyboardInterrupt as error:
@@ -88,7 +123,7 @@ def _fail(code, message, error, *, trace=False):
 
         traceback.print_exception(error)
     sentences = [message, *getattr(error, "__notes__", ())]
-    print("pwlnet:", " ".join("; ".join(sentences).split()), file=sys.stderr)
+    _say(" ".join("; ".join(sentences).split()))
     return code
 
 

@@ -1,6 +1,7 @@
 """Types of arguments: numbers, shapes, files of rows."""
 
 import argparse
+import math
 from pathlib import Path
 
 
@@ -12,7 +13,33 @@ def positive(text):
     return number
 
 
+def seed(text):
+    """Parse a seed: an integer of at least 0."""
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{text} is negative; a seed is an integer of at least 0")
+    return number
+
+
+def count(text):
+    """Parse an integer of at least 0."""
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{text} is negative; give 0 or more")
+    return number
+
+
+def finite(text):
+    """Parse a finite number."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise argparse.ArgumentTypeError(f"{text} is not finite; give a finite number")
+    return number
+
+
 positive.__name__ = "positive integer"  # argparse: "invalid ... value"
+seed.__name__ = count.__name__ = "integer"
+finite.__name__ = "number"
 
 
 def shape(text):
@@ -70,8 +97,7 @@ def read_rows(text):
     Parameters
     ----------
     text : str
-        FILE.npy, FILE.npz (with one array), FILE.npz:NAME, or FILE.csv (numbers separated by commas, one row per line;
-        lines that start with # are skipped).
+        FILE.npy, FILE.npz (with one array), FILE.npz:NAME, or FILE.csv (see ``csv_rows.py``).
 
     Returns
     -------
@@ -86,6 +112,7 @@ def read_rows(text):
     import numpy as np
 
     from ..errors import InputError
+    from .csv_rows import read_csv
 
     path, _, name = (text, "", "") if Path(text).exists() else text.partition(":")
     kind = Path(path).suffix.lower()
@@ -95,7 +122,7 @@ def read_rows(text):
         raise InputError(f"{text} names an array, but only .npz files have names; omit {name!r}")
     try:
         if kind == ".csv":
-            return np.loadtxt(path, delimiter=",", ndmin=2)
+            return read_csv(path)
         loaded = np.load(path, mmap_mode="r", allow_pickle=False)  # members of .npz are read on access
         return loaded if kind == ".npy" else _member(loaded, path, name)
     except InputError:

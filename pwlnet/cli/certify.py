@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from .arguments import positive, read_rows, row_range
+from .arguments import finite, positive, read_rows, row_range, seed
 from .output import show
 from .store_options import add_store_options, open_writer
 from .timing import Stopwatch, load_kernels
@@ -59,26 +59,26 @@ def add_commands(commands, common):
 
 
 def _add_noise(group):
-    group.add_argument("--sigma", type=float, required=True, metavar="S", help="standard deviation, in units of the images")
+    group.add_argument("--sigma", type=finite, required=True, metavar="S", help="standard deviation, in units of the images")
     group.add_argument("--n", type=positive, default=10_000, metavar="N",
                        help="votes of each image, or the largest number (default: %(default)s)")  # fmt: skip
     group.add_argument("--n0", type=positive, default=100, metavar="N",
                        help="votes that select the class (default: %(default)s)")  # fmt: skip
-    group.add_argument("--alpha", type=float, default=0.001, metavar="A",
+    group.add_argument("--alpha", type=finite, default=0.001, metavar="A",
                        help="probability of an error, for each image (default: %(default)s)")  # fmt: skip
-    group.add_argument("--seed", type=int, default=0, help="seed of the noise (default: %(default)s)")
+    group.add_argument("--seed", type=seed, default=0, help="seed of the noise (default: %(default)s)")
     group.add_argument("--method", choices=_METHODS, default=_METHODS[0],
                        help="sequential: as few votes as decide whether --radius holds; two_stage: a number that depends on "
                        "the image, see --max-loss (default: %(default)s)")  # fmt: skip
-    group.add_argument("--radius", type=float, metavar="R", help="of sequential")
-    group.add_argument("--max-loss", type=float, metavar="L", help="of radius, by two_stage, in units of sigma (default: 0.05)")
+    group.add_argument("--radius", type=finite, metavar="R", help="of sequential")
+    group.add_argument("--max-loss", type=finite, metavar="L", help="of radius, by two_stage, in sigmas (default: 0.05)")
 
 
 def _add_repression(group):
-    group.add_argument("--eta", type=float, metavar="E", help="multiply float neurons by 1 + E; needs --reference")
+    group.add_argument("--eta", type=finite, metavar="E", help="multiply float neurons by 1 + E; needs --reference")
     group.add_argument("--reference", choices=_REFERENCES, help="what the states of the noisy images are compared with")
     group.add_argument("--passes", type=int, choices=(1, 2), help="states of a pass without repression: 2 (default)")
-    group.add_argument("--tau", type=float, metavar="T", help="of self_noise and margin, in units of the images")
+    group.add_argument("--tau", type=finite, metavar="T", help="of self_noise and margin, in units of the images")
     group.add_argument("--denoiser", metavar=f"NET|{_POSTERIOR_MEAN}",
                        help="of --reference denoiser; without --reference, it is put before the classifier")  # fmt: skip
     group.add_argument("--average", choices=("none", "inputs", "probabilities"),

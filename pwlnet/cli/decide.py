@@ -2,7 +2,7 @@
 
 import argparse
 
-from .arguments import positive, read_rows, shape
+from .arguments import finite, positive, read_rows, shape
 from .output import show, table
 from .timing import load_kernels
 
@@ -34,9 +34,9 @@ def add_commands(commands, common):
     box = decide.add_mutually_exclusive_group()
     box.add_argument("--box", metavar="FILE", help="two rows: lower and upper bounds of the inputs")
     box.add_argument("--around", metavar="FILE", help="one row: the centre of the box of half width --epsilon")
-    decide.add_argument("--epsilon", type=float, metavar="E", help="half width, with --around")
-    decide.add_argument("--limits", type=float, nargs=2, metavar=("LOW", "HIGH"), help="range of valid inputs, with --around")
-    decide.add_argument("--time-limit", type=float, metavar="SECONDS", help="stop after this time")
+    decide.add_argument("--epsilon", type=finite, metavar="E", help="half width, with --around")
+    decide.add_argument("--limits", type=finite, nargs=2, metavar=("LOW", "HIGH"), help="range of valid inputs, with --around")
+    decide.add_argument("--time-limit", type=finite, metavar="SECONDS", help="stop after this time")
     decide.add_argument("--max-branches", type=positive, metavar="N", help="stop after this many boxes for each given box")
     decide.add_argument("--method", default="auto", metavar="NAME", help="auto (default), splits, neurons or cells")
     decide.add_argument("--confirm", action="store_true", help="evaluate NET, an ONNX file, at a witness in its own precision")

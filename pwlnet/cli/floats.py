@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from .arguments import positive, read_rows, row_range
+from .arguments import finite, positive, read_rows, row_range, seed
 from .output import show
 from .store_options import add_store_options, open_writer
 from .timing import Stopwatch, load_kernels
@@ -26,17 +26,17 @@ def add_commands(commands, common):
     floats.add_argument("network", metavar="NET", help=".onnx, .nnet, .eran or .h5")
     floats.add_argument("--points", metavar="FILE", required=True, help="centres of the sets, or starts of segments")
     sets = floats.add_mutually_exclusive_group(required=True)
-    sets.add_argument("--epsilon", type=float, metavar="R", help="balls of this radius, see --norm")
-    sets.add_argument("--sigma", type=float, metavar="S", help="Gaussian noise of this standard deviation")
+    sets.add_argument("--epsilon", type=finite, metavar="R", help="balls of this radius, see --norm")
+    sets.add_argument("--sigma", type=finite, metavar="S", help="Gaussian noise of this standard deviation")
     sets.add_argument("--to", metavar="FILE", help="segments to these points, row by row; with --method pair, their ends only")
     floats.add_argument("--norm", choices=tuple(_NORMS), default="inf", help="norm of --epsilon (default: %(default)s)")
-    floats.add_argument("--limits", type=float, nargs=2, metavar=("LOW", "HIGH"),
+    floats.add_argument("--limits", type=finite, nargs=2, metavar=("LOW", "HIGH"),
                         help="range of valid inputs: boxes and draws are clipped to it")  # fmt: skip
     floats.add_argument("--method", choices=_METHODS,
                         help="default: crown with --epsilon, sampled with --sigma, exact with --to")  # fmt: skip
     floats.add_argument("--samples", type=positive, default=1000, metavar="N", help="draws of each set (default: %(default)s)")
     floats.add_argument("--draws", choices=("uniform", "corners"), default="uniform", help="of boxes (default: %(default)s)")
-    floats.add_argument("--seed", type=int, default=0, help="seed of the draws (default: %(default)s)")
+    floats.add_argument("--seed", type=seed, default=0, help="seed of the draws (default: %(default)s)")
     floats.add_argument("--rows", type=row_range, metavar="FIRST:LAST", help="these rows of --points only (LAST not included)")
     floats.add_argument("--out", metavar="STORE.h5", help="write the masks of all sets to a new store")
     floats.add_argument("--no-shares", action="store_true", help="store masks only, not the shares of the states")

@@ -4,7 +4,7 @@ import contextlib
 import sys
 from pathlib import Path
 
-from .arguments import RandomPoints, positive, read_rows, row_range
+from .arguments import RandomPoints, finite, positive, read_rows, row_range, seed
 from .chosen_lines import ChosenLines
 from .output import show, table
 from .store_options import add_store_options, open_writer
@@ -26,8 +26,8 @@ def add_commands(commands, common):
     start.add_argument("--from-zero", action="store_true", help="start all lines at the zero vector")
     start.add_argument("--random", type=positive, metavar="N", help="N lines between uniformly distributed random points")
     lines.add_argument("--ends", metavar="FILE", help="ends of the lines; a single row is used for all lines")
-    lines.add_argument("--seed", type=int, default=0, help="seed of --random (default: %(default)s)")
-    lines.add_argument("--range", type=float, nargs=2, default=(0.0, 1.0), metavar=("LOW", "HIGH"),
+    lines.add_argument("--seed", type=seed, default=0, help="seed of --random (default: %(default)s)")
+    lines.add_argument("--range", type=finite, nargs=2, default=(0.0, 1.0), metavar=("LOW", "HIGH"),
                        help="range of the coordinates of --random (default: 0 1)")  # fmt: skip
     result = lines.add_mutually_exclusive_group(required=True)
     result.add_argument("--out", metavar="STORE.h5", help="write all breakpoints to a new store")

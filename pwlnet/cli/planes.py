@@ -5,7 +5,7 @@ import contextlib
 import sys
 from pathlib import Path
 
-from .arguments import positive
+from .arguments import finite, positive
 from .chosen_planes import ChosenPlanes
 from .output import show, table
 from .store_options import add_store_options, open_writer
@@ -39,7 +39,7 @@ def add_commands(commands, common):
     outline.add_argument("--polygon", metavar="FILE",
                          help="corners (u, v) of a convex polygon, in order, one per row (default: the triangle of the three "
                          "points with --through, else the unit square)")  # fmt: skip
-    outline.add_argument("--box", type=float, nargs=4, metavar=("U0", "U1", "V0", "V1"), help="a rectangle instead")
+    outline.add_argument("--box", type=finite, nargs=4, metavar=("U0", "U1", "V0", "V1"), help="a rectangle instead")
     planes.add_argument("--out", metavar="STORE.h5", required=True, help="write all polygons to a new store")
     add_store_options(planes)
     planes.add_argument("--batch", type=positive, default=128, metavar="N",

@@ -3,7 +3,7 @@
 import json
 import sys
 
-from .arguments import positive
+from .arguments import positive, seed
 from .output import show
 
 
@@ -28,7 +28,7 @@ def add_commands(commands, common):
         nargs="+",
         help="these networks only, or a prefix: digits, mnist (default: all that are available)",
     )
-    reproduce.add_argument("--seed", type=int, default=0, help="seed of all random numbers (default: %(default)s)")
+    reproduce.add_argument("--seed", type=seed, default=0, help="seed of all random numbers (default: %(default)s)")
     reproduce.add_argument("--set", dest="parameters", metavar="NAME=VALUE", action="append", default=[],
                            help="set a parameter of the experiment; --list shows them")  # fmt: skip
     reproduce.add_argument("--threads", type=positive, metavar="N", help="number of threads (default: all processors)")

@@ -2,7 +2,7 @@
 
 import warnings
 
-from .arguments import positive, row_range
+from .arguments import count, positive, row_range
 from .output import show
 
 
@@ -10,7 +10,7 @@ def add_commands(commands, common):
     """Add the parsers of this module's subcommands."""
     verify = commands.add_parser("verify", parents=[common], help="compare a store with its checksums and its network")
     verify.add_argument("store", metavar="STORE.h5")
-    verify.add_argument("--samples", type=int, default=16, metavar="N",
+    verify.add_argument("--samples", type=count, default=16, metavar="N",
                         help="segments per line, and polygons per plane, to compare with the network (default: 16; 0: "
                         "none)")  # fmt: skip
     verify.set_defaults(run=run_verify)

@@ -4,7 +4,7 @@ import sys
 import time
 from pathlib import Path
 
-from .arguments import positive, shape
+from .arguments import finite, positive, seed, shape
 from .output import show
 
 _IMAGE_SETS = ("mnist", "fashion", "cifar10")
@@ -28,22 +28,22 @@ def add_commands(commands, common):
     train.add_argument("data", metavar="DATA", help="digits, mnist, fashion, cifar10 or FILE.npz")
     train.add_argument("--out", metavar="NET", required=True, help=".onnx or .h5")
     train.add_argument("--method", default="standard", choices=_METHODS, help="default: standard")
-    train.add_argument("--epsilon", type=float, metavar="E", help="radius for pgd and diffai, in units of the images")
+    train.add_argument("--epsilon", type=finite, metavar="E", help="radius for pgd and diffai, in units of the images")
     train.add_argument("--norm", choices=("linf", "l2"), help="norm for pgd (default: linf)")
     train.add_argument("--steps", type=positive, metavar="N", help="number of steps of pgd (default: 7)")
     train.add_argument(
-        "--sigma", type=float, metavar="S", help="standard deviation of the noise, for gaussian, scrfp2, consistency"
+        "--sigma", type=finite, metavar="S", help="standard deviation of the noise, for gaussian, scrfp2, consistency"
     )
-    train.add_argument("--kappa", type=float, metavar="K", help="final weight of the clean loss, for diffai (default: 0.5)")
+    train.add_argument("--kappa", type=finite, metavar="K", help="final weight of the clean loss, for diffai (default: 0.5)")
     train.add_argument(
-        "--amplification", type=float, metavar="A", help="factor 1 + A of the gradient of float neurons, for scrfp2"
+        "--amplification", type=finite, metavar="A", help="factor 1 + A of the gradient of float neurons, for scrfp2"
     )
     train.add_argument(
         "--n-copies", type=positive, metavar="N", help="noisy versions of each image, for consistency (default: 2)"
     )
-    train.add_argument("--weight", type=float, metavar="W", help="weight of the divergence, for consistency (default: 10)")
+    train.add_argument("--weight", type=finite, metavar="W", help="weight of the divergence, for consistency (default: 10)")
     train.add_argument(
-        "--entropy-weight", type=float, metavar="W", help="weight of the entropy, for consistency (default: 0.5)"
+        "--entropy-weight", type=finite, metavar="W", help="weight of the entropy, for consistency (default: 0.5)"
     )
     train.add_argument("--hidden", type=shape, metavar="N,N,...",
                        help="fully connected layers of N neurons (default: two convolutions, as in the shipped digits "
@@ -51,13 +51,13 @@ def add_commands(commands, common):
     train.add_argument("--epochs", type=positive, default=60, metavar="N", help="number of epochs (default: %(default)s)")
     train.add_argument("--batch-size", type=positive, default=64, metavar="N", help="batch size (default: %(default)s)")
     train.add_argument(
-        "--learning-rate", type=float, default=0.002, metavar="R", help="learning rate of AdamW (default: %(default)s)"
+        "--learning-rate", type=finite, default=0.002, metavar="R", help="learning rate of AdamW (default: %(default)s)"
     )
     train.add_argument(
-        "--weight-decay", type=float, default=0.1, metavar="W", help="weight decay of AdamW (default: %(default)s)"
+        "--weight-decay", type=finite, default=0.1, metavar="W", help="weight decay of AdamW (default: %(default)s)"
     )
-    train.add_argument("--seed", type=int, default=0, help="seed of weights, order, noise and attacks (default: %(default)s)")
-    train.add_argument("--test-epsilon", type=float, metavar="E",
+    train.add_argument("--seed", type=seed, default=0, help="seed of weights, order, noise and attacks (default: %(default)s)")
+    train.add_argument("--test-epsilon", type=finite, metavar="E",
                        help="l_inf radius for the attacked and certified accuracies (default: --epsilon, unless it is an l2 "
                        "radius)")  # fmt: skip
     existing = train.add_mutually_exclusive_group()

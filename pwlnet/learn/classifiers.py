@@ -10,7 +10,7 @@ import torch
 
 from ..errors import InputError, NumericalError, ShapeError
 from ..network import Network
-from ..validation import refuse_not_finite
+from ..validation import as_array, refuse_not_finite
 
 
 class NetworkFunction(torch.autograd.Function):
@@ -74,12 +74,7 @@ def evaluating(module):
 
 def to_numpy(array, name):
     """Convert an array, a list or a tensor to a NumPy array of real numbers."""
-    if isinstance(array, torch.Tensor):
-        array = array.detach().cpu().numpy()
-    try:
-        array = np.asarray(array)
-    except ValueError:
-        raise InputError(f"{name} has rows of different lengths; give an array with one row per image") from None
+    array = as_array(array, name)
     if array.dtype.kind not in "fiub":
         raise InputError(f"{name} has dtype {array.dtype}; real numbers are needed, convert it to float64")
     return array

@@ -17,6 +17,7 @@ import numpy as np
 from ..conditions import HalfSpaces
 from ..domains import Box
 from ..errors import InputError
+from ..publishing import decode_text
 from ..validation import check_choice
 from .cases import Inequality, to_cases
 
@@ -93,8 +94,8 @@ def read_acas_property(path, box=None, *, units="raw"):
 def _lines(path):
     """Return the lines with text: list of (number, text)."""
     try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = decode_text(Path(path).read_bytes())
+    except (OSError, ValueError) as error:
         cause = getattr(error, "strerror", None) or error
         raise InputError(f"{path} can't be read ({cause}); check the path and the file") from error
     return [(k, line.strip()) for k, line in enumerate(text.splitlines(), start=1) if line.strip()]

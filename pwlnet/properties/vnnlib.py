@@ -9,6 +9,7 @@ from pathlib import Path
 
 from .._optional import require
 from ..errors import InputError
+from ..publishing import decode_text
 from .cases import Inequality, conjunction, to_cases
 
 _NAME = re.compile(r"([XY])_(\d+)")
@@ -67,9 +68,9 @@ def read_vnnlib(path):
 def _text(path):
     opened = gzip.open if path.suffix.lower() == ".gz" else open
     try:
-        with opened(path, "rt", encoding="utf-8") as file:
-            return file.read()
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+        with opened(path, "rb") as file:
+            return "\n".join(decode_text(file.read()).splitlines())
+    except (OSError, EOFError, ValueError) as error:
         cause = getattr(error, "strerror", None) or error
         raise InputError(f"{path} can't be read ({cause}); check the path and the file") from error
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..binomial import check_level
 from ..errors import InputError, ShapeError
-from ..validation import check_count, check_number, refuse_not_finite
+from ..validation import as_array, check_count, check_number, refuse_not_finite
 from .bases import NO_CLASS, as_base
 from .certificates import ABSTAINED, Certificates
 from .noise import ESTIMATE, PREDICT, Query, make_seed
@@ -90,7 +90,7 @@ class SmoothedClassifier:
 
     def _as_images(self, x):
         """Return images float64[B, *S] and whether x was one image."""
-        x = x.detach().cpu().double().numpy() if hasattr(x, "detach") else np.asarray(x)
+        x = as_array(x, "x")
         if x.dtype.kind not in "fiub" or x.ndim == 0:
             raise InputError(f"x has dtype {x.dtype} and shape {x.shape}; give images as arrays of numbers")
         x, shape = x.astype(np.float64), self._shape

@@ -26,6 +26,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import DigestMismatchError, InputError, ShapeError, StoreError
+from ..file_locks import FileLock, locked_error, refuse_locked
 from ..publishing import publish, reason
 from ..validation import check_choice, check_count
 from .certificates import ABSTAINED, GUARANTEES, correct_predictions
@@ -215,7 +216,7 @@ class LogWriter:
     def __init__(self, path, settings, *, resume=False, digits=None):
         self.path, self.settings = Path(path), _checked_settings(settings)
         self._digits = check_count(digits, "digits", or_none="all digits")
-        self._file, self.done = None, set()
+        self._file, self._lock, self.done = None, None, set()
         exists = self.path.exists()
         if exists and not resume:
             raise StoreError(f"{self.path} exists; resume it, give another path, or remove it first")
@@ -246,6 +247,8 @@ class LogWriter:
         StoreError
             The log is closed or can't be written; its lines are kept.
         """
+        if self._lock is not None:
+            self._lock.check_process()
         if self._file is None:
             raise StoreError(f"{self.path} is closed with {len(self.done)} images; append before close, or resume it")
         for name in _OF_CERTIFICATE:
@@ -267,9 +270,11 @@ class LogWriter:
     def close(self):
         """Close the file; all lines are on the disk already."""
         if self._file is not None:
+            if self._lock is not None:
+                self._lock.release()
             with contextlib.suppress(OSError):
                 self._file.close()
-            self._file = None
+            self._file = self._lock = None
 
     def __enter__(self):
         return self
@@ -294,8 +299,9 @@ class LogWriter:
     def _open(self):
         """Open and lock the file, and remove what is after its last complete line."""
         try:
+            refuse_locked(self.path)
             self._file = io.FileIO(self.path, "a+")
-            _lock(self._file, self.path)
+            self._take_lock()
             self._file.seek(0)
             content = self._file.read()
             complete = content[: content.rfind(b"\n") + 1]
@@ -313,23 +319,17 @@ class LogWriter:
             self.close()
             raise
 
+    def _take_lock(self):
+        try:
+            self._lock = FileLock(self._file.fileno(), self.path, self)
+        except BlockingIOError:
+            raise locked_error(self.path) from None
+
     def _write(self, line):
         """Write a line and flush it to the disk."""
         if self._file.write(line) != len(line):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         os.fsync(self._file.fileno())
-
-
-def _lock(file, path):
-    """Refuse a file that another program writes; no-op where the system has no such locks."""
-    try:
-        import fcntl
-    except ImportError:
-        return
-    try:
-        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise StoreError(f"{path} is being written by another program; wait for it, or write to another log") from None
 
 
 def _line(label, certificate, digits):

@@ -1,8 +1,6 @@
 """Open stores and other HDF5 files of pwlnet for reading, and report errors of h5py and of the system in one sentence each."""
 
 import contextlib
-import fcntl
-import os
 import warnings
 from pathlib import Path
 
@@ -84,43 +82,6 @@ def reading(path, what):
             f"{what} of {path} can't be read ({reason(error)}); the file is damaged or incomplete, "
             "restore a copy or compute it again"
         ) from error
-
-
-def refuse_locked(path):
-    """Raise an error if a file is being written.
-
-    Parameters
-    ----------
-    path : str or path
-
-    Raises
-    ------
-    StoreError
-        Another program writes to it. A file that can't be opened is no error here.
-    """
-    try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise StoreError(f"{path} is being written by {_lock_holder(path)}; wait for it, or stop it") from None
-    except OSError:
-        return  # file systems without locks
-    finally:
-        os.close(descriptor)
-
-
-def _lock_holder(path):
-    """Name the holder of a file's lock, as far as the system reports it: "process 123", or "another program"."""
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        inode = str(os.stat(path).st_ino)
-        for lock in Path("/proc/locks").read_text().splitlines():
-            fields = lock.split()
-            if "FLOCK" in fields and fields[5].split(":")[-1] == inode and int(fields[4]) > 0:
-                return f"process {int(fields[4])}"
-    return "another program"
 
 
 def check_rows(stored, last):

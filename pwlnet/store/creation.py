@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import DigestMismatchError, InputError, StoreError
+from ..file_locks import refuse_locked
 from ..publishing import publish
 from ..scheduling import n_threads
 from ..tolerances import DEFAULT
 from . import schema
-from .access import refuse_locked
 from .header import write_header
 from .image import new_image
 from .in_chunks import closing

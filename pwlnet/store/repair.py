@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import InputError, PwlnetError, StoreError
+from ..file_locks import refuse_locked
 from ..publishing import new_file, reason
 from . import checks, schema
-from .access import refuse_locked, unverified_problem
+from .access import unverified_problem
 from .image import copy_into_container
 from .merge import copy_batch, new_store_like
 from .reader import RegionStore

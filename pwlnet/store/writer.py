@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import weakref
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,9 +10,9 @@ import h5py
 import numpy as np
 
 from ..errors import DigestMismatchError, InputError, PwlnetError, StoreError
+from ..file_locks import locked_error
 from ..publishing import reason
 from . import schema
-from .access import refuse_locked
 from .certificates import certificates_to_arrays
 from .chunk_writer import ChunkWriterMixin
 from .consistency import batch_problem
@@ -39,11 +40,21 @@ class WrittenPlanes(NamedTuple):
     n_polygons: int
 
 
+def _release(file, container):
+    """Close the files of a writer that was deleted without being closed, or that is open when Python exits."""
+    with contextlib.suppress(Exception), interrupts_deferred():
+        try:
+            file.close()
+        finally:
+            container.close()
+
+
 class StoreWriter(ChunkWriterMixin):
     """A store that is being written; made by ``pwlnet.store.create`` and ``resume``.
 
     A batch is completely on the disk when its ``append_...`` returns; Ctrl-C waits for that. Whatever stops the program,
-    the batches before can be read, and ``resume`` continues after them.
+    the batches before can be read, and ``resume`` continues after them. Nobody else can write to the file until the writer is
+    closed or deleted. It can't be used in forked processes.
 
     Attributes
     ----------
@@ -62,7 +73,7 @@ class StoreWriter(ChunkWriterMixin):
             raise
         except OSError as error:
             if isinstance(error, BlockingIOError):
-                refuse_locked(self.path)
+                raise locked_error(self.path) from None
             raise StoreError(
                 f"{self.path} can't be opened for writing ({reason(error)}); check the file's permissions"
             ) from error
@@ -75,6 +86,8 @@ class StoreWriter(ChunkWriterMixin):
         except BaseException:
             self._abandon()
             raise
+        self._container.lock.set_writer(self)
+        self._finalizer = weakref.finalize(self, _release, self._file, self._container)
 
     @property
     def n_lines(self):
@@ -105,6 +118,11 @@ class StoreWriter(ChunkWriterMixin):
     def n_certificates(self):
         """Number of certified images in the store."""
         return self.n_rows("certificates")
+
+    @property
+    def is_empty(self):
+        """Whether the store has no rows of any kind, not even of a line or a plane that is not finished."""
+        return not any(ends.any() for ends in self._ends.values())
 
     @property
     def written(self):
@@ -250,6 +268,7 @@ class StoreWriter(ChunkWriterMixin):
                 file.close()
             finally:
                 self._container.close()
+        self._finalizer.detach()
 
     def __enter__(self):
         return self
@@ -258,6 +277,7 @@ class StoreWriter(ChunkWriterMixin):
         self.close()
 
     def _check_open(self):
+        self._container.lock.check_process()
         if self._file is None:
             raise StoreError(f"{self.path} is closed with {self._content()}; append before close, or resume it")
 

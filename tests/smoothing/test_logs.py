@@ -239,7 +239,7 @@ def test_each_line_is_on_the_disk_when_append_returns(path):
     with smoothing.LogWriter(path, SETTINGS) as writer:
         writer.append(3, one(image=4))
         assert smoothing.read_log(path).idx.tolist() == [4]
-        with pytest.raises(StoreError, match="is being written by another program"):
+        with pytest.raises(StoreError, match="is being written by this process, which opened it at"):
             smoothing.LogWriter(path, SETTINGS, resume=True)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pwlnet import store
+from pwlnet import file_locks, store
 from pwlnet.errors import ChecksumError, DigestMismatchError, InputError, StoreError
 from pwlnet.partition.lines.summary import LineSummary
 from pwlnet.store import schema
@@ -316,9 +316,7 @@ def test_a_reader_of_a_growing_store_keeps_what_it_saw_or_says_so(path, network,
 
 
 def test_a_writer_without_locks_notices_another_one(path, network, make_lines, monkeypatch):
-    from pwlnet.store.container import transaction
-
-    monkeypatch.setattr(transaction.fcntl, "flock", lambda descriptor, operation: None)
+    monkeypatch.setattr(file_locks.fcntl, "flock", lambda descriptor, operation: None)
     with store.create(path, network) as writer, store.resume(path) as other:
         other.append_lines(make_lines(3))
         with pytest.raises(StoreError, match="another program has written to it"):

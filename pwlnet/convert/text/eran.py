@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import ConversionError, InputError, PwlnetWarning
+from ...publishing import decode_text
 from ..graph import Graph, refuse
 
 LAYERS = ("ReLU", "HardTanh", "Affine")
@@ -78,8 +79,8 @@ def read_eran(path, *, last_relu=None):
 def _parse(path):
     """Return the (mean, std) for normalization or None, and the layers as (kind, weight, bias)."""
     try:
-        text = Path(path).read_text()
-    except (OSError, UnicodeDecodeError) as error:
+        text = decode_text(Path(path).read_bytes())
+    except (OSError, ValueError) as error:
         raise ConversionError(f"{path} is not a readable ERAN text file ({error}); check the path") from error
     lines = [(k, line.strip()) for k, line in enumerate(text.splitlines(), start=1) if line.strip()]
     normalization = None

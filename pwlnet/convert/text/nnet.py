@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import ConversionError, InputError, PwlnetWarning
+from ...publishing import decode_text
 from ..graph import Graph
 
 N_HEADER_LINES = 5  # flag, minima, maxima, means, ranges: after the layer sizes
@@ -79,8 +80,8 @@ class _File:
 
 def _parse(path):
     try:
-        text = Path(path).read_text()
-    except (OSError, UnicodeDecodeError) as error:
+        text = decode_text(Path(path).read_bytes())
+    except (OSError, ValueError) as error:
         raise ConversionError(f"{path} is not a readable .nnet file ({error}); check the path") from error
     lines = [(k, line.strip()) for k, line in enumerate(text.splitlines(), start=1)]
     lines = [(k, line) for k, line in lines if line and not line.startswith("//")]

@@ -8,7 +8,7 @@ Legend: L lines, D inputs.
 import numpy as np
 
 from ...errors import ShapeError
-from ...validation import as_points, check_points_shape
+from ...validation import as_points, check_network, check_points_shape
 
 
 class RowRange:
@@ -98,7 +98,7 @@ class LineEnds:
 
     def _sliceable(self, name, points):
         """Return the points unchanged if they have rows and can be sliced, otherwise as rows of an array."""
-        network, shape = self._network, tuple(getattr(points, "shape", ()))
+        network, shape = check_network(self._network), tuple(getattr(points, "shape", ()))
         if len(shape) < 2 or shape == network.input_shape:
             return network.as_points(points, name)
         check_points_shape(shape, network.n_inputs, network.input_shape, name)

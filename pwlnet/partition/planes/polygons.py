@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ...errors import InputError, ShapeError
-from ...validation import refuse_not_finite
+from ...validation import as_array, refuse_not_finite
 
 
 class Plane(NamedTuple):
@@ -99,7 +99,7 @@ def as_convex_polygon(polygon, name):
     InputError
         It has coordinates that are not finite real numbers, or it is not convex.
     """
-    array = np.asarray(polygon)
+    array = as_array(polygon, name)
     if array.ndim != 2 or array.shape[1] != 2 or not len(array):
         raise ShapeError(f"{name} has shape {array.shape}; give the corners of a convex polygon, (corners, 2)")
     if array.dtype.kind not in "fiub":

@@ -10,7 +10,6 @@ raises it, and ``interrupts_deferred`` keeps Ctrl-C and SIGTERM out of them.
 """
 
 import contextlib
-import fcntl
 import os
 import signal
 import threading
@@ -19,6 +18,7 @@ import zlib
 import numpy as np
 
 from ...errors import StoreError
+from ...file_locks import FileLock
 from . import layout
 from .checksummed_file import ChecksummedFile
 from .layout import HEADER_SIZE, PAGE, Patch, Superblock
@@ -35,6 +35,7 @@ class TransactionFile(ChecksummedFile):
     ----------
     failure : BaseException or None
         The exception that a method kept for ``commit``.
+    lock : FileLock
 
     Raises
     ------
@@ -47,14 +48,14 @@ class TransactionFile(ChecksummedFile):
     """
 
     def __init__(self, path):
-        self._pages, self._size, self.failure = {}, 0, None
+        self._pages, self._size, self.failure, self.lock = {}, 0, None, None
         super().__init__(path, mode=os.O_RDWR)
         try:  # complete the last commit of a program that was stopped
             self._apply([patch for patches in self._patches.values() for patch in patches])
             if self.disk_size > self.superblock.trailer_end:
                 os.ftruncate(self._descriptor, self.superblock.trailer_end)
         except BaseException:
-            super().close()
+            self._unlock_and_close()
             raise
 
     @property
@@ -91,6 +92,7 @@ class TransactionFile(ChecksummedFile):
         OSError
             The disk is full, or failed; the file is as it was.
         """
+        self.lock.check_process()
         if self.failure is not None:
             raise self.failure
         if not self._pages and self.size == self.superblock.hdf5_end:
@@ -136,22 +138,22 @@ class TransactionFile(ChecksummedFile):
         self.is_closed = True
 
     def close(self):
-        """Discard what was not committed, finalize and unlock."""
+        """Discard what was not committed, finalize and unlock; in a forked process, leave the file to the one that wrote it."""
         if self._descriptor is not None:
             try:
                 with contextlib.suppress(OSError):
-                    if getattr(self, "superblock", None):
+                    if self.lock and self.lock.is_ours and getattr(self, "superblock", None):
                         self.finalize()
             finally:
-                super().close()
+                self._unlock_and_close()
+
+    def _unlock_and_close(self):
+        if self.lock is not None:
+            self.lock.release()
+        super().close()
 
     def _load(self):
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise
-        except OSError:
-            pass  # file systems without locks
+        self.lock = FileLock(self._descriptor, self.path)
         super()._load()
         if not self.is_verified:
             self.superblock = None  # nothing to finalize
