@@ -11,9 +11,11 @@ from ...kernels.ir import program as ir
 from ...kernels.lines import check
 from ...scheduling import run_slots
 from .ends import points_at
+from .scaling import always_rescaled
 from .tracing import initial_states
 from .windows import largest_preactivations, refuse_overflow
 
+_LEAST_SCALE = 2.0**-700  # of the pre-activations of an op; below it, underflow may matter
 _STATES_AT_ONCE = 2**20  # states in memory at a time
 
 
@@ -166,8 +168,11 @@ def _problems_of(lines, first, last, n_samples, rng):
 def _is_certain(lines, z):
     """Return which neurons' states follow from their pre-activations float64[B, K] without doubt: bool[B, K]."""
     network = lines.network
+    if always_rescaled(network):  # values may have underflowed
+        return np.zeros(z.shape, bool)
     scale = np.repeat(largest_preactivations(network, z), network.op_graph.neuron_counts, axis=1)
-    return _distances(network, z, np.arange(network.n_neurons)) > _noise(lines) * np.where(scale > 0, scale, 1.0)
+    distance = _distances(network, z, np.arange(network.n_neurons))
+    return (distance > _noise(lines) * scale) & (scale > _LEAST_SCALE)
 
 
 def _chosen_segments(n, n_samples, rng):
@@ -186,8 +191,7 @@ def first_states(lines, first, last):
     starts, ends = lines.starts[first:last], lines.ends[first:last]
     middles = starts + 0.5 * lines.t[offsets[first:last] + 1, None] * (ends - starts)  # as points_at, for many lines
     _, z, states, _ = evaluate.forward(network.code, middles, preactivations=True, states=True, threads=1)
-    scale = np.repeat(largest_preactivations(network, z), network.op_graph.neuron_counts, axis=1)
-    certain = _distances(network, z, np.arange(network.n_neurons)) > _noise(lines) * scale
+    certain = _is_certain(lines, z)
     for row in np.flatnonzero(~certain.all(axis=1)):
         t = lines.t[offsets[first + row] : offsets[first + row + 1]]
         states[row] = initial_states(network, starts[row], ends[row], t, lines.tolerances)
