@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .. import evaluate, scheduling
-from ..errors import InputError, ShapeError
+from ..errors import InputError, NumericalError, ShapeError
 from ..kernels.gradients import integral, rank_one
 from ..kernels.ir import program as ir
 from ..partition.lines.ends import points_at
 from ..partition.lines.partitions import iter_line_partitions
+from ..partition.lines.scaling import always_rescaled, rescaled_line
 from ..tolerances import DEFAULT
 from ..validation import as_outputs
 from .line_flips import iter_line_flips
@@ -106,7 +107,7 @@ def integrate_gradients(
         They have entries that are not finite real numbers; an output or a method does not exist; ``n_samples`` is missing or
         invalid.
     NumericalError
-        Values overflow float64 along a line.
+        Values overflow float64 along a line, or attributions do; values or weights are too far apart in size.
 
     Notes
     -----
@@ -138,6 +139,8 @@ def integrate_gradients(
     if method == "exact":
         if n_samples is not None:
             raise InputError(f"n_samples is {n_samples!r}, but the exact method takes no samples; omit it or give a rule")
+        if always_rescaled(network):
+            return _rescaled_attributions(network, starts, ends, chosen, progress, threads, tolerances)
         integrals, n_segments = _exact_integrals(network, starts, ends, chosen, progress, threads, tolerances)
     elif method in RULES:
         nodes, weights = quadrature_rule(method, n_samples)
@@ -145,12 +148,43 @@ def integrate_gradients(
     else:
         raise InputError(f"method is {method!r}; use 'exact' or one of {', '.join(RULES)}")
     integrals *= (ends - starts)[:, None, :]
+    residual = _residual(network, baselines, inputs, chosen, integrals, threads)
+    return _attributions(integrals, residual, chosen, method, n_segments, None if method == "exact" else int(n_samples))
+
+
+def _residual(network, baselines, inputs, chosen, values, threads):
+    """Compute the completeness error of contributions: float64[B, C]."""
     before, after = (network.forward(x, threads=threads)[:, chosen] for x in (baselines, inputs))
     scale = np.maximum(np.abs(before), np.abs(after))
-    residual = (integrals.sum(axis=2) - (after - before)) / np.where(scale > 0.0, scale, 1.0)
-    for array in (integrals, residual, chosen):
+    with np.errstate(invalid="ignore", over="ignore"):  # refused by ``_attributions``
+        return (values.sum(axis=2) - (after - before)) / np.where(scale > 0.0, scale, 1.0)
+
+
+def _attributions(values, residual, chosen, method, n_segments, n_samples):
+    """Create Attributions with read-only arrays; raise NumericalError for those that are not finite."""
+    bad = np.flatnonzero(~(np.isfinite(values).all(axis=(1, 2)) & np.isfinite(residual).all(axis=1)))
+    if bad.size:
+        raise NumericalError(
+            f"the attributions of input {bad[0]} overflow float64, or outputs do; rescale the last layers of the network"
+        )
+    for array in (values, residual, chosen):
         array.setflags(write=False)
-    return Attributions(integrals, residual, chosen, method, n_segments, None if method == "exact" else int(n_samples))
+    return Attributions(values, residual, chosen, method, n_segments, n_samples)
+
+
+def _rescaled_attributions(network, starts, ends, chosen, progress, threads, tolerances):
+    """Compute exact Attributions of a network with extreme weights: each line in a network that is rescaled for it."""
+    values, residual = np.empty((len(starts), len(chosen), network.n_inputs)), np.empty((len(starts), len(chosen)))
+    n_segments = np.empty(len(starts), np.int64)
+    for b in range(len(starts)):
+        other, start, end, exponents = rescaled_line(network, starts[b], ends[b], b)
+        line = start[None], end[None]
+        integrals, n_segments[b : b + 1] = _exact_integrals(other, *line, chosen, progress, threads, tolerances)
+        integrals *= (end - start)[None, None, :]
+        residual[b] = _residual(other, *line, chosen, integrals, threads)[0]
+        with np.errstate(over="ignore", under="ignore"):
+            values[b] = np.ldexp(integrals[0], exponents[chosen][:, None])
+    return _attributions(values, residual, chosen, "exact", n_segments, None)
 
 
 def _common_rows(network, starts, ends):

@@ -7,8 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..errors import NumericalError
 from ..kernels.gradients import rank_one
 from ..partition.lines.check import first_states
+from ..partition.lines.scaling import always_rescaled
 
 
 class LineFlips(NamedTuple):
@@ -20,7 +22,18 @@ class LineFlips(NamedTuple):
 
 
 def iter_line_flips(lines, first, last):
-    """Yield the breakpoints and flips of lines ``first`` to ``last`` of a LinePartitions: LineFlips."""
+    """Yield the breakpoints and flips of lines ``first`` to ``last`` of a LinePartitions: LineFlips.
+
+    Raises
+    ------
+    NumericalError
+        The weights are so large or small that gradients may under- or overflow.
+    """
+    if always_rescaled(lines.network):
+        raise NumericalError(
+            "the network has weights, or products of weights, beyond 2**-200 to 2**200, with which gradients may under- or "
+            "overflow; rescale its layers"
+        )
     for i, states in zip(range(first, last), first_states(lines, first, last), strict=True):
         points = slice(lines.offsets[i], lines.offsets[i + 1])
         offsets = lines.flip_offsets[points.start : points.stop + 1]

@@ -11,8 +11,12 @@ from ...kernels.ir import program as ir
 from ...kernels.lines import check
 from ...scheduling import run_slots
 from .ends import points_at
+from .scaling import always_rescaled
 from .tracing import initial_states
 from .windows import largest_preactivations, refuse_overflow
+
+_LEAST_SCALE = 2.0**-700  # of the pre-activations of an op; below it, underflow may matter
+_STATES_AT_ONCE = 2**20  # states in memory at a time
 
 
 def residuals(network, starts, ends, traced, n_checked, buffers, first_line=0, largest=None, stop=None):
@@ -128,28 +132,54 @@ def _distances(network, z, neurons):
 
 
 def find_problems(lines, n_samples, rng):
-    """Describe the sampled segments whose states differ from those of a forward pass: list of str."""
-    network, problems = lines.network, []
-    widths = network.op_graph.neuron_counts
-    for part in lines.parts:
-        n = part.n_segments
-        if rng is not None:
-            chosen = np.sort(rng.choice(n, size=min(n, n_samples), replace=False))
-        else:
-            chosen = np.unique(np.linspace(0, n - 1, min(n, n_samples)).astype(np.int64))
-        middle = 0.5 * (part.t[chosen] + part.t[chosen + 1])
-        points = points_at(part.start, part.end, middle)
-        actual, expected, z = network.states(points), states_on(part, chosen), network.preactivations(points)
-        scale = np.repeat(np.max(largest_preactivations(network, z), axis=0, initial=0.0), widths)
-        certain = _distances(network, z, np.arange(network.n_neurons)) > _noise(lines) * np.where(scale > 0, scale, 1.0)
-        for row, k in enumerate(chosen):
-            wrong = np.flatnonzero((actual[row] != expected[row]) & certain[row])
-            if wrong.size:
-                problems.append(
-                    f"line {part.index}, segment {k} (t = {middle[row]:.17g}): neuron {wrong[0]} and {wrong.size - 1} "
-                    "others are in another state than the flips say"
-                )
+    """Describe the sampled segments whose states differ from those of a forward pass: list of str.
+
+    The points of many lines are evaluated together. The flips are followed from the states of a forward pass, too.
+    """
+    problems, at_once = [], max(1, _STATES_AT_ONCE // max(1, lines.network.n_neurons * max(1, n_samples)))
+    for first in range(0, len(lines), at_once):
+        problems += _problems_of(lines, first, min(len(lines), first + at_once), n_samples, rng)
     return problems
+
+
+def _problems_of(lines, first, last, n_samples, rng):
+    """Describe the sampled segments of lines ``first`` to ``last`` whose states differ: list of str."""
+    network, parts = lines.network, lines.parts[first:last]
+    chosen = [_chosen_segments(part.n_segments, n_samples, rng) for part in parts]
+    middles = [0.5 * (part.t[k] + part.t[k + 1]) for part, k in zip(parts, chosen, strict=True)]
+    points = np.concatenate([points_at(part.start, part.end, t) for part, t in zip(parts, middles, strict=True)])
+    actual = evaluate.forward(network.code, points, states=True).states
+    rows = zip(parts, chosen, first_states(lines, first, last), strict=True)
+    differ = actual != np.concatenate([states_on(part, segments, row) for part, segments, row in rows])
+    suspects, problems = np.flatnonzero(differ.any(axis=1)), []
+    if not suspects.size:
+        return problems
+    line = np.repeat(np.arange(first, last), [len(segments) for segments in chosen])
+    certain = _is_certain(lines, evaluate.forward(network.code, points[suspects], preactivations=True).preactivations)
+    for k, wrong in zip(suspects, differ[suspects] & certain, strict=True):
+        if wrong.any():
+            problems.append(
+                f"line {line[k]}, segment {np.concatenate(chosen)[k]} (t = {np.concatenate(middles)[k]:.17g}): "
+                f"neuron {np.argmax(wrong)} and {np.count_nonzero(wrong) - 1} others are in another state than the flips say"
+            )
+    return problems
+
+
+def _is_certain(lines, z):
+    """Return which neurons' states follow from their pre-activations float64[B, K] without doubt: bool[B, K]."""
+    network = lines.network
+    if always_rescaled(network):  # values may have underflowed
+        return np.zeros(z.shape, bool)
+    scale = np.repeat(largest_preactivations(network, z), network.op_graph.neuron_counts, axis=1)
+    distance = _distances(network, z, np.arange(network.n_neurons))
+    return (distance > _noise(lines) * scale) & (scale > _LEAST_SCALE)
+
+
+def _chosen_segments(n, n_samples, rng):
+    """Choose segments of a line of n: int64[<= n_samples], increasing."""
+    if rng is not None:
+        return np.sort(rng.choice(n, size=min(n, n_samples), replace=False))
+    return np.unique(np.linspace(0, n - 1, min(n, n_samples)).astype(np.int64))
 
 
 def first_states(lines, first, last):
@@ -161,19 +191,20 @@ def first_states(lines, first, last):
     starts, ends = lines.starts[first:last], lines.ends[first:last]
     middles = starts + 0.5 * lines.t[offsets[first:last] + 1, None] * (ends - starts)  # as points_at, for many lines
     _, z, states, _ = evaluate.forward(network.code, middles, preactivations=True, states=True, threads=1)
-    scale = np.repeat(largest_preactivations(network, z), network.op_graph.neuron_counts, axis=1)
-    certain = _distances(network, z, np.arange(network.n_neurons)) > _noise(lines) * scale
+    certain = _is_certain(lines, z)
     for row in np.flatnonzero(~certain.all(axis=1)):
         t = lines.t[offsets[first + row] : offsets[first + row + 1]]
         states[row] = initial_states(network, starts[row], ends[row], t, lines.tolerances)
     return states
 
 
-def states_on(part, segments):
-    """Return the states on segments of a LinePartition, given in increasing order: int32[len(segments), K]."""
+def states_on(part, segments, row):
+    """Return the states on segments of a LinePartition, given in increasing order: int32[len(segments), K].
+
+    ``row`` int[K] are those on the first segment; it is changed.
+    """
     lines = part._lines
     first = int(lines.offsets[part.index])
-    row = initial_states(part.network, part.start, part.end, part.t, lines.tolerances)
     states, done = np.empty((len(segments), row.size), np.int32), int(lines.flip_offsets[first])
     for k, segment in enumerate(segments):
         last = int(lines.flip_offsets[first + segment + 1])

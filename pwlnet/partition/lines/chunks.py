@@ -121,6 +121,7 @@ class LineStream:
         network = settings.network
         check_limits(settings.max_segments, settings.memory, settings.n_checked)
         self.start, self.end = _one_point(network, start, "start"), _one_point(network, end, "end")
+        windows.refuse_long(self.start[None], self.end[None], number)
         self._settings, self._threads, self._progress = settings, n_threads(threads), progress
         self._number, self._index = number, BreakpointIndex()
         self.ambiguous, self.t_error = LINE_START.ambiguous, LINE_START.t_error

@@ -17,7 +17,7 @@ from ...errors import CapacityError
 from ...validation import check_count
 from . import check, windows
 from .tracing import Stopped, borrowed_tracer
-from .windows import TraceResult, join_windows, retrace_close_boundaries
+from .windows import TraceResult, join_windows, refuse_long, retrace_close_boundaries
 
 ROUND_SECONDS = 0.25  # long relative to the overhead of a round, short for interactive use and Ctrl-C
 FIRST_SECONDS = 0.05  # of the first round, before the time of a line is known
@@ -121,6 +121,7 @@ def trace_blocks(settings, lines, threads, advance, stop):
         while first < len(lines):
             last = min(len(lines), first + min(pace.n_items(), most))
             starts, ends = lines.read(first, last)
+            refuse_long(starts, ends, first)
             blocks, seconds, block = _trace_runs(settings, tracer, first, starts, ends, advance), 0.0, None
             while True:
                 began = time.perf_counter()

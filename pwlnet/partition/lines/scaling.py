@@ -15,6 +15,7 @@ import functools
 
 import numpy as np
 
+from ...errors import NumericalError
 from ...kernels.ir import program as ir
 from ...network import Network
 
@@ -202,6 +203,8 @@ def rescale(network, start, end):
         With the neurons of ``network``; None where numbers cannot be represented.
     start, end : float64[D]
         The line in the units of its inputs.
+    exponents : int64[O]
+        The outputs are those of ``network`` times two to the power of minus these.
     """
     sizes = _Sizes(network, start, end)
     program, exponents = sizes.program, sizes.exponents
@@ -227,9 +230,10 @@ def rescale(network, start, end):
         else:
             weights[of_weights] = new
     if not exact or not all(np.isfinite(x).all() for x in (weights, biases)):
-        return None, start, end
+        return None, start, end, None
+    of_output = exponents[-1][program.output_index % len(exponents[-1])]
     new_program = program._replace(weights=weights, biases=biases, coefficients=coefficients)
-    return Network(new_program, input_shape=network.input_shape, output_shape=network.output_shape), *scaled
+    return Network(new_program, input_shape=network.input_shape, output_shape=network.output_shape), *scaled, of_output
 
 
 def _shifted(x, shift):
@@ -281,6 +285,23 @@ def _cached(network, start, end):
     return rescale(network, np.frombuffer(start), np.frombuffer(end))
 
 
-def rescaled_line(network, start, end):
-    """Return ``rescale`` of a line, which is kept for the line's next window."""
-    return _cached(network, start.tobytes(), end.tobytes())
+def rescaled_line(network, start, end, number):
+    """Return ``rescale`` of a line, which is kept for the line's next window.
+
+    Raises
+    ------
+    NumericalError
+        The line cannot be represented; it is called ``number``.
+    """
+    found = _cached(network, start.tobytes(), end.tobytes())
+    if found[0] is None:
+        raise unequal_sizes(number)
+    return found
+
+
+def unequal_sizes(number):
+    """Return the NumericalError that refuses a line."""
+    return NumericalError(
+        f"line {number} has values or weights that are too far apart in size for float64 and its rounding errors; "
+        "set weights that have no effect to 0, or rescale the network or the line"
+    )

@@ -8,13 +8,13 @@ import threading
 
 import numpy as np
 
-from ...errors import CapacityError, NumericalError, UnsupportedOperationError
+from ...errors import CapacityError, UnsupportedOperationError
 from ...kernels.ir import passes
 from ...kernels.ir import program as ir
 from ...kernels.lines import trace as kernels
 from ...kernels.lines import workspace
 from ...scheduling import run_slots
-from .scaling import always_rescaled, rescaled_line
+from .scaling import always_rescaled, rescaled_line, unequal_sizes
 from .windows import CUT, TraceResult, Window, concatenate, join_windows, largest_errors
 
 FIRST_IDS = 1024  # initial sizes of the buffers
@@ -222,12 +222,9 @@ class Tracer:
 
     def _rescaled(self, start, end, number):
         """Return a tracer of the network that is rescaled for a line, and start and end in its units."""
-        network, start, end = (None, start, end) if self._is_rescaled else rescaled_line(self.network, start, end)
-        if network is None:
-            raise NumericalError(
-                f"line {number} has values or weights that are too far apart in size for float64 and its rounding errors; "
-                "set weights that have no effect to 0, or rescale the network or the line"
-            )
+        if self._is_rescaled:
+            raise unequal_sizes(number)
+        network, start, end, _ = rescaled_line(self.network, start, end, number)
         code = network.float32_code if self._tolerances.slope_dtype == "float32" else network.code
         buffers = network.__dict__.setdefault("_line_buffers", [])
         if not buffers:

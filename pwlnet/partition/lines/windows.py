@@ -52,6 +52,17 @@ def refuse_overflow(largest, lines):
         )
 
 
+def refuse_long(starts, ends, first_line):
+    """Raise NumericalError if the differences of starts and ends float64[L, D] overflow."""
+    with np.errstate(over="ignore"):
+        finite = np.isfinite(ends - starts).all(axis=1)
+    if not finite.all():
+        raise NumericalError(
+            f"line {first_line + int(np.argmin(finite))} has a start and an end whose difference overflows float64; "
+            "give points below 8e307, or rescale the inputs of the network"
+        )
+
+
 class Plan(NamedTuple):
     """The planned windows of a line, and the size of its pre-activations."""
 
