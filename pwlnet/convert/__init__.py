@@ -52,12 +52,15 @@ def from_torch(module, input_shape, *, outputs=None):
     from .._optional import require
 
     require("torch", "torch", "converting a torch module")
+    from .torch.depth import with_deep_stack
     from .torch.fx import read_module, source_forward
 
-    shape = (input_shape,) if np.ndim(input_shape) == 0 else tuple(input_shape)
-    network = lower(read_module(module, shape, outputs))
-    check_conversion(network, source_forward(module, outputs), type(module).__name__, DEFAULT.conversion)
-    return network
+    def convert():
+        network = lower(read_module(module, input_shape, outputs))
+        check_conversion(network, source_forward(module, outputs), type(module).__name__, DEFAULT.conversion)
+        return network
+
+    return with_deep_stack(module, convert)
 
 
 def read_network(path, kind, input_shape=None, outputs=None):

@@ -1,5 +1,6 @@
 """The ops of a program under construction: remove unused ops, fold scalings, write the flat arrays."""
 
+from collections import Counter
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -46,18 +47,17 @@ def prune(ops, output):
 
 def fold_scales(ops, output):
     """Fold each Scale into the Affine, Conv2d or Scale before it if nothing else reads that op."""
+    ops = list(ops)
+    readers = Counter(i for op in ops for i in op.operands)
     for i, op in enumerate(ops):
         if op.code != ir.SCALE:
             continue
         before = op.operands[0]
-        readers = sum(other.operands.count(before) for other in ops)
-        if readers == 1 and ops[before].code in (ir.AFFINE, ir.CONV2D, ir.SCALE) and before != output:
+        if readers[before] == 1 and ops[before].code in (ir.AFFINE, ir.CONV2D, ir.SCALE) and before != output:
             fused = _fuse_scale(ops[before], op)
-            if fused is not None:
-                ops = list(ops)
+            if fused is not None:  # it reads what the op before reads, which is then pruned: the numbers of readers stay
                 ops[i] = fused
-                return fold_scales(*prune(ops, output))
-    return ops, output
+    return prune(ops, output)
 
 
 def _fuse_scale(op, scale):

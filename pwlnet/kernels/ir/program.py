@@ -211,7 +211,10 @@ def _plan(program, op_table):
     """Decide each op's role in the line kernels."""
     n = len(program.op)
     reads = [program.operands[program.operand_offsets[i] : program.operand_offsets[i + 1]] for i in range(n)]
-    readers = [[j for j in range(i + 1, n) if i in reads[j]] for i in range(n)]
+    readers = [[] for _ in range(n)]
+    for j, operands in enumerate(reads):
+        for i in set(operands.tolist()):
+            readers[i].append(j)
     switching = program.op >= FIRST_SWITCHING
     needed = np.zeros(n, bool)
     for i in range(n - 1, -1, -1):
