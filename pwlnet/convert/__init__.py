@@ -66,13 +66,17 @@ def from_torch(
 
     check_choice(check, CHECKS, "check")
     require("torch", "torch", "converting a torch module")
+    from .torch.depth import with_deep_stack
     from .torch.fx import perturbed_source, read_module, source_forward
 
-    network = lower(read_module(module, input_shape, outputs))
-    if check != "off":
-        referee = Referee("torch in float64", source_forward(module, outputs), perturbed=perturbed_source(module, outputs))
-        check_conversion(network, [referee], type(module).__name__, check)
-    return network
+    def convert():
+        network = lower(read_module(module, input_shape, outputs))
+        if check != "off":
+            referee = Referee("torch in float64", source_forward(module, outputs), perturbed=perturbed_source(module, outputs))
+            check_conversion(network, [referee], type(module).__name__, check)
+        return network
+
+    return with_deep_stack(module, convert)
 
 
 def read_network(path, kind, input_shape=None, outputs=None, check="strict"):

@@ -46,15 +46,17 @@ def prune(ops, output):
 
 
 def fold_scales(ops, output):
-    """Fold each Scale into the Affine, Conv2d or Scale before it if nothing else reads that op; prune what is left over."""
+    """Fold each Scale into the Affine, Conv2d or Scale before it if nothing else reads that op."""
     ops = list(ops)
-    readers = Counter(k for op in ops for k in op.operands)
+    readers = Counter(i for op in ops for i in op.operands)
     for i, op in enumerate(ops):
         if op.code != ir.SCALE:
             continue
         before = op.operands[0]
         if readers[before] == 1 and ops[before].code in (ir.AFFINE, ir.CONV2D, ir.SCALE) and before != output:
-            ops[i] = _fuse_scale(ops[before], op) or op
+            fused = _fuse_scale(ops[before], op)
+            if fused is not None:  # it reads what the op before reads, which is then pruned: the numbers of readers stay
+                ops[i] = fused
     return prune(ops, output)
 
 

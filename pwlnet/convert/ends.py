@@ -82,8 +82,14 @@ def drop_ends(graph, output):
     UnsupportedOperationError
         The output pads them, mixes them with other values, or takes a part of what a softmax normalises.
     """
-    last = [end for end in graph.ends if end.indices]  # it reads all scores, and is not part of the output
-    ends = [end for end in graph.ends if not end.indices]
+    moved, stack = set(), [output.node]
+    while stack:
+        i = stack.pop()
+        if i not in moved and graph.nodes[i].kind in ("layout", "concat"):
+            moved.add(i)
+            stack.extend(graph.nodes[i].inputs)
+    last = [end for end in graph.ends if end.indices and end.tensor.node == output.node]
+    ends = [end for end in graph.ends if not end.indices and end.tensor.node in moved]
     origins = _origins(graph, ends, output) if ends else None
     first = 0
     dropped = []

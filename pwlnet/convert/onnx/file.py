@@ -96,8 +96,7 @@ def read_onnx(path, input_shape=None, outputs=None):
     output = as_tensor(values[source.output])
     if not isinstance(output, Tensor):
         raise independent_output(path, source.output)
-    _warn_of_ends(graph, source, output)
-    graph.output = output
+    graph.output = _without_ends(graph, source, output)
     for note in graph.needed_notes():
         warnings.warn(note, PwlnetWarning, stacklevel=4)
     return graph
@@ -111,13 +110,15 @@ def _end(graph, source, node):
     return add_end(graph, node.inputs[0], axes, name=node.name, kind=node.op).tensor
 
 
-def _warn_of_ends(graph, source, output):
-    """Check that what was dropped at the end does not change the decision, and warn."""
+def _without_ends(graph, source, output):
+    """Return the output after a check that what was dropped at the end does not change the decision, with a warning."""
     for proto in source.ends.cut[-1:]:
         node = OnnxNode(proto, source.opset, (output,))
-        add_end(graph, output, normalised_axes(node, len(output.shape)), name=node.name, kind=node.op, indices=True)
+        axes = normalised_axes(node, len(output.shape))
+        output = add_end(graph, output, axes, name=node.name, kind=node.op, indices=True).tensor
     if graph.ends:
         warnings.warn(drop_ends(graph, output), PwlnetWarning, stacklevel=5)
+    return output
 
 
 @dataclass(frozen=True)

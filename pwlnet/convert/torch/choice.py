@@ -123,6 +123,8 @@ def _entries(value):
     """Return the (step, entry) pairs of a container, or None for anything else."""
     if isinstance(value, Mapping):
         return [(("item", key), entry) for key, entry in value.items()]
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return [(("attribute", name), entry) for name, entry in zip(value._fields, value, strict=True)]
     if isinstance(value, (tuple, list)):
         return [(("item", k), entry) for k, entry in enumerate(value)]
     if is_dataclass(value) and not isinstance(value, type):
@@ -149,8 +151,6 @@ def _found(result, choices, one):
         named = names.get(one)
         if named is not None:
             return named
-        if one in getattr(result, "_fields", ()):
-            one = result._fields.index(one)
     if isinstance(one, int) and any(step == ("item", one) for step, _ in entries):
         below = ("item", one)
     elif isinstance(one, int) and -len(entries) <= one < len(entries):

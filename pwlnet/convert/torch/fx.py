@@ -9,6 +9,7 @@ import copy
 import inspect
 import operator
 import warnings
+from functools import partial
 
 import numpy as np
 import torch
@@ -52,7 +53,6 @@ class _Tracer(fx.Tracer):
 
     def __init__(self):
         super().__init__(param_shapes_constant=True)
-        self._states = None
 
     def is_leaf_module(self, m, module_qualified_name):
         hooked = m._forward_hooks or m._forward_pre_hooks  # a layer recorded as one call would lose them
@@ -61,20 +61,21 @@ class _Tracer(fx.Tracer):
     def proxy(self, node):
         return _Proxy(node, self)
 
+    def trace(self, root, concrete_args=None):
+        self.states = {id(state): name for name, state in (*root.named_buffers(), *root.named_parameters())}
+        return super().trace(root, concrete_args)
+
     def getattr(self, attr, attr_val, parameter_proxy_cache):
-        """Return a proxy for a parameter or buffer, like ``fx.Tracer``, which searches all of them for each."""
-        if not isinstance(attr_val, torch.Tensor):
-            return attr_val
-        if self._states is None:
-            states = [*self.root.named_buffers(), *self.root.named_parameters()]
-            self._states = {id(state): (name, state) for name, state in states}
-        name, _ = self._states.get(id(attr_val), (None, None))
+        """Return the proxy of a parameter or buffer; the method of fx.Tracer searches all of them at each access."""
+        name = self.states.get(id(attr_val)) if isinstance(attr_val, torch.Tensor) else None
         if name is None:
             return attr_val
         if name not in parameter_proxy_cache:
-            parameter_proxy_cache[name] = self.create_proxy(
-                "get_attr", name, (), {}, proxy_factory_fn=lambda node: fx.proxy.ParameterProxy(self, node, name, attr_val)
-            )
+
+            def factory(node):
+                return fx.proxy.ParameterProxy(self, node, name, attr_val)
+
+            parameter_proxy_cache[name] = self.create_proxy("get_attr", name, (), {}, proxy_factory_fn=factory)
         return parameter_proxy_cache[name]
 
 
@@ -113,18 +114,18 @@ def read_module(module, input_shape, outputs=None):
         A softmax or sigmoid at the end was dropped.
     """
     shape = (1, *checked_shape(input_shape))
-    original = _copied(module)
-    _check_signature(original)
+    model = _copied(module)
+    _check_signature(model)
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        model = _to_float64(copy.deepcopy(original))
+        model = _to_float64(model)
         try:
             paths = _paths(model, shape, outputs)
         except SeveralOutputs as error:
-            _require_a_choice(original, model, shape, error)
+            _require_a_choice(module, model, shape, error)
             raise
         root = ChosenOutputs(model, paths)
-        walker = _trace(ChosenOutputs(original, paths), root, shape)
+        walker = _trace(partial(_chosen_copy, module, paths), root, shape)
         _check_rows(root, shape, walker)
     for note in walker.graph.needed_notes():
         warnings.warn(note, PwlnetWarning, stacklevel=3)
@@ -145,16 +146,21 @@ def _paths(model, shape, outputs):
     return find_outputs(result, outputs)
 
 
-def _require_a_choice(original, model, shape, error):
+def _require_a_choice(module, model, shape, error):
     """Raise the refusal of a module's first output if none of its outputs can be converted."""
     refusals = []
     for path in error.choices:
         try:
-            _trace(ChosenOutputs(original, [path]), ChosenOutputs(model, [path]), shape)
+            _trace(partial(_chosen_copy, module, [path]), ChosenOutputs(model, [path]), shape)
             return
         except PwlnetError as refusal:
             refusals.append(refusal)
     raise refusals[0]
+
+
+def _chosen_copy(module, paths):
+    """Return a copy in the dtypes of the source, which torch.export traces; a trace of torch.fx does without."""
+    return ChosenOutputs(_copied(module), paths)
 
 
 def _does_not_run(shape, error):
@@ -284,7 +290,7 @@ def _check_signature(model):
         ) from error
 
 
-def _trace(original, root, shape):
+def _trace(make_original, root, shape):
     """Convert the trace of torch.fx, or that of torch.export if the first fails or does not match the module."""
     reason, hooked = "its forward writes in place through views", hooked_layers(root.model)
     try:
@@ -300,10 +306,10 @@ def _trace(original, root, shape):
         except InPlaceViewWrite:
             pass
     try:
-        exported, traced = export(original, root, shape)
+        exported, traced = export(make_original(), root, shape)
     except Exception as error:
         if hooked and only_record(root, shape):
-            return _trace(without_hooks(original), without_hooks(root), shape)
+            return _trace(lambda: without_hooks(make_original()), without_hooks(root), shape)
         raise ConversionError(
             f"the module can't be traced (torch.fx: {reason}; torch.export: {first_line(error)}); "
             "its operations must not depend on the values of tensors, rewrite that branch of its forward"

@@ -22,12 +22,18 @@ def as_float64(value):
 
 def in_float64(name, run, args, kwargs):
     """Call a torch function on the CPU with float64 in place of every narrower floating-point dtype."""
-    args, kwargs = map_aggregate((tuple(args), dict(kwargs)), as_float64)
+    if not all(_is_plain(a) for a in (*args, *kwargs.values())):
+        args, kwargs = map_aggregate((tuple(args), dict(kwargs)), as_float64)
     if name in CASTS and args and isinstance(args[0], torch.Tensor):
         return args[0].to(torch.float64)
     if name in MOVES and args and isinstance(args[0], torch.Tensor):
         return args[0]
     return as_float64(run(*args, **kwargs))
+
+
+def _is_plain(a):
+    """Return whether a value stays as it is, which spares the search in containers."""
+    return a is None or isinstance(a, (bool, int, float)) or (isinstance(a, torch.Tensor) and a.dtype == torch.float64)
 
 
 class InFloat64(TorchFunctionMode):
@@ -48,7 +54,7 @@ class InFloat64(TorchFunctionMode):
         before = args[0] if args else kwargs.get("input")
         if base in ENDS and base != name and isinstance(before, torch.Tensor):
             before = before.clone()  # overwritten in place
-        result = in_float64(name, function, args, kwargs)
+        result = in_float64(getattr(function, "__name__", ""), function, args, kwargs)
         if base in ENDS and isinstance(before, torch.Tensor):
             with torch.no_grad():
                 self._follow(result, -before if base == "softmin" else before)
