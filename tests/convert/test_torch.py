@@ -657,7 +657,7 @@ def test_parametrised_modules_still_work_after_they_were_read():
 
 
 def test_what_is_not_a_module_is_refused():
-    with pytest.raises(InputError, match=r"module is a function; from_torch needs a torch.nn.Module"):
+    with pytest.raises(InputError, match=r"module is a function \(function\); from_torch needs a torch.nn.Module"):
         read_module(test_what_is_not_a_module_is_refused, (3,))
 
 
@@ -670,7 +670,7 @@ def test_what_is_not_a_module_is_refused():
     ],
 )
 def test_parameters_without_real_values_are_refused(module, kind):
-    with pytest.raises(InputError, match=f"parameter 'weight' is {kind}; pwlnet needs dense real values"):
+    with pytest.raises(InputError, match=rf"parameter 'weight' is {kind}.*; pwlnet needs dense real values"):
         read_module(module, (3,))
 
 

@@ -144,9 +144,10 @@ class OnnxNode:
                     return [np.asarray(value) for value in made[0].run(None, feeds)]
             except Exception as error:
                 shapes = [None if value is None else np.shape(value) for value in values]
+                reason = f"{type(error).__name__}: {error}".strip().splitlines()[0]
                 raise ConversionError(
-                    f"node {self.name!r} is {self.op} and can't be evaluated for inputs of shapes {shapes} "
-                    f"({f'{type(error).__name__}: {error}'.strip().splitlines()[0]}); check input_shape, or that the file is not damaged"
+                    f"node {self.name!r} is {self.op} and can't be evaluated for inputs of shapes {shapes} ({reason}); "
+                    "check input_shape, or that the file is not damaged"
                 ) from error
 
         return evaluate

@@ -357,7 +357,7 @@ def _check_rows(model, shape, walker):
         raise
     except Exception:
         return  # a module that accepts a batch of one only
-    joined = together.ndim == 2 and together.shape[0] == alone[0].shape[0]  # such as x.view(1, -1)
+    joined = together.shape[:1] == alone[0].shape[:1] == (1,)  # such as x.view(1, -1)
     if together.numel() == sum(a.numel() for a in alone) and not (joined and together.numel()):
         expected = torch.stack([a.reshape(-1) for a in alone])
         if differ_by_rounding(model, _run, rows[:, None], together.reshape(expected.shape), expected):

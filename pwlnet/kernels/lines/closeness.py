@@ -1,7 +1,7 @@
 """A closer look at neurons that are near a threshold at the start of a window.
 
-The bounds of a scan (rounding.py) hold along the whole window, and may be far larger than the error at its start: for x - 1 from
-x = 0 to 1e15 the value is -1, its bound is above 1. So a neuron within its bound at the start is looked at again:
+The bounds of a scan (rounding.py) hold along the whole window, and may be far larger than the error at its start: for x - 1
+from x = 0 to 1e15 the value is -1, its bound is above 1. So a neuron within its bound at the start is looked at again:
 
 - a neuron of the first layer is computed from both ends of the line in twice the precision [1]_ (the ends are exact, x(t) and
   its slope are not), so that its sign is certain unless 2**-96 of the sizes of its terms cancels;
@@ -191,7 +191,7 @@ def _same_entries(code, work, i, k1, k2, r):
         return False
     if code.op_table[i, ir.OP] == ir.AFFINE:
         w = weights_of(code, i).reshape(x.shape[1], -1)
-        for k in range(x.shape[1]):
+        for k in range(x.shape[1]):  # noqa: SIM110 (a generator does not compile)
             if w[k, k1] != w[k, k2] and x[r, k] != 0.0:
                 return False
         return True

@@ -105,9 +105,9 @@ def outcome(description, start, end, **options):
     except PwlnetError as error:
         return "refused", str(error)
     t, pattern = _told_apart(exact_line.trace(description, start, end))
-    if len(part.t) == len(t) and np.array_equal(states, pattern):
-        if max(abs(a - Fraction(b)) for a, b in zip(t, part.t.tolist(), strict=True)) <= part.t_error + CLOSEST:
-            return "right", ""
+    same = len(part.t) == len(t) and np.array_equal(states, pattern)
+    if same and max(abs(a - Fraction(b)) for a, b in zip(t, part.t.tolist(), strict=True)) <= part.t_error + CLOSEST:
+        return "right", ""
     return ("ambiguous" if lines.ambiguous[0] else "wrong"), ""
 
 
