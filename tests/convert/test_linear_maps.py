@@ -243,6 +243,15 @@ def test_windows_over_three_axes_agree_with_onnxruntime(name, tmp_path):
     agrees_with_onnxruntime(build((1, 2, 4, 5, 6), node, constants=constants, opset=19), (1, 2, 4, 5, 6), tmp_path)
 
 
+def test_a_dilated_convolution_with_auto_pad_pads_as_torch_does(tmp_path):
+    weight = kernel(3, 2, 2, 3)
+    node = op("Conv", "x w", auto_pad="SAME_UPPER", dilations=[2, 2])
+    network = lower(read_onnx(save(build((1, 2, 5, 6), node, constants={"w": weight}), tmp_path)))
+    rows = np.random.default_rng(0).standard_normal((2, 2, 5, 6))
+    wanted = F.conv2d(torch.from_numpy(rows), torch.from_numpy(weight).double(), padding="same", dilation=(2, 2))
+    np.testing.assert_allclose(network.forward(rows), wanted.reshape(2, -1), atol=1e-12)
+
+
 def test_average_windows_over_two_axes_may_be_dilated(tmp_path):
     model = build((1, 1, 5, 5), op("AveragePool", "x", kernel_shape=[2, 2], dilations=[2, 1]), opset=19)
     agrees_with_onnxruntime(model, (1, 1, 5, 5), tmp_path)
