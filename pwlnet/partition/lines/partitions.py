@@ -316,9 +316,7 @@ def partition_lines(
     True
     """
     check_limits(max_segments, memory, n_checked)
-    lines = LineEnds(
-        network, check_network(network).as_points(starts, "starts"), check_network(network).as_points(ends, "ends")
-    )
+    lines = LineEnds(network, check_network(network).as_points(starts, "starts"), network.as_points(ends, "ends"))
     settings = Settings(network, as_tolerances(tolerances).with_slope_dtype(slope_dtype), memory, n_checked, max_segments)
     results = list(_partitions(settings, lines, math.inf, progress, n_threads(threads)))
     return results[0] if results else LinePartitions(network, *assemble([], network.n_inputs), settings.tolerances)
