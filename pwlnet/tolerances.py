@@ -74,3 +74,18 @@ class Tolerances(NamedTuple):
 
 
 DEFAULT = Tolerances()
+
+
+def as_tolerances(tolerances):
+    """Return Tolerances; None stands for the default ones.
+
+    Raises
+    ------
+    InputError
+        It is something else.
+    """
+    if tolerances is None:
+        return DEFAULT
+    if not isinstance(tolerances, Tolerances):
+        raise InputError(f"tolerances is of type {type(tolerances).__name__}; give pwlnet.Tolerances, or None")
+    return tolerances

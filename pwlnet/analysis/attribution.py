@@ -16,7 +16,7 @@ from ..partition.lines.ends import points_at
 from ..partition.lines.partitions import iter_line_partitions
 from ..partition.lines.scaling import always_rescaled, rescaled_line
 from ..tolerances import DEFAULT
-from ..validation import as_outputs
+from ..validation import as_outputs, check_network
 from .line_flips import iter_line_flips
 from .quadrature import RULES, quadrature_rule
 
@@ -132,7 +132,10 @@ def integrate_gradients(
     >>> result.values.shape, bool(np.abs(result.residual).max() < 1e-12)
     ((2, 10, 64), True)
     """
-    baselines, inputs = network.as_points(baselines, "baselines"), network.as_points(inputs, "inputs")
+    baselines, inputs = (
+        check_network(network).as_points(baselines, "baselines"),
+        network.as_points(inputs, "inputs"),
+    )
     starts, ends = _common_rows(network, baselines, inputs)
     chosen = as_outputs(outputs, network.n_outputs)
     n_segments = None

@@ -13,7 +13,7 @@ from ..float_sets import pool_neurons
 from ..kernels.ir import switching
 from ..kernels.ir.pattern_counts import BLOCK, CountSlot, count_slot
 from ..scheduling import n_threads, run_slots
-from ..validation import as_array, as_points, check_count, check_number, check_points_shape
+from ..validation import as_array, as_points, check_count, check_network, check_number, check_points_shape
 
 _STATES_AT_ONCE = 2**24  # states of a batch in memory
 _RESAMPLES_AT_ONCE = 2**22
@@ -227,6 +227,7 @@ def neuron_entropy(network, X, *, n=None, rng=None, threads=None):
     >>> bool((entropy.entropy <= 1.0).all()), len(entropy.by_layer()) == len(network.op_graph.switching)
     (True, True)
     """
+    check_network(network)
     graph, _ = network.op_graph, network.pattern_layout  # which refuses ops without states
     sizes = np.repeat(np.array([switching.n_states(network.code, i) for i in graph.switching], np.int64), graph.neuron_counts)
     offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
@@ -265,7 +266,7 @@ def _batches(network, X, n, rng, step):
 
 def _gaussian(network, center, sigma):
     """Return a function that draws normal noise around a point."""
-    center, sigma = network.as_points(center, "center"), check_number(sigma, "sigma")
+    center, sigma = check_network(network).as_points(center, "center"), check_number(sigma, "sigma")
     if len(center) != 1:
         raise InputError(f"center has {len(center)} rows; give one point")
     return lambda n, rng: center + sigma * rng.standard_normal((n, network.n_inputs))
@@ -276,7 +277,7 @@ def _draws(network, draw, n, rng, step):
     n, rng = check_count(n, "n"), check_rng(rng)
     for first in range(0, n, step):
         size = min(step, n - first)
-        points = network.as_points(draw(size, rng), "the points of draw(n, rng)")
+        points = check_network(network).as_points(draw(size, rng), "the points of draw(n, rng)")
         if len(points) != size:
             raise InputError(f"draw(n, rng) returned {len(points)} points for n = {size}; return n of them")
         yield points

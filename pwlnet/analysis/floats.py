@@ -14,7 +14,7 @@ from ..partition.lines.ends import points_at
 from ..partition.lines.partitions import partition_lines
 from ..partition.planes.geometry import to_input_space
 from ..partition.planes.partitions import partition_planes
-from ..validation import check_choice, check_count, check_number
+from ..validation import check_choice, check_count, check_network, check_number
 from .float_counts import compare_pairs, count_states
 from .right_states import inner_points, n_states_of_neurons, right_states, short_numbers
 
@@ -313,7 +313,7 @@ def _given(network, domain, *, threads, reference=None):
         )
     states = np.full(mask.shape, -1, np.int32)
     if reference is not None:
-        points = network.as_points(reference, "reference")
+        points = check_network(network).as_points(reference, "reference")
         if len(points) not in (1, *mask.shape[:-1]) or (mask.ndim == 1 and len(points) > 1):
             raise ShapeError(f"reference has {len(points)} points, domain shape {mask.shape}; give one, or one for each set")
         states = network.states(points, threads=threads)

@@ -13,6 +13,7 @@ from ..errors import InputError, ShapeError
 from ..kernels.ir import switching
 from ..partition.lines.partitions import partition_lines
 from ..partition.planes.partitions import partition_planes
+from ..validation import check_network
 from .masked_norms import product_bound
 from .operator_norms import DUAL, check_norm, operator_norms, plane_norms, round_up
 
@@ -132,7 +133,7 @@ def lipschitz_constant(network, domain, *, norm=2, output_norm=None, along=False
         return _on_polygon(network, domain, p, q, bool(along), threads)
     if is_set:
         return _on_sets(network, domain, p, q, float_set, threads)
-    points = network.as_points(domain, "domain")
+    points = check_network(network).as_points(domain, "domain")
     values = _norms_of_states(network, network.states(points, threads=threads), p, q, threads)
     if np.shape(domain) in ((network.n_inputs,), network.input_shape):
         return LipschitzConstant(float(values[0]), "exact", p, q)
@@ -160,7 +161,7 @@ def _largest(values, p, q, along):
 
 def _on_segment(network, segment, p, q, along, threads):
     """Compare the pieces on a segment."""
-    start, end = (network.as_points(x, name) for x, name in ((segment.start, "start"), (segment.end, "end")))
+    start, end = (check_network(network).as_points(x, name) for x, name in ((segment.start, "start"), (segment.end, "end")))
     part = partition_lines(network, start, end, threads=threads).parts[0]
     direction = (end - start)[0]
     length = float(np.linalg.norm(direction, p))

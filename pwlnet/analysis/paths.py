@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..errors import ShapeError
-from ..validation import check_number
+from ..validation import check_network, check_number
 from . import path_passes as passes
 from .path_counts import PathCounts as PathCounts
 from .path_counts import count_by_floats
@@ -126,7 +126,7 @@ def decompose_paths(network, X, float_mask, *, gates="frozen", maps=False, threa
     >>> bool(np.abs(parts.fixed + parts.float_ - parts.outputs).max() < 1e-12)
     True
     """
-    points = network.as_points(X)
+    points = check_network(network).as_points(X)
     mask = passes.as_float_mask(network, float_mask, len(points))
     parts = passes.split(network, points, mask, gates=gates, with_rest=gates == "frozen", threads=threads)
     float_ = parts.rest if gates == "frozen" else parts.outputs - parts.scaled
@@ -175,7 +175,7 @@ def scale_float_paths(network, X, float_mask, lam, *, gates="frozen", threads=No
     >>> bool(np.array_equal(pwlnet.scale_float_paths(network, x, floats, 1.0), network.forward(x)))
     True
     """
-    points = network.as_points(X)
+    points = check_network(network).as_points(X)
     mask = passes.as_float_mask(network, float_mask, len(points))
     factor = check_number(lam, "lam", least=-np.inf)
     return passes.split(network, points, mask, gates=gates, factor=factor, threads=threads).scaled
@@ -219,7 +219,7 @@ def path_polynomial(network, X, float_mask, *, threads=None):
     >>> bool(np.abs(coefficients.sum(axis=1) - network.forward(x)).max() < 1e-12)
     True
     """
-    points = network.as_points(X)
+    points = check_network(network).as_points(X)
     mask = passes.as_float_mask(network, float_mask, len(points))
     degree = int(passes.switching_depths(network)[-1])
     return passes.polynomials(network, points, network.states(points, threads=threads), mask, degree, threads)

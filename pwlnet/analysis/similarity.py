@@ -11,7 +11,7 @@ from ..errors import InputError, ShapeError
 from ..float_sets import pool_neurons
 from ..kernels.ir.pattern_counts import EQUAL, JACCARD, ROWS_AT_ONCE, SimilaritySlot, similarity_slot
 from ..scheduling import n_threads, run_slots
-from ..validation import check_choice
+from ..validation import check_choice, check_network
 from .bootstrap import bootstrap_interval
 
 _MEASURES = {"hamming": EQUAL, "jaccard": JACCARD}
@@ -92,8 +92,8 @@ def pattern_similarity(network, X, Y=None, *, measure="hamming", by_layer=False,
     ((3, 3), [1.0, 1.0, 1.0])
     """
     measure = _MEASURES[check_choice(measure, _MEASURES, "measure")]
-    first = network.patterns(network.as_points(X, "X"), threads=threads).packed
-    second = first if Y is None else network.patterns(network.as_points(Y, "Y"), threads=threads).packed
+    first = network.patterns(check_network(network).as_points(X, "X"), threads=threads).packed
+    second = first if Y is None else network.patterns(check_network(network).as_points(Y, "Y"), threads=threads).packed
     layout = _Layout(network, by_layer)
     shape = (layout.n_layers, len(first), len(second))
     result = _output(out, shape if by_layer else shape[1:])
@@ -188,7 +188,7 @@ def network_similarity(network, other, X, *, measure="hamming", level=0.95, n_re
     1.0
     """
     measure = _MEASURES[check_choice(measure, _MEASURES, "measure")]
-    points, layout = network.as_points(X), _Layout(network, True)
+    points, layout = check_network(network).as_points(X), _Layout(network, True)
     if network.n_inputs != other.n_inputs or not _alike(network, other):
         raise ShapeError(
             f"other has {other.n_inputs} inputs and {other.n_neurons} neurons, network {network.n_inputs} and "

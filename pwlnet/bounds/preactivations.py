@@ -16,7 +16,7 @@ from ..kernels.bounds import sweep
 from ..kernels.ir import program as ir
 from ..kernels.ir import switching
 from ..scheduling import n_threads, run_slots
-from ..validation import check_choice, check_count, refuse_not_finite
+from ..validation import check_choice, check_count, check_network, refuse_not_finite
 from .plan import block_size, plan_of
 
 METHODS = {"ibp": bs.IBP, "crown_ibp": bs.CROWN_IBP, "crown": bs.CROWN, "alpha_crown": bs.CROWN}
@@ -150,6 +150,7 @@ def bound_preactivations(
     >>> bool((crown.lower >= ibp.lower).all()), bool((crown.upper <= ibp.upper).all())
     (True, True)
     """
+    check_network(network)
     check_domain(domain, (Box, Ball))
     check_choice(method, METHODS, "method")
     n_steps = check_count(n_steps, "n_steps", least=0)

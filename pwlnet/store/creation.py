@@ -9,7 +9,8 @@ from ..errors import DigestMismatchError, InputError, StoreError
 from ..file_locks import refuse_locked
 from ..publishing import publish
 from ..scheduling import n_threads
-from ..tolerances import DEFAULT
+from ..tolerances import DEFAULT, as_tolerances
+from ..validation import check_network
 from . import schema
 from .header import write_header
 from .image import new_image
@@ -76,8 +77,9 @@ def create(
     resume : append to an existing store.
     save_lines : write lines in one call.
     """
-    tolerances = tolerances.with_slope_dtype(slope_dtype)
+    tolerances = as_tolerances(tolerances).with_slope_dtype(slope_dtype)
     provenance = make_provenance(parameters, seeds, tolerances)
+    check_network(network)
     return _create(path, network, provenance, tolerances, compression, overwrite, n_threads(threads))
 
 
@@ -279,7 +281,7 @@ def save_long_line(
     ShapeError, InputError, CapacityError, NumericalError
         As for ``iter_line_chunks``.
     """
-    made_with = {"parameters": parameters, "tolerances": tolerances.with_slope_dtype(slope_dtype)}
+    made_with = {"parameters": parameters, "tolerances": as_tolerances(tolerances).with_slope_dtype(slope_dtype)}
     made_with["threads"] = options.get("threads")
     with _open_or_create(path, network, resume, overwrite, compression, made_with) as writer:
         if writer.n_lines:

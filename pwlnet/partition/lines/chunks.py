@@ -16,8 +16,8 @@ import numpy as np
 
 from ...errors import CapacityError, DigestMismatchError, ShapeError
 from ...scheduling import look_ahead, n_threads, single_threaded_blas
-from ...tolerances import DEFAULT
-from ...validation import check_count
+from ...tolerances import DEFAULT, as_tolerances
+from ...validation import check_count, check_network
 from . import check, windows
 from .chunk_buffer import LINE_START, BreakpointIndex, ChunkBuffer, ResumePoint, end_point
 from .rounds import Progress, Settings, check_limits, trace_in_rounds, waiting_bytes
@@ -84,7 +84,7 @@ def iter_line_chunks(
     (100, np.float64(0.0), np.float64(1.0))
     """
     check_count(max_points, "max_points")
-    settings = Settings(network, tolerances.with_slope_dtype(slope_dtype), memory, n_checked, max_segments)
+    settings = Settings(network, as_tolerances(tolerances).with_slope_dtype(slope_dtype), memory, n_checked, max_segments)
     stream = LineStream(settings, start, end, threads=threads, progress=progress)
     return _with_residual(stream, stream.chunks(max_points))
 
@@ -287,7 +287,7 @@ class _Planned(NamedTuple):
 
 def _one_point(network, point, name):
     """Validate a single input: float64[D]."""
-    rows = network.as_points(point, name)
+    rows = check_network(network).as_points(point, name)
     if len(rows) != 1:
         raise ShapeError(
             f"{name} holds {len(rows)} points, but iter_line_chunks takes one line; use iter_line_partitions for many"

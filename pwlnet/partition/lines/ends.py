@@ -100,7 +100,7 @@ class LineEnds:
         """Return the points unchanged if they have rows and can be sliced, otherwise as rows of an array."""
         network, shape = check_network(self._network), tuple(getattr(points, "shape", ()))
         if len(shape) < 2 or shape == network.input_shape:
-            return network.as_points(points, name)
+            return check_network(network).as_points(points, name)
         check_points_shape(shape, network.n_inputs, network.input_shape, name)
         return points
 

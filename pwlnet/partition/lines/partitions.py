@@ -13,8 +13,8 @@ import numpy as np
 
 from ...patterns import ActivationPatterns
 from ...scheduling import look_ahead, n_threads, single_threaded_blas
-from ...tolerances import DEFAULT, Tolerances
-from ...validation import check_count
+from ...tolerances import DEFAULT, Tolerances, as_tolerances
+from ...validation import check_count, check_network
 from . import check as line_check
 from . import tracing, windows
 from .ends import LineEnds, points_at
@@ -316,8 +316,8 @@ def partition_lines(
     True
     """
     check_limits(max_segments, memory, n_checked)
-    lines = LineEnds(network, network.as_points(starts, "starts"), network.as_points(ends, "ends"))
-    settings = Settings(network, tolerances.with_slope_dtype(slope_dtype), memory, n_checked, max_segments)
+    lines = LineEnds(network, check_network(network).as_points(starts, "starts"), network.as_points(ends, "ends"))
+    settings = Settings(network, as_tolerances(tolerances).with_slope_dtype(slope_dtype), memory, n_checked, max_segments)
     results = list(_partitions(settings, lines, math.inf, progress, n_threads(threads)))
     return results[0] if results else LinePartitions(network, *assemble([], network.n_inputs), settings.tolerances)
 
@@ -380,7 +380,7 @@ def iter_line_partitions(
     check_limits(max_segments, memory, n_checked)
     check_count(max_points, "max_points")
     lines = LineEnds(network, starts, ends)
-    settings = Settings(network, tolerances.with_slope_dtype(slope_dtype), memory, n_checked, max_segments)
+    settings = Settings(network, as_tolerances(tolerances).with_slope_dtype(slope_dtype), memory, n_checked, max_segments)
     return _partitions(settings, lines, max_points, progress, n_threads(threads))
 
 

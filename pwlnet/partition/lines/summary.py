@@ -11,7 +11,7 @@ import numpy as np
 
 from ...errors import InputError
 from ...kernels.ir.program import OP_NAMES
-from ...tolerances import DEFAULT, Tolerances
+from ...tolerances import DEFAULT, Tolerances, as_tolerances
 from .partitions import LinePartitions, iter_line_partitions, partition_lines
 
 # 2^(k/4) from 2^-40 to 2^20: about 13 per factor of ten. Computed by square roots, which have the same bits on every machine.
@@ -269,7 +269,7 @@ def summarize_lines(
     True
     """
     edges = _checked_edges(edges)
-    tolerances = tolerances.with_slope_dtype(slope_dtype)
+    tolerances = as_tolerances(tolerances).with_slope_dtype(slope_dtype)
     options |= {"progress": progress, "threads": threads, "tolerances": tolerances}
     with contextlib.closing(iter_line_partitions(network, starts, ends, **options)) as batches:
         summaries = [_summary(batch, edges) for batch in batches]

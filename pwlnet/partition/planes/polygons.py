@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ...errors import InputError, ShapeError
-from ...validation import as_array, refuse_not_finite
+from ...validation import as_array, check_network, refuse_not_finite
 
 
 class Plane(NamedTuple):
@@ -44,7 +44,7 @@ def as_planes(network, origins, e1, e2, polygons):
     ShapeError, InputError
         Naming the argument and the plane.
     """
-    arrays = [network.as_points(x, name) for x, name in ((origins, "origins"), (e1, "e1"), (e2, "e2"))]
+    arrays = [check_network(network).as_points(x, name) for x, name in ((origins, "origins"), (e1, "e1"), (e2, "e2"))]
     listed = [polygons] if _is_one_polygon(polygons) else list(polygons)
     counts = {"origins": len(arrays[0]), "e1": len(arrays[1]), "e2": len(arrays[2]), "polygons": len(listed)}
     n = max(counts.values()) if min(counts.values()) else 0

@@ -11,6 +11,7 @@ from ...domains import NORMS
 from ...errors import InputError
 from ...kernels.regions.halfspaces import region_slot
 from ...scheduling import n_threads, run_slots
+from ...validation import check_network
 from .planning import RADII, check_known, make_plan, make_slots
 
 _POINTS_PER_CALL = 64  # of a slot, before Ctrl-C is noticed
@@ -95,7 +96,7 @@ def stable_radii(network, X, *, norm=2, threads=None):
     >>> bool(0.0 < radii.lower[0] <= radii.radius[0] < 0.1)
     True
     """
-    points, norm = network.as_points(X), check_norm(norm)
+    points, norm = check_network(network).as_points(X), check_norm(norm)
     radii, neurons = np.full((len(points), 2), np.inf), np.full(len(points), -1)
     if network.n_neurons:
         plan = make_plan(network)

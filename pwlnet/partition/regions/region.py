@@ -13,6 +13,7 @@ from ...kernels.regions.halfspaces import region_slot
 from ...patterns import ActivationPatterns
 from ...scheduling import n_threads, run_slots
 from ...tolerances import UNIT_ROUNDOFF
+from ...validation import check_network
 from .facets import find_facets
 from .inscribed import find_inscribed_ball
 from .planning import DESCRIBE, GRADIENTS, check_known, make_plan, make_slots, tile_starts
@@ -361,7 +362,7 @@ def region_of(network, x, *, threads=None):
     >>> bool(region.stable_radius()[neuron] == radius)
     True
     """
-    rows = network.as_points(x, "x")
+    rows = check_network(network).as_points(x, "x")
     if len(rows) != 1:
         raise ShapeError(f"x has {len(rows)} rows; region_of takes one point, use stable_radii for radii of many")
     if not network.n_neurons:
