@@ -8,7 +8,9 @@ an error that is not one of pwlnet's, or refused because its own check disagrees
 
 import argparse
 import collections
+import contextlib
 import inspect
+import io
 import tempfile
 import warnings
 from dataclasses import dataclass
@@ -144,7 +146,7 @@ def through_onnx(name, factory, shape, opset, folder, *, dynamo=False):
 
     module, path, column = factory(), Path(folder) / "net.onnx", f"{'d' if dynamo else ''}{opset}"
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             options = {"dynamo": dynamo, "opset_version": opset} | ({"verbose": False} if dynamo else {})
             torch.onnx.export(module, (torch.zeros(1, *shape),), str(path), **options)
