@@ -301,4 +301,6 @@ def _check(node):
         return
     if node.op in STEPS:
         node.refuse("which is not continuous")
+    if node.op in ("Softmax", "LogSoftmax", "Sigmoid"):
+        node.refuse("which is not piecewise linear (it is dropped where nothing but moves of entries follows it)")
     node.refuse(None if node.op in CURVED.split() else "which is not supported")

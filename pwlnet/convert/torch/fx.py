@@ -5,8 +5,6 @@ place through views. The network computes what the module computes for a single 
 one batch differ from those for each row alone is refused.
 """
 
-import copy
-import inspect
 import operator
 import warnings
 from functools import partial
@@ -14,9 +12,8 @@ from functools import partial
 import numpy as np
 import torch
 from torch import fx, nn
-from torch.nn.utils import parametrize
 
-from ...errors import ConversionError, InputError, PwlnetError, PwlnetWarning, ShapeError
+from ...errors import ConversionError, PwlnetError, PwlnetWarning, ShapeError
 from ...tolerances import DEFAULT
 from .choice import ChosenOutputs, SeveralOutputs, find_outputs
 from .export import export
@@ -24,6 +21,7 @@ from .hooks import hooked_layers, only_record, without_hooks
 from .names import THROUGH_LAYERS
 from .ops import TABLES
 from .precise import InFloat64
+from .source_module import check_signature, checked_shape, copied_module, to_float64
 from .walk import InPlaceViewWrite, Walker, first_line
 
 THROUGH = {getattr(nn, name) for name in THROUGH_LAYERS}
@@ -112,12 +110,12 @@ def read_module(module, input_shape, outputs=None):
     PwlnetWarning
         A softmax or sigmoid at the end was dropped.
     """
-    shape = (1, *_checked_shape(input_shape))
-    model = _copied(module)
-    _check_signature(model)
+    shape = (1, *checked_shape(input_shape))
+    model = copied_module(module)
+    check_signature(model)
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        model = _to_float64(model)
+        model = to_float64(model)
         try:
             paths = _paths(model, shape, outputs)
         except SeveralOutputs as error:
@@ -137,10 +135,24 @@ def _paths(model, shape, outputs):
         with InFloat64():
             result = model(torch.zeros(shape, dtype=torch.float64))
     except Exception as error:
+        if len(shape) > 2 and _runs(model, shape[1:]):
+            raise ShapeError(
+                f"input_shape is {shape[1:]}, on which the module does not run; give the shape of one input without the batch "
+                f"axis, {shape[2:]}"
+            ) from error
         if outputs is None:
             return None
         raise _does_not_run(shape, error) from error
     return find_outputs(result, outputs)
+
+
+def _runs(model, shape):
+    try:
+        with InFloat64():
+            model(torch.zeros(shape, dtype=torch.float64))
+    except Exception:
+        return False
+    return True
 
 
 def _require_a_choice(module, model, shape, error):
@@ -157,7 +169,7 @@ def _require_a_choice(module, model, shape, error):
 
 def _chosen_copy(module, paths):
     """Return a copy in the dtypes of the source, which torch.export traces; a trace of torch.fx does without."""
-    return ChosenOutputs(_copied(module), paths)
+    return ChosenOutputs(copied_module(module), paths)
 
 
 def _does_not_run(shape, error):
@@ -186,7 +198,7 @@ def source_forward(module, outputs=None):
     InputError
         The module is not a torch.nn.Module, or holds a value that is not finite.
     """
-    model = _to_float64(_copied(module))
+    model = to_float64(copied_module(module))
 
     def forward(rows):
         rows = np.asarray(rows, dtype=np.float64)
@@ -204,92 +216,6 @@ def _run(model, x):
     with torch.no_grad(), warnings.catch_warnings(), InFloat64() as mode:
         warnings.simplefilter("ignore")
         return mode.without_softmax(model(x)).detach()
-
-
-def _checked_shape(input_shape):
-    shape = input_shape if isinstance(input_shape, (tuple, list)) else (input_shape,)
-    if not all(isinstance(n, (int, np.integer)) and n > 0 for n in shape):
-        raise ShapeError(
-            f"input_shape is {input_shape!r}; it must be a tuple of positive integers, without the batch axis, "
-            "such as (3, 32, 32)"
-        )
-    return tuple(int(n) for n in shape)
-
-
-def _copied(module):
-    """Return a copy in eval mode on the CPU, with the dtypes of the source."""
-    while isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
-        module = module.module
-    module = getattr(module, "_orig_mod", module)  # torch.compile's wrapper
-    if not isinstance(module, nn.Module) or isinstance(module, torch.jit.ScriptModule):
-        raise InputError(f"module is a {type(module).__name__}; from_torch needs a torch.nn.Module, not a compiled one")
-    _check_states(module)
-    memo = {}
-    for part in module.modules():  # tensors computed by a hook cannot be copied with their history
-        for value in vars(part).values():
-            if isinstance(value, torch.Tensor) and not value.is_leaf:
-                memo[id(value)] = value.detach().clone()
-    try:
-        model = copy.deepcopy(module, memo)
-    except Exception as error:
-        raise ConversionError(
-            f"the module can't be copied: {first_line(error)}; remove what is not a parameter, buffer or plain value"
-        ) from error
-    return model.cpu().eval().requires_grad_(False)
-
-
-def _check_states(module):
-    states = [("parameter", *item) for item in module.named_parameters()]
-    states += [("buffer", *item) for item in module.named_buffers()]
-    for what, name, state in states:
-        kind = _unreadable(state)
-        if kind:
-            raise InputError(f"{what} {name!r} is {kind}; pwlnet needs dense real values, convert the module first")
-        bad = int((~torch.isfinite(state)).sum()) if state.is_floating_point() else 0
-        if bad:
-            raise InputError(
-                f"{what} {name!r} holds {bad} values that are not finite; a network needs finite weights, "
-                "check how it was trained or saved"
-            )
-
-
-def _unreadable(state):
-    """Return why a parameter or buffer cannot be read, or an empty string."""
-    if nn.parameter.is_lazy(state):
-        return "not initialised"
-    if state.is_meta:
-        return "on the meta device, without values"
-    if state.is_quantized:
-        return "quantised"
-    if state.layout != torch.strided:
-        return f"sparse ({state.layout})"
-    return "complex" if state.is_complex() else ""
-
-
-def _to_float64(model):
-    """Convert a model to float64 in place, with parametrised weights computed."""
-    model = model.double()
-    with torch.no_grad():
-        for part in list(model.modules()):
-            if parametrize.is_parametrized(part):
-                weights = {name: getattr(part, name).detach() for name in part.parametrizations}
-                part.__class__ = parametrize.type_before_parametrizations(
-                    part
-                )  # the parametrised class is shared with the source
-                del part.parametrizations
-                for name, weight in weights.items():
-                    part.register_parameter(name, nn.Parameter(weight, requires_grad=False))
-    return model.requires_grad_(False)
-
-
-def _check_signature(model):
-    try:
-        inspect.signature(model.forward).bind(None)
-    except TypeError as error:
-        raise ConversionError(
-            f"the module's forward does not take one input ({first_line(error)}); pwlnet needs a function of one; "
-            "wrap the module in one that gives it the others"
-        ) from error
 
 
 def _trace(make_original, root, shape):

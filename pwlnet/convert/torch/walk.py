@@ -24,7 +24,7 @@ from torch.fx.node import map_aggregate
 from ...errors import ConversionError, InputError, PwlnetError
 from ..ends import drop_ends
 from ..graph import Graph, Tensor, refuse
-from .names import ASSERTIONS, MOVED_AFTER_ENDS, NOT_PIECEWISE_LINEAR, QUERIES, RANDOM
+from .names import ASSERTIONS, MOVED_AFTER_ENDS, NOT_CONTINUOUS, NOT_PIECEWISE_LINEAR, QUERIES, RANDOM, VALUES
 from .precise import as_float64, in_float64
 
 IN_PLACE = {"iadd": "add", "isub": "sub", "imul": "mul", "itruediv": "div"}
@@ -101,8 +101,13 @@ class Call:
 
     def refuse(self, reason=None):
         """Raise the error for this node; the default reason depends on whether its kind is known."""
-        if reason is None and self.kind.lower().replace("_", "") not in NOT_PIECEWISE_LINEAR:
-            reason = "which has no exact conversion"
+        plain = self.kind.lower().replace("_", "")
+        if reason is None and plain in NOT_CONTINUOUS:
+            reason = "which is not continuous"
+        elif reason is None and plain in VALUES:
+            reason = "which takes a value out of the computation that its output needs; keep it a tensor"
+        elif reason is None and plain not in NOT_PIECEWISE_LINEAR:
+            reason = "which is not supported"
         refuse(self.name, self.kind, reason)
 
     def array(self, constant):
