@@ -74,6 +74,20 @@ def variational(net, h):
     return sample if net.training else mean
 
 
+def asserts(net, h):
+    assert (h >= 0).all(), "negative"
+    if torch.isnan(h).any():
+        raise ValueError("not a number")
+    net.seen["text"] = f"{h.mean().item():.3f}"
+    return net.last(h)
+
+
+def counts(net, h):
+    if h.sum() > 0:
+        net.seen["positive"] = net.seen.get("positive", 0) + 1
+    return net.last(h)
+
+
 def overwrites_what_is_not_needed(net, h):
     net.last(h).exp_()
     return net.last(h)
@@ -90,6 +104,8 @@ UNNEEDED = {
     "indices": records(lambda h: h.topk(2).indices),
     "buffer": copies_to_buffer,
     "variational": variational,
+    "asserts": asserts,
+    "counts": counts,
     "overwritten": overwrites_what_is_not_needed,
 }
 
@@ -97,6 +113,19 @@ UNNEEDED = {
 @pytest.mark.parametrize("name", UNNEEDED)
 def test_what_the_output_does_not_depend_on_may_be_anything(name):
     np.testing.assert_allclose(converted(UNNEEDED[name]).forward(ROWS), values(logits), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "branch",
+    [
+        lambda net, h: net.last(h) if h.sum() > 0 else -net.last(h),
+        lambda net, h: net.last(h) * (1.0 if h.mean().item() > 0.3 else 2.0),
+        lambda net, h: net.last(h) + torch.tensor(1.0 if h.max() > 5 else 2.0),
+    ],
+)
+def test_a_branch_on_values_that_changes_the_output_is_refused(branch):
+    with pytest.raises(ConversionError, match="depend on the values of tensors"):
+        converted(branch)
 
 
 def overwritten(write):

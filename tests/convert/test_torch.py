@@ -233,7 +233,7 @@ class Side(nn.Module):
 @pytest.fixture
 def no_fx(monkeypatch):
     """Make the first way of tracing fail."""
-    monkeypatch.setattr("pwlnet.convert.torch.fx._Tracer.trace", None)
+    monkeypatch.setattr("pwlnet.convert.torch.tracing._Tracer.trace", None)
 
 
 @pytest.mark.usefixtures("no_fx")

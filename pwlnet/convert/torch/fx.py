@@ -5,75 +5,23 @@ place through views. The network computes what the module computes for a single 
 one batch differ from those for each row alone is refused.
 """
 
-import operator
 import warnings
 from functools import partial
 
 import numpy as np
 import torch
-from torch import fx, nn
+from torch import fx
 
 from ...errors import ConversionError, PwlnetError, PwlnetWarning, ShapeError
 from ...tolerances import DEFAULT
 from .choice import ChosenOutputs, SeveralOutputs, find_outputs
 from .export import export
 from .hooks import hooked_layers, only_record, without_hooks
-from .names import THROUGH_LAYERS
 from .ops import TABLES
 from .precise import InFloat64
 from .source_module import check_signature, checked_shape, copied_module, to_float64
+from .tracing import trace
 from .walk import InPlaceViewWrite, Walker, first_line
-
-THROUGH = {getattr(nn, name) for name in THROUGH_LAYERS}
-
-
-class _Proxy(fx.Proxy):
-    """A proxy that records ``x += y`` as an in-place operation, as torch executes it."""
-
-
-def _recorded(function):
-    def record(self, other):
-        return self.tracer.create_proxy("call_function", function, (self, other), {})
-
-    return record
-
-
-for _function in (operator.iadd, operator.isub, operator.imul, operator.itruediv):
-    setattr(_Proxy, f"__{_function.__name__}__", _recorded(_function))
-
-
-class _Tracer(fx.Tracer):
-    """Trace through the layers of torch.nn whose functions have handlers; record all other layers as one call."""
-
-    proxy_buffer_attributes = True
-    trace_asserts = True
-
-    def __init__(self):
-        super().__init__(param_shapes_constant=True)
-
-    def is_leaf_module(self, m, module_qualified_name):
-        hooked = m._forward_hooks or m._forward_pre_hooks  # a layer recorded as one call would lose them
-        return type(m).__module__.startswith(("torch.nn.", "torch.ao.nn.")) and type(m) not in THROUGH and not hooked
-
-    def proxy(self, node):
-        return _Proxy(node, self)
-
-    def trace(self, root, concrete_args=None):
-        self.states = {id(state): name for name, state in (*root.named_buffers(), *root.named_parameters())}
-        return super().trace(root, concrete_args)
-
-    def getattr(self, attr, attr_val, parameter_proxy_cache):
-        """Return the proxy of a parameter or buffer; the method of fx.Tracer searches all of them at each access."""
-        name = self.states.get(id(attr_val)) if isinstance(attr_val, torch.Tensor) else None
-        if name is None:
-            return attr_val
-        if name not in parameter_proxy_cache:
-
-            def factory(node):
-                return fx.proxy.ParameterProxy(self, node, name, attr_val)
-
-            parameter_proxy_cache[name] = self.create_proxy("get_attr", name, (), {}, proxy_factory_fn=factory)
-        return parameter_proxy_cache[name]
 
 
 def read_module(module, input_shape, outputs=None):
@@ -222,7 +170,7 @@ def _trace(make_original, root, shape):
     """Convert the trace of torch.fx, or that of torch.export if the first fails or does not match the module."""
     reason, hooked = "its forward writes in place through views", hooked_layers(root.model)
     try:
-        traced = _Tracer().trace(root)
+        traced = trace(root)
     except Exception as error:
         reason = first_line(error)
     else:
