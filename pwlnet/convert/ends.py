@@ -91,7 +91,7 @@ def drop_ends(graph, output):
     last = [end for end in graph.ends if end.indices and end.tensor.node == output.node]
     ends = [end for end in graph.ends if not end.indices and end.tensor.node in moved]
     origins = _origins(graph, ends, output) if ends else None
-    first = 0
+    first = groups = 0
     dropped = []
     for end in ends:
         if origins is None or (origins < 0).any():
@@ -110,7 +110,9 @@ def drop_ends(graph, output):
                 "of whose entries the output takes a part; a probability depends on all logits, so return all of them, or for "
                 "two classes the difference of their logits",
             )
-    return _message(dropped + last)
+        groups += int(np.count_nonzero(counts)) if end.axes else 0
+    groups += sum(end.tensor.size // int(np.prod([end.tensor.shape[a] for a in end.axes])) for end in last)
+    return _message(dropped + last, groups)
 
 
 def _origins(graph, ends, output):
@@ -132,14 +134,19 @@ def _origins(graph, ends, output):
     return known.get(output.node)
 
 
-def _message(dropped):
-    """Return the text of the warning: what was dropped, what is computed, how the decision follows from it."""
+def _message(dropped, groups):
+    """Return the text of the warning: what was dropped, what is computed, how the decision follows from it.
+
+    ``groups`` is the number of classifications in the output: of pixels, or of heads that were joined. Logits of different
+    groups are not comparable, so an arg-max over all of them is none of the source's.
+    """
     shown = " and ".join(f"node {end.name!r} ({end.kind})" for end in dropped[:3])
     if len(dropped) > 3:
         shown += f" and {len(dropped) - 3} more"
     decisions = []
     if any(end.axes for end in dropped):
-        decisions.append("the largest is the predicted class, as before")
+        largest = "the largest" if groups == 1 else f"in each of the {groups} groups that were normalised alone, the largest"
+        decisions.append(f"{largest} is the predicted class, as before")
     sigmoids = [end for end in dropped if not end.axes]
     if sigmoids:
         several = sum(end.tensor.size for end in sigmoids) > 1

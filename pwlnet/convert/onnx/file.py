@@ -188,5 +188,7 @@ def _check(node):
         node.refuse("which is quantised: it rounds, so it jumps; export the network before quantisation")
     if node.op in STEPS:
         node.refuse("which jumps, so it is not continuous")
+    if node.op in ("Softmax", "LogSoftmax", "Sigmoid"):
+        node.refuse("which is not piecewise linear (it is dropped where nothing but moves of entries follows it)")
     if node.op in CURVED.split():
         node.refuse()

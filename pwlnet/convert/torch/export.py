@@ -13,6 +13,9 @@ import torch
 def export(model, float64_model, shape):
     """Trace a module on a batch of one: in the dtypes of its parameters, or in float64 if that fails.
 
+    A module that makes Python numbers of its activations, only to record, print or assert them, is traced from its bytecode
+    (``strict=True``), which drops what its outputs do not need; a branch on such a number stays an error.
+
     Parameters
     ----------
     model, float64_model : torch.nn.Module
@@ -35,7 +38,7 @@ def export(model, float64_model, shape):
     try:
         program = _program(model, torch.zeros(shape, dtype=dtypes[0] if dtypes else torch.get_default_dtype()))
     except Exception:
-        program = _program(float64_model, torch.zeros(shape, dtype=torch.float64))
+        program = _program_in_float64(float64_model, torch.zeros(shape, dtype=torch.float64))
     root = program.module()
     traced = root.graph
     for node in reversed(list(traced.nodes)):
@@ -48,9 +51,21 @@ def export(model, float64_model, shape):
     return root, traced
 
 
-def _program(model, example):
+def _program_in_float64(model, example):
+    try:
+        return _program(model, example)
+    except Exception as error:
+        if "data-dependent" not in str(error).lower():
+            raise
+        try:
+            return _program(model, example, strict=True)
+        except Exception:
+            raise error from None
+
+
+def _program(model, example, *, strict=False):
     with _quiet():
-        return torch.export.export(model, (example,), strict=False).run_decompositions({})
+        return torch.export.export(model, (example,), strict=strict).run_decompositions({})
 
 
 @contextlib.contextmanager

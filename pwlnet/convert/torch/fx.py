@@ -5,78 +5,23 @@ place through views. The network computes what the module computes for a single 
 one batch differ from those for each row alone is refused.
 """
 
-import copy
-import inspect
-import operator
 import warnings
 from functools import partial
 
 import numpy as np
 import torch
-from torch import fx, nn
-from torch.nn.utils import parametrize
+from torch import fx
 
-from ...errors import ConversionError, PwlnetError, PwlnetWarning
+from ...errors import ConversionError, PwlnetError, PwlnetWarning, ShapeError
 from .choice import ChosenOutputs, SeveralOutputs, find_outputs
 from .export import export
 from .hooks import hooked_layers, only_record, without_hooks
-from .modules import check_module, checked_shape
-from .names import THROUGH_LAYERS
 from .noise import differ_by_rounding, perturbed_run
 from .ops import TABLES
 from .precise import InFloat64
+from .source_module import check_signature, checked_shape, copied_module, to_float64
+from .tracing import trace
 from .walk import InPlaceViewWrite, Walker, first_line
-
-THROUGH = {getattr(nn, name) for name in THROUGH_LAYERS}
-
-
-class _Proxy(fx.Proxy):
-    """A proxy that records ``x += y`` as an in-place operation, as torch executes it."""
-
-
-def _recorded(function):
-    def record(self, other):
-        return self.tracer.create_proxy("call_function", function, (self, other), {})
-
-    return record
-
-
-for _function in (operator.iadd, operator.isub, operator.imul, operator.itruediv):
-    setattr(_Proxy, f"__{_function.__name__}__", _recorded(_function))
-
-
-class _Tracer(fx.Tracer):
-    """Trace through the layers of torch.nn whose functions have handlers; record all other layers as one call."""
-
-    proxy_buffer_attributes = True
-    trace_asserts = True
-
-    def __init__(self):
-        super().__init__(param_shapes_constant=True)
-
-    def is_leaf_module(self, m, module_qualified_name):
-        hooked = m._forward_hooks or m._forward_pre_hooks  # a layer recorded as one call would lose them
-        return type(m).__module__.startswith(("torch.nn.", "torch.ao.nn.")) and type(m) not in THROUGH and not hooked
-
-    def proxy(self, node):
-        return _Proxy(node, self)
-
-    def trace(self, root, concrete_args=None):
-        self.states = {id(state): name for name, state in (*root.named_buffers(), *root.named_parameters())}
-        return super().trace(root, concrete_args)
-
-    def getattr(self, attr, attr_val, parameter_proxy_cache):
-        """Return the proxy of a parameter or buffer; the method of fx.Tracer searches all of them at each access."""
-        name = self.states.get(id(attr_val)) if isinstance(attr_val, torch.Tensor) else None
-        if name is None:
-            return attr_val
-        if name not in parameter_proxy_cache:
-
-            def factory(node):
-                return fx.proxy.ParameterProxy(self, node, name, attr_val)
-
-            parameter_proxy_cache[name] = self.create_proxy("get_attr", name, (), {}, proxy_factory_fn=factory)
-        return parameter_proxy_cache[name]
 
 
 def read_module(module, input_shape, outputs=None):
@@ -114,11 +59,11 @@ def read_module(module, input_shape, outputs=None):
         A softmax or sigmoid at the end was dropped.
     """
     shape = (1, *checked_shape(input_shape))
-    model = _copied(module)
-    _check_signature(model)
+    model = copied_module(module)
+    check_signature(model)
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        model = _to_float64(model)
+        model = to_float64(model)
         try:
             paths = _paths(model, shape, outputs)
         except SeveralOutputs as error:
@@ -140,10 +85,24 @@ def _paths(model, shape, outputs):
         with InFloat64():
             result = model(torch.zeros(shape, dtype=torch.float64))
     except Exception as error:
+        if len(shape) > 2 and _runs(model, shape[1:]):
+            raise ShapeError(
+                f"input_shape is {shape[1:]}, on which the module does not run; give the shape of one input without the batch "
+                f"axis, {shape[2:]}"
+            ) from error
         if outputs is None:
             return None
         raise _does_not_run(shape, error) from error
     return find_outputs(result, outputs)
+
+
+def _runs(model, shape):
+    try:
+        with InFloat64():
+            model(torch.zeros(shape, dtype=torch.float64))
+    except Exception:
+        return False
+    return True
 
 
 def _require_a_choice(module, model, shape, error):
@@ -160,7 +119,7 @@ def _require_a_choice(module, model, shape, error):
 
 def _chosen_copy(module, paths):
     """Return a copy in the dtypes of the source, which torch.export traces; a trace of torch.fx does without."""
-    return ChosenOutputs(_copied(module), paths)
+    return ChosenOutputs(copied_module(module), paths)
 
 
 def _does_not_run(shape, error):
@@ -189,7 +148,7 @@ def source_forward(module, outputs=None):
     InputError
         The module is not a torch.nn.Module, or holds a value that is not finite.
     """
-    model = _to_float64(_copied(module))
+    model = to_float64(copied_module(module))
 
     def forward(rows):
         rows = np.asarray(rows, dtype=np.float64)
@@ -224,7 +183,7 @@ def perturbed_source(module, outputs=None):
     """
 
     def perturbed(size, rng):
-        model, seed = _to_float64(_copied(module)), int(rng.integers(2**31))
+        model, seed = to_float64(copied_module(module)), int(rng.integers(2**31))
 
         def forward(rows):
             chosen = _chosen(model, rows, outputs)
@@ -244,57 +203,11 @@ def _run(model, x):
         return mode.without_softmax(model(x)).detach()
 
 
-def _copied(module):
-    """Return a copy in eval mode on the CPU, with the dtypes of the source."""
-    while isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
-        module = module.module
-    module = getattr(module, "_orig_mod", module)  # torch.compile's wrapper
-    check_module(module)
-    memo = {}
-    for part in module.modules():  # tensors computed by a hook cannot be copied with their history
-        for value in vars(part).values():
-            if isinstance(value, torch.Tensor) and not value.is_leaf:
-                memo[id(value)] = value.detach().clone()
-    try:
-        model = copy.deepcopy(module, memo)
-    except Exception as error:
-        raise ConversionError(
-            f"the module can't be copied: {first_line(error)}; remove what is not a parameter, buffer or plain value"
-        ) from error
-    return model.cpu().eval().requires_grad_(False)
-
-
-def _to_float64(model):
-    """Convert a model to float64 in place, with parametrised weights computed."""
-    model = model.double()
-    with torch.no_grad():
-        for part in list(model.modules()):
-            if parametrize.is_parametrized(part):
-                weights = {name: getattr(part, name).detach() for name in part.parametrizations}
-                part.__class__ = parametrize.type_before_parametrizations(
-                    part
-                )  # the parametrised class is shared with the source
-                del part.parametrizations
-                for name, weight in weights.items():
-                    part.register_parameter(name, nn.Parameter(weight, requires_grad=False))
-    return model.requires_grad_(False)
-
-
-def _check_signature(model):
-    try:
-        inspect.signature(model.forward).bind(None)
-    except TypeError as error:
-        raise ConversionError(
-            f"the module's forward does not take one input ({first_line(error)}); pwlnet needs a function of one; "
-            "wrap the module in one that gives it the others"
-        ) from error
-
-
 def _trace(make_original, root, shape):
     """Convert the trace of torch.fx, or that of torch.export if the first fails or does not match the module."""
     reason, hooked = "its forward writes in place through views", hooked_layers(root.model)
     try:
-        traced = _Tracer().trace(root)
+        traced = trace(root)
     except Exception as error:
         reason = first_line(error)
     else:

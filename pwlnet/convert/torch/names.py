@@ -54,12 +54,22 @@ ASSERTIONS = _words(
 
 # Kinds (lower case, without underscores) that are not piecewise linear and therefore refused.
 NOT_PIECEWISE_LINEAR = _words(
-    "sigmoid tanh gelu silu mish softplus elu celu selu hardswish logsigmoid softsign tanhshrink softmin hardshrink "
+    "sigmoid tanh gelu silu mish softplus elu celu selu hardswish logsigmoid softsign tanhshrink softmin "
     "glu layernorm groupnorm instancenorm instancenorm1d instancenorm2d instancenorm3d localresponsenorm rmsnorm "
     "normalize multiheadattention scaleddotproductattention transformer transformerencoder transformerencoderlayer "
     "transformerdecoder transformerdecoderlayer lstm gru rnn lstmcell grucell rnncell exp expm1 log log1p sqrt rsqrt "
-    "pow square reciprocal sin cos erf sign floor ceil round trunc norm std var logsumexp logaddexp prod cumprod"
+    "pow square reciprocal sin cos erf norm std var logsumexp logaddexp prod cumprod"
 )
+
+# Kinds whose results jump.
+NOT_CONTINUOUS = _words(
+    "hardshrink gt lt ge le eq ne greater less greaterequal lessequal notequal equal argmax argmin argsort searchsorted "
+    "bucketize sign sgn floor ceil round trunc frac heaviside onehot nonzero isnan isfinite logicalnot bool int long short "
+    "floordivide floordiv fmod remainder mod unique histc"
+)
+
+# Methods that give Python or NumPy values.
+VALUES = _words("item numpy tolist localscalardense")
 
 # Layers of torch.nn that are traced through, to the functions that they call.
 THROUGH_LAYERS = _words(

@@ -26,7 +26,7 @@ from ..ends import drop_ends
 from ..graph import Graph, Tensor, refuse
 from ..piecewise import Piecewise, is_activation
 from ..seams import materialise
-from .names import ASSERTIONS, MOVED_AFTER_ENDS, NOT_PIECEWISE_LINEAR, QUERIES, RANDOM
+from .names import ASSERTIONS, MOVED_AFTER_ENDS, NOT_CONTINUOUS, NOT_PIECEWISE_LINEAR, QUERIES, RANDOM, VALUES
 from .precise import as_float64, in_float64
 from .unnamed import affine
 
@@ -104,7 +104,12 @@ class Call:
 
     def refuse(self, reason=None):
         """Raise the error for this node; the default reason depends on whether its kind is known."""
-        if reason is None and not self.is_known_nonlinear():
+        plain = self.kind.lower().replace("_", "")
+        if reason is None and plain in NOT_CONTINUOUS:
+            reason = "which is not continuous"
+        elif reason is None and plain in VALUES:
+            reason = "which takes a value out of the computation that its output needs; keep it a tensor"
+        elif reason is None and plain not in NOT_PIECEWISE_LINEAR:
             reason = "which has no exact conversion"
         refuse(self.name, self.kind, reason)
 
