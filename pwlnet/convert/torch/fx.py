@@ -21,7 +21,8 @@ from .ops import TABLES
 from .precise import InFloat64
 from .source_module import check_signature, checked_shape, copied_module, to_float64
 from .tracing import trace
-from .walk import InPlaceViewWrite, Walker, first_line
+from .values import InPlaceViewWrite, first_line
+from .walk import Walker
 
 
 def read_module(module, input_shape, outputs=None):

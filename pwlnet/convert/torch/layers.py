@@ -10,7 +10,7 @@ from ...errors import ConversionError
 from ..graph import Tensor
 from ..volumes import max_over, mean_over
 from . import volumes
-from .walk import Unsupported
+from .values import Unsupported
 
 EPSILON = inspect.signature(torch.nn.functional.batch_norm).parameters["eps"].default
 

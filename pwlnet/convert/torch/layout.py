@@ -12,7 +12,7 @@ from torch.fx.node import map_aggregate
 from ..ends import add_end
 from ..graph import Tensor
 from .names import ALPHA_DROPOUTS, DROPOUTS, KEPT, LAYOUTS, MERGED
-from .walk import Unsupported, probe
+from .values import Unsupported, probe
 
 
 def layout(call, x, *args, fill=0.0, **kwargs):

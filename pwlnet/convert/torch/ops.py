@@ -17,7 +17,7 @@ from . import layout as layout
 from . import resizing
 from . import selection as selection
 from . import sorting as sorting
-from .walk import Unsupported
+from .values import Unsupported
 
 
 class Reduced(NamedTuple):

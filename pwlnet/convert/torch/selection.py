@@ -16,7 +16,7 @@ from ..seams import materialise
 from ..selection import Place
 from . import layout, sorting
 from .names import LAYOUTS
-from .walk import probe
+from .values import probe
 
 
 def _place(call):

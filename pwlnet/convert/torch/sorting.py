@@ -11,7 +11,7 @@ from .. import composed
 from ..graph import Tensor
 from .algebra import axes_of, axis_of, constant_or_tensor
 from .layout import merge
-from .walk import Unsupported
+from .values import Unsupported
 
 
 class Selected(NamedTuple):

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from ...errors import ConversionError, InputError, ShapeError
-from .walk import first_line
+from .values import first_line
 
 QUANTISED = ("torch.ao.nn.quantized", "torch.ao.nn.quantizable", "torch.nn.quantized", "torch.ao.nn.intrinsic.quantized")
 
