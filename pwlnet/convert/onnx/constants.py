@@ -33,18 +33,19 @@ def evaluate(node, values):
     if node.op == "DequantizeLinear":
         return [_dequantized(node, *values)]
     latest = onnx_module("defs").onnx_opset_version()
-    reasons = []
-    for run, opset in [(_by_reference, version) for version in (node.opset, *range(node.opset + 1, latest + 1))] + [
-        (_by_onnxruntime, node.opset)
-    ]:
+    reasons, shapes_fit = [], True
+    attempts = [(_by_reference, node.opset), (_by_onnxruntime, node.opset)]
+    attempts[1:1] = [(_by_reference, version) for version in range(node.opset + 1, latest + 1)]
+    for run, opset in attempts:
+        if reasons and run is _by_reference and not shapes_fit:
+            continue
         try:
             with np.errstate(all="ignore"):
                 return [np.asarray(value) for value in run(node, values, opset)]
         except Exception as error:
             reasons.append(f"{type(error).__name__}: {error}".strip().splitlines()[0][:160])
-            if run is _by_reference and not any(word in reasons[-1] for word in MISSING):
-                break
-    if len(reasons) > 1:
+            shapes_fit = shapes_fit and (run is _by_onnxruntime or any(word in reasons[-1] for word in MISSING))
+    if shapes_fit:
         raise ConversionError(
             f"node {node.name!r} is {node.op} of opset {node.opset} on constants, which neither onnx.reference ({reasons[0]}) "
             "nor onnxruntime can evaluate; fold the constants before export, or export in another opset"

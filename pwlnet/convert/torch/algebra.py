@@ -95,11 +95,12 @@ def inner(call, x, other):
     return _einsum(call, f"{first}z,{second}z->{first}{second}", x, other)
 
 
-def tensordot(call, x, other, dims=2):
+def tensordot(call, x, other, dims=2, dims_other=None):
     """Sum products over pairs of axes."""
     ranks = len(x.shape), len(other.shape)
     if isinstance(dims, torch.Tensor):
         dims = dims.tolist()
+    dims = dims if dims_other is None else (dims, dims_other)
     pairs = [range(ranks[0] - dims, ranks[0]), range(dims)] if isinstance(dims, int) else dims
     labels = [list("abcdefghijklm"[: ranks[0]]), list("nopqrstuvwxyz"[: ranks[1]])]
     for i, j in zip(*pairs, strict=True):

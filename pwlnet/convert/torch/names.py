@@ -74,7 +74,8 @@ VALUES = _words("item numpy tolist localscalardense")
 # Layers of torch.nn that are traced through, to the functions that they call.
 THROUGH_LAYERS = _words(
     "Sequential ModuleList ModuleDict Identity Linear Conv1d Conv2d ConvTranspose1d ConvTranspose2d ReLU ReLU6 "
-    "LeakyReLU PReLU RReLU Hardtanh Hardsigmoid Threshold Softshrink Softmax LogSoftmax Softmin Softmax2d "
+    "LeakyReLU PReLU RReLU Hardtanh Hardsigmoid Threshold Softshrink Hardshrink Softmax LogSoftmax Softmin Softmax2d "
+    "Bilinear PairwiseDistance "
     "Sigmoid LogSigmoid MaxPool1d MaxPool2d AvgPool1d "
     "AvgPool2d AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveMaxPool1d AdaptiveMaxPool2d Flatten Unflatten Dropout "
     "Dropout1d Dropout2d AlphaDropout FeatureAlphaDropout ZeroPad1d ZeroPad2d ConstantPad1d ConstantPad2d "
