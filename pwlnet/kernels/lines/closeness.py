@@ -1,7 +1,7 @@
 """A closer look at neurons that are near a threshold at the start of a window.
 
-The bounds of a scan (rounding.py) hold along the whole window, and may be far larger than the error at its start: for x - 1 from
-x = 0 to 1e15 the value is -1, its bound is above 1. So a neuron within its bound at the start is looked at again:
+The bounds of a scan (rounding.py) hold along the whole window, and may be far larger than the error at its start: for x - 1
+from x = 0 to 1e15 the value is -1, its bound is above 1. So a neuron within its bound at the start is looked at again:
 
 - a neuron of the first layer is computed from both ends of the line in twice the precision [1]_ (the ends are exact, x(t) and
   its slope are not), so that its sign is certain unless 2**-96 of the sizes of its terms cancels;
@@ -190,11 +190,10 @@ def _same_entries(code, work, i, k1, k2, r):
     if r == 0 and n > 0 and code.parameters[first + k1 % n] != code.parameters[first + k2 % n]:
         return False
     if code.op_table[i, ir.OP] == ir.AFFINE:
-        w = weights_of(code, i).reshape(x.shape[1], -1)
+        w, n_different = weights_of(code, i).reshape(x.shape[1], -1), 0
         for k in range(x.shape[1]):
-            if w[k, k1] != w[k, k2] and x[r, k] != 0.0:
-                return False
-        return True
+            n_different += int(w[k, k1] != w[k, k2] and x[r, k] != 0.0)
+        return n_different == 0
     if k1 % channels != k2 % channels:
         return False
     c_all = code.op_table[operand(code, i, 0), ir.CHANNELS]

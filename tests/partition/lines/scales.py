@@ -106,8 +106,8 @@ def outcome(description, start, end, **options):
         return "refused", str(error)
     t, pattern = _told_apart(exact_line.trace(description, start, end))
     if len(part.t) == len(t) and np.array_equal(states, pattern):
-        if max(abs(a - Fraction(b)) for a, b in zip(t, part.t.tolist(), strict=True)) <= part.t_error + CLOSEST:
-            return "right", ""
+        farthest = max(abs(a - Fraction(b)) for a, b in zip(t, part.t.tolist(), strict=True))
+        return ("right" if farthest <= part.t_error + CLOSEST else "wrong"), ""
     return ("ambiguous" if lines.ambiguous[0] else "wrong"), ""
 
 
@@ -117,9 +117,9 @@ def _told_apart(exact):
     for end, states in zip(exact.t[1:], exact.pattern(), strict=True):
         if end - t[-1] <= CLOSEST * end and end < 1:
             continue
-        if pattern and end - t[-1] <= CLOSEST:  # the last one
-            t[-1] = end
-        elif pattern and (pattern[-1] == states).all():
+        if pattern and (
+            end - t[-1] <= CLOSEST or (pattern[-1] == states).all()
+        ):  # the last segment is short, or nothing changes
             t[-1] = end
         else:
             t.append(end)
