@@ -190,11 +190,10 @@ def _same_entries(code, work, i, k1, k2, r):
     if r == 0 and n > 0 and code.parameters[first + k1 % n] != code.parameters[first + k2 % n]:
         return False
     if code.op_table[i, ir.OP] == ir.AFFINE:
-        w = weights_of(code, i).reshape(x.shape[1], -1)
-        for k in range(x.shape[1]):  # noqa: SIM110 (a generator does not compile)
-            if w[k, k1] != w[k, k2] and x[r, k] != 0.0:
-                return False
-        return True
+        w, n_different = weights_of(code, i).reshape(x.shape[1], -1), 0
+        for k in range(x.shape[1]):
+            n_different += int(w[k, k1] != w[k, k2] and x[r, k] != 0.0)
+        return n_different == 0
     if k1 % channels != k2 % channels:
         return False
     c_all = code.op_table[operand(code, i, 0), ir.CHANNELS]

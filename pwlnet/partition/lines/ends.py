@@ -117,3 +117,15 @@ def points_at(start, end, t):
     points = np.where(column <= 0.5, start + column * direction, end - (1.0 - column) * direction)
     points[t == 0.0], points[t == 1.0] = start, end
     return points
+
+
+def lengths(starts, ends):
+    """Return the Euclidean lengths of lines between starts and ends float64[L, D]: float64[L]; squares may not overflow."""
+    difference = ends - starts
+    with np.errstate(over="ignore", under="ignore"):
+        length = np.linalg.norm(difference, axis=1)
+        extreme = ~((length > 2.0**-500) & (length < 2.0**500))
+        if extreme.any():
+            _, exponent = np.frexp(np.abs(difference[extreme]).max(axis=1, initial=0.0))
+            length[extreme] = np.ldexp(np.linalg.norm(np.ldexp(difference[extreme], -exponent[:, None]), axis=1), exponent)
+    return length

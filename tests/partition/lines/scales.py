@@ -105,9 +105,9 @@ def outcome(description, start, end, **options):
     except PwlnetError as error:
         return "refused", str(error)
     t, pattern = _told_apart(exact_line.trace(description, start, end))
-    same = len(part.t) == len(t) and np.array_equal(states, pattern)
-    if same and max(abs(a - Fraction(b)) for a, b in zip(t, part.t.tolist(), strict=True)) <= part.t_error + CLOSEST:
-        return "right", ""
+    if len(part.t) == len(t) and np.array_equal(states, pattern):
+        farthest = max(abs(a - Fraction(b)) for a, b in zip(t, part.t.tolist(), strict=True))
+        return ("right" if farthest <= part.t_error + CLOSEST else "wrong"), ""
     return ("ambiguous" if lines.ambiguous[0] else "wrong"), ""
 
 
@@ -117,7 +117,9 @@ def _told_apart(exact):
     for end, states in zip(exact.t[1:], exact.pattern(), strict=True):
         if end - t[-1] <= CLOSEST * end and end < 1:
             continue
-        if (pattern and end - t[-1] <= CLOSEST) or (pattern and (pattern[-1] == states).all()):  # the last one
+        if pattern and (
+            end - t[-1] <= CLOSEST or (pattern[-1] == states).all()
+        ):  # the last segment is short, or nothing changes
             t[-1] = end
         else:
             t.append(end)
