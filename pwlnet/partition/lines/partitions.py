@@ -49,23 +49,13 @@ class LinePartitions:
         Largest distance of a flipping neuron from its threshold in forward passes at sampled breakpoints, relative to the
         largest pre-activation of its op.
     ambiguous : int64[L]
-        Number of decisions that rounding may have changed: see Notes. 0 on lines without ties.
+        Number of decisions within rounding that are not certain: neurons at a threshold at an end of the line, or that stay at
+        one; crossings united with, or close to, others that float64 can tell apart; equal taps (docs/performance.md).
     t_error : float64[L]
         Bound of the rounding error of the line's breakpoints: ``tolerances.rounding`` standard errors. 0.0 without
         breakpoints, 1.0 (the whole line) if no bound is known. Like the last bits of ``t``, it depends on the windows in
         which the line is traced, and so on ``memory`` if a window does not fit into it.
     tolerances : Tolerances
-
-    Notes
-    -----
-    ``ambiguous`` counts
-
-    - neurons that are at a threshold at an end of the line, or stay at one, within rounding, where that is not certain. A
-      neuron of the first layer is computed in twice the precision; a value is certain if all terms of its sum are zero;
-    - crossings that were united with another breakpoint, or follow one within ``tolerances.ambiguous`` standard errors, but not
-      those that float64 cannot tell apart (closer than 2**-51 of t): these are one breakpoint with several flips;
-    - taps of a MaxPool that are equal within rounding, unless they are computed in the same way from the same numbers;
-    - with float32 slope changes (``slope_dtype``) also decisions within their rounding error.
     """
 
     network: object = field(repr=False)
