@@ -44,12 +44,12 @@ def test_the_shape_of_the_input_must_agree_with_files_that_say_it(files):
         )
 
 
-@pytest.mark.parametrize("name", ["missing.onnx", "."])
-def test_what_is_no_file_is_refused(tmp_path, name):
+@pytest.mark.parametrize(("name", "what"), [("missing.onnx", "not a file"), (".", "a folder")])
+def test_what_is_no_file_is_refused(tmp_path, name, what):
     with pytest.raises(ConversionError) as caught:
         pwlnet.load_network(tmp_path / name)
     assert str(caught.value) == (
-        f"{tmp_path / name} is not a file; give the path of a network file (.onnx, .nnet, .eran, .tf, .h5, .hdf5)"
+        f"{tmp_path / name} is {what}; give the path of a network file (.onnx, .nnet, .eran, .tf, .h5, .hdf5)"
     )
 
 
@@ -58,8 +58,8 @@ def test_an_unknown_suffix_is_refused(files):
     with pytest.raises(ConversionError) as caught:
         pwlnet.load_network(path)
     assert str(caught.value) == (
-        f"{path} has the suffix '.pt', which is not a known kind of network file; rename it to one of .onnx, .nnet, "
-        ".eran, .tf, .h5, .hdf5"
+        f"{path} is a file of PyTorch; load the module with torch (a state_dict into a module of its class) and pass it to "
+        "pwlnet.from_torch"
     )
 
 

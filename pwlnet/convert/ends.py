@@ -111,7 +111,11 @@ def drop_ends(graph, output):
                 "two classes the difference of their logits",
             )
         groups += int(np.count_nonzero(counts)) if end.axes else 0
-    groups += sum(end.tensor.size // int(np.prod([end.tensor.shape[a] for a in end.axes])) for end in last)
+    for end in last:  # an arg-max of softmaxes: over the entries of one of them each, or their logits are not comparable
+        compared = end.tensor.size // int(np.prod([end.tensor.shape[a] for a in end.axes]))
+        if groups and compared != groups:
+            refuse(end.name, end.kind, "which compares probabilities of different softmaxes; return them alone")
+        groups = compared
     return _message(dropped + last, groups)
 
 

@@ -334,11 +334,8 @@ def test_a_function_of_too_many_inputs_is_refused_by_its_size():
 @pytest.mark.parametrize(
     ("function", "shape"),
     [
-        (lambda x: torch.diff(x, dim=1), (5,)),
-        (lambda x: torch.trapezoid(x, dim=2), (2, 4)),
         (lambda x: torch.fft.hfft(x, dim=1), (4,)),
         (lambda x: torch.gradient(x, dim=1)[0], (5,)),
-        (lambda x: torch.kron(x, torch.ones(1, 2, dtype=x.dtype)), (3,)),
     ],
 )
 def test_a_linear_operation_of_torch_without_a_handler_is_converted_with_a_warning(function, shape):
