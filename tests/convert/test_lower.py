@@ -251,3 +251,26 @@ def test_weights_that_are_not_finite_are_refused_by_name(what, place):
     assert str(caught.value) == (
         f"node 'layer1' has 1 {what} that are not finite; a network needs finite weights, check how it was trained or saved"
     )
+
+
+def test_a_linear_layer_of_an_image_has_its_weights_in_the_order_of_the_stored_entries():
+    graph, rng = image_graph((1, 3, 2, 5))
+    weight = rng.standard_normal((4, 30))
+    weight[1, ::2] = -0.0
+    flat = graph.reshape(graph.input, (1, 30), name="flatten")
+    graph.output = graph.linear(flat, weight, name="layer")
+    program = lower(graph).program
+    stored = program.weights.reshape(10, 3, 4)  # positions, channels, outputs
+    np.testing.assert_array_equal(stored, weight.reshape(4, 3, 10).transpose(2, 1, 0))
+    assert not np.signbit(stored[stored == 0.0]).any()
+
+
+def test_a_network_keeps_one_copy_of_its_weights_and_none_that_can_be_written():
+    graph = Graph((3,), batched=False)
+    weight = np.arange(6.0).reshape(2, 3)
+    graph.output = graph.linear(graph.input, weight, np.ones(2), name="layer")
+    network = lower(graph)
+    for array in (network.program.weights, network.program.biases):
+        assert np.shares_memory(array, network.code.parameters) and not array.flags.writeable
+    weight[:] = 7.0
+    np.testing.assert_array_equal(network.program.weights, [0, 3, 1, 4, 2, 5])
