@@ -51,7 +51,8 @@ def _targets(node, x, axes):
         if scales is None:
             scales = [1.0] * (len(axes) - 2) + [node.attribute("height_scale"), node.attribute("width_scale")]
     if scales is not None and np.size(scales):
-        return [(int(np.floor(n * float(s))), float(s)) for n, s in zip(lengths, scales, strict=True)]
+        lengths = np.asarray(lengths, np.float32)  # sizes as onnxruntime computes them: 6 * 1.1666666 is 7
+        return [(int(np.floor(n * np.float32(s))), float(s)) for n, s in zip(lengths, scales, strict=True)]
     policy = node.attribute("keep_aspect_ratio_policy", "stretch")
     ratios = [int(m) / n for n, m in zip(lengths, sizes, strict=True)]
     if policy == "stretch":
