@@ -49,8 +49,7 @@ class LinePartitions:
         Largest distance of a flipping neuron from its threshold in forward passes at sampled breakpoints, relative to the
         largest pre-activation of its op.
     ambiguous : int64[L]
-        Number of decisions within rounding that are not certain: neurons at a threshold at an end of the line, or that stay at
-        one; crossings united with, or close to, others that float64 can tell apart; equal taps (docs/performance.md).
+        Number of near-ties, decisions that rounding may have changed: docs/performance.md says which.
     t_error : float64[L]
         Bound of the rounding error of the line's breakpoints: ``tolerances.rounding`` standard errors. 0.0 without
         breakpoints, 1.0 (the whole line) if no bound is known. Like the last bits of ``t``, it depends on the windows in
@@ -99,8 +98,7 @@ class LinePartitions:
     def check(self, *, n_samples=16, rng=None):
         """Compare the partition with forward passes: states inside sampled segments against the flips.
 
-        Exact up to rounding. A forward pass costs more than a breakpoint: with 16 samples a line this takes about as long as
-        the partition, or twice as long.
+        Exact up to rounding. With 16 samples, each a forward pass, this takes one to two times as long as the partition.
 
         Parameters
         ----------
@@ -300,8 +298,7 @@ def partition_lines(
 
     Notes
     -----
-    Lines with values beyond about 1e-74 to 1e150, and those of networks with weights beyond 2**-200 to 2**200, are traced one
-    by one in networks that are rescaled for them by powers of two, which takes longer.
+    Lines of extreme size are traced one by one in networks rescaled for them, which takes longer (docs/performance.md).
 
     Cost: the number of non-zero slope changes times the number of weights that each is multiplied by, not breakpoints times a
     forward pass. A line of length zero has one segment. States and tie rules: ActivationPatterns.
