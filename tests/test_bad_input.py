@@ -147,8 +147,8 @@ CASES = {
     "unknown suffix": (
         load("net.pkl", "x"),
         ConversionError,
-        "{folder}/net.pkl has the suffix '.pkl', which is not a known kind of network file; rename it to one of "
-        ".onnx, .nnet, .eran, .tf, .h5, .hdf5",
+        "{folder}/net.pkl is a file of PyTorch; load the module with torch (a state_dict into a module of its class) and pass "
+        "it to pwlnet.from_torch",
     ),
     "wrong input_shape, torch": (
         lambda folder: pwlnet.from_torch(nn.Linear(2, 1), (3,)),

@@ -1,5 +1,6 @@
 """The subcommand that certifies images by randomized smoothing."""
 
+import contextlib
 import sys
 from pathlib import Path
 
@@ -233,6 +234,7 @@ class _Outputs:
     def __init__(self, options, network, plan, numbers):
         self.options, self.network, self.plan, self.numbers = options, network, plan, numbers
         self.log = self.store = None
+        self.opened = contextlib.ExitStack()
         self.kept = []  # certificates, if there is neither
 
     def __enter__(self):
@@ -240,21 +242,21 @@ class _Outputs:
 
         parameters = self._parameters()
         if self.options.out:
-            self.store = open_writer(self.options, self.network, parameters=parameters, seeds={"noise": self.options.seed})
+            writer = open_writer(self.options, self.network, parameters=parameters, seeds={"noise": self.options.seed})
+            self.store = self.opened.enter_context(writer)
         try:
             self._check_store()
             if self.options.log:
                 settings = {**self.plan.settings(), "points": parameters["points"]}
                 self.log = LogWriter(self.options.log, settings, resume=self.options.resume)
+                self.opened.callback(self.log.close)
         except BaseException:
-            self.__exit__()
+            self.opened.__exit__(*sys.exc_info())
             raise
         return self
 
     def __exit__(self, *exception):
-        for writer in (self.store, self.log):
-            if writer is not None:
-                writer.close()
+        return self.opened.__exit__(*exception)
 
     def _parameters(self):
         """Return what the store's provenance records; names of files without their folders."""

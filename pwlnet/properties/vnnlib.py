@@ -69,7 +69,7 @@ def _text(path):
     opened = gzip.open if path.suffix.lower() == ".gz" else open
     try:
         with opened(path, "rb") as file:
-            return "\n".join(decode_text(file.read()).splitlines())
+            return decode_text(file.read()).replace("\r\n", "\n").replace("\r", "\n")
     except (OSError, EOFError, ValueError) as error:
         cause = getattr(error, "strerror", None) or error
         raise InputError(f"{path} can't be read ({cause}); check the path and the file") from error

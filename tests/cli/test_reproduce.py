@@ -88,7 +88,10 @@ def test_the_list_says_what_there_is(run, fake):
         (["moon"], "there is no experiment 'moon'; give one of fake"),
         (["fake", "--set", "factor"], "--set is 'factor'; give NAME=VALUE"),
         (["fake", "--set", "factor=x"], "parameter factor is 'x'; a float is needed, such as 2.0"),
-        (["fake", "--seed", "-1"], "seed is -1; an integer of at least 0 is needed"),
+        (
+            ["fake", "--seed", "-1"],
+            "argument --seed: -1 is negative; a seed is an integer of at least 0; pwlnet reproduce --help shows the usage",
+        ),
     ],
 )
 def test_wrong_use_gives_one_line(folder, refused, arguments, message):
