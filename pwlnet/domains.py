@@ -15,7 +15,8 @@ def _as_array(value, name):
     """Convert an argument to finite, read-only float64."""
     array = as_array(value, name)
     if array.dtype.kind not in "fiub" or not array.ndim:
-        raise InputError(f"{name} is {value!r}; an array of real numbers is needed")
+        shown = repr(value) if np.ndim(array) == 0 else f"an array of {array.dtype} entries"
+        raise InputError(f"{name} is {shown:.100}; an array of real numbers is needed")
     array = np.array(array, np.float64, order="C")
     if not np.isfinite(array).all():
         raise InputError(f"{name} has {np.sum(~np.isfinite(array))} NaN or infinite entries; finite numbers are needed")
@@ -190,7 +191,7 @@ class Ball(_Domain):
 
     def __init__(self, center, radius, norm=2):
         center = _as_array(center, "center")
-        radius = _as_array(np.atleast_1d(radius), "radius")
+        radius = _as_array(np.atleast_1d(as_array(radius, "radius")), "radius")
         if radius.ndim != 1 or len(radius) not in (1, len(center)):
             raise ShapeError(f"radius has shape {radius.shape}, center {center.shape}; give one radius, or one for each center")
         if (radius < 0.0).any():
@@ -232,7 +233,7 @@ class Gaussian(_Domain):
 
     def __init__(self, center, sigma):
         center = _as_array(center, "center")
-        sigma = _as_array(np.atleast_1d(sigma), "sigma")
+        sigma = _as_array(np.atleast_1d(as_array(sigma, "sigma")), "sigma")
         if sigma.ndim != 1 or len(sigma) not in (1, len(center)):
             raise ShapeError(f"sigma has shape {sigma.shape}, center {center.shape}; give one sigma, or one for each center")
         if (sigma < 0.0).any():

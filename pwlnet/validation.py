@@ -6,6 +6,7 @@ Legend: B points, D inputs, L lines, C outputs of a line.
 """
 
 import numbers
+from pathlib import Path
 
 import numpy as np
 
@@ -194,12 +195,14 @@ def _kind(value):
     return text if isinstance(value, str | bytes) and len(text) <= 60 else f"of type {type(value).__name__}"
 
 
-def check_network(network):
+def check_network(network, name="network"):
     """Refuse what is no Network: a module of torch or a path, which have to be converted first, and anything else.
 
     Parameters
     ----------
     network : Network
+    name : str, optional
+        Of the argument, for messages.
 
     Returns
     -------
@@ -218,7 +221,39 @@ def check_network(network):
         advice = "give pwlnet.from_torch(module, input_shape)"
     else:
         advice = "give a Network, as pwlnet.load_network and pwlnet.from_torch return it"
-    raise InputError(f"network is {_kind(network)}, not a Network; {advice}")
+    raise InputError(f"{name} is {_kind(network)}, not a Network; {advice}")
+
+
+def check_lines(lines, name="lines"):
+    """Refuse what is no result of ``partition_lines``, and return it.
+
+    Raises
+    ------
+    InputError
+        It is something else.
+    """
+    if not hasattr(lines, "network") or not hasattr(lines, "t_error"):
+        raise InputError(f"{name} is {_kind(lines)}, not LinePartitions; give what pwlnet.partition_lines returns")
+    return lines
+
+
+def as_path(path, name="path"):
+    """Return a path, given as a string or path object.
+
+    Raises
+    ------
+    InputError
+        It is something else.
+    """
+    try:
+        return Path(path)
+    except TypeError:
+        raise InputError(f"{name} is {_kind(path)}; give the path of a file") from None
+
+
+def sliceable_tensor(points, name):
+    """Return points unchanged unless they are a tensor, which is converted as ``as_array`` does."""
+    return as_array(points, name) if _is_tensor(points) else points
 
 
 def as_points(points, n_inputs, input_shape, name, first_row=0):

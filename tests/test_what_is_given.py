@@ -1,11 +1,13 @@
 """What users give where an array or a network is needed: taken with its exact values, or refused in one sentence."""
 
+import inspect
+
 import numpy as np
 import pytest
 import torch
 
 import pwlnet
-from pwlnet.errors import InputError
+from pwlnet.errors import InputError, PwlnetError
 from pwlnet.validation import as_array, check_network
 
 VALUES = [[0.5, -1.25], [3.0, 0.0]]
@@ -54,3 +56,56 @@ def test_a_module_or_a_path_is_no_network_and_the_message_says_how_to_get_one(us
     for given, advice in ((torch.nn.Linear(2, 1), "from_torch"), ("net.onnx", "load_network"), (3, "give a Network")):
         with pytest.raises(InputError, match=advice):
             USES[use](given)
+
+
+# Every public function, with a wrong value in each argument that it needs.
+
+RESULTS = ("ActivationPatterns", "NeuronEntropy", "Region", "Network", "PwlnetError")  # made by pwlnet and not by its users
+KEYWORDS = {"compare_rules": {"counts": [2]}, "find_float_neurons": {"method": "crown"}}
+NETWORKS = {"a module": torch.nn.Linear(64, 10), "a path": "net.onnx", "nothing": None}
+ARRAYS = {
+    "sparse": torch.zeros(2, 64).to_sparse(),
+    "without values": torch.zeros(2, 64, device="meta"),
+    "complex": torch.zeros(2, 64, dtype=torch.complex64),
+    "objects": np.array([[None] * 64]),
+    "masked": np.ma.masked_array(np.zeros((2, 64)), mask=True),
+    "ragged": [[1.0], [1.0, 2.0]],
+    "text": "abc",
+    "nothing": None,
+    "a number": 3.0,
+}
+NAMES = sorted(name for name in pwlnet._HOMES if callable(getattr(pwlnet, name)) and name not in RESULTS)
+
+
+def required(function):
+    """Names of the arguments that a function needs."""
+    kinds = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
+    parameters = inspect.signature(function).parameters.values()
+    return [p.name for p in parameters if p.kind in kinds and p.default is p.empty]
+
+
+def refusal(function, arguments, keywords):
+    """The message of the error of pwlnet that a call raises, or an empty text."""
+    try:
+        result = function(*arguments, **keywords)
+        next(iter(result), None) if inspect.isgenerator(result) else None
+    except PwlnetError as error:
+        return str(error)
+    return ""
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return pwlnet.load_network(pwlnet.datasets.digits_network("digits_mlp"), check="off")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_wrong_value_in_any_argument_gives_an_error_of_pwlnet_in_one_sentence(name, digits):
+    function = getattr(pwlnet, name)
+    needed = required(function)
+    for position, argument in enumerate(needed):
+        wrong = NETWORKS if argument == "network" else ARRAYS
+        for value in (*wrong.values(), *(() if argument in ("network", "other") else (digits,))):
+            given = [digits if a == "network" else np.zeros((2, 64)) for a in needed]
+            given[position] = value
+            assert len(refusal(function, given, KEYWORDS.get(name, {}))) <= 400

@@ -18,7 +18,7 @@ from ..search.conditions import make_rows
 from ..search.confirm import Confirmation, describe
 from ..search.deciding import METHODS, BoxSearch
 from ..search.falsify import descend
-from ..validation import check_choice, check_count, check_number
+from ..validation import check_choice, check_count, check_network, check_number
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,6 +145,7 @@ def decide(
     >>> pwlnet.decide(network, box, below).status
     'sat'
     """
+    check_network(network)
     check_choice(method, METHODS, "method")
     clock = Clock(None if time_limit is None else check_number(time_limit, "time_limit"))
     max_branches = check_count(max_branches, "max_branches", or_none="no limit")

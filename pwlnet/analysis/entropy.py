@@ -13,7 +13,7 @@ from ..float_sets import pool_neurons
 from ..kernels.ir import switching
 from ..kernels.ir.pattern_counts import BLOCK, CountSlot, count_slot
 from ..scheduling import n_threads, run_slots
-from ..validation import as_array, as_points, check_count, check_network, check_number, check_points_shape
+from ..validation import as_array, as_points, check_count, check_network, check_number, check_points_shape, sliceable_tensor
 
 _STATES_AT_ONCE = 2**24  # states of a batch in memory
 _RESAMPLES_AT_ONCE = 2**22
@@ -253,7 +253,7 @@ def _batches(network, X, n, rng, step):
         raise InputError(f"X is {X!r:.60}; give points, a function draw(n, rng), or ('gaussian', center, sigma)")
     if n is not None:
         raise InputError(f"n is {n!r}, but X has points; n is for noise, omit it")
-    X = X if hasattr(X, "shape") else as_array(X, "X")
+    X = sliceable_tensor(X, "X") if hasattr(X, "shape") else as_array(X, "X")
     shape = tuple(X.shape)
     if shape in ((network.n_inputs,), tuple(network.input_shape)):
         X, shape = X[None], (1, *shape)

@@ -13,7 +13,7 @@ from .. import scheduling
 from ..kernels.gradients import linearity as kernels
 from ..kernels.gradients import rank_one
 from ..tolerances import GRADIENT_OFFSET
-from ..validation import as_targets
+from ..validation import as_targets, check_lines
 from .line_flips import line_flips
 
 
@@ -174,7 +174,7 @@ def measure_linearity(lines, targets, *, threads=None):
     >>> bool((result.mean.l2 <= result.largest.l2).all() and result.residual.max() < 1e-12)
     True
     """
-    network = lines.network
+    network = check_lines(lines).network
     targets = as_targets(targets, len(lines), network.n_outputs)
     outputs = targets if targets.ndim == 2 else targets[:, None]
     shape = outputs.shape

@@ -14,7 +14,7 @@ from ..kernels.ir import program as ir
 from ..kernels.ir.passes import TILE
 from ..kernels.paths import decompose, maps, thresholds
 from ..scheduling import n_threads, run_slots
-from ..validation import as_points, check_choice
+from ..validation import as_array, as_points, check_choice, check_network
 
 GATES = ("frozen", "live")
 _MEMORY = 2**31  # bytes of the buffers of all slots; one slot may have more
@@ -39,7 +39,8 @@ def as_float_mask(network, float_mask, n_rows, name="float_mask"):
     InputError
         Its entries are not booleans.
     """
-    mask = np.asarray(float_mask.upper if isinstance(float_mask, FloatSet) else float_mask)
+    mask = float_mask.upper if isinstance(float_mask, FloatSet) else as_array(float_mask, name)
+    check_network(network)
     k = network.n_neurons
     if mask.dtype != bool:
         raise InputError(f"{name} has dtype {mask.dtype}; give booleans, True for float neurons, or a FloatSet")

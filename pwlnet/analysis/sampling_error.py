@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import scheduling
 from ..errors import InputError
-from ..validation import as_targets, check_count
+from ..validation import as_targets, check_count, check_lines
 from .quadrature import RULES
 from .sampling_rules import NONE, rule_counts, rule_errors, rule_line, search_counts, search_recommended
 
@@ -165,7 +165,7 @@ def compare_rules(lines, targets, *, counts, methods=METHODS, threads=None, prog
     ((3, 2, 3), True)
     """
     methods, counts = _checked_methods(methods), _checked_counts(counts)
-    targets = as_targets(targets, len(lines), lines.network.n_outputs)
+    targets = as_targets(targets, len(check_lines(lines)), lines.network.n_outputs)
     exist = np.array([n in rule_counts(method, n, n) for method in methods for n in counts.tolist()], bool)
     rules = [(method, n) for method in methods for n in counts.tolist() if n in rule_counts(method, n, n)]
     errors = np.full((3, len(lines), _columns(targets), len(exist)), np.nan)
@@ -245,7 +245,7 @@ def count_samples(
     """
     methods = _checked_methods(methods)
     _check_limits(within=within, consecutive=consecutive, max_samples=max_samples)
-    targets = as_targets(targets, len(lines), lines.network.n_outputs)
+    targets = as_targets(targets, len(check_lines(lines)), lines.network.n_outputs)
     counts = np.full((2, len(lines), _columns(targets), len(methods)), NONE)
 
     def work(i, line):
@@ -306,7 +306,7 @@ def recommend_samples(lines, targets, *, within=0.01, method="left", first=20, m
     """
     (method,) = _checked_methods([method])
     _check_limits(within=within, first=first, max_samples=max_samples)
-    targets = as_targets(targets, len(lines), lines.network.n_outputs)
+    targets = as_targets(targets, len(check_lines(lines)), lines.network.n_outputs)
     n_samples = np.full((len(lines), _columns(targets)), NONE)
     errors = np.full((2, *n_samples.shape), np.nan)
 

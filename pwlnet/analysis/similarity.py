@@ -92,8 +92,8 @@ def pattern_similarity(network, X, Y=None, *, measure="hamming", by_layer=False,
     ((3, 3), [1.0, 1.0, 1.0])
     """
     measure = _MEASURES[check_choice(measure, _MEASURES, "measure")]
-    first = network.patterns(check_network(network).as_points(X, "X"), threads=threads).packed
-    second = first if Y is None else network.patterns(check_network(network).as_points(Y, "Y"), threads=threads).packed
+    first = check_network(network).patterns(network.as_points(X, "X"), threads=threads).packed
+    second = first if Y is None else network.patterns(network.as_points(Y, "Y"), threads=threads).packed
     layout = _Layout(network, by_layer)
     shape = (layout.n_layers, len(first), len(second))
     result = _output(out, shape if by_layer else shape[1:])
@@ -189,6 +189,7 @@ def network_similarity(network, other, X, *, measure="hamming", level=0.95, n_re
     """
     measure = _MEASURES[check_choice(measure, _MEASURES, "measure")]
     points, layout = check_network(network).as_points(X), _Layout(network, True)
+    check_network(other, "other")
     if network.n_inputs != other.n_inputs or not _alike(network, other):
         raise ShapeError(
             f"other has {other.n_inputs} inputs and {other.n_neurons} neurons, network {network.n_inputs} and "

@@ -10,7 +10,6 @@ Legend: D inputs, O outputs.
 import itertools
 import re
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 
@@ -18,7 +17,7 @@ from ..conditions import HalfSpaces
 from ..domains import Box
 from ..errors import InputError
 from ..publishing import decode_text
-from ..validation import check_choice
+from ..validation import as_path, check_choice
 from .cases import Inequality, to_cases
 
 INPUT_MEAN = (19791.091, 0.0, 0.0, 650.0, 600.0)
@@ -93,8 +92,9 @@ def read_acas_property(path, box=None, *, units="raw"):
 
 def _lines(path):
     """Return the lines with text: list of (number, text)."""
+    path = as_path(path)
     try:
-        text = decode_text(Path(path).read_bytes())
+        text = decode_text(path.read_bytes())
     except (OSError, ValueError) as error:
         cause = getattr(error, "strerror", None) or error
         raise InputError(f"{path} can't be read ({cause}); check the path and the file") from error

@@ -5,11 +5,11 @@ import json
 import re
 import warnings
 from fractions import Fraction
-from pathlib import Path
 
 from .._optional import require
 from ..errors import InputError
 from ..publishing import decode_text
+from ..validation import as_path
 from .cases import Inequality, conjunction, to_cases
 
 _NAME = re.compile(r"([XY])_(\d+)")
@@ -53,7 +53,7 @@ def read_vnnlib(path):
        Section 3.
     """
     package = require("vnnlib", "vnnlib", "reading VNN-LIB files")
-    text = _text(Path(path))
+    text = _text(as_path(path))
     is_second = "(vnnlib-version" in text
     if is_second != hasattr(package, "parse_query_string"):
         have, need = ("1", "vnnlib<1") if not is_second else ("2", "vnnlib>=1")

@@ -8,7 +8,7 @@ Legend: L lines, D inputs.
 import numpy as np
 
 from ...errors import ShapeError
-from ...validation import as_points, check_network, check_points_shape
+from ...validation import as_points, check_network, check_points_shape, sliceable_tensor
 
 
 class RowRange:
@@ -98,9 +98,10 @@ class LineEnds:
 
     def _sliceable(self, name, points):
         """Return the points unchanged if they have rows and can be sliced, otherwise as rows of an array."""
-        network, shape = check_network(self._network), tuple(getattr(points, "shape", ()))
+        network, points = check_network(self._network), sliceable_tensor(points, name)
+        shape = tuple(getattr(points, "shape", ()))
         if len(shape) < 2 or shape == network.input_shape:
-            return check_network(network).as_points(points, name)
+            return network.as_points(points, name)
         check_points_shape(shape, network.n_inputs, network.input_shape, name)
         return points
 

@@ -45,6 +45,8 @@ def as_planes(network, origins, e1, e2, polygons):
         Naming the argument and the plane.
     """
     arrays = [check_network(network).as_points(x, name) for x, name in ((origins, "origins"), (e1, "e1"), (e2, "e2"))]
+    if not np.iterable(polygons):
+        raise InputError(f"polygons is of type {type(polygons).__name__}; give the corners (u, v) of polygons")
     listed = [polygons] if _is_one_polygon(polygons) else list(polygons)
     counts = {"origins": len(arrays[0]), "e1": len(arrays[1]), "e2": len(arrays[2]), "polygons": len(listed)}
     n = max(counts.values()) if min(counts.values()) else 0
