@@ -232,9 +232,20 @@ def check_lines(lines, name="lines"):
     InputError
         It is something else.
     """
-    if not hasattr(lines, "network") or not hasattr(lines, "t_error"):
-        raise InputError(f"{name} is {_kind(lines)}, not LinePartitions; give what pwlnet.partition_lines returns")
-    return lines
+    return check_result(lines, name, ("network", "t_error", "flip_neurons"), "pwlnet.partition_lines")
+
+
+def check_result(value, name, attributes, maker):
+    """Refuse what is no result of ``maker``, by the attributes that such a result has, and return it.
+
+    Raises
+    ------
+    InputError
+        It is something else.
+    """
+    if isinstance(value, type) or not all(hasattr(value, attribute) for attribute in attributes):
+        raise InputError(f"{name} is {_kind(value)}; give what {maker} returns")
+    return value
 
 
 def as_path(path, name="path"):

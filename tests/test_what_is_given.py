@@ -109,3 +109,18 @@ def test_a_wrong_value_in_any_argument_gives_an_error_of_pwlnet_in_one_sentence(
             given = [digits if a == "network" else np.zeros((2, 64)) for a in needed]
             given[position] = value
             assert len(refusal(function, given, KEYWORDS.get(name, {}))) <= 400
+
+
+def test_a_writer_refuses_what_is_no_result(tmp_path, digits):
+    with pwlnet.store.create(tmp_path / "store.h5", digits) as writer:
+        for append, maker in (
+            (writer.append_lines, "partition_lines"),
+            (writer.append_planes, "partition_planes"),
+            (writer.append_float_sets, "find_float_neurons"),
+        ):
+            for value in (None, "lines", 3, np.zeros(3), torch.zeros(2), digits, [1]):
+                with pytest.raises(InputError, match=f"give what pwlnet.{maker} returns"):
+                    append(value)
+    for use in (pwlnet.store.open, pwlnet.store.resume, pwlnet.store.repair):
+        with pytest.raises(InputError, match="path is of type Network; give the path of a file"):
+            use(digits)

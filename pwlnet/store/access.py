@@ -2,12 +2,12 @@
 
 import contextlib
 import warnings
-from pathlib import Path
 
 import h5py
 
 from ..errors import ChecksumError, PwlnetError, StoreError, UnverifiedStoreWarning
 from ..publishing import reason
+from ..validation import as_path
 from .container.checksummed_file import ChecksummedFile, PageError
 
 _H5PY_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, IndexError, OverflowError, MemoryError)
@@ -125,7 +125,7 @@ def open_for_reading(path, *, checked=True):
     StoreError
         There is no such file, it can't be read, pwlnet didn't write it, it is cut off or damaged.
     """
-    path = Path(path)
+    path = as_path(path)
     try:
         container = ChecksummedFile(path, checked=checked)
     except PwlnetError:

@@ -8,6 +8,7 @@ import json
 import numpy as np
 
 from ..errors import InputError
+from ..validation import check_choice
 from . import in_chunks, long_line, planes, schema
 from .consistency import row_problem
 from .header import read_text, write_text
@@ -138,6 +139,7 @@ class ChunkWriterMixin:
             As for ``append_lines``.
         """
         self._check_open()
+        check_choice(name, tuple(self._chunk_ends), "name")
         rows = in_chunks.chunk_rows(name, arrays, self._sizes, self._chunk_ends[name])
         if any(map(len, rows.values())):
             self._write(name, rows, resume_state)

@@ -10,7 +10,7 @@ from ..file_locks import refuse_locked
 from ..publishing import publish
 from ..scheduling import n_threads
 from ..tolerances import DEFAULT, as_tolerances
-from ..validation import check_network
+from ..validation import as_path, check_network
 from . import schema
 from .header import write_header
 from .image import new_image
@@ -80,7 +80,7 @@ def create(
     tolerances = as_tolerances(tolerances).with_slope_dtype(slope_dtype)
     provenance = make_provenance(parameters, seeds, tolerances)
     check_network(network)
-    return _create(path, network, provenance, tolerances, compression, overwrite, n_threads(threads))
+    return _create(as_path(path), network, provenance, tolerances, compression, overwrite, n_threads(threads))
 
 
 def create_like(store, path, *, seeds=None, overwrite=False, threads=None):
@@ -148,7 +148,7 @@ def resume(path, network=None, *, parameters=None, seeds=None, tolerances=None, 
     --------
     repair : for a store that is damaged or not verified.
     """
-    refuse_locked(path)
+    refuse_locked(as_path(path))
     with RegionStore(path) as store:
         if not store.is_verified:
             raise StoreError(

@@ -1,10 +1,9 @@
 """Read a store: rows are read when they are asked for."""
 
-from pathlib import Path
-
 import numpy as np
 
 from ..errors import DigestMismatchError, InputError, StoreError
+from ..validation import as_path
 from . import checks, schema
 from .access import check_rows, open_for_reading, reading, warn_unverified
 from .export.mixin import ExportMixin
@@ -117,7 +116,7 @@ class RegionStore(LiveReadMixin, PartitionReaderMixin, ExportMixin):
     """
 
     def __init__(self, path, *, checked=True):
-        self.path, self._checked = Path(path), checked
+        self.path, self._checked = as_path(path), checked
         self.checked_batches = set()
         self._file, self._network, self._open = None, None, {}
         self._open_newest()

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from ..errors import InputError, PwlnetError, StoreError
 from ..file_locks import refuse_locked
 from ..publishing import new_file, reason
+from ..validation import as_path
 from . import checks, schema
 from .access import unverified_problem
 from .image import copy_into_container
@@ -66,7 +67,7 @@ def repair(path, out=None, *, in_place=False, network=None, threads=None):
     """
     if out is not None and in_place:
         raise InputError(f"out is {out} and in_place is True; give one of them")
-    path = Path(path)
+    path = as_path(path)
     refuse_locked(path)
     problems = _problems(path)
     with RegionStore(path, checked=False) as store:

@@ -12,6 +12,7 @@ import numpy as np
 from ..errors import DigestMismatchError, InputError, PwlnetError, StoreError
 from ..file_locks import locked_error
 from ..publishing import reason
+from ..validation import check_lines, check_result
 from . import schema
 from .certificates import certificates_to_arrays
 from .chunk_writer import ChunkWriterMixin
@@ -156,7 +157,7 @@ class StoreWriter(ChunkWriterMixin):
             They can't be written. Earlier batches are kept; this writer can't be used any more, ``resume`` makes another.
         """
         self._check_open()
-        self._check_network(lines, "lines")
+        self._check_network(check_lines(lines), "lines")
         if lines.tolerances != self.tolerances:
             raise DigestMismatchError(
                 f"lines were computed with {lines.tolerances}, but {self.path} is for {self.tolerances}; "
@@ -182,7 +183,7 @@ class StoreWriter(ChunkWriterMixin):
             As for ``append_lines``.
         """
         self._check_open()
-        self._check_network(planes, "planes")
+        self._check_network(check_result(planes, "planes", ("network", "parts"), "pwlnet.partition_planes"), "planes")
         self._append("planes", planes_to_arrays(planes), "give the result of partition_planes unchanged")
 
     def append_float_sets(self, float_set, domain=None, *, items=None, with_shares=True):
@@ -207,6 +208,7 @@ class StoreWriter(ChunkWriterMixin):
             As for ``append_lines``.
         """
         self._check_open()
+        check_result(float_set, "float_set", ("lower", "upper", "method"), "pwlnet.find_float_neurons")
         arrays = float_sets_to_arrays(self.network, float_set, domain, items=items, with_shares=with_shares)
         self._append("float_sets", arrays, "give the result of find_float_neurons unchanged")
 
