@@ -1,11 +1,10 @@
 """The subcommand that attributes outputs to inputs."""
 
-import sys
 from pathlib import Path
 
 from .arguments import positive, read_rows
 from .chosen_lines import ChosenLines
-from .output import show
+from .output import on_terminal, show
 from .store_options import add_store_options, open_writer
 from .timing import Stopwatch, load_kernels
 
@@ -129,7 +128,7 @@ def _append(options, lines, writer, first, batch):
     """Append the rows from ``first`` on, with a progress bar on a terminal; yield each batch after it has been committed."""
     from tqdm import tqdm
 
-    with tqdm(total=lines.n_lines, initial=first, unit="input", disable=not sys.stderr.isatty()) as bar:
+    with tqdm(total=lines.n_lines, initial=first, unit="input", disable=not on_terminal()) as bar:
         while first < lines.n_lines:
             last = min(first + batch, lines.n_lines)
             rows = _rows(options, lines, first, last)

@@ -1,11 +1,14 @@
 """The subcommand that certifies images by randomized smoothing."""
 
+<<<<<<< ours
 import contextlib
 import sys
+=======
+>>>>>>> theirs
 from pathlib import Path
 
 from .arguments import finite, positive, read_rows, row_range, seed
-from .output import show
+from .output import on_terminal, show
 from .store_options import add_store_options, open_writer
 from .timing import Stopwatch, load_kernels
 
@@ -298,7 +301,7 @@ class _Outputs:
         points = images.reshape(len(images), *self.network.input_shape)[missing]
         draws, pending = 0, []
         try:
-            with progress_bar(sys.stderr.isatty(), len(missing)) as bar:
+            with progress_bar(on_terminal(), len(missing)) as bar:
                 for row, certificate in zip(missing, self.plan.certify(points, self.numbers[missing]), strict=True):
                     draws += certificate.n0 + certificate.n
                     self._write_line(certificate, None if labels is None else labels[row])

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from .arguments import finite, positive, read_rows, row_range, seed
-from .output import show
+from .output import on_terminal, show
 from .store_options import add_store_options, open_writer
 from .timing import Stopwatch, load_kernels
 
@@ -197,7 +197,7 @@ def _store(options, network, points, others, totals):
         with store.open(options.out) as stored:
             for first in range(0, done, options.batch):
                 totals.add(stored.float_sets(first, min(first + options.batch, done)))
-        if done and sys.stderr.isatty():
+        if done and on_terminal():
             print(f"{options.out} has the first {done} of {len(points)} sets; finding the others", file=sys.stderr)
         try:
             for first in range(done, len(points), options.batch):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from .arguments import RandomPoints, finite, positive, read_rows, row_range, seed
 from .chosen_lines import ChosenLines
-from .output import show, table
+from .output import on_terminal, show, table
 from .store_options import add_store_options, open_writer
 from .timing import Stopwatch, load_kernels
 
@@ -77,7 +77,7 @@ def _tolerances(options):
 def _limits(options):
     """Return the keyword arguments that partitions with and without a store share."""
     limits = {"max_points": options.batch, "max_segments": options.max_segments, "threads": options.threads}
-    return {**limits, "progress": sys.stderr.isatty()}
+    return {**limits, "progress": on_terminal()}
 
 
 def _partition_zero_line(options, network):
@@ -110,7 +110,7 @@ def _store(options, lines):
         before = writer.n_lines
         lines.check_resumable(options.out, before)
         try:
-            if before and sys.stderr.isatty():
+            if before and on_terminal():
                 print(f"{options.out} has the first {before} of {lines.n_lines} lines; computing the others", file=sys.stderr)
             with store.open(options.out) as stored:
                 summary = stored.summary()

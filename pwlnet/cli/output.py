@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 
 
 def show(options, values, text=None):
@@ -20,6 +21,14 @@ def show(options, values, text=None):
         print(json.dumps(_finite(values), indent=2))
     else:
         print(table(values) if text is None else text)
+
+
+def on_terminal():
+    """Return whether stderr is an open terminal, where progress is shown."""
+    try:
+        return sys.stderr.isatty()
+    except (AttributeError, ValueError, OSError):  # None, or closed
+        return False
 
 
 def table(values):

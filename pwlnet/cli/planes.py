@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .arguments import finite, positive
 from .chosen_planes import ChosenPlanes
-from .output import show, table
+from .output import on_terminal, show, table
 from .store_options import add_store_options, open_writer
 from .timing import Stopwatch, load_kernels
 
@@ -99,11 +99,11 @@ def _store(options, planes):
     with open_writer(options, planes.network, parameters=_parameters(options)) as writer:
         planes.check_resumable(options.out, writer.n_planes)
         try:
-            if writer.n_planes and sys.stderr.isatty():
+            if writer.n_planes and on_terminal():
                 have = f"{options.out} has the first {writer.n_planes} of {len(planes)} planes"
                 print(f"{have}; computing the others", file=sys.stderr)
             how = {"stream": options.stream, "max_planes": options.batch, "threads": options.threads}
-            how["progress"] = options.progress or sys.stderr.isatty()
+            how["progress"] = options.progress or on_terminal()
             with contextlib.closing(store.append_planes_in_batches(writer, *planes.arguments(), **how)) as batches:
                 for count in batches:
                     n_exact = None if count is None or n_exact is None else n_exact + count

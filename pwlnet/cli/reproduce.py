@@ -1,10 +1,9 @@
 """The subcommand that reproduces experiments of papers."""
 
 import json
-import sys
 
 from .arguments import positive, seed
-from .output import show
+from .output import on_terminal, show
 
 
 def add_commands(commands, common):
@@ -48,7 +47,7 @@ def run_reproduce(options):
         raise InputError(f"no experiment was given; give one of {', '.join(reproduce.EXPERIMENTS)}")
     chosen = {"n_images": options.images, "networks": options.networks, "seed": options.seed, "threads": options.threads}
     chosen |= {"parameters": dict(map(_parameter, options.parameters)), "overwrite": options.overwrite}
-    result = reproduce.run(options.name, options.out, **chosen, progress=sys.stderr.isatty())
+    result = reproduce.run(options.name, options.out, **chosen, progress=on_terminal())
     show(options, result.to_dict(), _text(result))
 
 

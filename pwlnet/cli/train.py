@@ -1,11 +1,10 @@
 """The subcommand that trains classifiers."""
 
-import sys
 import time
 from pathlib import Path
 
 from .arguments import finite, positive, seed, shape
-from .output import show
+from .output import on_terminal, show
 
 _IMAGE_SETS = ("mnist", "fashion", "cifar10")
 _METHODS = ("standard", "pgd", "diffai", "gaussian", "scrfp2", "consistency")
@@ -79,7 +78,7 @@ def run_train(options):
     began = time.perf_counter()
     chosen = {name: getattr(options, name) for name in _OPTIONS}
     try:
-        result = learn.train(model, training, options.method, **chosen, checkpoint=checkpoint, progress=sys.stderr.isatty())
+        result = learn.train(model, training, options.method, **chosen, checkpoint=checkpoint, progress=on_terminal())
     except BaseException as error:
         if checkpoint.exists():
             error.add_note(f"{checkpoint} has the finished epochs; --resume continues, --overwrite starts again")
