@@ -1,10 +1,7 @@
 """The subcommand that certifies images by randomized smoothing."""
 
-<<<<<<< ours
 import contextlib
 import sys
-=======
->>>>>>> theirs
 from pathlib import Path
 
 from .arguments import finite, positive, read_rows, row_range, seed
