@@ -344,7 +344,7 @@ sys.exit(code)
 """
 
 
-@pytest.mark.parametrize("result", [("--out", "out.h5", "--overwrite"), ("--summary",)])
+@pytest.mark.parametrize("result", [("--out", "out.h5", "--overwrite"), pytest.param(("--summary",), marks=pytest.mark.slow)])
 def test_memory_does_not_grow_with_the_number_of_lines(folder, result):
     """Breakpoints of 2000 lines take 20 MB; without batches, the peak was 62 MB higher than for 200 lines."""
     peaks = []

@@ -295,7 +295,7 @@ def send_until_it_ends(process, number):
     raise AssertionError("the program did not end")
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_program_that_is_stopped_leaves_parts_that_can_be_gone_on_with(path, digits, short_windows, number):
     """Stopped at random instants; the program that resumes ends in the store of one write."""
     draw, kept = np.random.default_rng(number), 0
