@@ -53,7 +53,9 @@ def lower(graph):
     for node in graph.nodes:
         lowering.views.append(getattr(lowering, node.kind)(node, *(lowering.views[i] for i in node.inputs)))
     output = lowering.views[graph.output.node]
-    if (output.index < 0).any() or not output.index.size:
+    if not output.index.size:
+        raise ConversionError(f"the output has shape {graph.output.shape}, without entries; check input_shape and the source")
+    if (output.index < 0).any():
         output = lowering.gathered(output, (output.index.size, 1, 1), np.arange(output.index.size), "output")
     ops, _ = fold_scales(*prune(lowering.ops, output.op))
     shape = graph.output.shape[1:] if graph.batched and graph.output.shape[:1] == (1,) else graph.output.shape

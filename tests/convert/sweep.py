@@ -251,11 +251,19 @@ def one_input_model(case):
     return model
 
 
+DISPUTED = {  # stored outputs that neither onnxruntime nor torch gives: sizes that are not whole, with aligned corners
+    "test_resize_downsample_scales_linear_align_corners",
+    "test_resize_downsample_scales_cubic_align_corners",
+}
+
+
 def node_outcome(case, folder):
     """Try one case of ONNX's backend tests."""
     import onnx
 
     op, opset = case.model.graph.node[0].op_type, str(max(e.version for e in case.model.opset_import))
+    if case.name in DISPUTED:
+        return Outcome(op, case.name, opset, "absent", "onnxruntime and torch give other outputs than those stored")
     try:
         model, path = one_input_model(case), Path(folder) / "node.onnx"
         onnx.save(model, path)

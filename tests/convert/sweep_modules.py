@@ -232,7 +232,7 @@ WITH_CONSTANTS = {
     "minimum with a constant": (lambda x, c: torch.minimum(x, c), VECTOR, (6,)),
     "where of a constant condition": (lambda x, c: torch.where(c > 0, x, 2 * x), VECTOR, (6,)),
     "cat with a constant": (lambda x, c: torch.cat([x, c], 1), VECTOR, (1, 2)),
-    "scatter": (lambda x, c: torch.zeros(1, 8).scatter(1, torch.tensor([[5, 1, 2, 7, 0, 3]]), x), VECTOR, (1,)),
+    "scatter": (lambda x, c: torch.zeros(1, 8, dtype=x.dtype).scatter(1, torch.tensor([[5, 1, 2, 7, 0, 3]]), x), VECTOR, (1,)),
     "index_add": (lambda x, c: x.index_add(1, torch.tensor([0, 2]), x[:, :2]), VECTOR, (1,)),
     "slice_scatter": (lambda x, c: x.slice_scatter(c, 1, 1, 3), VECTOR, (1, 2)),
     "batch_norm": (lambda x, c: F.batch_norm(x, c, c.abs() + 0.5, c, c), IMAGE, (4,)),

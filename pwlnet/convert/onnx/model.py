@@ -131,6 +131,11 @@ def load_model(path):
         text = str(getattr(error, "strerror", None) or error)
         raise ConversionError(f"{path} is not a readable ONNX file ({text}); check the path, or export it again") from error
     if not model.HasField("graph") or not any(e.domain in STANDARD_DOMAINS for e in model.opset_import):
+        domains = [e.domain for e in model.opset_import]
+        if model.HasField("graph") and domains:
+            raise ConversionError(
+                f"{path} has operators of {', '.join(domains)} only, which are not operators of standard ONNX"
+            )
         missing = "an operator set" if model.HasField("graph") else "a graph"
         raise ConversionError(
             f"{path} is not a readable ONNX file (it is empty or damaged, without {missing}); check the path, or "

@@ -28,8 +28,8 @@ def float_types():
 
 
 def node_name(proto):
-    """Return the name of a node for errors and neurons: its name, or else that of its first output."""
-    return proto.name or (proto.output[0] if proto.output else proto.op_type)
+    """Return the name of a node for errors and neurons: its name, or else that of its first output that has one."""
+    return proto.name or next(filter(None, proto.output), proto.op_type)
 
 
 @dataclass(frozen=True)
