@@ -50,6 +50,8 @@ def _targets(node, x, axes):
         scales = node.attribute("scales")
         if scales is None:
             scales = [1.0] * (len(axes) - 2) + [node.attribute("height_scale"), node.attribute("width_scale")]
+    if node.op == "Upsample" and min(map(float, scales)) < 1.0:
+        node.refuse("with a scale below 1, for which Upsample is not defined; export it in opset 10 or later, as Resize")
     if scales is not None and np.size(scales):
         lengths = np.asarray(lengths, np.float32)  # sizes as onnxruntime computes them: 6 * 1.1666666 is 7
         return [(int(np.floor(n * np.float32(s))), float(s)) for n, s in zip(lengths, scales, strict=True)]
