@@ -5,28 +5,22 @@ import math
 from pathlib import Path
 
 
-def positive(text):
-    """Parse an integer of at least 1."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not positive")
-    return number
+def _integer(least, problem, name="integer"):
+    """Return a parser of integers of at least ``least``; argparse calls it by its name: "invalid ... value"."""
+
+    def parse(text):
+        number = int(text)
+        if number < least:
+            raise argparse.ArgumentTypeError(f"{text} {problem}")
+        return number
+
+    parse.__name__ = name
+    return parse
 
 
-def seed(text):
-    """Parse a seed: an integer of at least 0."""
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"{text} is negative; a seed is an integer of at least 0")
-    return number
-
-
-def count(text):
-    """Parse an integer of at least 0."""
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"{text} is negative; give 0 or more")
-    return number
+positive = _integer(1, "is not positive", "positive integer")
+seed = _integer(0, "is negative; a seed is an integer of at least 0")
+count = _integer(0, "is negative; give 0 or more")
 
 
 def finite(text):
@@ -37,8 +31,6 @@ def finite(text):
     return number
 
 
-positive.__name__ = "positive integer"  # argparse: "invalid ... value"
-seed.__name__ = count.__name__ = "integer"
 finite.__name__ = "number"
 
 

@@ -337,20 +337,20 @@ def _bias(bias, n, name):
     return bias.reshape(n)
 
 
+def count_windows(n, k, s, d, before, after, ceil_mode, name):
+    """Return the number of windows of an axis; as in PyTorch, a window in ceil mode starts inside the input."""
+    room = n + before + after - d * (k - 1) - 1
+    if room < 0:
+        raise ConversionError(
+            f"node {name!r} has a window of {k} (dilation {d}) on an input of {n} with padding {before} + {after}; "
+            "the window must fit, check input_shape"
+        )
+    count = -(-room // s) + 1 if ceil_mode else room // s + 1
+    return count - 1 if ceil_mode and (count - 1) * s >= n + before else count
+
+
 def _window_shape(size, kernel, stride, padding, dilation, name, *, ceil_mode=False):
-    """Return the output height and width of a sliding window; as in PyTorch, a window in ceil mode starts inside the input."""
+    """Return the output height and width of a sliding window."""
     top, left, bottom, right = (int(p) for p in padding)
-    out = []
-    pairs = zip(size, kernel, _pair(stride), _pair(dilation), ((top, bottom), (left, right)), strict=True)
-    for n, k, s, d, (before, after) in pairs:
-        room = n + before + after - d * (k - 1) - 1
-        if room < 0:
-            raise ConversionError(
-                f"node {name!r} has a window of {k} (dilation {d}) on an input of {n} with padding {before} + {after}; "
-                "the window must fit, check input_shape"
-            )
-        count = -(-room // s) + 1 if ceil_mode else room // s + 1
-        if ceil_mode and (count - 1) * s >= n + before:
-            count -= 1
-        out.append(count)
-    return tuple(out)
+    axes = zip(size, kernel, _pair(stride), _pair(dilation), (top, left), (bottom, right), strict=True)
+    return tuple(count_windows(*axis, ceil_mode, name) for axis in axes)

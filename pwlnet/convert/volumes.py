@@ -13,6 +13,7 @@ import itertools
 import numpy as np
 
 from ..errors import ConversionError
+from .graph import count_windows
 from .linear_maps import along_axis
 
 
@@ -23,18 +24,6 @@ def check_rank(x, dims, name):
             f"node {name!r} needs an input [1, channels, {dims} spatial axes], but its input has shape {x.shape}; "
             "check input_shape"
         )
-
-
-def count_windows(n, k, s, d, before, after, ceil_mode, name):
-    """Return the number of windows of an axis; as in PyTorch, a window in ceil mode starts inside the input."""
-    room = n + before + after - d * (k - 1) - 1
-    if room < 0:
-        raise ConversionError(
-            f"node {name!r} has a window of {k} (dilation {d}) on an input of {n} with padding {before} + {after}; "
-            "the window must fit, check input_shape"
-        )
-    count = -(-room // s) + 1 if ceil_mode else room // s + 1
-    return count - 1 if ceil_mode and (count - 1) * s >= n + before else count
 
 
 def conv(graph, x, weight, bias=None, *, stride, before, after, dilation, groups=1, name):

@@ -124,7 +124,7 @@ class OnnxNode:
         return evaluate(self, values)
 
     def evaluator(self):
-        """Return the function that ``evaluate`` calls, for calls with many values."""
+        """Return a function like ``evaluate`` for many calls: ONNX's reference implementation, prepared once."""
         onnx = onnx_module()
         helper, reference = onnx_module("helper"), onnx_module("reference")
         outputs = [name for name in self.proto.output if name]
