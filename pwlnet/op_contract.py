@@ -102,7 +102,7 @@ _ROWS = {
               (MAX_POOL,), _ELEMENTWISE),
         Chain("define the pre-activation", "kernels/ir/switching.py:preactivations_of", SWITCHING_FAMILY,
               (*_ELEMENTWISE, MAX_POOL)),
-        Chain("compute values at a point with integers", "search/exact_values.py:_Evaluation", ALL_OPS,
+        Chain("compute values at a point with integers", "partition/exact_values.py:Evaluation", ALL_OPS,
               (AFFINE, CONV2D, *_SIMPLE, *_ELEMENTWISE, MAX_POOL)),
     ],
     "lines": [

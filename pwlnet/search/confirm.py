@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..partition.exact_values import exact_margin
 from ..tolerances import UNIT_ROUNDOFF
-from .exact_values import exact_margin
 
 _ROUNDINGS = 2.0**20  # of sums of terms of a margin: above this many, exact arithmetic is not worth its time
 _BITS = (44, 32, 20, 10)  # of the numbers to which a point on a boundary is rounded: it may be such a number exactly
