@@ -1,8 +1,8 @@
 """Whether the sign of a column at a vertex is proved.
 
-A vertex carries a bound of its position error, which grows with each cut that it comes from. Where it does not prove a sign, it
-is replaced by a bound from the vertex's own D hyperplanes ``a_q x + b_q = 0``: with R close to A^-1, the distance of the computed
-x from their common point is at most |R| (|A x + b| + errors of the rows) / (1 - |I - R A|), in the maximum norm [1].
+A vertex carries a bound of its position error, which grows with each cut that it comes from. Where it does not prove a sign,
+it is replaced by a bound from the vertex's own D hyperplanes ``a_q x + b_q = 0``: with R close to A^-1, the distance of the
+computed x from their common point is at most |R| (|A x + b| + errors of the rows) / (1 - |I - R A|), in the maximum norm [1].
 
 Where signs are asked for (``st.EXACT``), those that are still open, and those of values within the rounding error of the map,
 are left to exact arithmetic: the kernel stops with ``NEED_SIGNS`` and tests the column again with the answers.

@@ -57,7 +57,7 @@ def is_edge(work, i, j, common):
 
 
 @kernel
-def _sort_vertices(work, tolerance):
+def sort_vertices(work, tolerance):
     """Sort the vertices by their signs; returns the numbers of each, and the facets in use. Out: work.index, other_bits."""
     n_positive, n_negative, n_zero, used = 0, 0, 0, np.uint64(0)
     offset, index, values = work.at[st.OFFSET], work.index, work.values
@@ -99,7 +99,7 @@ def _add_crossing(problem, work, i, j, n, tolerance, norm):
 
 
 @kernel
-def _cut_edges(problem, work, n_positive, n_negative, bit, tolerance, norm):
+def cut_edges(problem, work, n_positive, n_negative, bit, tolerance, norm):
     """Make the vertices where edges meet the hyperplane; returns their number, -1 where there is no room.
 
     Out: work.new_x, work.new_bits.
@@ -151,14 +151,14 @@ def split(problem, work, stage, k):
     """
     at, a, dimensions = work.at, work.maps[stage], work.x.shape[0] - 1
     tolerance = problem.numbers[st.GAMMA] * a[dimensions + 1, k]
-    n_positive, n_negative, n_zero, used = _sort_vertices(work, tolerance)
+    n_positive, n_negative, n_zero, used = sort_vertices(work, tolerance)
     offset = at[st.OFFSET]
     if used == ALL_BITS:
         at[st.STATUS] = st.TOO_MANY_FACETS
         return offset, 0, 0
     facet = lowest_bit(~used)
     bit = ONE_BIT << np.uint64(facet)
-    n_new = _cut_edges(problem, work, n_positive, n_negative, bit, tolerance, work.norms[stage, k])
+    n_new = cut_edges(problem, work, n_positive, n_negative, bit, tolerance, work.norms[stage, k])
     above, below = n_positive + n_zero + n_new, n_negative + n_zero + n_new
     second = offset + max(at[st.N_VERTICES], above)
     if n_new < 0 or max(above, below) > work.values.shape[0]:

@@ -40,7 +40,7 @@ CERTIFY = 2  # 1: count the signs that are not proved; EXACT: ask for them
 CONDITION = 3  # 1: the last stage is a condition, which keeps the part of each cell where its columns are not negative
 SIGNS = 4
 RECORD = 5  # 1 + the first stage whose ranges are recorded; 0: none
-LIST = 6
+LIST = 6  # 1: the cells; MET_PARTS: the parts of cells that meet the condition
 COUNT_ONLY = 7
 STOP_WHEN_MET = 8
 EXPORT_DEPTH = 9  # number of cuts after which a cell is put on the list of tasks; 0: never
@@ -50,9 +50,11 @@ VERTICES = 12  # and the vertices
 MAPS = 13  # and the maps of the last stage's columns: their number
 VOLUMES = 14
 PLANES = 15  # with the facets, record their hyperplanes
-N_SETTINGS = 16
+LEAF_STAGE = 16  # the last stage that cuts, where parts of its last cut need not be made; -1: they are always made
+N_SETTINGS = 17
 
 EXACT = 2  # value of ``settings[CERTIFY]``
+MET_PARTS = 2  # value of ``settings[LIST]``
 
 # Entries of ``Problem.numbers``.
 GAMMA = 0  # relative rounding of a map

@@ -3,6 +3,7 @@
 Legend: D free inputs, S stages, H columns of the largest stage, W words of signs, O outputs, M rows.
 """
 
+import itertools
 import time
 from typing import NamedTuple
 
@@ -85,6 +86,8 @@ class CellSearch:
         self.settings[[st.N_STAGES, st.N_LAYERS, st.BUDGET]] = len(layers.stages), layers.n_layers, _BUDGET
         for entry, value in settings.items():
             self.settings[entry] = int(value)
+        made = [st.SIGNS, st.RECORD, st.CONDITION, st.VERTICES, st.VOLUMES]  # what needs the cells themselves
+        self.settings[st.LEAF_STAGE] = -1 if self.settings[made].any() else layers.n_layers - 1
         self.problem = make_problem(layers, self.settings)
         self.root = first_task(layers, self.problem, lower, upper) if root is None else root
         self.stopped_by, self.deadline, self.max_cells = None, None, None
@@ -220,7 +223,7 @@ class CellSearch:
         if n:
             taken = _rows_of(slot.results, n, int(at[st.N_ROW_FACETS]), int(at[st.N_ROW_VERTICES]))
             starts = [0, *(np.flatnonzero(np.diff(taken.keys)) + 1).tolist(), n]
-            for first, last in zip(starts, starts[1:], strict=False):
+            for first, last in itertools.pairwise(starts):
                 part = taken if last - first == n else taken.slice(first, last)
                 self._pending.setdefault(int(taken.keys[first]), []).append(part)
             at[[st.N_ROWS, st.N_ROW_FACETS, st.N_ROW_VERTICES]] = 0

@@ -1,7 +1,7 @@
 """Exact signs of functions at vertices of cells, with integers.
 
-A vertex is the exact intersection of the hyperplanes that it lies on; each is a function that is affine on a cell, with the signs
-of the functions of all stages before. Weights and sides of the box are floating-point numbers, that is, integers divided by
+A vertex is the exact intersection of the hyperplanes that it lies on; each is a function that is affine on a cell, with the
+signs of the functions of all stages before. Weights and sides of the box are floating-point numbers, that is, integers divided by
 powers of two. The value of a function at a vertex comes from an exact forward pass there: it is continuous, so all cells around
 the vertex have the same one.
 
@@ -31,7 +31,7 @@ class _Form(NamedTuple):
     plus: int
     minus: int  # -1 for none
     shift: tuple  # numerator, denominator
-    sign: int
+    sign: int  # 0: row ``plus`` of the condition
 
 
 class _StateEvaluation(Evaluation):
@@ -71,16 +71,19 @@ class ExactSigns:
     lower, upper : float64[D_in]
     polytope : (float64[M, D_in], float64[M])
         Rows of ``A x <= b``, which hyperplanes of cells may be.
+    condition : HalfSpaces, optional
+        The rows ``b - A y`` of outputs are the last functions.
     """
 
-    def __init__(self, network, layers, lower, upper, polytope):
+    def __init__(self, network, layers, lower, upper, polytope, condition=None):
         self._network, self._layers, self._ops = network, layers, exact_ops(network)
         self._free = layers.free
         fixed = lower.copy()
         fixed[self._free] = 0.0
         self._constant, self._scale = as_integers(fixed)
         self._sides = np.array([lower[self._free], upper[self._free]])
-        self._rows = polytope
+        self._rows, self._n_functions = polytope, sum(len(block.neurons) for block in layers.blocks)
+        self._condition = None if condition is None else as_integers(np.column_stack([condition.A, condition.b]))[0]
         self._first_functions = np.array([block.first for block in layers.blocks], np.int64)
         self._maps, self._planes, self._vertices, self._signs, self._points = {}, {}, {}, {}, {}
 
@@ -136,9 +139,8 @@ class ExactSigns:
             return [q if k == d else 0 for k in range(n)] + [-p]
         form = self._form(function, prefix)
         columns = self._columns(form.op, prefix)
-        return [
-            self._apply(form, columns[d], 0 if d < n else self._scale) * (self._scale if d < n else 1) for d in range(n + 1)
-        ]
+        scales = [0] * n + [self._scale]
+        return [self._apply(form, columns[d], scales[d]) * (self._scale if d < n else 1) for d in range(n + 1)]
 
     def _row(self, m):
         """Return row m of the polytope, as a function of the free inputs."""
@@ -149,11 +151,16 @@ class ExactSigns:
     def _apply(self, form, value, scale):
         """Return a positive multiple of a function, from the numerators of a value."""
         denominator = self._ops.denominators[form.op]
+        if form.sign == 0:  # row ``form.plus`` of the condition
+            row, outputs = self._condition[form.plus], value[self._network.program.output_index]
+            return int(row[-1]) * denominator * scale - sum(int(a) * int(y) for a, y in zip(row[:-1], outputs, strict=True))
         total = value[form.plus] - (value[form.minus] if form.minus >= 0 else 0)
         return form.sign * (int(total) * form.shift[1] - form.shift[0] * denominator * scale)
 
     def _form(self, function, pattern):
         """Return a function in terms of the values of an op; ``pattern`` has the signs of the stages before."""
+        if function >= self._n_functions:
+            return _Form(len(self._network.program.op) - 1, function - self._n_functions, -1, (0, 1), 0)
         b = int(np.searchsorted(self._first_functions, function, side="right")) - 1
         while not len(self._layers.blocks[b].neurons):
             b -= 1
@@ -217,8 +224,7 @@ class ExactSigns:
         before = {k: self._columns(k, prefix) for k in operands}
         states = None
         if network.op_graph.is_switching[op]:
-            n_functions = max((block.first + len(block.neurons) for block in self._layers.blocks), default=0)
-            signs = np.array([[prefix >> f & 1 for f in range(n_functions)]], bool)
+            signs = np.array([[prefix >> f & 1 for f in range(self._n_functions)]], bool)
             first, last = network.program.neuron_offsets[op : op + 2]
             states = states_of_signs(self._layers, signs)[0, first:last]
         return [

@@ -58,10 +58,13 @@ class RowMaker:
     classes : bool
         Whether the last neuron compares outputs.
     wants : tuple of str
+    n_rows : int
+        Of the polytope; rows of a condition have the numbers after them.
     """
 
-    def __init__(self, network, layers, points, n_outputs, classes, wants):
+    def __init__(self, network, layers, points, n_outputs, classes, wants, n_rows):
         self._network, self._layers, self._points, self._n_outputs = network, layers, points, n_outputs
+        self._n_rows = n_rows
         self._classes, self._wants = classes, wants
         self._n_functions = sum(len(block.neurons) for block in layers.blocks)
         self._neuron_of = np.zeros(self._n_functions, np.int64)
@@ -102,6 +105,8 @@ class RowMaker:
     def _facets(self, rows, offsets):
         """Return neurons and other states of facets: int32[N], int32[N]."""
         ids = rows.facets.astype(np.int64)
+        of_condition = ids >= self._n_functions
+        ids[of_condition] = -1 - 2 * len(self._layers.free) - self._n_rows - (ids[of_condition] - self._n_functions)
         row_of = np.repeat(np.arange(len(rows.keys)), np.diff(offsets))
         neurons, states = np.zeros(len(ids), np.int32), np.zeros(len(ids), np.int32)
         inside = ids >= 0

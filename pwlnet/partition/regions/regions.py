@@ -47,8 +47,8 @@ class Regions:
     A facet k of region r, ``facet_offsets[r] <= k < facet_offsets[r + 1]``, is where neuron ``facet_neurons[k]`` changes to the
     state ``facet_states[k]``. Other facets have negative numbers: -1 - (2 d + s) is the lower (s = 0) or upper side (s = 1) of
     input d, -1 - (2 D + m) is row m of the polytope. Where regions are divided by classes, the number of neurons stands for the
-    comparison of outputs, and the state is the class on the other side. Where hyperplanes of several neurons coincide, the facet
-    is one, with the first neuron.
+    comparison of outputs, and the state is the class on the other side. Where hyperplanes of several neurons coincide, there is
+    one facet, with the first neuron.
 
     Attributes
     ----------
