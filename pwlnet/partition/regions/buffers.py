@@ -94,8 +94,8 @@ def make_work(layers, problem, most):
         at, np.full(1, np.inf), np.zeros((_LEVELS, 5), np.int64), np.zeros((stages, d + 2, width)),
         np.zeros((_LEVELS, d + 2, width)), np.zeros((_LEVELS, n_words), np.uint64), np.zeros((_LEVELS, st.N_FACETS), np.int64),
         np.zeros((stages, width), np.int64), np.zeros(stages, np.int64), np.zeros((stages, width)),
-        np.zeros((n_planes, d + 2)), np.zeros(n_planes, np.int64), np.zeros((d + 1, room)), np.zeros(room, np.uint64), np.zeros(scratch),
-        np.zeros((3, scratch), np.int64), np.zeros((d + 1, scratch)), np.zeros(scratch, np.uint64),
+        np.zeros((n_planes, d + 2)), np.zeros(n_planes, np.int64), np.zeros((d + 1, room)), np.zeros(room, np.uint64),
+        np.zeros(scratch), np.zeros((3, scratch), np.int64), np.zeros((d + 1, scratch)), np.zeros(scratch, np.uint64),
         np.zeros(scratch, np.uint64), np.zeros(width), np.zeros(width), np.zeros((d, 2 * d)), np.zeros(d),
         np.zeros(scratch, np.int8),
     )  # fmt: skip

@@ -15,6 +15,7 @@ from ...kernels.regions import state as st
 from ...scheduling import run_slots
 from .buffers import empty_tasks, first_task, grow, make_problem, make_results, make_work
 
+NEEDS_CELLS = [st.SIGNS, st.RECORD, st.CONDITION, st.VERTICES, st.VOLUMES]  # settings for which the last cells are made, too
 _BUDGET = 2**24  # steps of work of one call: some 50 ms
 _SHORT_BUDGET = 2**18  # while signs are asked for
 _TRIAL = 2**22  # steps of work that one thread does alone before others are started
@@ -45,7 +46,8 @@ class CellRows(NamedTuple):
         rows = slice(first, last)
         return CellRows(
             self.keys[rows], self.words[rows], self.points[rows], self.ends[rows] - before, self.facets[of_facets],
-            self.planes[of_facets], self.vertices[of_vertices], self.vertex_bits[of_vertices], self.maps[rows], self.volumes[rows],
+            self.planes[of_facets], self.vertices[of_vertices], self.vertex_bits[of_vertices], self.maps[rows],
+            self.volumes[rows],
         )  # fmt: skip
 
 
@@ -86,8 +88,7 @@ class CellSearch:
         self.settings[[st.N_STAGES, st.N_LAYERS, st.BUDGET]] = len(layers.stages), layers.n_layers, _BUDGET
         for entry, value in settings.items():
             self.settings[entry] = int(value)
-        made = [st.SIGNS, st.RECORD, st.CONDITION, st.VERTICES, st.VOLUMES]  # what needs the cells themselves
-        self.settings[st.LEAF_STAGE] = -1 if self.settings[made].any() else layers.n_layers - 1
+        self.settings[st.LEAF_STAGE] = -1 if self.settings[NEEDS_CELLS].any() else layers.n_layers - 1
         self.problem = make_problem(layers, self.settings)
         self.root = first_task(layers, self.problem, lower, upper) if root is None else root
         self.stopped_by, self.deadline, self.max_cells = None, None, None
@@ -253,6 +254,6 @@ def _rows_of(results, n, n_facets, n_vertices):
     r = results
     return CellRows(
         r.row_keys[:n].copy(), r.row_patterns[:n].copy(), r.row_points[:n].copy(), r.row_ends[:n].copy(),
-        r.row_facets[:n_facets].copy(), r.row_planes[:n_facets].copy(), r.row_vertices[:n_vertices].copy(), r.row_bits[:n_vertices].copy(),
-        r.row_maps[:n].copy(), r.row_volumes[:n].copy(),
+        r.row_facets[:n_facets].copy(), r.row_planes[:n_facets].copy(), r.row_vertices[:n_vertices].copy(),
+        r.row_bits[:n_vertices].copy(), r.row_maps[:n].copy(), r.row_volumes[:n].copy(),
     )  # fmt: skip

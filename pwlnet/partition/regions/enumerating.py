@@ -139,7 +139,7 @@ class Enumeration:
         want=(),
         time_limit=None,
         condition=None,
-        stop_when_met=False,
+        first=False,
     ):
         self.network = check_network(network)
         self.lower, self.upper = as_box(network, lower, upper)
@@ -149,7 +149,7 @@ class Enumeration:
         maps = "affine_maps" in self.wants
         self.layers = make_layers(self._searched, self.lower, self.upper, condition=condition, outputs=maps)
         exact = ExactSigns(self._searched, self.layers, self.lower, self.upper, self.polytope, condition)
-        settings = self._settings(maps) | {st.STOP_WHEN_MET: stop_when_met}
+        settings = self._settings(maps) | {st.STOP_WHEN_MET: first}
         self.search, self.n_exact = CellSearch(self.layers, self.lower, self.upper, settings, exact=exact), 0
         if len(self.polytope[1]):
             self._cut_root()

@@ -1,9 +1,9 @@
 """Exact signs of functions at vertices of cells, with integers.
 
 A vertex is the exact intersection of the hyperplanes that it lies on; each is a function that is affine on a cell, with the
-signs of the functions of all stages before. Weights and sides of the box are floating-point numbers, that is, integers divided by
-powers of two. The value of a function at a vertex comes from an exact forward pass there: it is continuous, so all cells around
-the vertex have the same one.
+signs of the functions of all stages before. Weights and sides of the box are floating-point numbers, that is, integers divided
+by powers of two. The value of a function at a vertex comes from an exact forward pass there: it is continuous, so all cells
+around the vertex have the same one.
 
 Legend: D_in inputs, F free inputs, n entries of a value.
 """

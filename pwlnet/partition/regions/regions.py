@@ -11,6 +11,7 @@ import numpy as np
 
 from ...errors import InputError, MissingDataError
 from ...patterns import ActivationPatterns
+from ...validation import check_index
 
 # Columns that are computed on first use.
 COLUMNS = (
@@ -170,9 +171,39 @@ class Regions:
             raise InputError("the regions are not in the order of enumerate_regions; enumerate them with this column")
         return {name: column for name, column in again.columns.items() if column is not None}
 
+    def locate(self, points):
+        """Find the region of each point.
+
+        Exact up to rounding: a point's states are those of ``Network.states``.
+
+        Parameters
+        ----------
+        points : float64[B, D] or float64[B, *input_shape]
+
+        Returns
+        -------
+        int64[B]
+            Number of the region; of a point between regions, the first one with the states of the point at all neurons that are
+            not within rounding of a threshold. -1 outside the box or polytope, or if the region is not among these.
+        """
+        from .locating import locate
+
+        return locate(self, self.network.as_points(points, "points"))
+
+    def region(self, r):
+        """Return region r as a ``Region``: its rows, radii, facets and inscribed ball, not cut to the box.
+
+        Exact up to rounding: as ``region_of`` its witness.
+        """
+        from .region import region_of
+
+        return region_of(self.network, self._needed("witnesses")[check_index(r, "r", self.n_regions, "regions", "the result")])
+
     @functools.cached_property
-    def _finder(self):
-        """Sorted rows of the patterns and classes, and their order."""
+    def finder(self):
+        """Keys of the patterns and classes in order, and the regions that they belong to."""
+        from .locating import as_keys
+
         rows = self._needed("packed")
         if self.classes is not None:
             rows = np.column_stack([rows, self.classes.astype(np.uint64)])
@@ -183,9 +214,3 @@ class Regions:
     def __repr__(self):
         state = "" if self.complete else f", stopped by {self.stopped_by}"
         return f"Regions({self.n_regions} regions in {len(self.free)} dimensions{state}, {self.network!r})"
-
-
-def as_keys(rows):
-    """Return rows of words as one sortable key each."""
-    rows = np.ascontiguousarray(rows)
-    return rows.view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1]))).ravel() if rows.shape[1] else np.zeros(len(rows))
