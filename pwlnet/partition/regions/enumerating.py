@@ -19,7 +19,7 @@ from .cell_search import CellSearch
 from .compared import with_comparison
 from .exact import ExactSigns
 from .layers import make_layers
-from .polytopes import as_polytope, in_point, root_in_polytope
+from .polytopes import as_polytope, contains_point, root_in_polytope
 from .region_rows import RowMaker, join_blocks, merge_equal_patterns
 from .regions import COLUMNS, Regions
 from .results import Points, states_in_rows
@@ -174,7 +174,7 @@ class Enumeration:
     def _cut_root(self):
         """Begin with the part of the box in the polytope."""
         if not len(self.layers.free):
-            if not in_point(self.polytope, self.lower):
+            if not contains_point(self.polytope, self.lower):
                 raise InfeasibleError("the polytope does not contain the only point of the box; check the signs of A x <= b")
             return
         found = root_in_polytope(self._searched, self.layers, self.search.problem, self.lower, self.upper, self.polytope)

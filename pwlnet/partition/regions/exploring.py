@@ -12,7 +12,9 @@ from ...kernels.regions import state as st
 from ...scheduling import n_threads
 from ...tolerances import UNIT_ROUNDOFF
 from .cell_search import CellSearch
+from .exact import ExactSigns
 from .layers import make_layers
+from .polytopes import root_in_polytope
 from .results import CellRun, ConditionCells, Points, Ranges, neuron_states, pack_signs
 
 WANTS = ("signs", "ranges", "outputs", "patterns")
@@ -24,6 +26,7 @@ def explore(
     upper,
     *,
     condition=None,
+    polytope=None,
     want=(),
     certify=None,
     max_cells=None,
@@ -35,7 +38,8 @@ def explore(
     """Find the cells of a network on a box with at most six free inputs: the regions of one activation pattern.
 
     Exact up to rounding: cells are cut in floating point. A value counts as zero within the rounding error of its affine map;
-    ``certify`` counts the other signs at vertices that are not proved, to first order in rounding.
+    ``certify`` counts the other signs at vertices that are not proved. With ``certify="exact"``, integers decide all signs that
+    floating-point bounds leave open.
 
     Parameters
     ----------
@@ -44,9 +48,11 @@ def explore(
         The box; sides may have width zero.
     condition : HalfSpaces, optional
         Find the cells that meet it.
+    polytope : (float64[M, D_in], float64[M]), optional
+        Rows ``A x <= b`` that cut the box; those of ``as_polytope``.
     want : str or tuple of str
         Of "signs", "ranges", "outputs", "patterns": which fields of the result to compute.
-    certify : bool, optional
+    certify : bool or "exact", optional
         By default, where there is a condition.
     max_cells : int, optional
         Stop when more cells have been found.
@@ -78,8 +84,9 @@ def explore(
         network, lower, upper, condition=condition, outputs="outputs" in wants, ranges="ranges" in wants
     )  # fmt: skip
     lists = "patterns" in wants or layers.merges
+    certify = condition is not None if certify is None else certify
     settings = {
-        st.CERTIFY: condition is not None if certify is None else certify,
+        st.CERTIFY: st.EXACT if certify == "exact" else certify,
         st.CONDITION: condition is not None,
         st.SIGNS: "signs" in wants,
         st.RECORD: 1 if "ranges" in wants else len(layers.stages) if "outputs" in wants else 0,
@@ -87,7 +94,11 @@ def explore(
         st.COUNT_ONLY: not (wants or lists or condition is not None),
         st.STOP_WHEN_MET: stop_when_met and condition is not None,
     }
-    search = CellSearch(layers, lower, upper, settings, n_witnesses=n_witnesses)
+    rows = (np.zeros((0, len(lower))), np.zeros(0)) if polytope is None else polytope
+    exact = ExactSigns(network, layers, lower, upper, rows, condition) if certify == "exact" else None
+    search = CellSearch(layers, lower, upper, settings, n_witnesses=n_witnesses, exact=exact)
+    if len(rows[1]):
+        search.root, _ = root_in_polytope(network, layers, search.problem, lower, upper, rows)
     search.max_cells = max_cells
     search.deadline = None if time_limit is None else time.monotonic() + time_limit
     search.run(n_threads(threads))

@@ -122,7 +122,7 @@ def _rows_as_layers(layers, lower, upper, polytope):
     )  # fmt: skip
 
 
-def in_point(polytope, x):
+def contains_point(polytope, x):
     """Return whether a point is in the polytope, exactly."""
     from fractions import Fraction
 

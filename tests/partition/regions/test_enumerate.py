@@ -299,3 +299,25 @@ def test_invalid_arguments_are_refused():
     wide = random_relu(4, [7, 4, 2])
     with pytest.raises(CapacityError, match="7 sides"):
         pwlnet.enumerate_regions(wide, -np.ones(7), np.ones(7), method="subdivision")
+
+
+def test_regions_decide_conditions():
+    """Also in a polytope, and where a condition holds on the boundary of regions only."""
+    network, lower, upper = hand_network(), np.array([-2.0, -1.0]), np.array([2.0, 1.0])
+    regions = pwlnet.enumerate_regions(network, lower, upper)
+    unsafe = pwlnet.HalfSpaces([[1.0, 0.0]], [-2.0])
+    found = pwlnet.decide(network, regions, unsafe)
+    assert found.status == "sat" and found.engine == "cells" and unsafe.contains(network.forward(found.witness)).all()
+    lowest = pwlnet.output_range(regions).lower[0]
+    assert pwlnet.decide(network, regions, pwlnet.HalfSpaces([[1.0, 0.0]], [lowest - 1e-6])).status == "unsat"
+    part = pwlnet.enumerate_regions(network, lower, upper, polytope=([[1.0, 1.0], [-1.0, 0.0]], [0.5, 0.0]))
+    inside = pwlnet.output_range(part)
+    assert (inside.lower >= pwlnet.output_range(regions).lower).all()
+    for sign, ends in ((1.0, inside.lower), (-1.0, -inside.upper)):
+        for o in range(2):
+            row = sign * np.eye(2)[[o]]
+            assert pwlnet.decide(network, part, pwlnet.HalfSpaces(row, [ends[o] - 1e-6])).status == "unsat"
+            answer = pwlnet.decide(network, part, pwlnet.HalfSpaces(row, [ends[o] + 1e-6]))
+            assert answer.status == "sat" and answer.witness.sum() <= 0.5 and answer.witness[0] >= 0.0
+    with pytest.raises(InputError, match="another network"):
+        pwlnet.decide(random_relu(1, [2, 3, 2]), regions, unsafe)
