@@ -15,6 +15,7 @@ from ...kernels.regions import state as st
 from ...scheduling import n_threads
 from ...validation import as_array, check_choice, check_count, check_network, check_number
 from ..lines.rounds import Progress
+from .by_planes import regions_by_planes
 from .cell_search import CellSearch
 from .compared import with_comparison
 from .exact import ExactSigns
@@ -112,6 +113,11 @@ def enumerate_regions(
     max_regions = check_count(max_regions, "max_regions", or_none="no limit")
     if time_limit is not None:
         time_limit = check_number(time_limit, "time_limit")
+    if method == "planes":
+        how = {"polytope": as_polytope(polytope, check_network(network).n_inputs), "classes": classes}
+        limits = {"max_regions": max_regions, "time_limit": time_limit}
+        box = as_box(network, lower, upper)
+        return regions_by_planes(network, *box, as_wants(want), **how, **limits, threads=threads, progress=progress)
     how = {"polytope": polytope, "classes": classes, "want": want, "time_limit": time_limit}
     enumeration = Enumeration(network, lower, upper, **how)
     return enumeration.run(max_regions=max_regions, threads=threads, progress=progress)

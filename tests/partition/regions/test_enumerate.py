@@ -321,3 +321,28 @@ def test_regions_decide_conditions():
             assert answer.status == "sat" and answer.witness.sum() <= 0.5 and answer.witness[0] >= 0.0
     with pytest.raises(InputError, match="another network"):
         pwlnet.decide(random_relu(1, [2, 3, 2]), regions, unsafe)
+
+
+@pytest.mark.parametrize("first", range(0, few(500, 10, quick=40), 10))
+def test_planes_and_subdivision_agree(first):
+    """Patterns, facets, volumes of the regions of degenerate networks and of networks of all ops."""
+    for seed in range(first, first + 10):
+        if seed % 2:
+            description, lower, upper = drawn(seed, 2, most=40)
+        else:
+            description, lower, upper, _ = degenerate(seed, 2)
+        network = to_network(description)
+        cells = pwlnet.enumerate_regions(network, lower, upper, threads=1, want=("vertices",))
+        plane = pwlnet.enumerate_regions(network, lower, upper, threads=1, method="planes")
+        assert plane.n_regions == cells.n_regions and plane.certified, seed
+        at = np.array([np.flatnonzero((plane.packed == p).all(axis=1))[0] for p in cells.packed])
+        for r, q in enumerate(at):
+            assert len(facets_of(cells, r)) == np.diff(cells.facet_offsets)[r], seed
+            assert facets_of(cells, r) == facets_of(plane, q), (seed, r)
+        counts = np.diff(cells.vertices().offsets)
+        assert np.array_equal(counts, np.diff(plane.vertices().offsets)[at]), seed
+
+
+def facets_of(regions, r):
+    k = slice(*regions.facet_offsets[r : r + 2])
+    return set(zip(regions.facet_neurons[k].tolist(), regions.facet_states[k].tolist(), strict=True))
