@@ -8,8 +8,8 @@ import numpy as np
 from ...kernels.regions import state as st
 from ...tolerances import UNIT_ROUNDOFF
 
-_VERTICES, _SCRATCH, _LEVELS, _ROWS, _TASKS = 1024, 256, 64, 4096, 64
-_ROW_FACETS, _ROW_VERTICES = 16 * _ROWS, 2**16
+_VERTICES, _SCRATCH, _LEVELS, _ROWS, _TASKS = 1024, 256, 64, 2**14, 64
+_ROW_FACETS, _ROW_VERTICES = 16 * _ROWS, 2**17
 _GROWTH = {
     st.NEED_VERTICES: (("x", 1), ("bits", 0)),
     st.NEED_SCRATCH: (("values", 0), ("index", 1), ("new_x", 1), ("new_bits", 0), ("other_bits", 0), ("answers", 0)),
