@@ -23,10 +23,10 @@ def match_others(regions, words, facets, neighbours_out):
         Out: neighbours of matched facets.
     """
     owners = np.repeat(np.arange(len(words)), np.diff(regions.facet_offsets))
-    group, side, rows = _groups(regions, words, facets, owners[facets])
+    group, hyperplane, side, rows = _groups(regions, words, facets, owners[facets])
     left = np.arange(len(facets))
     if regions.complete:
-        partners = _by_states(regions, group, side, rows)
+        partners = _by_states(regions, hyperplane, side, rows)
         mutual = partners >= 0
         mutual[mutual] = partners[partners[mutual]] == np.flatnonzero(mutual)
         neighbours_out[facets[mutual]] = owners[facets[partners[mutual]]]
@@ -42,6 +42,8 @@ def _groups(regions, words, facets, owners):
     -------
     group : int64[M]
         Equal for facets of the same neuron and states before it.
+    hyperplane : int64[M]
+        The same, and the same two states of the neuron.
     side : int64[M]
         The state of the neuron.
     rows : uint64[M, W]
@@ -58,7 +60,9 @@ def _groups(regions, words, facets, owners):
     rows[at, word] &= ~(field << shift.astype(np.uint64))
     before = np.where(np.arange(rows.shape[1]) < word[:, None], rows, np.uint64(0))
     before[at, word] = rows[at, word] & ((np.uint64(1) << shift.astype(np.uint64)) - np.uint64(1))
-    return unique_rows(np.column_stack([before, neurons.astype(np.uint64)])), side, rows
+    group = np.column_stack([before, neurons.astype(np.uint64)])
+    states = np.sort(np.column_stack([side, regions.facet_states[facets]]), axis=1)
+    return unique_rows(group), unique_rows(np.column_stack([group, states.astype(np.uint64)])), side, rows
 
 
 def unique_rows(rows):
