@@ -11,8 +11,8 @@ def add_commands(commands, common):
     verify = commands.add_parser("verify", parents=[common], help="compare a store with its checksums and its network")
     verify.add_argument("store", metavar="STORE.h5")
     verify.add_argument("--samples", type=count, default=16, metavar="N",
-                        help="segments per line, and polygons per plane, to compare with the network (default: 16; 0: "
-                        "none)")  # fmt: skip
+                        help="segments per line, polygons per plane, and regions per enumeration, to compare with the "
+                        "network (default: 16; 0: none)")  # fmt: skip
     verify.set_defaults(run=run_verify)
     repair = commands.add_parser(
         "repair",
@@ -30,7 +30,7 @@ def add_commands(commands, common):
     repair.add_argument("--threads", type=positive, metavar="N", help="number of threads (default: all processors)")
     repair.set_defaults(run=run_repair)
     merge = commands.add_parser("merge", parents=[common], help="join stores of the same network and parameters")
-    merge.add_argument("stores", metavar="STORE.h5", nargs="+", help="in the order of their lines or planes")
+    merge.add_argument("stores", metavar="STORE.h5", nargs="+", help="in the order of their lines, planes or regions")
     merge.add_argument("--out", metavar="NEW.h5", required=True, help="a new store")
     merge.add_argument("--overwrite", action="store_true", help="replace an existing store")
     merge.add_argument("--threads", type=positive, metavar="N", help="number of threads (default: all processors)")
@@ -41,11 +41,11 @@ def add_commands(commands, common):
         "out", metavar="OUT", help=".parquet, .arrow, .csv, .geojson (polygons), or .nc (netCDF-4; needs memory for all rows)"
     )
     export.add_argument("--table", metavar="NAME",
-                        help="segments, flips, lines, polygons, corners, vertices, planes, attributions, ... (default: "
-                        "segments, or polygons if there are planes only; for .nc: lines or planes)")  # fmt: skip
+                        help="segments, flips, lines, polygons, corners, vertices, planes, regions, facets, ... (default: "
+                        "segments, or polygons or regions if there are only those; for .nc: lines, planes, ...)")  # fmt: skip
     export.add_argument("--rows", type=row_range, metavar="FIRST:LAST",
-                        help="lines or planes, or rows of another kind (default: all)")  # fmt: skip
-    export.add_argument("--patterns", action="store_true", help="add the activation pattern of each segment or polygon")
+                        help="lines, planes or regions, or rows of another kind (default: all)")  # fmt: skip
+    export.add_argument("--patterns", action="store_true", help="add the activation pattern of each segment, polygon or region")
     export.add_argument("--classes", action="store_true", help="add the largest output at the center of each polygon")
     export.add_argument("--wide", action="store_true", help="add arrays, such as starts, with a column per entry")
     export.add_argument("--overwrite", action="store_true", help="replace an existing file")
@@ -63,7 +63,8 @@ def run_verify(options):
     with opened:
         problems = opened.verify(n_samples=options.samples)
         counts = {"lines": opened.n_lines, "breakpoints": opened.n_breakpoints, "batches": opened.n_batches}
-        counts |= {name: n for name, n in opened.info()["rows"].items() if name != "lines"}
+        hidden = ("lines", "enumeration_ends")
+        counts |= {name: n for name, n in opened.info()["rows"].items() if name not in hidden}
         counts |= {"polygons": opened.n_polygons} if opened.n_planes else {}
     if problems and options.json:
         show(options, {"store": options.store, **counts, "problems": problems})
@@ -83,6 +84,7 @@ def run_repair(options):
     repaired = store.repair(options.store, options.out, in_place=options.yes, network=network, threads=options.threads)
     kept = f"{repaired.n_batches} batches with {repaired.n_lines} lines"
     kept += f" and {repaired.n_planes} planes" if repaired.n_planes else ""
+    kept += f" and {repaired.n_regions} regions" if repaired.n_regions else ""
     if not repaired.problems:
         text = f"{options.store} is intact: {kept}"
     else:
@@ -102,6 +104,7 @@ def run_merge(options):
     values = {"store": options.out, "lines": written.n_lines, "segments": written.n_segments}
     with store.open(options.out) as opened:
         values |= {"planes": opened.n_planes, "polygons": opened.n_polygons} if opened.n_planes else {}
+        values |= {name: n for name in ("enumerations", "regions") if (n := opened.n_rows(name))}
     show(options, values)
 
 

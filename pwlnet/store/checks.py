@@ -12,6 +12,8 @@ from .access import reading, unverified_problem
 from .consistency import batch_problem
 from .digest import add_bytes, start_array
 from .plane_check import plane_problems
+from .region_check import region_problems
+from .region_consistency import order_problems
 from .results import axis_sizes, free_lengths, row_shape
 
 _LINES_AT_ONCE = 64
@@ -26,7 +28,7 @@ def find_problems(store, n_samples):
     ----------
     store : RegionStore
     n_samples : int
-        Segments per line, and polygons per plane, that are compared with the network.
+        Segments per line, polygons per plane, and regions per enumeration, that are compared with the network.
 
     Returns
     -------
@@ -41,6 +43,7 @@ def find_problems(store, n_samples):
     problems += _format_problems(store, sizes)
     of_batches = itertools.chain.from_iterable(batch_problems(store))
     problems += itertools.islice(of_batches, _PROBLEMS)
+    problems += [] if problems else order_problems(store)
     if not problems and n_samples > 0:
         problems += _network_problems(store, n_samples)
     return [*_container_problems(store), *problems]
@@ -243,8 +246,8 @@ def _format_problems(store, sizes):
 
 
 def _network_problems(store, n_samples):
-    """Compare sampled segments and polygons with forward passes of the network, some at a time: list of problems."""
-    problems = plane_problems(store, n_samples)
+    """Compare sampled segments, polygons and regions with forward passes of the network, some at a time: list of problems."""
+    problems = plane_problems(store, n_samples) + region_problems(store, n_samples)
     for first in range(0, store.n_lines, _LINES_AT_ONCE):
         last = min(first + _LINES_AT_ONCE, store.n_lines)
         origin = f"counted from line {first} of {store.path}"

@@ -5,6 +5,7 @@ import numpy as np
 from . import schema
 from .certificates import certificates_problem
 from .float_sets import float_sets_problem
+from .region_consistency import region_problem
 from .results import free_lengths, row_shape
 
 
@@ -35,6 +36,8 @@ def batch_problem(name, arrays, sizes):
         problem = float_sets_problem(arrays, sizes["K"])
     if problem is None and kind is schema.CERTIFICATES:
         problem = certificates_problem(arrays)
+    if problem is None and kind in (schema.ENUMERATIONS, schema.REGIONS, schema.ENUMERATION_ENDS):
+        problem = region_problem(name, arrays, sizes)
     return problem or _row_problem(name, arrays)
 
 

@@ -120,6 +120,18 @@ writer needs to continue, a JSON object, and readers MUST NOT count these rows. 
 rows of polygons, corners and vertices, but no plane; the attribute is one of `/polygons`. The vertices of a polygon are in its
 chunk or in one before.
 
+Regions in n dimensions: the row of an enumeration, which says what was requested, is committed first, then batches of regions,
+and last its row of `/enumeration_ends`; only then does the next enumeration begin. So the regions of enumeration k are the
+`n_rows[k]` rows after those of the enumerations before; those of the last one, while it has no end, are all that follow, and
+readers MAY use them. Until the end, the attribute `{resume_state}` of `/enumerations` MAY hold what its writer needs to
+continue after the last batch, a JSON object. The dimension \\* of a dataset of regions is 0 if the enumerations do not have
+that column, and all enumerations of a store have the same columns and equally many free inputs (`lower` < `upper`).
+
+A facet of a region lies on the hyperplane where neuron `/facets/neuron` changes its state, to `/facets/state` on the other
+side. Negative numbers are sides of the domain: -1 - (2 d + s) is the lower (s = 0) or upper (s = 1) bound of input d, and
+-1 - (2 D + m) is half-space m of the polytope (rows of `/polytopes`, from the enumeration's first one). The number of neurons
+stands for a cut between classes: the state is the class on the other side.
+
 The digest of a store's content (`RegionStore.digest`) is the SHA-256 of all rows of all kinds in the same form, offsets with
 their 0. It does not depend on batches, chunks or compression.
 """
@@ -185,7 +197,8 @@ _OTHERS = """\
 of chosen segments.
 
 The tables of polygons with `patterns=True`, of corners, and of vertices and planes with `wide=True` hold every bit of the
-planes but for their outlines. Polygons have a column with a list of their coordinates, u and v in turn, and `classes=True` adds
+planes but for their outlines. The tables of regions with `patterns=True` and `wide=True`, of facets, and of region vertices
+hold every bit of the regions. Polygons have a column with a list of their coordinates, u and v in turn, and `classes=True` adds
 the largest output at the mean of the corners. A .geojson file is a FeatureCollection of polygons with the properties `plane`,
 `polygon`, `area` and `n_corners` (and `class`, and `pattern` in hexadecimal digits); the coordinates are (u, v).
 
@@ -203,6 +216,10 @@ pwlnet:
         r = file["polygons/offsets"][2] + 5                # polygon 5 of plane 2
         a, b = file["corners/offsets"][r : r + 2]
         uv = file["vertices/uv"][()][file["vertices/offsets"][2] + file["corners/vertex"][a:b]]
+    with h5py.File("regions.h5") as file:
+        r = file["enumeration_ends/n_rows"][:2].sum() + 5  # region 5 of enumeration 2
+        a, b = file["facets/offsets"][r : r + 2]
+        neurons = file["facets/neuron"][a:b]
 
 In a shell, `h5dump -d /breakpoints/t -s 0 -c 4 lines.h5` prints
 

@@ -180,6 +180,30 @@ class PartitionReaderMixin:
         arrays = self._certificate_rows(datasets, first, last)
         return arrays["true_labels"][rows_with_guarantee(arrays["guarantees"], guarantee)]
 
+    def regions(self, number=-1):
+        """Find the regions of an enumeration; their rows are read when they are asked for.
+
+        Parameters
+        ----------
+        number : int, optional
+            Of the enumeration; negative numbers count from the end.
+
+        Returns
+        -------
+        RegionRows
+
+        Raises
+        ------
+        InputError
+            There is no such enumeration.
+        ChecksumError, StoreError
+            The file is damaged.
+        """
+        from .region_rows import RegionRows
+
+        self.refuse_network_only("regions")
+        return RegionRows(self, number)
+
     def _certificate_rows(self, datasets, first, last):
         """Read some columns of certificates: dict of arrays by field."""
         self.refuse_network_only("certificates")

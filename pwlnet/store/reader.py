@@ -295,6 +295,7 @@ class RegionStore(LiveReadMixin, PartitionReaderMixin, ExportMixin):
                 "planes": "partition_planes",
                 "float_sets": "find_float_neurons",
                 "certificates": "smoothing.SmoothedClassifier",
+                "regions": "enumerate_regions",
             }
             one = others.get(name, "partition_lines")
             raise StoreError(f"{self.path} holds a network, but no {name}; compute them with {one}")

@@ -24,6 +24,7 @@ class Repaired(NamedTuple):
     n_batches_lost: int
     problems: list
     n_planes: int
+    n_regions: int
 
 
 def repair(path, out=None, *, in_place=False, network=None, threads=None):
@@ -48,7 +49,7 @@ def repair(path, out=None, *, in_place=False, network=None, threads=None):
     -------
     Repaired
         ``path``, ``n_batches``, ``n_lines``, ``n_batches_lost`` (of those in the table of commits), ``problems``,
-        ``n_planes``.
+        ``n_planes``, ``n_regions``.
 
     Raises
     ------
@@ -86,7 +87,8 @@ def repair(path, out=None, *, in_place=False, network=None, threads=None):
             with new_store_like(store, target, overwrite=in_place, threads=threads) as writer:
                 for commit in commits:
                     copy_batch(store, commit, writer)
-    return Repaired(target, n_intact, int(ends["lines"][0]), n_lost, problems, int(ends["planes"][0]))
+    n_lines, n_planes, n_regions = (int(ends[name][0]) for name in ("lines", "planes", "regions"))
+    return Repaired(target, n_intact, n_lines, n_lost, problems, n_planes, n_regions)
 
 
 def _problems(path):

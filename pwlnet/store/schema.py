@@ -5,12 +5,15 @@ in ``/commits``, written last; rows after the last commit are ignored. A file wi
 
 Legend: N ops, D inputs, O outputs, S ops with neurons, W words of an activation pattern; the axes of results:
 L lines, T breakpoints, F flips, B attributions, M measures, P planes, G corners of their outlines, R polygons (activation
-regions), C corners of these, V vertices, E sets of inputs, U words of a mask of neurons, I certified images; ``*`` any length.
+regions), C corners of these, V vertices, E sets of inputs, U words of a mask of neurons, I certified images, A enumerations of
+regions in n dimensions, H rows of their polytopes, Q regions, J facets, Z vertices of regions; ``*`` any length.
 """
 
 from typing import NamedTuple
 
 import numpy as np
+
+from ..partition.regions.blocks import CLASS_MODES, COLUMNS, METHODS, STOPS
 
 FORMAT = "pwlnet-store"
 VERSION = (1, 0)  # major: older readers must refuse; minor: they may ignore what they do not know
@@ -54,6 +57,7 @@ class Kind(NamedTuple):
 
     ``counts``: the axis that each dataset of offsets counts, by path. ``derived``: datasets that the writer computes from
     the others. ``chunk_axes``: the axes along which a single row of the first axis may be appended in chunks.
+    ``state_group``: the group with the attribute RESUME_STATE, of kinds without these axes whose writers can be resumed.
     """
 
     axes: tuple
@@ -61,6 +65,7 @@ class Kind(NamedTuple):
     counts: dict
     derived: tuple = ()
     chunk_axes: tuple = ()
+    state_group: str = ""
 
     @property
     def stored(self):
@@ -80,8 +85,8 @@ class Kind(NamedTuple):
 
     @property
     def resume_group(self):
-        """The group with the attribute RESUME_STATE."""
-        return self.chunk_datasets[0].path.rpartition("/")[0]
+        """The group with the attribute RESUME_STATE; "" if there is none."""
+        return self.chunk_datasets[0].path.rpartition("/")[0] if self.chunk_axes else self.state_group
 
 
 def _listed(names, first):
@@ -263,6 +268,60 @@ CERTIFICATES = Kind(
     counts={},
 )
 
+# An enumeration of regions: a row of ENUMERATIONS is committed first, then batches of REGIONS, and in the end a row of
+# ENUMERATION_ENDS. The regions of the enumerations follow each other. Which columns regions have is the same in all of them.
+_STATE = "/enumerations"
+
+ENUMERATIONS = Kind(
+    axes=("A", "H"),
+    datasets=(
+        Dataset("/enumerations/lower", "lower", "<f8", ("A", "D"), "lower bounds of the box", "1.0"),
+        Dataset("/enumerations/upper", "upper", "<f8", ("A", "D"), "upper bounds; equal: the input is fixed", "1.0"),
+        Dataset("/enumerations/method", "methods", "<i8", ("A",), _listed(METHODS, 0), "1.0"),
+        Dataset("/enumerations/columns", "columns", "<i8", ("A",), "sum of 2^k: " + _listed(COLUMNS, 0), "1.0"),
+        Dataset("/enumerations/classes", "class_modes", "<i8", ("A",), "0 no classes, " + _listed(CLASS_MODES, 1), "1.0"),
+        Dataset("/polytopes/offsets", "polytope_offsets", "<i8", ("A+1",), "range of half-spaces, by enumeration", "1.0"),
+        Dataset("/polytopes/A", "polytope_A", "<f8", ("H", "D"), "half-spaces A x <= b of inputs", "1.0"),
+        Dataset("/polytopes/b", "polytope_b", "<f8", ("H",), "their right-hand sides", "1.0"),
+    ),
+    counts={"/polytopes/offsets": "H"},
+    state_group=_STATE,
+)
+
+REGIONS = Kind(
+    axes=("Q", "J", "Z"),
+    datasets=(
+        Dataset("/regions/pattern", "packed", "<u8", ("Q", "*"), "activation pattern, packed, W words; or none", "1.0"),
+        Dataset("/regions/witness", "witnesses", "<f8", ("Q", "*"), "a point inside, D numbers; or none", "1.0"),
+        Dataset("/regions/class", "classes", "<i4", ("Q", "*"), "largest or smallest output; or none", "1.0"),
+        Dataset("/regions/volume", "volumes", "<f8", ("Q", "*"), "volume of the free inputs; or none", "1.0"),
+        Dataset("/regions/slope", "affine_maps_A", "<f8", ("Q", "*", "*"), "outputs by free inputs; or none", "1.0"),
+        Dataset("/regions/constant", "affine_maps_c", "<f8", ("Q", "*"), "constant of each output; or none", "1.0"),
+        Dataset("/facets/offsets", "facet_offsets", "<i8", ("Q+1",), "range of facets, by region", "1.0"),
+        Dataset("/facets/neuron", "facet_neurons", "<i4", ("J",), "neuron that changes its state, see below", "1.0"),
+        Dataset("/facets/state", "facet_states", "<i4", ("J",), "its state on the other side", "1.0"),
+        Dataset("/region_vertices/offsets", "vertex_offsets", "<i8", ("Q+1",), "range of vertices, by region", "1.0"),
+        Dataset("/region_vertices/point", "vertices", "<f8", ("Z", "*"), "coordinates, of the free inputs", "1.0"),
+        Dataset("/region_vertices/facets", "vertex_facets", "<u8", ("Z",), "bit j: on the region's j-th facet", "1.0"),
+    ),
+    counts={"/facets/offsets": "J", "/region_vertices/offsets": "Z"},
+    state_group=_STATE,
+)
+
+ENUMERATION_ENDS = Kind(
+    axes=("A",),
+    datasets=(
+        Dataset("/enumeration_ends/n_regions", "n_regions", "<i8", ("A",), "regions that were found", "1.0"),
+        Dataset("/enumeration_ends/n_rows", "n_rows", "<i8", ("A",), "rows of /regions; 0: counted only", "1.0"),
+        Dataset("/enumeration_ends/complete", "complete", "<i8", ("A",), "1: these are all regions, else 0", "1.0"),
+        Dataset("/enumeration_ends/stopped_by", "stopped_by", "<i8", ("A",), "0 nothing, " + _listed(STOPS, 1), "1.0"),
+        Dataset("/enumeration_ends/certified", "certified", "<i8", ("A",), "1: all decisions are proved, else 0", "1.0"),
+        Dataset("/enumeration_ends/n_exact", "n_exact", "<i8", ("A",), "decisions in exact arithmetic", "1.0"),
+    ),
+    counts={},
+    state_group=_STATE,
+)
+
 KINDS = {
     "lines": LINES,
     "attributions": ATTRIBUTIONS,
@@ -270,10 +329,13 @@ KINDS = {
     "planes": PLANES,
     "float_sets": FLOAT_SETS,
     "certificates": CERTIFICATES,
+    "enumerations": ENUMERATIONS,
+    "regions": REGIONS,
+    "enumeration_ends": ENUMERATION_ENDS,
 }
 
 COMMITS = "/commits"
-RESUME_STATE = "unfinished"  # attribute of /breakpoints or /polygons while a line or a plane is appended in chunks
+RESUME_STATE = "unfinished"  # attribute of Kind.resume_group while a line, plane or enumeration is appended in chunks
 COMMITS_PER_CHUNK = 64
 COMMIT_AXES = 8  # room for kinds with more axes; unused entries are 0
 COMMIT = np.dtype(

@@ -23,6 +23,7 @@ from .float_sets import float_sets_to_arrays
 from .header import now
 from .image import LIBVER
 from .planes import planes_to_arrays
+from .region_writer import RegionWriterMixin
 from .results import ResultFile, axis_sizes
 from .summary import derived_rows
 
@@ -50,7 +51,7 @@ def _release(file, container):
             container.close()
 
 
-class StoreWriter(ChunkWriterMixin):
+class StoreWriter(ChunkWriterMixin, RegionWriterMixin):
     """A store that is being written; made by ``pwlnet.store.create`` and ``resume``.
 
     A batch is completely on the disk when its ``append_...`` returns; Ctrl-C waits for that. Whatever stops the program,
@@ -61,7 +62,7 @@ class StoreWriter(ChunkWriterMixin):
     ----------
     path : pathlib.Path
     network : Network
-    n_lines, n_segments, n_planes, n_polygons, n_float_sets, n_certificates : int
+    n_lines, n_segments, n_planes, n_polygons, n_float_sets, n_certificates, n_enumerations, n_regions : int
         In the store.
     """
 
@@ -241,7 +242,8 @@ class StoreWriter(ChunkWriterMixin):
         Parameters
         ----------
         name : str
-            A key of ``schema.KINDS``: "lines", "attributions", "measures", "planes", "float_sets" or "certificates".
+            A key of ``schema.KINDS``: "lines", "attributions", "measures", "planes", "float_sets", "certificates", or the
+            three of regions: "enumerations", "regions", "enumeration_ends".
         arrays : dict of str to ndarray
             By field, as in the table of the kind in docs/store_format.md; offsets start with 0.
 
@@ -285,7 +287,7 @@ class StoreWriter(ChunkWriterMixin):
 
     def _content(self):
         """Describe how much the store holds: "3 lines", or "3 lines and 2 planes"."""
-        counts = [f"{self.n_rows(name)} {name}" for name in schema.KINDS if self.n_rows(name)]
+        counts = [f"{self.n_rows(name)} {name}" for name in schema.KINDS if self.n_rows(name) and name != "enumeration_ends"]
         return " and ".join(counts) or "0 lines"
 
     def _check_network(self, results, name):
@@ -296,7 +298,7 @@ class StoreWriter(ChunkWriterMixin):
                 f"{self.network.digest[:12]}; append them to another store"
             )
 
-    def _append(self, name, arrays, advice):
+    def _append(self, name, arrays, advice, resume_state=None):
         """Check a batch and write it."""
         arrays = {field: np.ascontiguousarray(array) for field, array in arrays.items()}
         problem = batch_problem(name, arrays, self._sizes)
@@ -306,8 +308,9 @@ class StoreWriter(ChunkWriterMixin):
         if not len(arrays[first.field]):
             return
         self._refuse_unfinished(name)
+        self._refuse_misplaced(name, arrays)
         arrays |= derived_rows(name, arrays, self.network)
-        self._write(name, {d.field: arrays[d.field][d.lead :] for d in schema.KINDS[name].stored})
+        self._write(name, {d.field: arrays[d.field][d.lead :] for d in schema.KINDS[name].stored}, resume_state)
 
     def _write(self, name, rows, resume_state=None):
         """Write rows of all datasets of a kind as a batch."""
@@ -344,7 +347,7 @@ class StoreWriter(ChunkWriterMixin):
         """Write a batch and its commit, and flush both to the disk."""
         first = self._ends[name]
         last, written = self._results.append(name, rows, first, self._bases(name))
-        if schema.KINDS[name].chunk_axes:
+        if schema.KINDS[name].resume_group:
             self._write_resume_state(name, resume_state)
         commits = self._file[schema.COMMITS]
         commits.resize(len(commits) + 1, axis=0)

@@ -2,7 +2,7 @@
 
     python -m tests.store.kills --kills 200
 
-prints what was found, for lines and for planes; ``test_kills.py`` runs a few.
+prints what was found, for lines, planes and regions; ``test_kills.py`` runs a few.
 """
 
 import argparse
@@ -18,9 +18,12 @@ import numpy as np
 
 from pwlnet import store
 from pwlnet.store import schema
+from pwlnet.store.region_appending import block_of, header_of
 from tests.store.conftest import make_partitions, make_plane_partitions, same_planes, small_network
+from tests.store.made_regions import in_blocks, make_regions, same_arrays
 
 N_BATCHES = 30
+REGIONS_PER_BLOCK = 20
 
 
 def batches_to_write(network, seed, kind="lines"):
@@ -29,25 +32,46 @@ def batches_to_write(network, seed, kind="lines"):
     if kind == "planes":
         sizes = rng.choice([0, 1, 2, 5, 10], N_BATCHES // 3)
         return [make_plane_partitions(network, int(n), seed=1000 * seed + k, n_polygons=6) for k, n in enumerate(sizes)]
+    if kind == "regions":
+        return [make_regions(network, 10 * N_BATCHES, seed=seed)]
     sizes = rng.choice([0, 1, 2, 5, 20, 80], N_BATCHES)
     return [make_partitions(network, int(n), seed=1000 * seed + k) for k, n in enumerate(sizes)]
 
 
 def kind_of(batch):
-    """The kind of result of a batch, "lines" or "planes"."""
-    return "planes" if hasattr(batch, "planes") else "lines"
+    """The kind of result of a batch, "lines", "planes" or "regions"."""
+    return "planes" if hasattr(batch, "planes") else "regions" if hasattr(batch, "facet_offsets") else "lines"
 
 
 def write_rest(path, network, batches, report=None):
     """Create a store or resume it, append the missing batches, and report the number of lines or planes to a pipe."""
     writer = store.resume(path, network) if path.exists() else store.create(path, network)
     with writer:
+        if kind_of(batches[0]) == "regions":
+            write_regions(writer, batches[0], report)
+            return
         kind, ends = kind_of(batches[0]), np.cumsum([len(batch) for batch in batches])
         for batch, end in zip(batches, ends, strict=True):
             if end > writer.n_rows(kind):
                 (writer.append_lines if kind == "lines" else writer.append_planes)(batch)
                 if report is not None:
                     os.write(report, int(writer.n_rows(kind)).to_bytes(8, "little"))
+
+
+def write_regions(writer, regions, report):
+    """Append the missing regions in blocks, from somewhat before the end of those that are there, and finish."""
+    if writer.n_enumerations and writer.unfinished_regions is None:
+        return
+    first = (writer.region_resume_state or {"row": 0})["row"] // 50 * 50
+
+    def blocks():
+        for pair in in_blocks(regions, REGIONS_PER_BLOCK, first):
+            yield pair
+            if report is not None:
+                os.write(report, writer.n_regions.to_bytes(8, "little"))
+
+    store.append_regions(writer, header_of(regions), blocks(), first_row=first, rows=1)
+    store.finish_regions(writer, complete=True, n_exact=regions.n_exact)
 
 
 def kill_a_writer(path, network, batches, seconds):
@@ -82,8 +106,11 @@ def check_what_is_left(path, batches, said):
     with store.open(path) as opened:
         problems, n_lines, unused = opened.verify(), opened.n_rows(kind), opened.file.container.unused_bytes()
         assert problems == [], problems
-        ends = np.cumsum([0, *(len(batch) for batch in batches)]).tolist()
         assert n_lines >= said, f"{said} lines were reported, {n_lines} are there"
+        if kind == "regions":
+            assert n_lines == 0 or same_arrays(opened.regions(), block_of(batches[0])[:n_lines])
+            return n_lines, unused
+        ends = np.cumsum([0, *(len(batch) for batch in batches)]).tolist()
         assert n_lines in ends
         for batch, first, last in zip(batches, ends, ends[1:]):
             if last <= n_lines and kind == "planes":
@@ -146,7 +173,7 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     began = time.perf_counter()
-    for kind in ("lines", "planes"):
+    for kind in ("lines", "planes", "regions"):
         with tempfile.TemporaryDirectory() as folder:
             found = run(options.kills, options.seed, Path(folder), kind)
             left = [name for name in os.listdir(folder) if name.endswith(".tmp")]

@@ -13,7 +13,7 @@ from tests.counts import few
 from tests.store import kills
 
 
-@pytest.mark.parametrize("kind", ["lines", "planes"])
+@pytest.mark.parametrize("kind", ["lines", "planes", "regions"])
 def test_killed_writers_lose_nothing_and_end_as_if_they_were_not(tmp_path, monkeypatch, kind):
     monkeypatch.setattr(schema, "CHUNK_BYTES", schema.CHUNK_BYTES)  # kills.run changes it
     n_kills = few(4, 2 if kind == "lines" else 1, quick=2)

@@ -8,8 +8,8 @@ import numpy as np
 from ...kernels.regions import state as st
 from ...tolerances import UNIT_ROUNDOFF
 
-_VERTICES, _SCRATCH, _LEVELS, _ROWS, _TASKS = 1024, 256, 64, 4096, 64
-_ROW_FACETS, _ROW_VERTICES = 16 * _ROWS, 2**16
+_VERTICES, _SCRATCH, _LEVELS, _ROWS, _TASKS = 1024, 256, 64, 2**14, 64
+_ROW_FACETS, _ROW_VERTICES = 16 * _ROWS, 2**17
 _GROWTH = {
     st.NEED_VERTICES: (("x", 1), ("bits", 0)),
     st.NEED_SCRATCH: (("values", 0), ("index", 1), ("new_x", 1), ("new_bits", 0), ("other_bits", 0), ("answers", 0)),
@@ -101,7 +101,7 @@ def make_work(layers, problem, most):
     )  # fmt: skip
 
 
-def make_results(layers, problem, n_witnesses):
+def make_results(layers, problem, n_witnesses, n_tasks):
     """Return the results of one thread, empty: Results."""
     settings, d, n_words = problem.settings, len(layers.free), len(problem.valid)
     n_functions = int(problem.stages[:, st.N_CUT].sum())
@@ -121,7 +121,7 @@ def make_results(layers, problem, n_witnesses):
         np.zeros((n_facets if settings[st.PLANES] else 0, d + 1)),
         np.zeros((n_vertices, d)), np.zeros(n_vertices, np.uint64),
         np.zeros((n_rows if settings[st.MAPS] else 0, d + 1, int(settings[st.MAPS]))),
-        np.zeros(n_rows if settings[st.VOLUMES] else 0),
+        np.zeros(n_rows if settings[st.VOLUMES] else 0), np.zeros(n_tasks, np.int64),
         np.zeros(n_met), np.zeros((n_met, d)), np.zeros(n_met, np.int64), np.zeros((n_met, d)), np.zeros(n_met, np.int64),
     )  # fmt: skip
 

@@ -40,11 +40,11 @@ def with_comparison(network, classes):
     sign = 1.0 if classes == "max" else -1.0
     column, row, negative, pool = last + 1, last + 2, last + 3, last + 4
     ops = [
-        (ir.GATHER, [last], (n, 1, 1), {}, [], p.output_index),
-        (ir.GATHER, [last], (1, n, 1), {}, [], p.output_index),
-        (ir.SCALE, [row], (1, n, 1), {}, [sign], []),
-        (ir.MAX_POOL, [negative], (1, 1, 1), _WINDOW | {ir.KERNEL_H: n, ir.STRIDE_H: n}, [], []),
-        (ir.CONCAT, [column, pool], (n + 1, 1, 1), {}, [], []),
+        (ir.GATHER, [last], (n, 1, 1), {}, [], [], p.output_index),
+        (ir.GATHER, [last], (1, n, 1), {}, [], [], p.output_index),
+        (ir.SCALE, [row], (1, n, 1), {}, [sign], [0.0], []),
+        (ir.MAX_POOL, [negative], (1, 1, 1), _WINDOW | {ir.KERNEL_H: n, ir.STRIDE_H: n}, [], [], []),
+        (ir.CONCAT, [column, pool], (n + 1, 1, 1), {}, [], [], []),
     ]
     extended = p
     for op in ops:
@@ -58,13 +58,12 @@ def with_comparison(network, classes):
 _WINDOW = {ir.KERNEL_W: 1, ir.STRIDE_W: 1, ir.DILATION_H: 1, ir.DILATION_W: 1, ir.GROUPS: 1}
 
 
-def _appended(p, code, operands, shape, attributes, weights, indices):
+def _appended(p, code, operands, shape, attributes, weights, biases, indices):
     """Return a program with one more op."""
     size = int(np.prod(shape))
     row = np.zeros((1, ir.N_ATTRIBUTES), np.int64)
     for column, value in attributes.items():
         row[0, column] = value
-    biases = [0.0] if code == ir.SCALE else []
 
     def ended(offsets, n):
         return np.append(offsets, offsets[-1] + n)

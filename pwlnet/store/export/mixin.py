@@ -13,6 +13,11 @@ float_layers   set, layer, neurons, lower, upper, always_on, always_off (numbers
 float_neurons  set, neuron, layer, lower, upper, always_on (0 or 1), and active_share and minority_share if they are stored
 float_sets     set, and the arrays of a number per set; ``wide`` as for lines
 certificates   row, and the arrays of a number per image; ``wide`` adds the inputs
+enumerations   enumeration, n_half_spaces, and the arrays of a number per enumeration; ``wide`` adds the bounds
+regions    enumeration, region (its number in it), n_facets, n_vertices, volume and class if they are stored; ``wide`` adds
+           witness_0, ..., slope_0, ... (outputs by free inputs), constant_0, ...
+facets     enumeration, region, facet (its number in the region), neuron, state
+region_vertices  enumeration, region, vertex (its number in the region), facets (a word of bits), x_0, ... (of the free inputs)
 others     a row per row of the kind's first axis: attributions, measures
 """
 
@@ -35,7 +40,8 @@ _SUFFIXES = (".parquet", ".arrow", ".csv", ".geojson", ".nc")
 _AXES = {
     "L": "line", "T": "breakpoint", "F": "flip", "B": "attribution", "M": "measure", "D": "input", "S": "op", "P": "plane",
     "G": "outline_corner", "R": "polygon", "C": "corner", "V": "vertex", "O": "output", "W": "word", "2": "coordinate",
-    "E": "set", "U": "mask_word", "I": "image",
+    "E": "set", "U": "mask_word", "I": "image", "A": "enumeration", "H": "half_space", "Q": "region", "J": "facet",
+    "Z": "region_vertex",
 }  # fmt: skip
 
 
@@ -43,7 +49,7 @@ class ExportMixin:
     """Methods of RegionStore that convert results for other libraries."""
 
     def default_table(self, *, whole=False):
-        """Return the table that is read by default: "polygons" of a store of planes without lines, else "segments".
+        """Return the table that is read by default: "segments", or of a store without lines "polygons", "regions", ...
 
         Parameters
         ----------
@@ -76,15 +82,16 @@ class ExportMixin:
         ----------
         table : str, optional
             "segments", "flips", "polygons", "corners", "vertices", "float_layers", "float_neurons", or a kind of result:
-            "lines", "planes", "attributions", "measures", "float_sets", "certificates". ``default_table`` by default.
+            "lines", "planes", "attributions", "measures", "float_sets", "certificates", "enumerations", "regions"; or
+            "facets" or "region_vertices" of regions. ``default_table`` by default.
         first, last : int, optional
-            Lines or planes ``first`` to ``last`` (not included), or rows of another kind; all by default.
+            Lines, planes or regions ``first`` to ``last`` (not included), or rows of another kind; all by default.
         **options
             chosen : int64[n, 2], optional
                 Segments as (line, segment) instead of a range; they are returned sorted and without duplicates.
             patterns : bool, optional
-                Add the activation pattern of each segment, rebuilt from the flips, or of each polygon: columns pattern_0,
-                pattern_1, ... with the words of ``ActivationPatterns.packed``.
+                Add the activation pattern of each segment, rebuilt from the flips, of each polygon, or of each region: columns
+                pattern_0, pattern_1, ... with the words of ``ActivationPatterns.packed``.
             classes : bool, optional
                 Add to each polygon the largest output at the mean of its corners: column class.
             corners : bool, optional

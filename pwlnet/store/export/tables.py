@@ -8,12 +8,13 @@ import numpy as np
 from ...errors import InputError
 from ...patterns import ActivationPatterns
 from .. import schema
-from . import float_tables, plane_tables
+from . import float_tables, plane_tables, region_tables
 
 ROWS = 2**18  # of a table that are in memory at a time
 _OF_PLANES = ("polygons", "corners", "vertices")
 _OF_FLOAT_SETS = ("float_layers", "float_neurons")
-TABLES = ("segments", "flips", *schema.KINDS, *_OF_PLANES, *_OF_FLOAT_SETS)
+_OF_REGIONS = ("facets", "region_vertices")
+TABLES = ("segments", "flips", *schema.KINDS, *_OF_PLANES, *_OF_FLOAT_SETS, *_OF_REGIONS)
 _OPTIONS = {  # that a table has; those of other kinds: wide
     "segments": ("chosen", "patterns"),
     "flips": (),
@@ -21,12 +22,16 @@ _OPTIONS = {  # that a table has; those of other kinds: wide
     "corners": (),
     "float_layers": (),
     "float_neurons": (),
+    "regions": ("patterns", "wide"),
+    "facets": (),
+    "region_vertices": (),
 }
 _COUNTS = {  # columns of numbers of rows, and what is subtracted
     "/breakpoints/offsets": ("n_segments", 1),
     "/outlines/offsets": ("n_outline_corners", 0),
     "/polygons/offsets": ("n_polygons", 0),
     "/vertices/offsets": ("n_vertices", 0),
+    "/polytopes/offsets": ("n_half_spaces", 0),
 }
 _LINES = {dataset.field: dataset for dataset in schema.LINES.stored}
 _GAP = 4096  # breakpoints between chosen segments that are read rather than skipped
@@ -48,7 +53,7 @@ def iter_columns(store, table=None, first=0, last=None, *, rows=ROWS, **options)
         chosen : int64[n, 2], optional
             Segments as (line, segment), instead of a range. Only for "segments"; they are returned sorted.
         patterns : bool, optional
-            Columns with the words of the activation patterns. Only for "segments" and "polygons".
+            Columns with the words of the activation patterns. Only for "segments", "polygons" and "regions".
         classes : bool, optional
             A column with the largest output at the mean of the corners. Only for "polygons".
         corners : bool, optional
@@ -85,6 +90,8 @@ def iter_columns(store, table=None, first=0, last=None, *, rows=ROWS, **options)
         store.read("float_sets", first, first)  # raises if the store has none
         chunks = float_tables.layer_chunks if table == "float_layers" else float_tables.neuron_chunks
         return chunks(store, first, last, rows)
+    if table in ("regions", *_OF_REGIONS):
+        return region_tables.table_chunks(store, table, first, last, rows, patterns=patterns, wide=options.get("wide"))
     if table == "flips":
         return _flip_chunks(store, first, last, rows)
     if table == "segments" and chosen is not None:
@@ -104,7 +111,7 @@ def _refuse_options(table, options):
 
 
 def default_table(store, *, whole=False):
-    """Return the table that is read by default: of the first of lines, planes, float sets and certificates that are there.
+    """Return the table that is read by default: of the first of lines, planes, float sets, ... that are there.
 
     Parameters
     ----------
@@ -117,6 +124,8 @@ def default_table(store, *, whole=False):
         return "float_sets" if whole else "float_layers"
     if store.n_rows("certificates") and not store.n_planes and not store.n_lines:
         return "certificates"
+    if store.n_rows("enumerations") and not store.n_planes and not store.n_lines:
+        return "regions" if store.n_rows("regions") else "enumerations"
     return ("planes" if of_planes else "lines") if whole else ("polygons" if of_planes else "segments")
 
 
@@ -127,14 +136,15 @@ def _checked_range(store, table, first, last, rows):
     if not isinstance(rows, (int, np.integer)) or rows < 1:
         raise InputError(f"rows is {rows!r}; a positive integer is needed")
     kind = table if table in schema.KINDS else "lines"
-    kind = "planes" if table in _OF_PLANES else "float_sets" if table in _OF_FLOAT_SETS else kind
+    of_kinds = {"planes": _OF_PLANES, "float_sets": _OF_FLOAT_SETS, "regions": _OF_REGIONS}
+    kind = next((name for name, tables in of_kinds.items() if table in tables), kind)
     n_rows = store.n_rows(kind)
     last = n_rows if last is None else last
     if not 0 <= first <= last <= n_rows:
         raise InputError(
             f"first is {first} and last is {last}, but {store.path} has {n_rows} {kind}; give 0 <= first <= last <= {n_rows}"
         )
-    store.refuse_network_only(kind if kind in ("planes", "float_sets", "certificates") else "lines")
+    store.refuse_network_only(kind if kind in ("planes", "float_sets", "certificates", "regions") else "lines")
     return int(first), int(last)
 
 
@@ -230,7 +240,8 @@ def _kind_chunks(store, table, first, last, wide, rows):
     kind = schema.KINDS[table]
     datasets = [dataset for dataset in kind.stored if dataset.axis == kind.axes[0]]
     store.read(table, first, first)  # raises if the store has none of this kind
-    number = {"lines": "line", "planes": "plane", "float_sets": "set"}.get(table, "row")
+    numbers = {"lines": "line", "planes": "plane", "float_sets": "set", "enumerations": "enumeration"}
+    number = {**numbers, "enumeration_ends": "enumeration"}.get(table, "row")
     for low in range(first, max(last, first + 1), rows):
         high = min(low + rows, last)
         columns = {number: np.arange(low, high)}
