@@ -232,12 +232,12 @@ def test_a_search_goes_on_from_any_position(monkeypatch):
     network, lower, upper = random_relu(4, [3, 12, 9, 2]), np.full(3, -1.0), np.full(3, 1.0)
     whole = pwlnet.enumerate_regions(network, lower, upper, threads=1)
     begun, blocks = Enumeration(network, lower, upper, want="facets"), []
-    for block in begun.blocks(1, tasks=True):
+    for block, position in begun.blocks(1, tasks=True):
         blocks.append(block)
         if sum(len(b.packed) for b in blocks) > whole.n_regions // 2:
             break
     rest = Enumeration(network, lower, upper, want="facets")
-    blocks += list(rest.blocks(2, tasks=True, start=begun.search.position))
+    blocks += [block for block, _ in rest.blocks(2, tasks=True, start=position)]
     joined = RegionBlock.join(blocks)
     assert np.array_equal(joined.packed, whole.packed) and np.array_equal(joined.facet_neurons, whole.facet_neurons)
 
