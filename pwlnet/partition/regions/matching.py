@@ -6,7 +6,7 @@ Legend: R regions, N facets of all regions, M facets to match, W words, F free i
 import numpy as np
 
 from ...kernels.regions import neighbours as kernels
-from ...tolerances import SAME_FACET
+from ...tolerances import SAME_FACET, SAME_VERTEX
 
 
 def match_others(regions, words, facets, neighbours_out):
@@ -23,7 +23,7 @@ def match_others(regions, words, facets, neighbours_out):
         Out: neighbours of matched facets.
     """
     owners = np.repeat(np.arange(len(words)), np.diff(regions.facet_offsets))
-    group, hyperplane, side, rows = _groups(regions, words, facets, owners[facets])
+    hyperplane, side, rows = _groups(regions, words, facets, owners[facets])
     left = np.arange(len(facets))
     if regions.complete:
         partners = _by_states(regions, hyperplane, side, rows)
@@ -31,8 +31,8 @@ def match_others(regions, words, facets, neighbours_out):
         mutual[mutual] = partners[partners[mutual]] == np.flatnonzero(mutual)
         neighbours_out[facets[mutual]] = owners[facets[partners[mutual]]]
         left = np.flatnonzero(~mutual)
-    if len(left):
-        _by_centers(regions, facets[left], owners[facets[left]], group[left], neighbours_out)
+    if len(left) > 1:
+        _by_centers(regions, facets[left], owners[facets[left]], neighbours_out)
 
 
 def _groups(regions, words, facets, owners):
@@ -40,10 +40,8 @@ def _groups(regions, words, facets, owners):
 
     Returns
     -------
-    group : int64[M]
-        Equal for facets of the same neuron and states before it.
     hyperplane : int64[M]
-        The same, and the same two states of the neuron.
+        Equal for facets between the same two states of a neuron, with the same states before it.
     side : int64[M]
         The state of the neuron.
     rows : uint64[M, W]
@@ -62,7 +60,7 @@ def _groups(regions, words, facets, owners):
     before[at, word] = rows[at, word] & ((np.uint64(1) << shift.astype(np.uint64)) - np.uint64(1))
     group = np.column_stack([before, neurons.astype(np.uint64)])
     states = np.sort(np.column_stack([side, regions.facet_states[facets]]), axis=1)
-    return unique_rows(group), unique_rows(np.column_stack([group, states.astype(np.uint64)])), side, rows
+    return unique_rows(np.column_stack([group, states.astype(np.uint64)])), side, rows
 
 
 def unique_rows(rows):
@@ -110,21 +108,21 @@ def _reversed_bits(words):
     return np.packbits(bits).reshape(*words.shape, 8).view(">u8")[..., 0].astype(np.uint64)
 
 
-def _by_centers(regions, facets, owners, group, neighbours_out):
-    """Match facets of each group whose centers are closest, within rounding. Out: neighbours_out."""
+def _by_centers(regions, facets, owners, neighbours_out):
+    """Match facets of two regions whose centers are one point, within rounding. Out: neighbours_out.
+
+    Different facets have no inner points in common, so their centers differ.
+    """
+    from scipy.spatial import cKDTree
+
     centers, sizes = facet_centers(regions, facets, owners)
-    order = np.argsort(group, kind="stable")
-    starts = np.flatnonzero(np.r_[True, np.diff(group[order]) != 0])
-    for some in np.split(order, starts[1:]):
-        if len(some) < 2:
-            continue
-        distance = np.abs(centers[some, None] - centers[some]).max(axis=2)
-        distance[owners[some, None] == owners[some]] = np.inf
-        nearest = distance.argmin(axis=1)
-        mutual = nearest[nearest] == np.arange(len(some))
-        near = distance[np.arange(len(some)), nearest] <= SAME_FACET * np.minimum(sizes[some], sizes[some[nearest]])
-        good = mutual & near
-        neighbours_out[facets[some[good]]] = owners[some[nearest[good]]]
+    distance, nearest = cKDTree(centers).query(centers, k=2, p=np.inf)
+    itself = nearest[:, 0] == np.arange(len(facets))
+    nearest, distance = (np.where(itself, x[:, 1], x[:, 0]) for x in (nearest, distance))
+    extent = np.max(regions.upper - regions.lower, initial=0.0)
+    near = distance <= SAME_FACET * np.minimum(sizes, sizes[nearest]) + SAME_VERTEX * extent
+    good = near & (nearest[nearest] == np.arange(len(facets))) & (owners[nearest] != owners)
+    neighbours_out[facets[good]] = owners[nearest[good]]
 
 
 def facet_centers(regions, facets, owners):

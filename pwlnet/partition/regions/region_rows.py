@@ -6,6 +6,8 @@ Legend: D_in inputs, F free inputs, K neurons, R rows, N facets of all rows, W w
 import numpy as np
 
 from ...kernels.ir import program as ir
+from ...kernels.regions.joining import join_vertices
+from ...tolerances import SAME_VERTEX
 from .blocks import RegionBlock
 from .cell_volumes import volumes_of_cells
 from .results import pack_signs, states_of_signs
@@ -167,17 +169,18 @@ def _merged_facets(block, group, n, network_states):
 
 
 def _merged_vertices(block, group, n, number):
-    """Return the vertices of joined rows: those of parts that are on as many facets of the whole as there are dimensions."""
+    """Return the vertices of joined rows: the corners of parts that are corners of the whole."""
     row_of = np.repeat(np.arange(len(group)), np.diff(block.vertex_offsets))
     words, bits = np.zeros(len(row_of), np.uint64), block.vertex_facets.copy()
     for j in range(64):
         has = np.flatnonzero((bits >> np.uint64(j)) & np.uint64(1))
         facet = number[block.facet_offsets[row_of[has]] + j]
         words[has[facet >= 0]] |= np.uint64(1) << facet[facet >= 0].astype(np.uint64)
-    enough = np.bitwise_count(words) >= block.vertices.shape[1]
-    code = np.column_stack([group[row_of[enough]].astype(np.uint64), words[enough]])
-    _, first = np.unique(code, axis=0, return_index=True)
-    source = np.flatnonzero(enough)[first]
+    order = np.argsort(group[row_of], kind="stable")
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(group[row_of], minlength=n))])
+    sorted_words, keep = words[order], np.zeros(len(order), bool)
+    join_vertices(offsets, np.ascontiguousarray(block.vertices[order]), SAME_VERTEX, sorted_words, keep)
+    words[order], source = sorted_words, order[keep]
     counts = np.bincount(group[row_of[source]], minlength=n)
     return {
         "vertex_offsets": np.concatenate([[0], np.cumsum(counts)]), "vertices": block.vertices[source],
