@@ -14,6 +14,7 @@ from pwlnet.partition.regions.blocks import RegionBlock, RegionHeader
 from pwlnet.store import region_appending, region_rows, schema
 from pwlnet.store.region_appending import block_of, header_of
 from tests.checksums import changing
+from tests.counts import few
 from tests.store.made_regions import ALL, in_blocks, make_regions, same_arrays
 from tests.store.test_line_chunks import digest
 
@@ -99,8 +100,7 @@ def test_blocks_make_the_same_store_as_one_write(path, whole, size, rows):
     assert digest(path) == whole[1]
 
 
-@pytest.mark.parametrize("first_row", [0, 20, 41, 60])
-@pytest.mark.parametrize("size", [1, 25])
+@pytest.mark.parametrize(("first_row", "size"), [(0, 25), (20, 7), (41, 3), (60, 30)])
 def test_an_enumeration_that_was_stopped_is_continued(path, whole, first_row, size):
     """The continued enumeration begins where it likes before the end of what is stored, with other blocks."""
     regions, expected = whole
@@ -212,7 +212,7 @@ def test_merged_stores_hold_the_enumerations_of_all(path, network):
     assert not out.exists()
 
 
-@pytest.mark.parametrize("name", ["/regions/pattern", "/facets/offsets", "/facets/neuron", "/region_vertices/point"])
+@pytest.mark.parametrize("name", [dataset.path for dataset in schema.REGIONS.datasets][:: few(1, quick=5)])
 def test_damage_is_found_and_the_blocks_before_it_are_kept(path, whole, name):
     regions, expected = whole
     write(path, regions, 30)
