@@ -27,6 +27,8 @@ _HOMES = {
     "FloatSet": "float_sets",
     "bound_preactivations": "bounds.preactivations",
     "Bounds": "bounds.preactivations",
+    "enumerate_regions": "partition.regions.enumerating",
+    "Regions": "partition.regions.regions",
     "region_of": "partition.regions.region",
     "Region": "partition.regions.region",
     "stable_radii": "partition.regions.radii",

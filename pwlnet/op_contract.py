@@ -102,7 +102,7 @@ _ROWS = {
               (MAX_POOL,), _ELEMENTWISE),
         Chain("define the pre-activation", "kernels/ir/switching.py:preactivations_of", SWITCHING_FAMILY,
               (*_ELEMENTWISE, MAX_POOL)),
-        Chain("compute values at a point with integers", "search/exact_values.py:_Evaluation", ALL_OPS,
+        Chain("compute values at a point with integers", "partition/exact_values.py:Evaluation", ALL_OPS,
               (AFFINE, CONV2D, *_SIMPLE, *_ELEMENTWISE, MAX_POOL)),
     ],
     "lines": [
@@ -197,6 +197,14 @@ _ROWS = {
     "regions of boxes": [
         Chain("write switching ops as columns that cut", "partition/regions/layers.py:_Builder", SWITCHING_FAMILY,
               (*_ELEMENTWISE, MAX_POOL)),
+        Chain("append a comparison of the outputs", "partition/regions/compared.py:with_comparison", ALL_OPS,
+              (SCALE, CONCAT, GATHER, MAX_POOL), is_shortcut=True),
+        Chain("evaluate values under given states with integers", "partition/regions/exact.py:_StateEvaluation",
+              SWITCHING_FAMILY, (*_ELEMENTWISE, MAX_POOL)),
+        Chain("give what a neuron compares, with integers", "partition/regions/exact.py:ExactSigns", SWITCHING_FAMILY,
+              (CLIP, MAX_POOL), (RELU, LEAKY_RELU)),
+        Chain("find the state behind a facet", "partition/regions/region_rows.py:RowMaker", SWITCHING_FAMILY,
+              (CLIP, MAX_POOL), (RELU, LEAKY_RELU)),
     ],
     "fixed and float neurons": [
         Chain("tell whether a fixed neuron passes its input on", "float_sets.py:pool_neurons", SWITCHING_FAMILY,

@@ -12,10 +12,11 @@ from ..conditions import as_union
 from ..convert.source import open_source
 from ..domains import Box, box_rows, check_domain
 from ..errors import InputError
-from ..search.cells import SAT, UNDECIDED, UNSAT
+from ..partition.regions.regions import Regions
+from ..search.cells import SAT, UNDECIDED, UNSAT, decide_cells
 from ..search.clock import Clock
 from ..search.conditions import make_rows
-from ..search.confirm import Confirmation, describe
+from ..search.confirm import Confirmation, Confirmer, describe
 from ..search.deciding import METHODS, BoxSearch
 from ..search.falsify import descend
 from ..validation import check_choice, check_count, check_network, check_number
@@ -88,8 +89,9 @@ def decide(
     Parameters
     ----------
     network : Network
-    box : Box or list of Box
-        A Box with B rows is B boxes.
+    box : Box, list of Box, or Regions
+        A Box with B rows is B boxes. Regions of ``enumerate_regions`` stand for their box, or its part in their polytope; then
+        their cells decide.
     condition : HalfSpaces or list of HalfSpaces
         A list is a union. For a list of boxes: a list with one of these for each box, as ``read_vnnlib`` gives.
     time_limit : float, optional
@@ -150,6 +152,8 @@ def decide(
     clock = Clock(None if time_limit is None else check_number(time_limit, "time_limit"))
     max_branches = check_count(max_branches, "max_branches", or_none="no limit")
     source = None if confirm is None else open_source(confirm, network)
+    if isinstance(box, Regions):
+        return _by_regions(box, network, as_union(condition, network.n_outputs), clock, source, threads)
     how = {"clock": clock, "max_branches": max_branches, "threads": threads, "method": method}
     searches = [BoxSearch(network, union, *ends, **how) for *ends, union in _cases(network, box, condition)]
     for run in (BoxSearch.begin, BoxSearch.finish):
@@ -157,6 +161,21 @@ def decide(
             if not any(other.status == SAT for other in searches):
                 run(search)
     return _decision(network, searches, source, clock)
+
+
+def _by_regions(regions, network, union, clock, source, threads):
+    """Decide by the cells of enumerated regions."""
+    if regions.network != network:
+        raise InputError("box has the regions of another network; enumerate those of this one")
+    lower, upper, domain = regions.lower, regions.upper, regions.polytope
+    search = BoxSearch(network, union, lower, upper, clock=clock, max_branches=None, threads=threads, method="cells")
+    search.confirmer = Confirmer(network, union, lower, upper, domain)
+    how = {"threads": threads, "domain": domain}
+    answer = decide_cells(network, union, range(len(union)), lower, upper, search.confirmer, clock, **how)
+    search.status, search.witness, search.n_cells, search.engine = answer.status, answer.witness, answer.n_cells, "cells"
+    if search.status == UNDECIDED:
+        search.stopped_by = "time_limit" if clock.is_up() else "resolution"
+    return _decision(network, [search], source, clock)
 
 
 def _cases(network, box, condition):

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..conditions import as_union
+from ..conditions import HalfSpaces, as_union
 from ..domains import Box, box_rows, check_domain
 from ..errors import InputError, ShapeError
 from ..network import Network
@@ -17,6 +17,9 @@ from ..partition.lines.partitions import LinePartition, LinePartitions
 from ..partition.planes import geometry, outputs
 from ..partition.planes.flat import output_errors
 from ..partition.planes.partitions import PlanePartition, PlanePartitions
+from ..partition.regions.exploring import explore
+from ..partition.regions.meeting import parts_that_meet
+from ..partition.regions.regions import Regions
 from ..search.clock import Clock
 from ..search.extremes import extremes
 from ..tolerances import UNIT_ROUNDOFF
@@ -40,14 +43,22 @@ class LinePieces(NamedTuple):
     t: np.ndarray  # float64[Q, 2]
 
 
+class RegionPieces(NamedTuple):
+    """Where a condition holds in enumerated regions: parts of them with interior."""
+
+    region: np.ndarray  # int64[Q]
+    witnesses: np.ndarray  # float64[Q, D] a point inside each part
+    volumes: np.ndarray  # float64[Q]
+
+
 class Found(NamedTuple):
     """Answer of ``find_where``."""
 
     exists: bool
-    share: float  # of the area or length; 0.0 also where the condition holds at single points or on edges only
+    share: float  # of the area, length or volume; 0.0 also where the condition holds at single points or on edges only
     witness: np.ndarray | None  # float64[D] a point where the condition holds
     margin: float  # largest entry of A y - b there, by a forward pass of the network; not positive, up to rounding
-    pieces: object  # PlanePieces or LinePieces; a tuple of them for a PlanePartitions or LinePartitions
+    pieces: object  # PlanePieces, LinePieces or RegionPieces; a tuple of them for a PlanePartitions or LinePartitions
 
 
 class OutputRange(NamedTuple):
@@ -63,14 +74,14 @@ class OutputRange(NamedTuple):
 
 
 def find_where(partition, condition):
-    """Find where the outputs of a network satisfy a condition, on planes or lines.
+    """Find where the outputs of a network satisfy a condition, on planes, on lines, or in regions of boxes.
 
-    Exact on planes: whether the condition holds anywhere, and on which pieces, is decided as the partition is; single points
-    and edges count. Exact up to rounding on lines, and on polygons without interior.
+    Exact on planes and in regions: whether the condition holds anywhere, and on which pieces, is decided as the partition is;
+    single points and edges count. Exact up to rounding on lines, and on polygons without interior.
 
     Parameters
     ----------
-    partition : PlanePartition, PlanePartitions, LinePartition or LinePartitions
+    partition : PlanePartition, PlanePartitions, LinePartition, LinePartitions or Regions
     condition : HalfSpaces or list of HalfSpaces
         A list stands for the union.
 
@@ -118,7 +129,7 @@ def output_range(partition, box=None, *, time_limit=None, max_branches=4096, thr
 
     Parameters
     ----------
-    partition : PlanePartition, PlanePartitions, LinePartition or LinePartitions; or Network
+    partition : PlanePartition, PlanePartitions, LinePartition or LinePartitions; Regions; or Network
     box : Box, optional
         One box, with a Network only.
     time_limit : float, optional
@@ -155,6 +166,8 @@ def output_range(partition, box=None, *, time_limit=None, max_branches=4096, thr
         return _range_on_box(partition, box, time_limit, max_branches, threads)
     if box is not None:
         raise InputError(f"box was given with a {type(partition).__name__}; give a Network with it, or omit it")
+    if isinstance(partition, Regions):
+        return _range_of_regions(partition, threads)
     parts = _parts_of(partition)
     if not parts:
         raise InputError("the partition has no lines or planes, so that outputs have no range; give at least one")
@@ -188,6 +201,16 @@ def _range_on_box(network, box, time_limit, max_branches, threads):
     return OutputRange(values[0], -values[1], *points, bounds[0], -bounds[1], complete)
 
 
+def _range_of_regions(regions, threads):
+    """Answer for enumerated regions, by the vertices of their cells: OutputRange."""
+    if not regions.complete:
+        raise InputError(f"the regions are not complete (stopped by {regions.stopped_by}); enumerate all of them")
+    how = {"want": "outputs", "polytope": regions.polytope, "certify": "exact", "threads": threads}
+    found = explore(regions.network, regions.lower, regions.upper, **how).outputs
+    bounds = found.lower - found.error, found.upper + found.error
+    return OutputRange(found.lower, found.upper, found.lower_at, found.upper_at, *bounds, True)
+
+
 def _is_collection(partition):
     return isinstance(partition, PlanePartitions | LinePartitions)
 
@@ -196,7 +219,7 @@ def _parts_of(partition):
     """Return the parts of a partition, or the one that it is: list."""
     if _is_collection(partition):
         return list(partition.parts)
-    if isinstance(partition, PlanePartition | LinePartition):
+    if isinstance(partition, PlanePartition | LinePartition | Regions):
         return [partition]
     given = f"partition is a {type(partition).__name__}"
     raise InputError(f"{given}; give a result of partition_lines or partition_planes, or a Network with a box")
@@ -259,6 +282,17 @@ def _find_flat(part, matrix, shift, ends):
     uv = part.plane.polygon[0] + intervals.mean(axis=1)[:, None] * (part.plane.polygon[-1] - part.plane.polygon[0])
     empty = PlanePieces(np.zeros(1, np.int64), np.zeros((0, 2)), np.zeros(0, np.int64), np.zeros(0))
     return 0.0, 0.0, geometry.to_input_space(part.plane, uv), empty
+
+
+@_find.register
+def _(part: Regions, matrix, shift, ends):
+    """``size`` is the volume; pieces of a union are those of its polytopes, without what earlier ones have."""
+    conditions = [HalfSpaces(matrix[first:last], shift[first:last]) for first, last in itertools.pairwise(ends)]
+    found = parts_that_meet(part, conditions)
+    order = np.argsort(-found.volumes, kind="stable")[:64]
+    points = np.concatenate([found.witnesses[order], found.boundary_points])
+    size = float(part.volumes().sum())
+    return float(found.volumes.sum()), size, points, RegionPieces(found.regions, found.witnesses, found.volumes)
 
 
 @_find.register

@@ -22,7 +22,7 @@ class CellAnswer(NamedTuple):
     open: tuple  # numbers of the polytopes that are not decided
 
 
-def decide_cells(network, union, polytopes, lower, upper, confirmer, clock, *, max_cells=None, threads=None):
+def decide_cells(network, union, polytopes, lower, upper, confirmer, clock, *, max_cells=None, threads=None, domain=None):
     """Decide whether conditions hold in a box, by its cells.
 
     Parameters
@@ -38,11 +38,13 @@ def decide_cells(network, union, polytopes, lower, upper, confirmer, clock, *, m
     max_cells : int, optional
         For all polytopes together.
     threads : int, optional
+    domain : (float64[M, D], float64[M]), optional
+        Rows ``A x <= b`` of inputs that cut the box.
 
     Returns
     -------
     CellAnswer
-        "unsat" if all cells exclude all polytopes by more than the bounds of rounding errors.
+        "unsat" if all cells exclude all polytopes, by more than the bounds of rounding errors or by signs that integers decide.
     """
     n_cells, left = 0, []
     for u in polytopes:
@@ -50,12 +52,13 @@ def decide_cells(network, union, polytopes, lower, upper, confirmer, clock, *, m
             left.append(u)
             continue
         limits = {"max_cells": None if max_cells is None else max_cells - n_cells, "time_limit": clock.left, "threads": threads}
-        run = explore(network, lower, upper, condition=union[u], stop_when_met=True, **limits)
+        how = {"condition": union[u], "polytope": domain, "certify": "exact", "stop_when_met": True}
+        run = explore(network, lower, upper, **how, **limits)
         n_cells, found = n_cells + run.n_cells, run.condition
         witness = confirmer.first([*found.witnesses, *found.boundary_points])
         if witness is not None:
             return CellAnswer(SAT, witness, n_cells, ())
-        is_excluded = run.complete and not (found.n_met or found.n_boundary or run.n_undecided) and found.clearance > 0.0
+        is_excluded = run.complete and not (found.n_met or found.n_boundary)
         if not is_excluded:
             left.append(u)
     return CellAnswer(UNDECIDED if left else UNSAT, None, n_cells, tuple(left))

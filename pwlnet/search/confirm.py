@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..partition.exact_values import exact_margin
+from ..partition.regions.polytopes import contains_point
 from ..tolerances import UNIT_ROUNDOFF
-from .exact_values import exact_margin
 
 _ROUNDINGS = 2.0**20  # of sums of terms of a margin: above this many, exact arithmetic is not worth its time
 _BITS = (44, 32, 20, 10)  # of the numbers to which a point on a boundary is rounded: it may be such a number exactly
@@ -33,10 +34,12 @@ class Confirmer:
     union : sequence of HalfSpaces
     lower, upper : float64[D]
         The box in which witnesses must lie.
+    domain : (float64[M, D], float64[M]), optional
+        Rows ``A x <= b`` that they must satisfy.
     """
 
-    def __init__(self, network, union, lower, upper):
-        self.network, self.union, self.lower, self.upper = network, union, lower, upper
+    def __init__(self, network, union, lower, upper, domain=None):
+        self.network, self.union, self.lower, self.upper, self.domain = network, union, lower, upper, domain
 
     def __call__(self, point):
         """Return whether a condition holds at a point of the box, in exact arithmetic."""
@@ -45,6 +48,8 @@ class Confirmer:
     def polytope_at(self, point):
         """Return the first polytope that holds at a point of the box, and its exact margin; None if none does."""
         if (point < self.lower).any() or (point > self.upper).any():
+            return None
+        if self.domain is not None and not contains_point(self.domain, point):
             return None
         y = self.network.forward(point, threads=1)[0]
         for u, part in enumerate(self.union):

@@ -8,8 +8,8 @@ import pytest
 
 import pwlnet
 from pwlnet.errors import CapacityError, ConversionError, InputError, ShapeError
+from pwlnet.partition.exact_values import exact_margin, exact_outputs
 from pwlnet.search import deciding
-from pwlnet.search.exact_values import exact_margin, exact_outputs
 from tests.analysis.test_queries import draw_conditions, exact_answer
 from tests.counts import few
 from tests.described import to_network

@@ -22,7 +22,9 @@ from .._atomic import take_next
 from .._jit import kernel, slot_kernel
 from ..arrays import copy_into
 from . import state as st
-from .entering import enter_stage, in_condition, settle, test_column
+from .entering import enter_stage, in_condition, list_crossing, settle, test_column
+from .leaves import LISTED, NO_ROOM, list_leaves
+from .listing import note_row
 from .recording import exclude, note_cell, note_met
 from .splitting import split
 from .tasks import export_task, load_task
@@ -96,12 +98,15 @@ def _split_cell(problem, work, stage, k, touching):
 def _cut_next(problem, work, results):
     """Test the next column of the list on the current cell, and split the cell if it crosses. Returns the work done."""
     at, stage, before = work.at, work.at[st.STAGE], work.at[st.N_UNDECIDED]
-    position = at[st.POSITION]
+    position, asked = at[st.POSITION], at[st.N_EXACT]
     k = work.crossing[stage, position]
     n, dimensions = at[st.N_VERTICES], work.x.shape[0]
     positive, negative = test_column(problem, work, results, stage, k)
-    at[st.POSITION] = position + 1
     spent = n * dimensions
+    if at[st.STATUS] == st.NEED_SIGNS:
+        at[st.N_UNDECIDED] = before
+        return spent
+    at[st.POSITION] = position + 1
     if positive == 0 or negative == 0:
         if negative > 0 and in_condition(problem, stage):
             exclude(problem, work, results, stage, k)
@@ -109,14 +114,22 @@ def _cut_next(problem, work, results):
         else:
             settle(problem, work, stage, k, positive > 0, positive + negative < n)
         return spent
-    last = stage == problem.settings[st.N_STAGES] - 1 and position + 1 == work.n_crossing[stage]
-    if problem.settings[st.COUNT_ONLY] == 1 and last:
+    last = stage == problem.settings[st.LEAF_STAGE] and position + 1 == work.n_crossing[stage]
+    if last and problem.settings[st.COUNT_ONLY] == 1:
         at[st.N_CELLS] += 2
         _pop(work)
         return spent
+    if last:
+        listed = list_leaves(problem, work, results, stage, k)
+        if listed == LISTED:
+            _pop(work)
+            return spent + positive * negative
+        if listed == NO_ROOM:
+            at[st.STATUS], at[st.POSITION], at[st.N_UNDECIDED], at[st.N_EXACT] = st.NEED_ROWS, position, before, asked
+            return spent
     _split_cell(problem, work, stage, k, positive + negative < n)
     if at[st.STATUS] != st.RUNNING:  # the caller makes room, and the column is tested again
-        at[st.POSITION], at[st.N_UNDECIDED] = position, before
+        at[st.POSITION], at[st.N_UNDECIDED], at[st.N_EXACT] = position, before, asked
     return spent + positive * negative + dimensions * (at[st.N_VERTICES] + problem.stages[stage, st.N_COLUMNS])
 
 
@@ -125,6 +138,10 @@ def _step(problem, work, results, made):
     """Do the next step of a search: a cut, a new stage, or a finished cell. Returns the work done."""
     at, settings = work.at, problem.settings
     stage = at[st.STAGE]
+    if at[st.ENTERING] > 0:  # after signs were asked for
+        if not list_crossing(problem, work, results, stage, at[st.ENTERING] - 1):
+            _pop(work)
+        return at[st.N_VERTICES] * work.x.shape[0]
     if settings[st.EXPORT_DEPTH] > 0 and at[st.NEXT_PLANE] - st.N_FACETS >= settings[st.EXPORT_DEPTH]:
         if export_task(work, made):
             _pop(work)
@@ -137,8 +154,12 @@ def _step(problem, work, results, made):
         at[st.STATUS] = st.NEED_ROWS
         return 0
     spent = at[st.N_VERTICES] * work.x.shape[0]
-    if stage == settings[st.N_STAGES] - 1:
+    maps_only = settings[st.MAPS] > 0 and settings[st.CONDITION] == 0
+    if stage == settings[st.N_STAGES] - 1 or (stage == settings[st.N_LAYERS] - 1 and maps_only):
         if settings[st.CONDITION] == 1:
+            if settings[st.LIST] == st.MET_PARTS and not note_row(problem, work, results):
+                at[st.STATUS] = st.NEED_ROWS
+                return 0
             note_met(problem, work, results)
         _pop(work)
         return spent

@@ -8,7 +8,7 @@ import numpy as np
 from .._jit import inlined_kernel, kernel
 from ..planes.words import ONE_BIT
 from . import state as st
-from .certifying import certify, tighten
+from .certifying import certify, take_answers, tighten
 from .recording import exclude, is_excluded, largest_error, record_ranges
 from .splitting import count_signs, evaluate
 
@@ -80,12 +80,20 @@ def _bound_on_box(problem, work, stage, n):
 
 @kernel
 def test_column(problem, work, results, stage, k):
-    """Evaluate a column at the vertices; returns how many values are positive and negative. Out: work.values."""
+    """Evaluate a column at the vertices; returns how many values are positive and negative. Out: work.values.
+
+    The status is NEED_SIGNS where exact signs are asked for first, and nothing else has changed then.
+    """
     at, tolerance = work.at, problem.numbers[st.GAMMA] * work.maps[stage, work.x.shape[0], k]
     evaluate(work, stage, k)
+    if problem.settings[st.CERTIFY] > 0:
+        n_open = certify(problem, work, tolerance, work.norms[stage, k])
+        if n_open > 0 and at[st.ANSWERED] == 1:
+            take_answers(work, tolerance)
+        elif n_open > 0:
+            at[st.STATUS], at[st.N_ASKED], at[st.ASKED_COLUMN] = st.NEED_SIGNS, n_open, k
+            return 0, 0
     positive, negative = count_signs(work.values, at[st.N_VERTICES], tolerance)
-    if problem.settings[st.CERTIFY] == 1:
-        certify(problem, work, tolerance, work.norms[stage, k])
     if positive + negative < at[st.N_VERTICES] and (positive == 0 or negative == 0):
         results.touched[problem.stages[stage, st.FIRST_BIT] + k] = 1
         at[st.N_TOUCHING] += 1
@@ -126,15 +134,26 @@ def enter_stage(problem, work, results, stage):
     at[st.STAGE], at[st.POSITION] = stage, 0
     _begin_stage(problem, work, stage)
     _bound_on_box(problem, work, stage, max(n_cut, problem.stages[stage, st.N_RECORDED]))
-    condition = in_condition(problem, stage)
     if 0 < problem.settings[st.RECORD] <= stage + 1:
         tighten(problem, work)
         record_ranges(problem, work, results, stage)
-    if condition and is_excluded(problem, work, stage):
+    if in_condition(problem, stage) and is_excluded(problem, work, stage):
         return False
-    error = largest_error(work) if problem.settings[st.CERTIFY] == 1 else 0.0
-    crossing, n = work.crossing[stage], 0
-    for k in range(n_cut):
+    work.n_crossing[stage] = 0
+    return list_crossing(problem, work, results, stage, 0)
+
+
+@kernel
+def list_crossing(problem, work, results, stage, first):
+    """List the columns from ``first`` on that cross the cell; goes on after ``at[ENTERING]`` where signs were asked for.
+
+    Returns False where a row of the condition excludes the cell.
+    """
+    at, condition = work.at, in_condition(problem, stage)
+    error = largest_error(work) if problem.settings[st.CERTIFY] > 0 else 0.0
+    crossing, n = work.crossing[stage], work.n_crossing[stage]
+    at[st.ENTERING] = 0
+    for k in range(first, problem.stages[stage, st.N_CUT]):
         spread = work.radius[k] + error * work.norms[stage, k]
         if work.middle[k] > spread:
             settle(problem, work, stage, k, True, False)
@@ -143,6 +162,9 @@ def enter_stage(problem, work, results, stage):
             settle(problem, work, stage, k, False, False)
             continue
         positive, negative = test_column(problem, work, results, stage, k)
+        if at[st.STATUS] == st.NEED_SIGNS:
+            at[st.ENTERING] = k + 1
+            break
         if positive > 0 and negative > 0:
             crossing[n] = k
             n += 1

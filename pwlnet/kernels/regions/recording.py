@@ -5,29 +5,13 @@ Legend: as in state.py.
 
 import numpy as np
 
-from .._jit import inlined_kernel, kernel
+from .._jit import kernel
 from ..planes.words import ONE_BIT, lowest_bit
 from . import state as st
+from .cell_points import key_of, mean_vertex
 from .certifying import largest_bound
+from .listing import note_row
 from .splitting import evaluate
-
-
-@inlined_kernel
-def key_of(work):
-    """Return the key of the current cell."""
-    key = work.at[st.KEY]
-    return 2 * work.at[st.N_TASKS] if key < 0 else key
-
-
-@kernel
-def mean_vertex(work, out):
-    """Compute the mean of the current cell's vertices. Out: out float64[D]."""
-    offset, n = work.at[st.OFFSET], work.at[st.N_VERTICES]
-    for d in range(out.shape[0]):
-        total = 0.0
-        for i in range(n):
-            total += work.x[d, offset + i]
-        out[d] = total / n
 
 
 @kernel
@@ -43,15 +27,8 @@ def largest_error(work):
 def note_cell(problem, work, results):
     """Count the current cell, and record its signs and its pattern; returns False where the list has no room."""
     at, level, n_words = work.at, work.at[st.LEVEL], work.patterns.shape[1]
-    if problem.settings[st.LIST] == 1:
-        row = at[st.N_ROWS]
-        if row == results.row_keys.shape[0]:
-            return False
-        for w in range(n_words):
-            results.row_patterns[row, w] = work.patterns[level, w]
-        mean_vertex(work, results.row_points[row])
-        results.row_keys[row] = key_of(work)
-        at[st.N_ROWS] = row + 1
+    if problem.settings[st.LIST] == 1 and not note_row(problem, work, results):
+        return False
     at[st.N_CELLS] += 1
     if problem.settings[st.SIGNS] == 1:
         for w in range(n_words):

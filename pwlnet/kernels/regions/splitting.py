@@ -57,7 +57,7 @@ def is_edge(work, i, j, common):
 
 
 @kernel
-def _sort_vertices(work, tolerance):
+def sort_vertices(work, tolerance):
     """Sort the vertices by their signs; returns the numbers of each, and the facets in use. Out: work.index, other_bits."""
     n_positive, n_negative, n_zero, used = 0, 0, 0, np.uint64(0)
     offset, index, values = work.at[st.OFFSET], work.index, work.values
@@ -76,7 +76,12 @@ def _sort_vertices(work, tolerance):
 
 @kernel
 def _add_crossing(problem, work, i, j, n, tolerance, norm):
-    """Make vertex n on the edge from vertex i to vertex j. Out: work.new_x."""
+    """Make vertex n on the edge from vertex i to vertex j. Out: work.new_x.
+
+    Its position error is bounded as follows. With exact ends p, q and values a > 0 > b, the exact vertex is p + t (q - p) with
+    t = a / (a - b). Errors of at most e of both values change t by at most e / (a - b - 2 e), and those of the ends count by
+    their weights 1 - t and t.
+    """
     x, new, offset, dimensions = work.x, work.new_x, work.at[st.OFFSET], work.x.shape[0] - 1
     a, b = work.values[i], work.values[j]
     t, length = a / (a - b), 0.0
@@ -86,12 +91,15 @@ def _add_crossing(problem, work, i, j, n, tolerance, norm):
         new[d, n] = start + t * step
         length = max(length, abs(step))
     e, f = x[dimensions, offset + i], x[dimensions, offset + j]
-    moved = length * (tolerance + norm * max(e, f)) / (a - b)
-    new[dimensions, n] = (1.0 - t) * e + t * f + moved + problem.numbers[st.COORDINATE]
+    error = tolerance + norm * max(e, f)  # of both values
+    apart = (a - b) - 2.0 * error
+    moved = (length + e + f) * error / apart if apart > 0.0 else st.LARGEST_ERROR
+    bound = ((1.0 - t) * e + t * f + moved) * st.ERROR_MARGIN + problem.numbers[st.COORDINATE]
+    new[dimensions, n] = min(bound, st.LARGEST_ERROR)
 
 
 @kernel
-def _cut_edges(problem, work, n_positive, n_negative, bit, tolerance, norm):
+def cut_edges(problem, work, n_positive, n_negative, bit, tolerance, norm):
     """Make the vertices where edges meet the hyperplane; returns their number, -1 where there is no room.
 
     Out: work.new_x, work.new_bits.
@@ -143,14 +151,14 @@ def split(problem, work, stage, k):
     """
     at, a, dimensions = work.at, work.maps[stage], work.x.shape[0] - 1
     tolerance = problem.numbers[st.GAMMA] * a[dimensions + 1, k]
-    n_positive, n_negative, n_zero, used = _sort_vertices(work, tolerance)
+    n_positive, n_negative, n_zero, used = sort_vertices(work, tolerance)
     offset = at[st.OFFSET]
     if used == ALL_BITS:
         at[st.STATUS] = st.TOO_MANY_FACETS
         return offset, 0, 0
     facet = lowest_bit(~used)
     bit = ONE_BIT << np.uint64(facet)
-    n_new = _cut_edges(problem, work, n_positive, n_negative, bit, tolerance, work.norms[stage, k])
+    n_new = cut_edges(problem, work, n_positive, n_negative, bit, tolerance, work.norms[stage, k])
     above, below = n_positive + n_zero + n_new, n_negative + n_zero + n_new
     second = offset + max(at[st.N_VERTICES], above)
     if n_new < 0 or max(above, below) > work.values.shape[0]:
@@ -169,6 +177,7 @@ def split(problem, work, stage, k):
     plane = at[st.NEXT_PLANE]
     for c in range(dimensions + 2):
         work.planes[plane, c] = a[c, k]
+    work.plane_ids[plane] = problem.stages[stage, st.FIRST_BIT] + k
     work.facets[at[st.LEVEL], facet] = plane
     at[st.NEXT_PLANE] = plane + 1
     return second, below, above

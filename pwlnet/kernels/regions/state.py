@@ -3,7 +3,8 @@
 A *cell* is a convex polytope with vertices ``x[:D, offset : offset + n]``, bounds ``x[D]`` of their position errors (maximum
 norm), and one word ``bits`` per vertex: bit f is set where the vertex lies on facet f *of this cell*. A new cut takes a bit
 that no vertex of the cell uses, so that 64 facets at a time are enough for any number of neurons; ``facets[level, f]`` is the
-row of ``planes`` with the hyperplane of bit f.
+row of ``planes`` with the hyperplane of bit f, and ``plane_ids`` says which function that is: its number, or
+``-1 - (2 d + s)`` for a side of the box (d a free input, s = 1 the upper side), or ``-1 - (2 D + m)`` for row m of a polytope.
 
 A *stage* has columns, which are affine functions on the cell: first those that cut, then those that are only recorded, then
 those that are only carried. Their *map* has D rows of coefficients, a row of constants (row D), and a row of magnitudes
@@ -35,16 +36,25 @@ WEIGHT = 5  # offset of the weights to the next stage
 # Entries of ``Problem.settings``.
 N_STAGES = 0
 N_LAYERS = 1  # stages of the network, without one for outputs or a condition
-CERTIFY = 2
+CERTIFY = 2  # 1: count the signs that are not proved; EXACT: ask for them
 CONDITION = 3  # 1: the last stage is a condition, which keeps the part of each cell where its columns are not negative
 SIGNS = 4
 RECORD = 5  # 1 + the first stage whose ranges are recorded; 0: none
-LIST = 6
+LIST = 6  # 1: the cells; MET_PARTS: the parts of cells that meet the condition
 COUNT_ONLY = 7
 STOP_WHEN_MET = 8
 EXPORT_DEPTH = 9  # number of cuts after which a cell is put on the list of tasks; 0: never
 BUDGET = 10  # steps of work of one call
-N_SETTINGS = 11
+FACETS = 11  # of listed cells, record the facets
+VERTICES = 12  # and the vertices
+MAPS = 13  # and the maps of the last stage's columns: their number
+VOLUMES = 14
+PLANES = 15  # with the facets, record their hyperplanes
+LEAF_STAGE = 16  # the last stage that cuts, where parts of its last cut need not be made; -1: they are always made
+N_SETTINGS = 17
+
+EXACT = 2  # value of ``settings[CERTIFY]``
+MET_PARTS = 2  # value of ``settings[LIST]``
 
 # Entries of ``Problem.numbers``.
 GAMMA = 0  # relative rounding of a map
@@ -71,7 +81,14 @@ N_BOUNDARY_POINTS = 15
 N_TASKS = 16
 N_TASK_VERTICES = 17
 FIRST_MET = 18
-N_AT = 19
+ENTERING = 19  # 1 + the next column to test while a stage is entered; 0: none is
+N_ASKED = 20  # vertices at which the sign of a column is asked for; they are in ``index[2]``
+ASKED_COLUMN = 21
+ANSWERED = 22  # whether ``answers`` has the signs
+N_ROW_FACETS = 23
+N_ROW_VERTICES = 24
+N_EXACT = 25  # signs that were asked for
+N_AT = 26
 
 # Values of ``Work.at[STATUS]``.
 RUNNING = 0
@@ -82,6 +99,7 @@ NEED_LEVELS = 4
 NEED_ROWS = 5
 NEED_TASKS = 6
 TOO_MANY_FACETS = 7
+NEED_SIGNS = 8
 
 # Columns of ``Tasks.info``.
 TASK_STAGE = 0
@@ -92,6 +110,8 @@ TASK_N_VERTICES = 4
 N_TASK_COLUMNS = 5
 
 NO_KEY = np.iinfo(np.int64).max
+ERROR_MARGIN = 1.0 + 2.0**-40  # of error bounds that are computed with rounding
+LARGEST_ERROR = 2.0**900  # of a vertex; finite, so that no product of bounds is NaN
 
 
 class Problem(NamedTuple):
@@ -121,6 +141,7 @@ class Work(NamedTuple):
     n_crossing: np.ndarray  # int64[S]
     norms: np.ndarray  # float64[S, H] sums of the absolute values of coefficients
     planes: np.ndarray  # float64[*, D + 2]
+    plane_ids: np.ndarray  # int64[*]
     x: np.ndarray  # float64[D + 1, V]
     bits: np.ndarray  # uint64[V]
     values: np.ndarray  # float64[V'] and the next four: of the vertices of one cell
@@ -132,6 +153,7 @@ class Work(NamedTuple):
     radius: np.ndarray  # float64[H]
     inverse: np.ndarray  # float64[D, 2 * D]
     residual: np.ndarray  # float64[D]
+    answers: np.ndarray  # int8[V'] signs that were asked for
 
 
 class Results(NamedTuple):
@@ -147,6 +169,13 @@ class Results(NamedTuple):
     row_patterns: np.ndarray  # uint64[M, W]
     row_points: np.ndarray  # float64[M, D]
     row_keys: np.ndarray  # int64[M]
+    row_ends: np.ndarray  # int64[M, 2] ends of the cell's facets and vertices
+    row_facets: np.ndarray  # int32[*] ids of the hyperplanes
+    row_planes: np.ndarray  # float64[*, D + 1] their coefficients, the constant last, not negative inside the cell
+    row_vertices: np.ndarray  # float64[*, D]
+    row_bits: np.ndarray  # uint64[*] of each vertex: bit j is set where it is on the cell's facet j
+    row_maps: np.ndarray  # float64[M, D + 1, O]
+    row_volumes: np.ndarray  # float64[M]
     met_margins: np.ndarray  # float64[M]
     met_points: np.ndarray  # float64[M, D]
     met_keys: np.ndarray  # int64[M]
@@ -164,3 +193,4 @@ class Tasks(NamedTuple):
     crossing: np.ndarray  # int64[T, H]
     patterns: np.ndarray  # uint64[T, W]
     planes: np.ndarray  # float64[T, 64, D + 2]
+    plane_ids: np.ndarray  # int64[T, 64]

@@ -37,7 +37,9 @@ def export_task(work, tasks):
     while used != np.uint64(0):
         f = lowest_bit(used)
         used &= used - ONE_BIT
-        copy_into(work.planes[work.facets[level, f]], tasks.planes[t, f])
+        plane = work.facets[level, f]
+        copy_into(work.planes[plane], tasks.planes[t, f])
+        tasks.plane_ids[t, f] = work.plane_ids[plane]
     if stage >= 0:
         _copy_map(work.maps[stage], tasks.maps[t, 0])
         copy_into(work.crossing[stage], tasks.crossing[t])
@@ -61,6 +63,7 @@ def load_task(work, tasks, t):
     for f in range(st.N_FACETS):
         work.facets[0, f] = f
         copy_into(tasks.planes[t, f], work.planes[f])
+        work.plane_ids[f] = tasks.plane_ids[t, f]
     if stage >= 0:
         work.n_crossing[stage] = info[st.TASK_CROSSING]
         _copy_map(tasks.maps[t, 0], work.maps[stage])

@@ -8,10 +8,11 @@ import numpy as np
 from ...kernels.regions import state as st
 from ...tolerances import UNIT_ROUNDOFF
 
-_VERTICES, _SCRATCH, _LEVELS, _ROWS, _TASKS = 1024, 256, 64, 4096, 64
+_VERTICES, _SCRATCH, _LEVELS, _ROWS, _TASKS = 1024, 256, 64, 2**14, 64
+_ROW_FACETS, _ROW_VERTICES = 16 * _ROWS, 2**17
 _GROWTH = {
     st.NEED_VERTICES: (("x", 1), ("bits", 0)),
-    st.NEED_SCRATCH: (("values", 0), ("index", 1), ("new_x", 1), ("new_bits", 0), ("other_bits", 0)),
+    st.NEED_SCRATCH: (("values", 0), ("index", 1), ("new_x", 1), ("new_bits", 0), ("other_bits", 0), ("answers", 0)),
     st.NEED_LEVELS: (("frames", 0), ("following", 0), ("patterns", 0), ("facets", 0)),
 }
 
@@ -39,7 +40,7 @@ def make_problem(layers, settings):
     for f in range(n_functions):
         valid[f // 64] |= np.uint64(1) << np.uint64(f % 64)
     roundoff = float(UNIT_ROUNDOFF)
-    numbers = np.array([layers.roundings * roundoff, 4.0 * roundoff])
+    numbers = np.array([layers.roundings * roundoff, 16.0 * roundoff])
     return st.Problem(
         settings, numbers, table, np.concatenate(weights), np.concatenate(sizes), biases, factors, valid
     )  # fmt: skip
@@ -48,7 +49,7 @@ def make_problem(layers, settings):
 def empty_tasks(like, n, n_vertices):
     """Return room for n tasks with so many vertices: Tasks."""
     shapes = [a.shape[1:] for a in like]
-    counts = n, n_vertices, n_vertices, n, n, n, n
+    counts = n, n_vertices, n_vertices, n, n, n, n, n
     return st.Tasks(*(np.zeros((k, *shape), a.dtype) for k, shape, a in zip(counts, shapes, like, strict=True)))
 
 
@@ -62,7 +63,9 @@ def first_task(layers, problem, lower, upper):
     tasks = st.Tasks(
         info, np.zeros((corners, d + 1)), np.zeros(corners, np.uint64), np.zeros((1, 2, d + 2, width)),
         np.zeros((1, width), np.int64), np.zeros((1, n_words), np.uint64), np.zeros((1, st.N_FACETS, d + 2)),
+        np.zeros((1, st.N_FACETS), np.int64),
     )  # fmt: skip
+    tasks.plane_ids[0] = -1 - np.arange(st.N_FACETS)  # the sides of the box; the others are not used
     at = np.arange(corners)
     for k in range(d):
         upper_side = at >> k & 1
@@ -91,9 +94,10 @@ def make_work(layers, problem, most):
         at, np.full(1, np.inf), np.zeros((_LEVELS, 5), np.int64), np.zeros((stages, d + 2, width)),
         np.zeros((_LEVELS, d + 2, width)), np.zeros((_LEVELS, n_words), np.uint64), np.zeros((_LEVELS, st.N_FACETS), np.int64),
         np.zeros((stages, width), np.int64), np.zeros(stages, np.int64), np.zeros((stages, width)),
-        np.zeros((n_planes, d + 2)), np.zeros((d + 1, room)), np.zeros(room, np.uint64), np.zeros(scratch),
-        np.zeros((3, scratch), np.int64), np.zeros((d + 1, scratch)), np.zeros(scratch, np.uint64),
+        np.zeros((n_planes, d + 2)), np.zeros(n_planes, np.int64), np.zeros((d + 1, room)), np.zeros(room, np.uint64),
+        np.zeros(scratch), np.zeros((3, scratch), np.int64), np.zeros((d + 1, scratch)), np.zeros(scratch, np.uint64),
         np.zeros(scratch, np.uint64), np.zeros(width), np.zeros(width), np.zeros((d, 2 * d)), np.zeros(d),
+        np.zeros(scratch, np.int8),
     )  # fmt: skip
 
 
@@ -104,6 +108,8 @@ def make_results(layers, problem, n_witnesses):
     f = n_functions if settings[st.SIGNS] else 0
     recorded = int(problem.stages[:, st.N_RECORDED].sum()) if settings[st.RECORD] else 0
     n_rows = _ROWS if settings[st.LIST] else 0
+    n_facets = _ROW_FACETS if settings[st.FACETS] else 0
+    n_vertices = _ROW_VERTICES if settings[st.VERTICES] else 0
     n_met = n_witnesses if settings[st.CONDITION] else 0
     extremes = np.empty((recorded, 4))
     extremes[:] = np.inf, -np.inf, np.inf, -np.inf
@@ -111,6 +117,11 @@ def make_results(layers, problem, n_witnesses):
         np.zeros(n_functions, np.int8), np.zeros((2, n_words), np.uint64), np.zeros((2, f, d)),
         np.full((2, f), st.NO_KEY), extremes, np.zeros((recorded, 2, d)), np.full((recorded, 2), st.NO_KEY),
         np.zeros((n_rows, n_words), np.uint64), np.zeros((n_rows, d)), np.zeros(n_rows, np.int64),
+        np.zeros((n_rows, 2), np.int64), np.zeros(n_facets, np.int32),
+        np.zeros((n_facets if settings[st.PLANES] else 0, d + 1)),
+        np.zeros((n_vertices, d)), np.zeros(n_vertices, np.uint64),
+        np.zeros((n_rows if settings[st.MAPS] else 0, d + 1, int(settings[st.MAPS]))),
+        np.zeros(n_rows if settings[st.VOLUMES] else 0),
         np.zeros(n_met), np.zeros((n_met, d)), np.zeros(n_met, np.int64), np.zeros((n_met, d)), np.zeros(n_met, np.int64),
     )  # fmt: skip
 
@@ -130,5 +141,9 @@ def grow(slot, status):
         for new, old in zip(room, made, strict=True):
             new[: len(old)] = old
         return slot._replace(made=room)
+    if status == st.NEED_ROWS:  # for the vertices of one cell
+        names = ("row_vertices", "row_bits")
+        larger = {name: _enlarged(getattr(slot.results, name), 0) for name in names}
+        return slot._replace(results=slot.results._replace(**larger))
     larger = {name: _enlarged(getattr(slot.work, name), axis) for name, axis in _GROWTH[status]}
     return slot._replace(work=slot.work._replace(**larger))

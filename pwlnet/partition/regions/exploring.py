@@ -7,20 +7,17 @@ import time
 
 import numpy as np
 
-from ...errors import CapacityError, InputError
-from ...kernels.regions import cells
+from ...errors import InputError
 from ...kernels.regions import state as st
-from ...scheduling import n_threads, run_slots
+from ...scheduling import n_threads
 from ...tolerances import UNIT_ROUNDOFF
-from .buffers import empty_tasks, first_task, grow, make_problem, make_results, make_work
+from .cell_search import CellSearch
+from .exact import ExactSigns
 from .layers import make_layers
+from .polytopes import root_in_polytope
 from .results import CellRun, ConditionCells, Points, Ranges, neuron_states, pack_signs
 
 WANTS = ("signs", "ranges", "outputs", "patterns")
-_BUDGET = 2**24  # steps of work of one call: some 50 ms
-_TRIAL = 2**22  # steps of work that one thread does alone before others are started
-_CUTS = 9  # that make a task, with several threads
-_TASK_BYTES = 2**26
 
 
 def explore(
@@ -29,6 +26,7 @@ def explore(
     upper,
     *,
     condition=None,
+    polytope=None,
     want=(),
     certify=None,
     max_cells=None,
@@ -40,7 +38,8 @@ def explore(
     """Find the cells of a network on a box with at most six free inputs: the regions of one activation pattern.
 
     Exact up to rounding: cells are cut in floating point. A value counts as zero within the rounding error of its affine map;
-    ``certify`` counts the other signs at vertices that are not proved, to first order in rounding.
+    ``certify`` counts the other signs at vertices that are not proved. With ``certify="exact"``, integers decide all signs that
+    floating-point bounds leave open.
 
     Parameters
     ----------
@@ -49,9 +48,11 @@ def explore(
         The box; sides may have width zero.
     condition : HalfSpaces, optional
         Find the cells that meet it.
+    polytope : (float64[M, D_in], float64[M]), optional
+        Rows ``A x <= b`` that cut the box; those of ``as_polytope``.
     want : str or tuple of str
         Of "signs", "ranges", "outputs", "patterns": which fields of the result to compute.
-    certify : bool, optional
+    certify : bool or "exact", optional
         By default, where there is a condition.
     max_cells : int, optional
         Stop when more cells have been found.
@@ -82,134 +83,26 @@ def explore(
     layers = make_layers(
         network, lower, upper, condition=condition, outputs="outputs" in wants, ranges="ranges" in wants
     )  # fmt: skip
-    search = _Search(layers, lower, upper, wants, condition, condition is not None if certify is None else certify)
-    search.settings[st.STOP_WHEN_MET] = int(stop_when_met and condition is not None)
-    search.n_witnesses, search.max_cells = max(1, n_witnesses), max_cells
+    lists = "patterns" in wants or layers.merges
+    certify = condition is not None if certify is None else certify
+    settings = {
+        st.CERTIFY: st.EXACT if certify == "exact" else certify,
+        st.CONDITION: condition is not None,
+        st.SIGNS: "signs" in wants,
+        st.RECORD: 1 if "ranges" in wants else len(layers.stages) if "outputs" in wants else 0,
+        st.LIST: lists,
+        st.COUNT_ONLY: not (wants or lists or condition is not None),
+        st.STOP_WHEN_MET: stop_when_met and condition is not None,
+    }
+    rows = (np.zeros((0, len(lower))), np.zeros(0)) if polytope is None else polytope
+    exact = ExactSigns(network, layers, lower, upper, rows, condition) if certify == "exact" else None
+    search = CellSearch(layers, lower, upper, settings, n_witnesses=n_witnesses, exact=exact)
+    if len(rows[1]):
+        search.root, _ = root_in_polytope(network, layers, search.problem, lower, upper, rows)
+    search.max_cells = max_cells
     search.deadline = None if time_limit is None else time.monotonic() + time_limit
     search.run(n_threads(threads))
     return _result(network, layers, search, wants, condition, Points(layers, lower, upper))
-
-
-class _Search:
-    """One exploration."""
-
-    def __init__(self, layers, lower, upper, wants, condition, certify):
-        self.layers = layers
-        lists = "patterns" in wants or layers.merges
-        chosen = {
-            st.N_STAGES: len(layers.stages),
-            st.N_LAYERS: layers.n_layers,
-            st.CERTIFY: certify,
-            st.CONDITION: condition is not None,
-            st.SIGNS: "signs" in wants,
-            st.RECORD: 1 if "ranges" in wants else len(layers.stages) if "outputs" in wants else 0,
-            st.LIST: lists,
-            st.BUDGET: _BUDGET,
-        }
-        self.settings = np.zeros(st.N_SETTINGS, np.int64)
-        self.settings[list(chosen)] = list(map(int, chosen.values()))
-        self.settings[st.COUNT_ONLY] = not (wants or lists or condition is not None)
-        self.problem = make_problem(layers, self.settings)
-        self.root = first_task(layers, self.problem, lower, upper)
-        self.stopped_by, self.deadline, self.max_cells, self.n_witnesses = None, None, None, 1
-        self.slots, self.rows = [], []
-
-    def run(self, threads):
-        """Search on several threads; tasks are cells after some cuts, made by one more slot."""
-        first_met, nothing = np.full(1, st.NO_KEY), empty_tasks(self.root, 0, 0)
-        n, tasks = 1, self.root
-        if threads > 1:
-            if self._finishes_alone(nothing):
-                return
-            per_task = tasks.maps.nbytes + tasks.planes.nbytes
-            self.settings[st.EXPORT_DEPTH] = max(1, min(_CUTS, int(np.log2(max(2.0, _TASK_BYTES / per_task)))))
-            self._work_until_finished([self._make_slot(tasks, nothing, np.ones(1, np.int64), np.zeros(1, np.int64), first_met)])
-            self.settings[st.EXPORT_DEPTH] = 0
-            n, tasks = int(self.slots[0].work.at[st.N_TASKS]), self.slots[0].made
-        if self.stopped_by in (None, "met"):
-            self.stopped_by = None
-            shared = tasks, nothing, np.array([n]), np.zeros(1, np.int64), first_met
-            self._work_until_finished([self._make_slot(*shared) for _ in range(max(1, min(threads, n)))])
-        for slot in self.slots:
-            self._take_rows(slot)
-
-    def _finishes_alone(self, nothing):
-        """Return whether a short search by one thread finds everything; otherwise nothing is kept of it."""
-        first_met = np.full(1, st.NO_KEY)
-        slot = self._make_slot(self.root, nothing, np.ones(1, np.int64), np.zeros(1, np.int64), first_met)
-        self.settings[st.BUDGET] = _TRIAL
-        run_slots(cells.explore_slot, [slot])
-        self.settings[st.BUDGET] = _BUDGET
-        if slot.work.at[st.STATUS] != st.FINISHED:
-            return False
-        self.slots = [slot]
-        self._take_rows(slot)
-        if slot.work.at[st.FIRST_MET] < st.NO_KEY:
-            self.stopped_by = "met"
-        return True
-
-    def _make_slot(self, tasks, *shared):
-        """Return a slot without results, with room for the largest task."""
-        largest = int(tasks.info[:, st.TASK_N_VERTICES].max(initial=1))
-        work = make_work(self.layers, self.problem, largest)
-        return cells.CellSlot(self.problem, work, make_results(self.layers, self.problem, self.n_witnesses), tasks, *shared)
-
-    def _work_until_finished(self, slots):
-        """Call slots until all are finished, and make room for what they need in between."""
-        first, first_met = len(self.slots), slots[0].first_met
-        self.slots += slots
-        waiting = list(range(first, len(self.slots)))
-        while waiting:
-            run_slots(cells.explore_slot, [self.slots[k] for k in waiting])
-            first_met[0] = min(int(slot.work.at[st.FIRST_MET]) for slot in self.slots)
-            for k in waiting:
-                self._make_room(k)
-            waiting = [k for k in waiting if self.slots[k].work.at[st.STATUS] != st.FINISHED]
-            if not waiting:
-                break
-            n = sum(int(slot.work.at[st.N_CELLS]) for slot in self.slots)
-            if self.max_cells is not None and n > self.max_cells:
-                self.stopped_by = "max_cells"
-            elif self.deadline is not None and time.monotonic() > self.deadline:
-                self.stopped_by = "time_limit"
-            if self.stopped_by is not None:
-                return
-        if first_met[0] < st.NO_KEY and self.settings[st.STOP_WHEN_MET]:
-            self.stopped_by = "met"
-
-    def _make_room(self, k):
-        """Make room for what slot k needs."""
-        slot = self.slots[k]
-        status = int(slot.work.at[st.STATUS])
-        if status == st.TOO_MANY_FACETS:
-            raise CapacityError(
-                f"a cell has more than {st.N_FACETS} facets at a time, but at most {st.N_FACETS} are handled; divide the box"
-            )
-        if status == st.NEED_ROWS:
-            self._take_rows(slot)
-        elif status not in (st.RUNNING, st.FINISHED):
-            self.slots[k] = grow(slot, status)
-
-    def _take_rows(self, slot):
-        """Move the listed rows of a slot to the list of all rows."""
-        n = int(slot.work.at[st.N_ROWS])
-        if n:
-            r = slot.results
-            self.rows.append((r.row_keys[:n].copy(), r.row_patterns[:n].copy(), r.row_points[:n].copy()))
-        slot.work.at[st.N_ROWS] = 0
-
-    def total(self, entry):
-        """Return the sum of an entry of all slots."""
-        return sum(int(slot.work.at[entry]) for slot in self.slots)
-
-    def listed(self):
-        """Return the listed rows in order: (uint64[n, W], float64[n, D])."""
-        if not self.rows:
-            results = self.slots[0].results
-            return results.row_patterns[:0], results.row_points[:0]
-        keys, patterns, points = (np.concatenate(x) for x in zip(*self.rows, strict=True))
-        order = np.argsort(keys, kind="stable")
-        return patterns[order], points[order]
 
 
 def _first_of(slots, values, keys):
@@ -297,8 +190,8 @@ def _result(network, layers, search, wants, condition, points):
             n = network.n_outputs
             fields["outputs"] = _ranges(combined, layers.first_output + np.arange(n), np.zeros(n), points)
     if search.settings[st.LIST]:
-        words, at = search.listed()
-        packed = pack_signs(network, layers, words)
+        rows = search.rows()
+        packed, at = pack_signs(network, layers, rows.words), rows.points
         if layers.merges:
             _, first = np.unique(packed, axis=0, return_index=True)
             first.sort()

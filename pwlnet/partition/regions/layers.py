@@ -37,6 +37,7 @@ class Block(NamedTuple):
     neurons: np.ndarray  # int64[n]
     states: np.ndarray  # int64[n]
     when_positive: bool
+    op: int
 
 
 class Layers(NamedTuple):
@@ -124,7 +125,7 @@ class _Builder:
         elif kind == ir.CLIP:
             self._add_clip(columns, i, x, order, neurons)
         elif kind in (ir.RELU, ir.LEAKY_RELU):
-            columns.load(self._cut(columns, x, order, neurons, 1), i, order)
+            columns.load(self._cut(columns, i, order, neurons, 1), i, order)
             self.sources[neurons] = self.n_recorded + np.arange(len(order))
             if kind == ir.LEAKY_RELU:
                 w = program.weights[program.weight_offsets[i] : program.weight_offsets[i + 1]]
@@ -133,11 +134,11 @@ class _Builder:
         else:
             raise UnsupportedOperationError(f"op {i} has code {kind}, which regions do not handle; see CONTRIBUTING.md")
 
-    def _cut(self, columns, x, entries, neurons, states, *, sign=1.0, **options):
+    def _cut(self, columns, i, entries, neurons, states, *, sign=1.0, **options):
         """Add columns that cut, and set states of neurons where they (``sign`` times) are positive; return the first one."""
-        first = columns.add(x, entries, sign=sign, **options)
+        first = columns.add(int(self.network.op_graph.operands[i][0]), entries, sign=sign, **options)
         states = np.broadcast_to(np.int64(states), neurons.shape)
-        self.blocks.append(Block(self.n_functions + first, neurons, states, sign > 0.0))
+        self.blocks.append(Block(self.n_functions + first, neurons, states, sign > 0.0, i))
         return first
 
     def _add_clip(self, columns, i, x, order, neurons):
@@ -145,14 +146,14 @@ class _Builder:
         lower, upper = (float(c) for c in self.network.program.coefficients[i, :2])
         n_cut = 0
         if np.isfinite(lower):
-            columns.load(self._cut(columns, x, order, neurons, 1, shift=lower), i, order)
+            columns.load(self._cut(columns, i, order, neurons, 1, shift=lower), i, order)
             full = np.full(len(order), lower)
             columns.constants.append((i, order, full, np.abs(full)))
             self.shifts[neurons], n_cut = lower, len(order)
         else:
             self.first_states[neurons] = 1
         if np.isfinite(upper):
-            first = self._cut(columns, x, order, neurons, 2, sign=-1.0, shift=-upper)
+            first = self._cut(columns, i, order, neurons, 2, sign=-1.0, shift=-upper)
             columns.load(first, i, order)
             columns.factors[first] = np.ones(len(order)), np.zeros(len(order))
             n_cut += len(order)
@@ -169,7 +170,7 @@ class _Builder:
         for k, tap in enumerate(taps[1:], start=1):
             columns, best = Columns(), (x, taps[0].entries) if k == 1 else (i, order)
             at = best[0], best[1][tap.windows]
-            columns.load(self._cut(columns, x, tap.entries, neurons[tap.windows], tap.taps, minus=at), i, order[tap.windows])
+            columns.load(self._cut(columns, i, tap.entries, neurons[tap.windows], tap.taps, minus=at), i, order[tap.windows])
             self._record_pending(columns)
             columns.load(columns.add(*best), i, order)
             if k + 1 < len(taps):

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ...kernels.ir import bits
+from ...patterns import ActivationPatterns
 
 
 class ConditionCells(NamedTuple):
@@ -103,10 +104,25 @@ _ROWS = 2**14  # patterns that are packed at a time
 def states_of_signs(layers, signs):
     """Return the states int32[B, K] of neurons by the signs bool[B, F] of functions."""
     states = np.repeat(layers.first_states[None], len(signs), axis=0)
-    for first, neurons, values, when_positive in layers.blocks:
+    for first, neurons, values, when_positive, _ in layers.blocks:
         here = signs[:, first : first + len(neurons)]
         states[:, neurons] = np.where(here == when_positive, values, states[:, neurons])
     return states
+
+
+def states_in_rows(network, block, classes):
+    """Return a function of rows and neurons that gives their states: ``(rows, neurons) -> int64[*]``.
+
+    ``block`` is a RegionBlock; where there are ``classes``, the neuron after the last one stands for the class.
+    """
+    states = ActivationPatterns(block.packed, network.pattern_layout).unpack()
+    if classes is not None:
+        states = np.column_stack([states, block.classes])
+
+    def states_at(rows, neurons):
+        return states[rows, neurons].astype(np.int64)
+
+    return states_at
 
 
 def pack_signs(network, layers, words):
@@ -137,7 +153,7 @@ def _is_field(network, block):
 
 def _pack_blocks(network, layers, signs, packed_out):
     """Pack the signs uint8[B, F] of neurons with two states. Out: packed_out uint64[B, W]."""
-    for first, neurons, _, _ in layers.blocks:
+    for first, neurons, *_ in layers.blocks:
         if len(neurons):
             octets = np.packbits(signs[:, first : first + len(neurons)], axis=1, bitorder="little")
             column = 8 * int(network.pattern_layout.word_offsets[network.op_graph.op_of(neurons[0])])
@@ -165,7 +181,7 @@ def neuron_states(layers, seen, seen_at, touched):
     states, touches = layers.first_states.copy(), np.zeros(len(layers.first_states), bool)
     varies = np.zeros(len(states), bool)
     witnesses = np.full((len(states), 2, seen_at.shape[2]), np.nan)
-    for first, neurons, values, when_positive in layers.blocks:
+    for first, neurons, values, when_positive, _ in layers.blocks:
         here = slice(first, first + len(neurons))
         both, always = seen[0, here] & seen[1, here], ~seen[int(not when_positive), here]
         states[neurons] = np.where(always, values, states[neurons])

@@ -25,7 +25,7 @@ BOXES = {
 @pytest.fixture(autouse=True)
 def _threads_at_once(monkeypatch):
     """Small runs use several threads, too."""
-    monkeypatch.setattr("pwlnet.partition.regions.exploring._TRIAL", 0)
+    monkeypatch.setattr("pwlnet.partition.regions.cell_search._TRIAL", 0)
 
 
 def hand_network():
@@ -90,7 +90,7 @@ def test_results_do_not_depend_on_the_number_of_threads():
 
 def test_a_small_run_by_one_of_several_threads_gives_the_same(monkeypatch):
     expected = everything(1)
-    monkeypatch.setattr("pwlnet.partition.regions.exploring._TRIAL", 2**40)
+    monkeypatch.setattr("pwlnet.partition.regions.cell_search._TRIAL", 2**40)
     run = everything(2)
     assert np.array_equal(run.packed, expected.packed) and np.array_equal(run.witnesses, expected.witnesses)
     assert np.array_equal(run.condition.witnesses, expected.condition.witnesses)
@@ -174,7 +174,7 @@ def test_limits_stop_a_run():
 
 @pytest.mark.parametrize("options", [{"max_cells": 10}, {"time_limit": 0.0}])
 def test_limits_are_looked_at_between_calls(monkeypatch, options):
-    monkeypatch.setattr("pwlnet.partition.regions.exploring._BUDGET", 2**10)
+    monkeypatch.setattr("pwlnet.partition.regions.cell_search._BUDGET", 2**10)
     network = random_relu(4, [3, 20, 20, 1])
     run = explore(network, np.full(3, -1.0), np.full(3, 1.0), threads=1, want="patterns", **options)
     assert not run.complete and run.stopped_by == next(iter(options))
@@ -185,7 +185,7 @@ def test_work_that_is_interrupted_and_buffers_that_grow_change_nothing(monkeypat
     expected = everything(1)
     for name, value in (("_VERTICES", 16), ("_SCRATCH", 1), ("_LEVELS", 2), ("_ROWS", 100), ("_TASKS", 1)):
         monkeypatch.setattr(f"pwlnet.partition.regions.buffers.{name}", value)
-    monkeypatch.setattr("pwlnet.partition.regions.exploring._BUDGET", 2**16)
+    monkeypatch.setattr("pwlnet.partition.regions.cell_search._BUDGET", 2**16)
     for threads in (1, 2):
         run = everything(threads)
         assert run.n_cells == expected.n_cells and np.array_equal(run.packed, expected.packed)

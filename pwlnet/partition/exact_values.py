@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import UnsupportedOperationError
 from ..kernels.ir import program as ir
-from ..partition.planes.integers import as_integers, exact_ops
+from .planes.integers import as_integers, exact_ops
 
 
 def exact_outputs(network, point):
@@ -36,7 +36,7 @@ def exact_outputs(network, point):
     first[program.input_index] = inputs
     values, readers = [first], [int(r[-1]) if len(r) else len(program.op) for r in network.op_graph.readers]
     for i in range(1, len(program.op)):
-        values.append(_Evaluation(ops, i, values, scale).value())
+        values.append(Evaluation(ops, i, values, scale).value())
         for k in network.op_graph.operands[i]:
             if readers[int(k)] == i:
                 values[int(k)] = None  # of large networks, only what is still needed is kept
@@ -69,7 +69,7 @@ def _size(program, i):
     return int(program.value_offsets[i + 1] - program.value_offsets[i])
 
 
-class _Evaluation:
+class Evaluation:
     """One op with its operands' values: integers over ``ops.denominators[k] * scale``."""
 
     def __init__(self, ops, i, values, scale):
@@ -108,6 +108,10 @@ class _Evaluation:
             return self._gathered()
         return self._switched(kind)
 
+    def slopes(self):
+        """Return the slopes of a LeakyReLU where it is not positive, over the denominator of its weights: object[n]."""
+        return _repeated(self.ops.weights(self.i)[0], len(self.x))
+
     def _plus(self, result, biases):
         """Add biases, which are integers over the denominator of the op's weights."""
         if not len(biases):
@@ -144,8 +148,7 @@ class _Evaluation:
         if kind == ir.RELU:
             return np.where(self.x > 0, self.x, 0)
         if kind == ir.LEAKY_RELU:
-            slopes = _repeated(self.ops.weights(self.i)[0], len(self.x))
-            return np.where(self.x > 0, self.x * self.ratio, self.x * slopes)
+            return np.where(self.x > 0, self.x * self.ratio, self.x * self.slopes())
         if kind == ir.CLIP:
             bounds, _ = self.ops.coefficients(self.i)
             up = self.ops.denominators[self.operands[0]] * self.scale

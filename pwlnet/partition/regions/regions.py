@@ -1,0 +1,216 @@
+"""Regions: the activation regions of a network in a box or a polytope.
+
+Legend: D inputs, F free inputs, R regions, K neurons, W words, O outputs, N facets of all regions, V vertices of all regions.
+"""
+
+import functools
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from ...errors import InputError, MissingDataError
+from ...patterns import ActivationPatterns
+from ...validation import check_index
+
+# Columns that are computed on first use.
+COLUMNS = (
+    "facet_G", "facet_h", "affine_maps_A", "affine_maps_c", "volumes", "vertex_offsets", "vertices", "vertex_facets",
+)  # fmt: skip
+
+
+class HalfSpaceRows(NamedTuple):
+    """The facets of all regions as half-spaces ``G x <= h`` of the free inputs; rows of region r as in ``facet_offsets``."""
+
+    G: np.ndarray  # float64[N, F]
+    h: np.ndarray  # float64[N]
+
+
+class AffineMaps(NamedTuple):
+    """The network on each region, ``A x + c`` of the free inputs; the others are folded into c."""
+
+    A: np.ndarray  # float64[R, O, F]
+    c: np.ndarray  # float64[R, O]
+
+
+class RegionVertices(NamedTuple):
+    """The corners of all regions."""
+
+    offsets: np.ndarray  # int64[R+1]
+    points: np.ndarray  # float64[V, F]
+    facets: np.ndarray  # uint64[V]; bit j is set where the corner lies on facet ``facet_offsets[r] + j``
+
+
+@dataclass(frozen=True, eq=False)
+class Regions:
+    """Activation regions; made by ``enumerate_regions``.
+
+    A facet k of region r, ``facet_offsets[r] <= k < facet_offsets[r + 1]``, is where neuron ``facet_neurons[k]`` changes to the
+    state ``facet_states[k]``. Other facets have negative numbers: -1 - (2 d + s) is the lower (s = 0) or upper side (s = 1) of
+    input d, -1 - (2 D + m) is row m of the polytope. Where regions are divided by classes, the number of neurons stands for the
+    comparison of outputs, and the state is the class on the other side. Where hyperplanes of several neurons coincide, there is
+    one facet, with the first neuron.
+
+    Attributes
+    ----------
+    network : Network
+    lower, upper : float64[D]
+    polytope : (float64[M, D], float64[M]) or None
+        ``A x <= b``.
+    free : int64[F]
+        Inputs whose sides have positive width.
+    n_regions : int
+    complete : bool
+    stopped_by : str or None
+        "max_regions" or "time_limit", if there are more regions.
+    method : str
+    certified : bool
+        Whether each decision was proved, by bounds on rounding errors or with integers.
+    n_exact : int
+        Signs at vertices that were decided with integers.
+    packed : uint64[R, W] or None
+        ``patterns()``.
+    witnesses : float64[R, D] or None
+        A point inside each region.
+    facet_offsets : int64[R+1] or None
+    facet_neurons, facet_states : int32[N] or None
+    classes : int32[R] or None
+    class_rule : {"max", "min"} or None
+    """
+
+    network: object = field(repr=False)
+    lower: np.ndarray = field(repr=False)
+    upper: np.ndarray = field(repr=False)
+    polytope: tuple | None = field(repr=False)
+    free: np.ndarray = field(repr=False)
+    n_regions: int
+    complete: bool
+    stopped_by: str | None
+    method: str
+    certified: bool
+    n_exact: int
+    packed: np.ndarray | None = field(default=None, repr=False)
+    witnesses: np.ndarray | None = field(default=None, repr=False)
+    facet_offsets: np.ndarray | None = field(default=None, repr=False)
+    facet_neurons: np.ndarray | None = field(default=None, repr=False)
+    facet_states: np.ndarray | None = field(default=None, repr=False)
+    classes: np.ndarray | None = field(default=None, repr=False)
+    class_rule: str | None = None
+    columns: dict = field(default_factory=dict, repr=False)
+
+    def __len__(self):
+        """Return the number of regions."""
+        return self.n_regions
+
+    def patterns(self):
+        """Return the activation patterns: ActivationPatterns of R rows."""
+        return ActivationPatterns(self._needed("packed"), self.network.pattern_layout)
+
+    def halfspaces(self):
+        """Compute the facets of all regions as half-spaces, none of them redundant.
+
+        Exact up to rounding.
+
+        Returns
+        -------
+        HalfSpaceRows
+        """
+        return HalfSpaceRows(*self._column("halfspaces", "facet_G", "facet_h"))
+
+    def affine_maps(self):
+        """Compute the network on each region.
+
+        Exact up to rounding.
+
+        Returns
+        -------
+        AffineMaps
+        """
+        return AffineMaps(*self._column("affine_maps", "affine_maps_A", "affine_maps_c"))
+
+    def volumes(self):
+        """Compute the volume of each region, in the F free inputs: float64[R].
+
+        Exact up to rounding.
+        """
+        return self._column("volumes", "volumes")[0]
+
+    def vertices(self):
+        """Compute the corners of all regions.
+
+        Exact up to rounding.
+
+        Returns
+        -------
+        RegionVertices
+        """
+        return RegionVertices(*self._column("vertices", "vertex_offsets", "vertices", "vertex_facets"))
+
+    def _needed(self, name):
+        value = getattr(self, name)
+        if value is None:
+            what = "patterns" if name in ("packed", "witnesses") else "facets"
+            raise MissingDataError(f"these regions were only counted; give want=({what!r},) to enumerate_regions")
+        return value
+
+    def _column(self, want, *names):
+        """Return columns, by enumerating the same regions once more on first use."""
+        if any(name not in self.columns or self.columns[name] is None for name in names):
+            self._needed("packed")
+            self.columns.update(self._again(want))
+        return [self.columns[name] for name in names]
+
+    def _again(self, want):
+        """Enumerate the same regions with another column: dict of arrays."""
+        from .enumerating import enumerate_regions
+
+        how = {"polytope": self.polytope, "classes": self.class_rule, "method": self.method}
+        most = None if self.complete else self.n_regions
+        again = enumerate_regions(self.network, self.lower, self.upper, want=(want,), max_regions=most, **how)
+        if not np.array_equal(again.packed, self.packed):
+            raise InputError("the regions are not in the order of enumerate_regions; enumerate them with this column")
+        return {name: column for name, column in again.columns.items() if column is not None}
+
+    def locate(self, points):
+        """Find the region of each point.
+
+        Exact up to rounding: a point's states are those of ``Network.states``.
+
+        Parameters
+        ----------
+        points : float64[B, D] or float64[B, *input_shape]
+
+        Returns
+        -------
+        int64[B]
+            Number of the region; of a point between regions, the first one with the states of the point at all neurons that are
+            not within rounding of a threshold. -1 outside the box or polytope, or if the region is not among these.
+        """
+        from .locating import locate
+
+        return locate(self, self.network.as_points(points, "points"))
+
+    def region(self, r):
+        """Return region r as a ``Region``: its rows, radii, facets and inscribed ball, not cut to the box.
+
+        Exact up to rounding: as ``region_of`` its witness.
+        """
+        from .region import region_of
+
+        return region_of(self.network, self._needed("witnesses")[check_index(r, "r", self.n_regions, "regions", "the result")])
+
+    @functools.cached_property
+    def finder(self):
+        """Keys of the patterns and classes in order, and the regions that they belong to."""
+        from .locating import as_keys
+
+        rows = self._needed("packed")
+        if self.classes is not None:
+            rows = np.column_stack([rows, self.classes.astype(np.uint64)])
+        keys = as_keys(rows)
+        order = np.argsort(keys, kind="stable")
+        return keys[order], order
+
+    def __repr__(self):
+        state = "" if self.complete else f", stopped by {self.stopped_by}"
+        return f"Regions({self.n_regions} regions in {len(self.free)} dimensions{state}, {self.network!r})"
