@@ -4,6 +4,7 @@ Legend: as in ``schema.py``; n regions of a block.
 """
 
 import time
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -240,21 +241,9 @@ def header_of(regions):
     """Return what Regions were requested with, by the columns that they have: RegionHeader."""
     has = block_of(regions).arrays()
     want = tuple(name for name in COLUMNS if FIELDS_OF[name][0] in has)
-    mode = (getattr(regions, "class_mode", None) or "max") if "classes" in has else None
-    return RegionHeader(regions.lower, regions.upper, regions.polytope, want, mode, regions.method)
+    return RegionHeader(regions.lower, regions.upper, regions.polytope, want, regions.class_rule, regions.method)
 
 
 def block_of(regions):
-    """Return the arrays of Regions, those of all of them: RegionBlock."""
-    names = ["packed", "witnesses", "volumes", "classes", "facet_offsets", "facet_neurons", "facet_states"]
-    names += ["vertex_offsets", "vertices", "vertex_facets"]
-    arrays = {name: getattr(regions, name, None) for name in names}
-    maps = getattr(regions, "affine_maps", None)
-    if maps is not None:
-        arrays["affine_maps_A"], arrays["affine_maps_c"] = maps
-    n = int(regions.n_regions)
-    for column in COLUMNS:  # arrays of another length stand for columns that were not requested
-        first = arrays.get(FIELDS_OF[column][0])
-        if first is None or (n and len(first) - (column in ("facets", "vertices")) != n):
-            arrays |= dict.fromkeys(FIELDS_OF[column])
-    return RegionBlock(**arrays)
+    """Return the arrays of Regions that a store holds: RegionBlock."""
+    return replace(regions.block(), facet_G=None, facet_h=None)

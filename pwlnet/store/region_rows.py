@@ -100,13 +100,7 @@ class RegionRows:
     facet_offsets = _column("facet_offsets", "Range of facets of each region, int64[n+1], or None.")
     facet_neurons = _column("facet_neurons", "What each facet belongs to, int32[N], or None.")
     facet_states = _column("facet_states", "The state on the other side of each facet, int32[N], or None.")
-    affine_maps_A = _column("affine_maps_A", "Slopes of the outputs, float64[n, O, F], or None.")
-    affine_maps_c = _column("affine_maps_c", "Constants of the outputs, float64[n, O], or None.")
-    volumes = _column("volumes", "Volumes of the free inputs, float64[n], or None.")
     classes = _column("classes", "The largest (smallest) outputs, int32[n], or None.")
-    vertex_offsets = _column("vertex_offsets", "Range of vertices of each region, int64[n+1], or None.")
-    vertices = _column("vertices", "Coordinates of the free inputs, float64[V, F], or None.")
-    vertex_facets = _column("vertex_facets", "Bit j: on the j-th facet of its region, uint64[V], or None.")
 
     def __len__(self):
         return self._last - self._first
@@ -138,11 +132,9 @@ class RegionRows:
         """Read all of it into memory: Regions."""
         from ..partition.regions.regions import Regions
 
-        block = self[:].arrays()
-        maps = (block.pop("affine_maps_A"), block.pop("affine_maps_c")) if "affine_maps_A" in block else None
-        names = ("lower", "upper", "polytope", "free", "method", *RegionCounts._fields)
-        of_all = {name: getattr(self, name) for name in names if name != "n_rows"}
-        return Regions(network=self.network, affine_maps=maps, **of_all, **block)
+        domain, names = (self.lower, self.upper, self.polytope), ("complete", "stopped_by", "method", "certified", "n_exact")
+        facts = {name: getattr(self, name) for name in names} | {"class_rule": self.header.classes}
+        return Regions.of_block(self.network, domain, self.n_regions, self[:], **facts)
 
     def to_dataframe(self, table="regions", first=0, last=None, **options):
         """Read a table of these regions as a DataFrame.
@@ -181,6 +173,27 @@ class RegionRows:
         block = self._read(first, max(first, last), schema.REGIONS.datasets[:1])
         return ActivationPatterns(block.packed, self.network.pattern_layout)
 
+    def volumes(self):
+        """Read the volumes of all regions: float64[n]."""
+        return self._requested("volumes", "volumes")[0]
+
+    def affine_maps(self):
+        """Read the network on each region: AffineMaps."""
+        from ..partition.regions.regions import AffineMaps
+
+        return AffineMaps(*self._requested("affine_maps", "affine_maps_A", "affine_maps_c"))
+
+    def vertices(self):
+        """Read the corners of all regions: RegionVertices."""
+        from ..partition.regions.regions import RegionVertices
+
+        return RegionVertices(*self._requested("vertices", "vertex_offsets", "vertices", "vertex_facets"))
+
+    def _requested(self, column, *fields):
+        if column not in self.header.want:
+            raise StoreError(f"the regions of {self.store.path} were enumerated without {column}; request them in want")
+        return [self._array(field) for field in fields]
+
     def close(self):
         """Close the store, if ``load_regions`` opened it."""
         if self.owns_store:
@@ -200,11 +213,6 @@ class RegionRows:
     def network(self):
         """The network: Network."""
         return self.store.network
-
-    @property
-    def affine_maps(self):
-        """Slopes float64[n, O, F] and constants float64[n, O] of the outputs, or None."""
-        return (self.affine_maps_A, self.affine_maps_c) if "affine_maps" in self.header.want else None
 
     def _array(self, field):
         """Read an array of all regions; None if it was not requested."""

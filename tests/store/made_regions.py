@@ -1,42 +1,15 @@
 """Regions for the tests of the store: what ``enumerate_regions`` returns, without enumerating; seeds explicit."""
 
-from dataclasses import dataclass, fields
+from dataclasses import fields
 
 import numpy as np
 
 from pwlnet.partition.regions.blocks import RegionBlock
+from pwlnet.partition.regions.regions import Regions
 from pwlnet.store.region_appending import block_of
 
 ALL = ("patterns", "facets", "affine_maps", "volumes", "vertices", "classes")
 ARRAYS = tuple(f.name for f in fields(RegionBlock))
-
-
-@dataclass(frozen=True, eq=False)
-class MadeRegions:
-    """The fields of Regions."""
-
-    network: object
-    lower: np.ndarray
-    upper: np.ndarray
-    polytope: tuple | None
-    free: np.ndarray
-    n_regions: int
-    packed: np.ndarray | None
-    witnesses: np.ndarray
-    facet_offsets: np.ndarray
-    facet_neurons: np.ndarray
-    facet_states: np.ndarray
-    classes: np.ndarray | None = None
-    complete: bool = True
-    stopped_by: str | None = None
-    method: str = "subdivision"
-    certified: bool = True
-    n_exact: int = 3
-    affine_maps: tuple | None = None
-    volumes: np.ndarray | None = None
-    vertex_offsets: np.ndarray | None = None
-    vertices: np.ndarray | None = None
-    vertex_facets: np.ndarray | None = None
 
 
 def ranges(rng, n, most):
@@ -76,7 +49,13 @@ def make_regions(network, n, *, seed=0, columns=ALL, polytope=None, **changes):
         made |= {"packed": None, "witnesses": None}
     for name in ("affine_maps", "volumes", "classes"):
         made |= {} if name in columns else {name: None}
-    return MadeRegions(network, lower, upper, polytope, free, **{"n_regions": n, **made, **changes})
+    made |= {name: changes.pop(name) for name in list(changes) if name in made}
+    maps = made.pop("affine_maps")
+    made |= {} if maps is None else dict(zip(("affine_maps_A", "affine_maps_c"), maps, strict=True))
+    facts = {"complete": True, "stopped_by": None, "method": "subdivision", "certified": True, "n_exact": 3}
+    facts |= {"class_rule": None if made["classes"] is None else "max", **changes}
+    domain = lower, upper, facts.pop("polytope", polytope)
+    return Regions.of_block(network, domain, facts.pop("n_regions", n), RegionBlock(**made), **facts)
 
 
 def in_blocks(regions, size, first=0):
@@ -90,7 +69,7 @@ def in_blocks(regions, size, first=0):
 def same_arrays(rows, regions):
     """Whether stored regions, or a block of them, are those that were made, bit for bit, dtypes included."""
     made = block_of(regions).arrays() if not isinstance(regions, RegionBlock) else regions.arrays()
-    back = {name: getattr(rows, name) for name in ARRAYS}
+    back = rows.arrays() if isinstance(rows, RegionBlock) else rows[:].arrays()
     back = {name: array for name, array in back.items() if array is not None}
     return back.keys() == made.keys() and all(
         back[name].dtype == made[name].dtype

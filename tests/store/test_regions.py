@@ -65,7 +65,7 @@ def test_regions_come_back_bit_for_bit(path, network, n, columns, polytope):
         assert polytope is None or all(np.array_equal(*pair) for pair in zip(rows.polytope, polytope, strict=True))
         assert same_arrays(rows, regions)
         if "affine_maps" in columns:
-            assert all(np.array_equal(*pair) for pair in zip(rows.affine_maps, regions.affine_maps, strict=True))
+            assert all(np.array_equal(*pair) for pair in zip(rows.affine_maps(), regions.affine_maps(), strict=True))
         assert rows.header.key == header_of(regions).key
         assert rows.store.verify(n_samples=10) == []
 
@@ -256,7 +256,7 @@ def test_an_annotated_store_is_read_and_repaired_with_its_resume_state(path, who
 
 def test_regions_that_the_network_does_not_confirm_do_not_verify(path, network):
     regions = make_regions(network, 20, polytope=POLYTOPE)
-    A, c = regions.affine_maps
+    A, c = regions.affine_maps()
     outside = (np.ones((1, 5)), np.full(1, -100.0))
     changes = {
         "its witness is outside the box": {"witnesses": 2.0 * regions.witnesses},
@@ -356,19 +356,19 @@ def test_tables_hold_every_bit(path, network, rows):
         assert opened.store.default_table() == "regions"
     columns = dict(zip(names, frame.T, strict=True))
     assert np.array_equal(columns["region"], np.arange(25)) and not columns["enumeration"].any()
-    assert np.array_equal(columns["volume"], regions.volumes) and np.array_equal(columns["class"], regions.classes)
+    assert np.array_equal(columns["volume"], regions.volumes()) and np.array_equal(columns["class"], regions.classes)
     assert np.array_equal(columns["n_facets"], np.diff(regions.facet_offsets))
     assert np.array_equal(columns["witness_3"], regions.witnesses[:, 3])
-    assert np.array_equal(columns["slope_5"], regions.affine_maps[0][:, 1, 1])
-    assert np.array_equal(columns["constant_1"], regions.affine_maps[1][:, 1])
+    assert np.array_equal(columns["slope_5"], regions.affine_maps().A[:, 1, 1])
+    assert np.array_equal(columns["constant_1"], regions.affine_maps().c[:, 1])
     assert [int(word) for word in columns["pattern_0"]] != []
     counts = np.diff(regions.facet_offsets)
     within = np.arange(counts.sum()) - np.repeat(regions.facet_offsets[:-1], counts)
     expected = [np.zeros(counts.sum()), np.repeat(np.arange(25), counts), within, regions.facet_neurons, regions.facet_states]
     assert np.array_equal(facets, np.stack(expected, axis=1))
     assert np.array_equal(some["neuron"], regions.facet_neurons[regions.facet_offsets[3] : regions.facet_offsets[5]])
-    assert np.array_equal(np.concatenate([f["x_2"] for f in vertices]), regions.vertices[:, 2])
-    assert np.array_equal(np.concatenate([f["facets"] for f in vertices]), regions.vertex_facets)
+    assert np.array_equal(np.concatenate([f["x_2"] for f in vertices]), regions.vertices().points[:, 2])
+    assert np.array_equal(np.concatenate([f["facets"] for f in vertices]), regions.vertices().facets)
 
 
 def test_tables_without_rows_are_empty(path, network):

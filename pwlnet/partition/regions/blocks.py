@@ -18,7 +18,10 @@ COLUMNS = ("patterns", "facets", "affine_maps", "volumes", "vertices", "witnesse
 CLASS_MODES = ("max", "min")
 STOPS = ("max_regions", "time_limit", "interrupted")
 
-RAGGED = {"facet_offsets": ("facet_neurons", "facet_states"), "vertex_offsets": ("vertices", "vertex_facets")}
+RAGGED = {
+    "facet_offsets": ("facet_neurons", "facet_states", "facet_G", "facet_h"),
+    "vertex_offsets": ("vertices", "vertex_facets"),
+}
 FIELDS_OF = {
     "patterns": ("packed",),
     "facets": ("facet_offsets", "facet_neurons", "facet_states"),
@@ -44,6 +47,8 @@ class RegionBlock:
         Range of facets of each region, from 0.
     facet_neurons, facet_states : int32[N] or None
         What each facet belongs to, and the state on the other side, as in Regions.
+    facet_G, facet_h : float64[N, F], float64[N] or None
+        The facets as half-spaces ``G x <= h`` of the free inputs; not in stores.
     affine_maps_A : float64[n, O, F] or None
         Slopes of the outputs in the free inputs.
     affine_maps_c : float64[n, O] or None
@@ -79,6 +84,8 @@ class RegionBlock:
     vertex_offsets: np.ndarray | None = None
     vertices: np.ndarray | None = None
     vertex_facets: np.ndarray | None = None
+    facet_G: np.ndarray | None = None
+    facet_h: np.ndarray | None = None
 
     def __len__(self):
         for name, array in self.arrays().items():
@@ -100,7 +107,7 @@ class RegionBlock:
         chosen = {name: array[first:last] for name, array in arrays.items() if name not in _OF_RAGGED}
         for name, offsets in ranges.items():
             chosen[name] = offsets - offsets[0]
-            chosen |= {other: arrays[other][offsets[0] : offsets[-1]] for other in RAGGED[name]}
+            chosen |= {other: arrays[other][offsets[0] : offsets[-1]] for other in RAGGED[name] if other in arrays}
         return RegionBlock(**chosen)
 
     @staticmethod

@@ -3,13 +3,15 @@
 Legend: D inputs, R regions, E sides of polygons, K neurons.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from ...errors import CapacityError, InputError
 from ..planes import geometry
 from ..planes.partitions import partition_planes
-from .region_rows import RegionBlock
-from .regions import COLUMNS, Regions
+from .blocks import RegionBlock
+from .regions import Regions
 
 
 def regions_by_planes(
@@ -54,14 +56,9 @@ def regions_by_planes(
     block = _block(partition.parts[0], free, lower, upper)
     if "affine_maps" in wants:
         maps = partition.parts[0].affine_maps(threads=threads)
-        block = block._replace(affine_maps_A=np.ascontiguousarray(maps[:, :, :2]), affine_maps_c=maps[:, :, 2].copy())
-    fields = block._asdict()
-    columns = {name: fields.pop(name) for name in COLUMNS}
-    kept = {name: column for name, column in columns.items() if column is not None}
-    return Regions(
-        network, lower, upper, None, free, len(block.packed), True, None, "planes", True, partition.n_exact, columns=kept,
-        **(fields if wants else {}),
-    )  # fmt: skip
+        block = replace(block, affine_maps_A=np.ascontiguousarray(maps[:, :, :2]), affine_maps_c=maps[:, :, 2].copy())
+    facts = {"complete": True, "stopped_by": None, "method": "planes", "certified": True, "n_exact": partition.n_exact}
+    return Regions.of_block(network, (lower, upper, None), len(block), block if wants else RegionBlock(), **facts)
 
 
 def _block(part, free, lower, upper):

@@ -15,14 +15,15 @@ from ...kernels.regions import state as st
 from ...scheduling import n_threads
 from ...validation import as_array, check_choice, check_count, check_network, check_number
 from ..lines.rounds import Progress
+from .blocks import RegionBlock
 from .by_planes import regions_by_planes
 from .cell_search import CellSearch
 from .compared import with_comparison
 from .exact import ExactSigns
 from .layers import make_layers
 from .polytopes import as_polytope, contains_point, root_in_polytope
-from .region_rows import RowMaker, join_blocks, merge_equal_patterns
-from .regions import COLUMNS, Regions
+from .region_rows import RowMaker, merge_equal_patterns
+from .regions import Regions
 from .results import Points, states_in_rows
 
 METHODS = ("auto", "subdivision", "search", "planes")
@@ -203,13 +204,13 @@ class Enumeration:
                 bar.advance(len(block.packed))
                 if max_regions is not None and n > max_regions and not self.layers.merges:
                     break
-        block = join_blocks(blocks) if blocks else self._rows.block(self.search.rows())
+        block = RegionBlock.join(blocks) if blocks else self._rows.block(self.search.rows())
         if self.layers.merges:
             block = merge_equal_patterns(block, states_in_rows(self.network, block, self.classes))
         n = len(block.packed)
         if max_regions is not None and n > max_regions:
             self.search.stopped_by = "max_regions"
-            block, n = block.first(max_regions), max_regions
+            block, n = block[:max_regions], max_regions
         return self.finish(block if self.wants else None, n)
 
     def _count(self, max_regions, threads, bar):
@@ -222,15 +223,12 @@ class Enumeration:
         return self.finish(None, n)
 
     def finish(self, block, n):
-        """Return the Regions of a block with all rows."""
-        stopped_by, fields = self.search.stopped_by, {} if block is None else block._asdict()
-        columns = {name: fields.pop(name) for name in COLUMNS if fields.get(name) is not None}
-        return Regions(
-            self.network, self.lower, self.upper, self.polytope if len(self.polytope[1]) else None, self.layers.free, n,
-            stopped_by is None, stopped_by, "subdivision", True, self.n_exact + self.search.total(st.N_EXACT),
-            class_rule=self.classes, columns=columns,
-            **{name: value for name, value in fields.items() if name not in COLUMNS},
-        )  # fmt: skip
+        """Return the Regions of a block with all rows; None if they were only counted."""
+        stopped_by = self.search.stopped_by
+        facts = {"complete": stopped_by is None, "stopped_by": stopped_by, "method": "subdivision", "certified": True}
+        facts |= {"n_exact": self.n_exact + self.search.total(st.N_EXACT), "class_rule": self.classes}
+        polytope = self.polytope if len(self.polytope[1]) else None
+        return Regions.of_block(self.network, (self.lower, self.upper, polytope), n, block or RegionBlock(), **facts)
 
 
 def as_wants(want):

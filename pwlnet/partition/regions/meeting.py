@@ -11,9 +11,9 @@ from ...conditions import HalfSpaces
 from ...errors import InputError
 from ...kernels.regions import state as st
 from ...scheduling import n_threads
+from .blocks import RegionBlock
 from .enumerating import Enumeration
 from .locating import as_keys
-from .region_rows import join_blocks
 
 
 class MetParts(NamedTuple):
@@ -57,7 +57,7 @@ def parts_that_meet(regions, union, *, threads=None):
                 boundary.append(points)
         if u:
             boundary.append(_met(regions, condition, threads)[1])
-    block = join_blocks(parts) if parts else None
+    block = RegionBlock.join(parts) if parts else None
     if block is None:
         nothing = np.zeros(0, np.int64), np.zeros((0, regions.network.n_inputs)), np.zeros(0)
         return MetParts(*nothing, np.concatenate(boundary))

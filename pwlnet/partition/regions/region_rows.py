@@ -3,46 +3,11 @@
 Legend: D_in inputs, F free inputs, K neurons, R rows, N facets of all rows, W words, O outputs.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 
 from ...kernels.ir import program as ir
+from .blocks import RegionBlock
 from .results import pack_signs, states_of_signs
-
-_OFFSETS = ("facet_offsets", "vertex_offsets")
-_PER_FACET = ("facet_neurons", "facet_states", "facet_G", "facet_h")
-_PER_VERTEX = ("vertices", "vertex_facets")
-
-
-class RegionBlock(NamedTuple):
-    """Some regions, one after another. Columns that were not requested are None."""
-
-    packed: np.ndarray  # uint64[n, W]
-    witnesses: np.ndarray  # float64[n, D_in]
-    facet_offsets: np.ndarray | None  # int64[n+1]
-    facet_neurons: np.ndarray | None  # int32[*]
-    facet_states: np.ndarray | None  # int32[*]
-    facet_G: np.ndarray | None = None  # float64[*, F]
-    facet_h: np.ndarray | None = None  # float64[*]
-    affine_maps_A: np.ndarray | None = None  # float64[n, O, F]
-    affine_maps_c: np.ndarray | None = None  # float64[n, O]
-    volumes: np.ndarray | None = None  # float64[n]
-    classes: np.ndarray | None = None  # int32[n]
-    vertex_offsets: np.ndarray | None = None  # int64[n+1]
-    vertices: np.ndarray | None = None  # float64[*, F]
-    vertex_facets: np.ndarray | None = None  # uint64[*]
-
-    def first(self, n):
-        """Return the first n rows."""
-        fields = {}
-        for name, column in self._asdict().items():
-            if column is not None:
-                end = n + 1 if name in _OFFSETS else n
-                for names, offsets in ((_PER_FACET, self.facet_offsets), (_PER_VERTEX, self.vertex_offsets)):
-                    end = int(offsets[n]) if name in names else end
-                fields[name] = column[:end]
-        return self._replace(**fields)
 
 
 class RowMaker:
@@ -141,20 +106,6 @@ class RowMaker:
             states_out[at] = states_of_signs(self._layers, signs)[flipped, self._neuron_of[ids[at]]]
 
 
-def join_blocks(blocks):
-    """Join RegionBlocks, one after another."""
-    fields = {}
-    for name in RegionBlock._fields:
-        parts = [getattr(block, name) for block in blocks]
-        if parts[0] is None:
-            fields[name] = None
-        elif name in _OFFSETS:
-            fields[name] = np.concatenate([[0], np.cumsum(np.concatenate([np.diff(part) for part in parts]))]).astype(np.int64)
-        else:
-            fields[name] = np.concatenate(parts)
-    return RegionBlock(**fields)
-
-
 def merge_equal_patterns(block, network_states):
     """Join rows with equal patterns, of MaxPool with three taps or more: parts of one region between which no state changes.
 
@@ -182,7 +133,7 @@ def merge_equal_patterns(block, network_states):
         fields["volumes"] = np.bincount(group, block.volumes, len(first))
     if block.facet_offsets is not None:
         fields |= _merged_facets(block, group, len(first), network_states)
-    return RegionBlock(**{**dict.fromkeys(RegionBlock._fields), **fields})
+    return RegionBlock(**fields)
 
 
 def _per_row(block):

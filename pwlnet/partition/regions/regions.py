@@ -12,11 +12,13 @@ import numpy as np
 from ...errors import InputError, MissingDataError
 from ...patterns import ActivationPatterns
 from ...validation import check_index
+from .blocks import RegionBlock
 
 # Columns that are computed on first use.
 COLUMNS = (
     "facet_G", "facet_h", "affine_maps_A", "affine_maps_c", "volumes", "vertex_offsets", "vertices", "vertex_facets",
 )  # fmt: skip
+ARRAYS = ("packed", "witnesses", "facet_offsets", "facet_neurons", "facet_states", "classes")
 
 
 class HalfSpaceRows(NamedTuple):
@@ -97,6 +99,31 @@ class Regions:
     classes: np.ndarray | None = field(default=None, repr=False)
     class_rule: str | None = None
     columns: dict = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of_block(cls, network, domain, n_regions, block, **facts):
+        """Return the Regions of a RegionBlock.
+
+        Parameters
+        ----------
+        network : Network
+        domain : (float64[D], float64[D], (A, b) or None)
+            The box, and its polytope.
+        n_regions : int
+        block : RegionBlock
+            Of all regions; without arrays if they were only counted.
+        **facts
+            complete, stopped_by, method, certified, n_exact, class_rule.
+        """
+        arrays, (lower, upper, polytope) = block.arrays(), domain
+        columns = {name: arrays.pop(name) for name in COLUMNS if name in arrays}
+        return cls(
+            network, lower, upper, polytope, np.flatnonzero(upper > lower), n_regions, columns=columns, **facts, **arrays
+        )
+
+    def block(self):
+        """Return all arrays that are known: RegionBlock."""
+        return RegionBlock(**{name: getattr(self, name) for name in ARRAYS}, **self.columns)
 
     def __len__(self):
         """Return the number of regions."""

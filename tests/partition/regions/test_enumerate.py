@@ -225,8 +225,8 @@ def test_results_do_not_depend_on_threads(monkeypatch):
 
 
 def test_a_search_goes_on_from_any_position(monkeypatch):
+    from pwlnet.partition.regions.blocks import RegionBlock
     from pwlnet.partition.regions.enumerating import Enumeration
-    from pwlnet.partition.regions.region_rows import join_blocks
 
     monkeypatch.setattr("pwlnet.partition.regions.buffers._ROWS", 64)
     network, lower, upper = random_relu(4, [3, 12, 9, 2]), np.full(3, -1.0), np.full(3, 1.0)
@@ -238,7 +238,7 @@ def test_a_search_goes_on_from_any_position(monkeypatch):
             break
     rest = Enumeration(network, lower, upper, want="facets")
     blocks += list(rest.blocks(2, tasks=True, start=begun.search.position))
-    joined = join_blocks(blocks)
+    joined = RegionBlock.join(blocks)
     assert np.array_equal(joined.packed, whole.packed) and np.array_equal(joined.facet_neurons, whole.facet_neurons)
 
 
