@@ -4,7 +4,6 @@ Legend: as in ``schema.py``; n regions of a block.
 """
 
 import time
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -246,4 +245,4 @@ def header_of(regions):
 
 def block_of(regions):
     """Return the arrays of Regions that a store holds: RegionBlock."""
-    return replace(regions.block(), facet_G=None, facet_h=None)
+    return regions.block()
