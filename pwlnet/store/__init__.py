@@ -13,6 +13,7 @@ The format as data: ``schema``, ``header``, ``provenance``, ``digest``, and ``fo
 
 from .appending import append_lines_by_length, append_planes_in_batches
 from .creation import create, resume, save_large_plane, save_lines, save_long_line, save_planes
+from .large_regions import save_large_regions
 from .merge import merge
 from .network_file import read_network_file, save_network
 from .reader import RegionStore, load_lines, load_planes, open
@@ -45,6 +46,7 @@ __all__ = [
     "repair",
     "resume",
     "save_large_plane",
+    "save_large_regions",
     "save_lines",
     "save_long_line",
     "save_network",

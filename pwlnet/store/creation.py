@@ -283,7 +283,7 @@ def save_long_line(
     """
     made_with = {"parameters": parameters, "tolerances": as_tolerances(tolerances).with_slope_dtype(slope_dtype)}
     made_with["threads"] = options.get("threads")
-    with _open_or_create(path, network, resume, overwrite, compression, made_with) as writer:
+    with open_or_create(path, network, resume, overwrite, compression, made_with) as writer:
         if writer.n_lines:
             _check_row(path, "lines", [network.as_points(start, "start")[0], network.as_points(end, "end")[0]])
             return writer.written
@@ -342,7 +342,7 @@ def save_large_plane(
     from ..partition.planes.polygons import as_planes
 
     made_with = {"parameters": parameters, "threads": options.get("threads")}
-    with _open_or_create(path, network, resume, overwrite, compression, made_with) as writer:
+    with open_or_create(path, network, resume, overwrite, compression, made_with) as writer:
         if writer.n_planes:
             _check_row(path, "planes", as_planes(network, origin, e1, e2, polygon)[0][:3])
             return writer.written_planes
@@ -354,7 +354,7 @@ def save_large_plane(
         return writer.written_planes
 
 
-def _open_or_create(path, network, resume, overwrite, compression, made_with):
+def open_or_create(path, network, resume, overwrite, compression, made_with):
     """Continue a store, or create it: StoreWriter."""
     if resume and Path(path).exists():
         return _resume(path, network, **made_with)

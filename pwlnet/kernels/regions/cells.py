@@ -179,6 +179,9 @@ def explore_slot(slot):
     at[st.STATUS] = st.RUNNING
     while spent < problem.settings[st.BUDGET]:
         if at[st.LEVEL] < 0:
+            if at[st.KEY] > 0:
+                slot.results.task_exact[at[st.KEY] // 2] = at[st.N_EXACT] - at[st.EXACT_BEFORE]
+            at[st.EXACT_BEFORE] = at[st.N_EXACT]
             t = take_next(slot.next_task)
             makes_tasks = problem.settings[st.EXPORT_DEPTH] > 0
             at[st.KEY] = -1 if makes_tasks else 2 * t + 1

@@ -88,7 +88,8 @@ ANSWERED = 22  # whether ``answers`` has the signs
 N_ROW_FACETS = 23
 N_ROW_VERTICES = 24
 N_EXACT = 25  # signs that were asked for
-N_AT = 26
+EXACT_BEFORE = 26  # before the current task
+N_AT = 27
 
 # Values of ``Work.at[STATUS]``.
 RUNNING = 0
@@ -176,6 +177,7 @@ class Results(NamedTuple):
     row_bits: np.ndarray  # uint64[*] of each vertex: bit j is set where it is on the cell's facet j
     row_maps: np.ndarray  # float64[M, D + 1, O]
     row_volumes: np.ndarray  # float64[M]
+    task_exact: np.ndarray  # int64[T] signs that each task asked for
     met_margins: np.ndarray  # float64[M]
     met_points: np.ndarray  # float64[M, D]
     met_keys: np.ndarray  # int64[M]

@@ -101,7 +101,7 @@ def make_work(layers, problem, most):
     )  # fmt: skip
 
 
-def make_results(layers, problem, n_witnesses):
+def make_results(layers, problem, n_witnesses, n_tasks):
     """Return the results of one thread, empty: Results."""
     settings, d, n_words = problem.settings, len(layers.free), len(problem.valid)
     n_functions = int(problem.stages[:, st.N_CUT].sum())
@@ -121,7 +121,7 @@ def make_results(layers, problem, n_witnesses):
         np.zeros((n_facets if settings[st.PLANES] else 0, d + 1)),
         np.zeros((n_vertices, d)), np.zeros(n_vertices, np.uint64),
         np.zeros((n_rows if settings[st.MAPS] else 0, d + 1, int(settings[st.MAPS]))),
-        np.zeros(n_rows if settings[st.VOLUMES] else 0),
+        np.zeros(n_rows if settings[st.VOLUMES] else 0), np.zeros(n_tasks, np.int64),
         np.zeros(n_met), np.zeros((n_met, d)), np.zeros(n_met, np.int64), np.zeros((n_met, d)), np.zeros(n_met, np.int64),
     )  # fmt: skip
 

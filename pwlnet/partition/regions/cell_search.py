@@ -160,7 +160,7 @@ class CellSearch:
         """Return a slot without results, with room for the largest task."""
         largest = int(tasks.info[:, st.TASK_N_VERTICES].max(initial=1))
         work = make_work(self.layers, self.problem, largest)
-        results = make_results(self.layers, self.problem, self.n_witnesses)
+        results = make_results(self.layers, self.problem, self.n_witnesses, len(tasks.info))
         return cells.CellSlot(self.problem, work, results, tasks, *shared)
 
     def _work(self, slots, keep):
@@ -243,6 +243,10 @@ class CellSearch:
                 if skipped < len(part.keys):
                     self.position = key, before + len(part.keys)
                     yield part.slice(skipped, len(part.keys)) if skipped else part
+
+    def exact_before(self, key):
+        """Return how many signs the finished tasks before a key asked for, without those of the slot that made the tasks."""
+        return sum(int(slot.results.task_exact[: key // 2].sum()) for slot in self.slots[1:])
 
     def total(self, entry):
         """Return the sum of an entry of all slots."""

@@ -222,6 +222,11 @@ class Enumeration:
             self.search.stopped_by, n = "max_regions", min(n, max_regions)
         return self.finish(None, n)
 
+    @property
+    def n_exact_at_start(self):
+        """Signs that were decided with integers before there were tasks, by the polytope or when the tasks were made."""
+        return self.n_exact + int(self.search.slots[0].work.at[st.N_EXACT])
+
     def finish(self, block, n):
         """Return the Regions of a block with all rows; None if they were only counted."""
         stopped_by = self.search.stopped_by

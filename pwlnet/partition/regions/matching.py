@@ -1,0 +1,156 @@
+"""Find the other sides of facets across which several neurons change their states (``region_graph`` has the proof).
+
+Legend: R regions, N facets of all regions, M facets to match, W words, F free inputs.
+"""
+
+import numpy as np
+
+from ...kernels.regions import neighbours as kernels
+from ...tolerances import SAME_FACET
+
+
+def match_others(regions, words, facets, neighbours_out):
+    """Match facets, and write the regions on their other sides.
+
+    Parameters
+    ----------
+    regions : Regions
+    words : uint64[R, W]
+        By ``words_of``.
+    facets : int64[M]
+        Facets of neurons, without a known neighbour.
+    neighbours_out : int64[N]
+        Out: neighbours of matched facets.
+    """
+    owners = np.repeat(np.arange(len(words)), np.diff(regions.facet_offsets))
+    group, hyperplane, side, rows = _groups(regions, words, facets, owners[facets])
+    left = np.arange(len(facets))
+    if regions.complete:
+        partners = _by_states(regions, hyperplane, side, rows)
+        mutual = partners >= 0
+        mutual[mutual] = partners[partners[mutual]] == np.flatnonzero(mutual)
+        neighbours_out[facets[mutual]] = owners[facets[partners[mutual]]]
+        left = np.flatnonzero(~mutual)
+    if len(left):
+        _by_centers(regions, facets[left], owners[facets[left]], group[left], neighbours_out)
+
+
+def _groups(regions, words, facets, owners):
+    """Return the hyperplane and side of each facet, and the patterns of its region without the facet's own state.
+
+    Returns
+    -------
+    group : int64[M]
+        Equal for facets of the same neuron and states before it.
+    hyperplane : int64[M]
+        The same, and the same two states of the neuron.
+    side : int64[M]
+        The state of the neuron.
+    rows : uint64[M, W]
+    """
+    from .graph import words_of
+
+    _, places, _ = words_of(regions)
+    neurons = regions.facet_neurons[facets].astype(np.int64)
+    word, shift, width = places[neurons].T
+    at, full = np.arange(len(facets)), ~np.uint64(0)
+    field = full >> (64 - width).astype(np.uint64)
+    rows = words[owners]
+    side = ((rows[at, word] >> shift.astype(np.uint64)) & field).astype(np.int64)
+    rows[at, word] &= ~(field << shift.astype(np.uint64))
+    before = np.where(np.arange(rows.shape[1]) < word[:, None], rows, np.uint64(0))
+    before[at, word] = rows[at, word] & ((np.uint64(1) << shift.astype(np.uint64)) - np.uint64(1))
+    group = np.column_stack([before, neurons.astype(np.uint64)])
+    states = np.sort(np.column_stack([side, regions.facet_states[facets]]), axis=1)
+    return unique_rows(group), unique_rows(np.column_stack([group, states.astype(np.uint64)])), side, rows
+
+
+def unique_rows(rows):
+    """Number equal rows of words alike: int64[M]."""
+    rows = np.ascontiguousarray(rows)
+    keys = rows.view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1]))).ravel()
+    return np.unique(keys, return_inverse=True)[1].ravel().astype(np.int64)
+
+
+def _by_states(regions, group, side, rows):
+    """Return the partner of each facet by states alone: int64[M]; negative where there is none, or several are possible."""
+    from .graph import words_of
+
+    widths = words_of(regions)[2]
+    two_sided = _with_two_sides(group, side)
+    partners = np.full(len(group), -1, np.int64)
+    use = np.flatnonzero(two_sided)
+    if not len(use):
+        return partners
+    reversed_words = _reversed_bits(rows[use])
+    order = np.lexsort((*reversed_words.T[::-1], side[use], group[use]))
+    use = use[order]
+    starts = np.flatnonzero(np.r_[True, (np.diff(group[use]) != 0) | (np.diff(side[use]) != 0)])
+    ends = np.r_[starts[1:], len(use)]
+    half = np.searchsorted(starts, np.arange(len(use)), side="right") - 1
+    other = half ^ 1  # each group has two halves
+    found = np.empty(len(use), np.int64)
+    kernels.match_facets(
+        np.ascontiguousarray(rows[use]), widths, starts[other], ends[other], np.zeros(rows.shape[1], np.uint64), found
+    )
+    partners[use[found >= 0]] = use[found[found >= 0]]
+    return partners
+
+
+def _with_two_sides(group, side):
+    """Return whether the facet's group has facets of two states of the neuron: bool[M]."""
+    pairs = np.unique(np.column_stack([group, side]), axis=0)
+    return np.bincount(pairs[:, 0], minlength=int(group.max(initial=0)) + 1)[group] == 2
+
+
+def _reversed_bits(words):
+    """Return words with the order of their bits reversed, so that the lowest bit is the first one in sorting."""
+    octets = np.ascontiguousarray(words).view(np.uint8)
+    bits = np.unpackbits(octets, bitorder="little")
+    return np.packbits(bits).reshape(*words.shape, 8).view(">u8")[..., 0].astype(np.uint64)
+
+
+def _by_centers(regions, facets, owners, group, neighbours_out):
+    """Match facets of each group whose centers are closest, within rounding. Out: neighbours_out."""
+    centers, sizes = facet_centers(regions, facets, owners)
+    order = np.argsort(group, kind="stable")
+    starts = np.flatnonzero(np.r_[True, np.diff(group[order]) != 0])
+    for some in np.split(order, starts[1:]):
+        if len(some) < 2:
+            continue
+        distance = np.abs(centers[some, None] - centers[some]).max(axis=2)
+        distance[owners[some, None] == owners[some]] = np.inf
+        nearest = distance.argmin(axis=1)
+        mutual = nearest[nearest] == np.arange(len(some))
+        near = distance[np.arange(len(some)), nearest] <= SAME_FACET * np.minimum(sizes[some], sizes[some[nearest]])
+        good = mutual & near
+        neighbours_out[facets[some[good]]] = owners[some[nearest[good]]]
+
+
+def facet_centers(regions, facets, owners):
+    """Compute the means of the vertices of facets, and their largest extents.
+
+    Parameters
+    ----------
+    regions : Regions
+        With vertices.
+    facets, owners : int64[M]
+        Facets, and the regions that they belong to.
+
+    Returns
+    -------
+    float64[M, F], float64[M]
+    """
+    offsets, points, words = regions.vertices()
+    counts = np.diff(offsets)[owners]
+    ends = np.cumsum(counts)
+    row = np.repeat(np.arange(len(facets)), counts)
+    vertex = np.arange(int(ends[-1]) if len(ends) else 0) - np.repeat(ends - counts, counts) + np.repeat(offsets[owners], counts)
+    bit = (facets - regions.facet_offsets[owners]).astype(np.uint64)
+    on = (words[vertex] >> bit[row]) & np.uint64(1) > 0
+    row, x = row[on], points[vertex[on]]
+    n = np.maximum(1, np.bincount(row, minlength=len(facets)))
+    centers = np.column_stack([np.bincount(row, x[:, d], len(facets)) / n for d in range(x.shape[1])])
+    sizes = np.zeros(len(facets))
+    np.maximum.at(sizes, row, np.abs(x - centers[row]).max(axis=1))
+    return centers, sizes
