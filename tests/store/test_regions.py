@@ -399,6 +399,20 @@ def test_enumerated_regions_are_confirmed_by_the_network(path):
     assert all(np.array_equal(getattr(back, name), getattr(regions, name)) for name in facts)
 
 
+@pytest.mark.parametrize("is_point", [False, True])
+def test_networks_without_neurons_and_boxes_without_sides_are_stored(path, is_point):
+    graph = Graph((1, 2), batched=True)
+    graph.output = graph.linear(graph.input, np.eye(2), np.ones(2), name="a")
+    network, want = lower(graph), ("patterns", "facets", "halfspaces", "affine_maps", "volumes", "vertices")
+    regions = pwlnet.enumerate_regions(network, np.zeros(2), np.zeros(2) if is_point else np.ones(2), want=want)
+    store.save_regions(path, regions)
+    with store.load_regions(path) as rows:
+        assert (len(rows), rows.store.verify(n_samples=5)) == (1, [])
+        assert same_arrays(rows, regions) and same_arrays(rows.read().block(), regions)
+        assert len(rows.to_dataframe("facets")) == (0 if is_point else 4)
+        assert "volume" in rows.to_dataframe(wide=True, patterns=True)
+
+
 def test_tables_without_rows_are_empty(path, network):
     store.save_regions(path, make_regions(network, 4, columns=("patterns",)))
     with store.open(path) as opened:
