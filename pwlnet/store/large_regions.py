@@ -47,7 +47,7 @@ def save_large_regions(
     lower, upper, polytope, classes, max_regions, threads, progress
         As for ``enumerate_regions``.
     want : str or sequence of str, optional
-        As for ``enumerate_regions``, without "halfspaces".
+        As for ``enumerate_regions``.
     time_limit : float, optional
         Seconds; the enumeration is left unfinished then, and can be resumed.
     resume : bool, optional
