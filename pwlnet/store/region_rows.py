@@ -3,6 +3,8 @@
 Legend: as in ``schema.py``; n regions of the enumeration that are stored, F free inputs.
 """
 
+import numpy as np
+
 from ..errors import InputError, StoreError
 from ..patterns import ActivationPatterns
 from ..validation import check_count
@@ -80,8 +82,8 @@ class RegionRows:
 
     def __init__(self, store, number=-1):
         n = store.n_rows("enumerations")
-        if not -n <= number < n:
-            raise InputError(f"number is {number}, but {store.path} has {n} enumerations of regions; count from 0")
+        if isinstance(number, bool) or not isinstance(number, (int, np.integer)) or not -n <= number < n:
+            raise InputError(f"number is {number!r}, but {store.path} has {n} enumerations of regions; count from 0")
         self.store, self.number, self.owns_store = store, int(number) % n, False
         self.header = header_from_arrays(store.read("enumerations", self.number, self.number + 1))
         self._first, self._last = row_range(store, self.number)

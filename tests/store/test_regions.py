@@ -188,8 +188,9 @@ def test_several_enumerations_are_in_one_store(path, network, make_lines):
         assert opened.verify() == [] and opened.n_lines == 6
         assert all(same_arrays(opened.regions(k), regions) for k, regions in enumerate(made))
         assert same_arrays(opened.regions(), made[-1])
-        with pytest.raises(InputError, match=r"number is 3, but .* has 3 enumerations of regions; count from 0"):
-            opened.regions(3)
+        for number in (3, -4, 1.0, "a"):
+            with pytest.raises(InputError, match=r"number is .*, but .* has 3 enumerations of regions; count from 0"):
+                opened.regions(number)
         frame = opened.to_dataframe("regions")
         assert frame.groupby("enumeration").size().to_dict() == {0: 30, 2: 12}
         assert opened.to_dataframe("enumerations")["class_modes"].tolist() == [1, 1, 1]
@@ -336,6 +337,13 @@ def test_misplaced_calls_are_refused(path, network, other_network):
             store.append_regions(writer, RegionHeader(np.zeros(2), np.ones(2)), [])
         with pytest.raises(InputError, match="blocks gave a RegionBlock; give pairs of a RegionBlock and its resume state"):
             store.append_regions(writer, header, [block_of(regions)])
+        for wrong, needed in (
+            ((3, header, []), "writer is"),
+            ((writer, 3, []), "header is"),
+            ((writer, header, 3), "blocks is"),
+        ):
+            with pytest.raises(InputError, match=needed):
+                store.append_regions(*wrong)
         store.append_regions(writer, header, in_blocks(regions, 4))
         with pytest.raises(InputError, match="complete is False and stopped_by is None; give what stopped it"):
             store.finish_regions(writer, complete=False)
