@@ -44,6 +44,21 @@ def load_regions(path, network=None, *, number=-1):
     -----
     UnverifiedStoreWarning
         As for ``open``.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> import numpy as np, pwlnet
+    >>> network = pwlnet.load_network(pwlnet.datasets.control_network_path())
+    >>> radius = np.full(network.n_inputs, 0.05)
+    >>> regions = pwlnet.enumerate_regions(network, -radius, radius)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder) / "regions.h5"
+    ...     written = pwlnet.store.save_regions(path, regions)
+    ...     with pwlnet.store.load_regions(path) as rows:
+    ...         same = np.array_equal(rows.packed, regions.packed), rows[:2].witnesses.shape == (2, network.n_inputs)
+    >>> same, len(rows) == regions.n_regions
+    ((True, True), True)
     """
     store = _open(path, network)
     try:
