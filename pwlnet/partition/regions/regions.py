@@ -107,6 +107,8 @@ class Regions:
     def of_block(cls, network, domain, n_regions, block, **facts):
         """Return the Regions of a RegionBlock.
 
+        Exact up to rounding: as the enumeration that made the block.
+
         Parameters
         ----------
         network : Network
