@@ -256,6 +256,8 @@ _ROWS = {
               (*_ELEMENTWISE, MAX_POOL)),
         Chain("bound the number of terms of sums in passes of both directions", "partition/regions/planning.py:n_terms",
               AFFINE_FAMILY, (AFFINE, CONV2D), _SIMPLE),
+        Chain("count the hyperplanes of a neuron", "analysis/region_bounds.py:_hyperplanes", SWITCHING_FAMILY,
+              (RELU, CLIP), (LEAKY_RELU, MAX_POOL)),
     ],
     "gradients along lines": [
         Chain("choose the role in integrals of the Jacobian", "analysis/attribution.py:_roles", AFFINE_FAMILY,

@@ -14,7 +14,7 @@ import warnings
 
 from .._version import __version__
 from ..errors import PwlnetError
-from . import attribute, certify, decide, floats, lines, networks, planes, reproduce, stores, train
+from . import attribute, certify, decide, floats, lines, networks, planes, regions, reproduce, stores, train
 
 __all__ = ["main"]
 
@@ -137,6 +137,7 @@ def _parser():
     networks.add_commands(commands, common)
     lines.add_commands(commands, common)
     planes.add_commands(commands, common)
+    regions.add_commands(commands, common)
     floats.add_commands(commands, common)
     attribute.add_commands(commands, common)
     decide.add_commands(commands, common)

@@ -3,6 +3,7 @@
 import argparse
 
 from .arguments import finite, positive, read_rows, shape
+from .boxes import add_box_options, check_box_options, read_box
 from .output import show, table
 from .timing import load_kernels
 
@@ -32,10 +33,7 @@ def add_commands(commands, common):
     decide.add_argument("--units", choices=["raw", "normalized"],
                         help="of inputs and outputs, with --acas (default: raw for .nnet, else normalized)")  # fmt: skip
     box = decide.add_mutually_exclusive_group()
-    box.add_argument("--box", metavar="FILE", help="two rows: lower and upper bounds of the inputs")
-    box.add_argument("--around", metavar="FILE", help="one row: the centre of the box of half width --epsilon")
-    decide.add_argument("--epsilon", type=finite, metavar="E", help="half width, with --around")
-    decide.add_argument("--limits", type=finite, nargs=2, metavar=("LOW", "HIGH"), help="range of valid inputs, with --around")
+    add_box_options(decide, box)
     decide.add_argument("--time-limit", type=finite, metavar="SECONDS", help="stop after this time")
     decide.add_argument("--max-branches", type=positive, metavar="N", help="stop after this many boxes for each given box")
     decide.add_argument("--method", default="auto", metavar="NAME", help="auto (default), splits, neurons or cells")
@@ -74,8 +72,7 @@ def _check_combination(options):
     """Refuse options that do not belong together."""
     from ..errors import InputError
 
-    pairs = (("acas_box", "acas"), ("units", "acas"), ("epsilon", "around"), ("limits", "around"))
-    for name, other in pairs:
+    for name, other in (("acas_box", "acas"), ("units", "acas")):
         if getattr(options, name) is not None and getattr(options, other) is None:
             name, other = name.replace("_", "-"), other.replace("_", "-")
             raise InputError(f"--{name} was given without --{other}, to which it belongs; omit it, or give both")
@@ -84,8 +81,7 @@ def _check_combination(options):
         raise InputError("--box or --around was given with a file that has a box; omit it")
     if (options.property or options.halfspaces) and not has_box:
         raise InputError("--property and --halfspaces need a box; give --box or --around")
-    if options.around is not None and options.epsilon is None:
-        raise InputError("--around was given without --epsilon, the half width of the box; give both")
+    check_box_options(options)
 
 
 def _cases(options, network):
@@ -103,21 +99,10 @@ def _cases(options, network):
         units = options.units or ("raw" if is_raw else "normalized")
         boxes, conditions = read_acas_property(options.acas, options.acas_box, units=units)
     else:
-        boxes, conditions = [_box(options, network)], [_condition(options, network)]
+        boxes, conditions = [read_box(options, network)], [_condition(options, network)]
     if not boxes:
         raise InputError("the file has no box with points; there is nothing to decide")
     return boxes, conditions
-
-
-def _box(options, network):
-    from ..domains import Box
-    from ..errors import ShapeError
-
-    name, n = ("box", 2) if options.box is not None else ("around", 1)
-    rows = network.as_points(read_rows(getattr(options, name)), f"--{name}")
-    if len(rows) != n:
-        raise ShapeError(f"--{name} has {len(rows)} rows; {'lower and upper bounds' if n == 2 else 'one centre'} are needed")
-    return Box(*rows) if n == 2 else Box.around(rows[0], options.epsilon, limits=options.limits)
 
 
 def _condition(options, network):

@@ -47,7 +47,7 @@ def save_large_regions(
     lower, upper, polytope, classes, max_regions, threads, progress
         As for ``enumerate_regions``.
     want : str or sequence of str, optional
-        As for ``enumerate_regions``, without "halfspaces".
+        As for ``enumerate_regions``.
     time_limit : float, optional
         Seconds; the enumeration is left unfinished then, and can be resumed.
     resume : bool, optional
@@ -115,7 +115,7 @@ def _append(writer, header, enumeration, max_regions, threads, progress):
         blocks = _blocks(enumeration, state, first, max_regions, threads, bar)
         append_regions(writer, header, blocks, first_row=first)
     if search.stopped_by in (None, "max_regions"):
-        done = search.position[0] if search.stopped_by else NO_KEY
+        done = state["last"] if search.stopped_by else NO_KEY
         n_exact = state["n_exact"] + search.exact_before(done) + enumeration.n_exact_at_start
         complete = search.stopped_by is None
         finish_regions(writer, complete=complete, stopped_by=search.stopped_by, certified=True, n_exact=n_exact)
@@ -125,12 +125,12 @@ def _blocks(enumeration, state, n, max_regions, threads, bar):
     """Yield RegionBlocks from a position on, each with the state after it."""
     search = enumeration.search
     with closing(enumeration.blocks(threads, tasks=True, start=tuple(state["position"]))) as blocks:
-        for block in blocks:
+        for block, (key, rows) in blocks:
             n += len(block)
-            key, rows = search.position
             after = {"position": [key, rows], "n_exact": state["n_exact"] + search.exact_before(key)}
             if max_regions is not None and n >= max_regions:
                 search.stopped_by = "max_regions" if n > max_regions else search.stopped_by
+                state["last"] = key
                 block = block[: len(block) - (n - max_regions)]
             bar.advance(len(block))
             yield block, after

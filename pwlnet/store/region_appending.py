@@ -4,7 +4,6 @@ Legend: as in ``schema.py``; n regions of a block.
 """
 
 import time
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -29,7 +28,7 @@ class WrittenRegions(NamedTuple):
     n_facets: int
 
 
-def append_regions(writer, header, blocks, *, first_row=0, rows=ROWS):
+def append_regions(writer, header, blocks, *, first_row=0, rows=None):
     """Append the regions of an enumeration to a store as they are made; ``finish_regions`` completes it.
 
     A bounded number of them is in memory. Blocks are joined until they have enough rows, and committed with the resume state
@@ -49,7 +48,7 @@ def append_regions(writer, header, blocks, *, first_row=0, rows=ROWS):
         Number of regions before the first block: of a continued enumeration, at most ``unfinished_regions``. Regions of the
         store that come again are compared, and not stored again.
     rows : int, optional
-        Regions of a commit.
+        Regions of a commit; about 2^16 by default.
 
     Returns
     -------
@@ -65,7 +64,7 @@ def append_regions(writer, header, blocks, *, first_row=0, rows=ROWS):
     StoreError
         As for ``StoreWriter.append_lines``.
     """
-    rows = check_count(rows, "rows")
+    rows = ROWS if check_count(rows, "rows", or_none=f"{ROWS}") is None else rows
     if writer.unfinished_header is None:
         if check_count(first_row, "first_row", least=0):
             raise InputError(f"first_row is {first_row}, but {writer.path} has no enumeration to continue; begin with row 0")
@@ -190,7 +189,7 @@ def finish_regions(writer, *, complete, stopped_by=None, certified=False, n_exac
     writer.end_regions(RegionCounts(n_regions, stored, bool(complete), stopped_by, bool(certified), n_exact))
 
 
-def save_regions(path, regions, *, parameters=None, overwrite=False, threads=None, compression="gzip", rows=ROWS):
+def save_regions(path, regions, *, parameters=None, overwrite=False, threads=None, compression="gzip", rows=None):
     """Write an enumeration of regions to a new store.
 
     Parameters
@@ -201,7 +200,7 @@ def save_regions(path, regions, *, parameters=None, overwrite=False, threads=Non
     parameters, overwrite, threads, compression
         As for ``create``.
     rows : int, optional
-        Regions of a batch; the results and their digest do not depend on it.
+        Regions of a batch, about 2^16 by default; the results and their digest do not depend on it.
 
     Returns
     -------
@@ -221,9 +220,10 @@ def save_regions(path, regions, *, parameters=None, overwrite=False, threads=Non
     """
     check_result(regions, "regions", ("network", "n_regions", "facet_offsets", "complete"), "pwlnet.enumerate_regions")
     header, block = header_of(regions), block_of(regions)
+    rows = ROWS if check_count(rows, "rows", or_none=f"{ROWS}") is None else rows
     options = {"parameters": parameters, "overwrite": overwrite, "threads": threads, "compression": compression}
     with create(path, regions.network, **options) as writer:
-        blocks = ((block[low : low + rows], None) for low in range(0, len(block), check_count(rows, "rows")))
+        blocks = ((block[low : low + rows], None) for low in range(0, len(block), rows))
         written = append_regions(writer, header, blocks, rows=rows)
         n_regions = int(regions.n_regions)
         finish_regions(
@@ -246,4 +246,4 @@ def header_of(regions):
 
 def block_of(regions):
     """Return the arrays of Regions that a store holds: RegionBlock."""
-    return replace(regions.block(), facet_G=None, facet_h=None)
+    return regions.block()

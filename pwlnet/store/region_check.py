@@ -51,6 +51,10 @@ def _region_problem(network, header, block):
         A, b = header.polytope
         if (A @ x - b > _NOISE * (np.abs(A) @ np.abs(x) + np.abs(b))).any():
             return "its witness is outside the polytope"
+    if block.facet_G is not None:
+        G, z = block.facet_G, x[header.free]
+        if (G @ z - block.facet_h > _NOISE * (np.abs(G) @ np.abs(z) + np.abs(block.facet_h))).any():
+            return "its witness is outside its half-spaces"
     (y,) = network.forward(x[None], threads=1)
     return _map_problem(network, header, block, x, y) or _class_problem(header, block, y)
 

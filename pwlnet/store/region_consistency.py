@@ -62,7 +62,14 @@ def _ends_problem(arrays):
 
 def _widths_problem(arrays, sizes):
     """Check the lengths of the axes "*"."""
-    allowed = {"packed": sizes["W"], "witnesses": sizes["D"], "classes": 1, "volumes": 1, "affine_maps_c": sizes["O"]}
+    allowed = {
+        "packed": sizes["W"],
+        "witnesses": sizes["D"],
+        "classes": 1,
+        "volumes": 1,
+        "facet_h": 1,
+        "affine_maps_c": sizes["O"],
+    }
     for field, width in allowed.items():
         if arrays[field].shape[1] not in (0, width):
             return f"{field} has rows of {arrays[field].shape[1]} numbers, not {width} or none"
@@ -72,7 +79,7 @@ def _widths_problem(arrays, sizes):
 
 
 def _entries_problem(arrays, sizes):
-    for field in ("witnesses", "volumes", "affine_maps_A", "affine_maps_c", "vertices"):
+    for field in ("witnesses", "volumes", "affine_maps_A", "affine_maps_c", "vertices", "facet_G", "facet_h"):
         if not np.isfinite(arrays[field]).all():
             return f"{field} holds entries that are not finite"
     if (arrays["volumes"] < 0.0).any():

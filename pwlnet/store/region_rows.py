@@ -177,6 +177,12 @@ class RegionRows:
         """Read the volumes of all regions: float64[n]."""
         return self._requested("volumes", "volumes")[0]
 
+    def halfspaces(self):
+        """Read the facets of all regions as half-spaces: HalfSpaceRows."""
+        from ..partition.regions.regions import HalfSpaceRows
+
+        return HalfSpaceRows(*self._requested("halfspaces", "facet_G", "facet_h"))
+
     def affine_maps(self):
         """Read the network on each region: AffineMaps."""
         from ..partition.regions.regions import AffineMaps

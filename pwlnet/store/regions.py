@@ -12,6 +12,7 @@ from ..partition.regions.blocks import CLASS_MODES, COLUMNS, METHODS, RAGGED, ST
 from . import schema
 from .results import row_shape
 
+_FLAT = ("volumes", "classes", "facet_h")  # one number per row, or none
 _DATASETS = {dataset.field: dataset for dataset in schema.REGIONS.datasets}
 
 
@@ -39,6 +40,7 @@ def free_widths(header, sizes):
     full = {
         "packed": (sizes["W"],), "witnesses": (sizes["D"],), "classes": (1,), "volumes": (1,),
         "affine_maps_A": (sizes["O"], n_free), "affine_maps_c": (sizes["O"],), "vertices": (n_free,),
+        "facet_G": (n_free,), "facet_h": (1,),
     }  # fmt: skip
     return {field: shape if field in has else (0,) * len(shape) for field, shape in full.items()}
 
@@ -109,12 +111,12 @@ def block_to_arrays(block, header, sizes):
     if set(given) != set(header.fields):
         names = [", ".join(sorted(names)) or "no arrays" for names in (given, header.fields)]
         raise InputError(f"the block has {names[0]}, but its enumeration has {names[1]}; give blocks of what was requested")
+    lengths = {"Q": n, **{axis: len(given.get(field, ())) for axis, field in (("J", "facet_neurons"), ("Z", "vertex_facets"))}}
     widths, arrays = free_widths(header, sizes), {}
     for field, dataset in _DATASETS.items():
         dtype, width = np.dtype(dataset.dtype), row_shape(dataset, sizes, widths.get(field, ()))
         if field not in given:
-            ragged = dataset.axis != schema.REGIONS.axes[0]
-            arrays[field] = np.zeros((0 if ragged else n + dataset.lead, *width), dtype)
+            arrays[field] = np.zeros((lengths[dataset.axis] + dataset.lead, *width), dtype)
             continue
         array = np.ascontiguousarray(given[field], dtype)
         if width == (1,) and array.ndim == 1:
@@ -128,7 +130,7 @@ def block_to_arrays(block, header, sizes):
 def block_from_arrays(arrays, header):
     """Build a block of the arrays that are given; inverse of ``block_to_arrays``: RegionBlock."""
     columns = {field: arrays[field] for field in header.fields if field in arrays}
-    return RegionBlock(**{field: a[:, 0] if field in ("volumes", "classes") else a for field, a in columns.items()})
+    return RegionBlock(**{field: a[:, 0] if field in _FLAT else a for field, a in columns.items()})
 
 
 def empty_block(header, sizes):

@@ -300,6 +300,8 @@ REGIONS = Kind(
         Dataset("/facets/offsets", "facet_offsets", "<i8", ("Q+1",), "range of facets, by region", "1.0"),
         Dataset("/facets/neuron", "facet_neurons", "<i4", ("J",), "neuron that changes its state, see below", "1.0"),
         Dataset("/facets/state", "facet_states", "<i4", ("J",), "its state on the other side", "1.0"),
+        Dataset("/facets/G", "facet_G", "<f8", ("J", "*"), "half-space G x <= h of the free inputs; or none", "1.0"),
+        Dataset("/facets/h", "facet_h", "<f8", ("J", "*"), "its right-hand side; or none", "1.0"),
         Dataset("/region_vertices/offsets", "vertex_offsets", "<i8", ("Q+1",), "range of vertices, by region", "1.0"),
         Dataset("/region_vertices/point", "vertices", "<f8", ("Z", "*"), "coordinates, of the free inputs", "1.0"),
         Dataset("/region_vertices/facets", "vertex_facets", "<u8", ("Z",), "bit j: on the region's j-th facet", "1.0"),

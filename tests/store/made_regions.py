@@ -8,7 +8,7 @@ from pwlnet.partition.regions.blocks import RegionBlock
 from pwlnet.partition.regions.regions import Regions
 from pwlnet.store.region_appending import block_of
 
-ALL = ("patterns", "facets", "affine_maps", "volumes", "vertices", "classes")
+ALL = ("patterns", "facets", "halfspaces", "affine_maps", "volumes", "vertices", "classes")
 ARRAYS = tuple(f.name for f in fields(RegionBlock))
 
 
@@ -34,6 +34,8 @@ def make_regions(network, n, *, seed=0, columns=ALL, polytope=None, **changes):
         "facet_offsets": offsets,
         "facet_neurons": rng.integers(-n_sides, network.n_neurons + 1, offsets[-1]).astype(np.int32),
         "facet_states": rng.integers(0, 2, offsets[-1]).astype(np.int32),
+        "facet_G": (normals := rng.normal(size=(offsets[-1], len(free)))),
+        "facet_h": (normals * np.repeat(x[:, free], np.diff(offsets), axis=0)).sum(axis=1) + 1.0,
         "classes": y.argmax(axis=1).astype(np.int32),
         "affine_maps": (A, y - np.einsum("nof,nf->no", A, x[:, free])),
         "volumes": rng.random(n),
@@ -43,6 +45,8 @@ def make_regions(network, n, *, seed=0, columns=ALL, polytope=None, **changes):
     }
     if "facets" not in columns:
         made |= {"facet_offsets": None, "facet_neurons": None, "facet_states": None}
+    if "halfspaces" not in columns:
+        made |= {"facet_G": None, "facet_h": None}
     if "vertices" not in columns:
         made |= {"vertex_offsets": None, "vertices": None, "vertex_facets": None}
     if "patterns" not in columns:

@@ -22,7 +22,8 @@ import numpy as np
 import pwlnet
 from pwlnet import shipped, store
 from pwlnet.partition.lines.partitions import LinePartitions
-from pwlnet.store import schema, tables
+from pwlnet.store import schema
+from pwlnet.store.export import tables
 from pwlnet.tolerances import DEFAULT
 from tests.store.conftest import small_network
 

@@ -167,7 +167,7 @@ def test_chosen_segments_come_sorted_and_once(opened, lines):
         ({"rows": 0}, "rows is 0; a positive integer is needed"),
         (
             {"table": "flips", "patterns": True},
-            "table is 'flips', which has no option patterns; omit it or give one of the tables segments, polygons",
+            "table is 'flips', which has no option patterns; omit it or give one of the tables segments, regions, polygons",
         ),
         (
             {"wide": True},

@@ -1,4 +1,4 @@
-"""Enumerations that are written as they are found: in parts, by several threads, after a kill; the digest is always the same."""
+"""Enumerations that are written as they are found: in parts, by several threads, after a kill; always with the same digest."""
 
 import numpy as np
 import pytest

@@ -7,13 +7,17 @@ import h5py
 import numpy as np
 import pytest
 
+import pwlnet
 from pwlnet import store
 from pwlnet.cli import main
+from pwlnet.convert.graph import Graph
+from pwlnet.convert.lower import lower
 from pwlnet.errors import DigestMismatchError, InputError, ShapeError, StoreError, UnverifiedStoreWarning
 from pwlnet.partition.regions.blocks import RegionBlock, RegionHeader
 from pwlnet.store import region_appending, region_rows, schema
 from pwlnet.store.region_appending import block_of, header_of
 from tests.checksums import changing
+from tests.counts import few
 from tests.store.made_regions import ALL, in_blocks, make_regions, same_arrays
 from tests.store.test_line_chunks import digest
 
@@ -64,7 +68,10 @@ def test_regions_come_back_bit_for_bit(path, network, n, columns, polytope):
         assert polytope is None or all(np.array_equal(*pair) for pair in zip(rows.polytope, polytope, strict=True))
         assert same_arrays(rows, regions)
         if "affine_maps" in columns:
-            assert all(np.array_equal(*pair) for pair in zip(rows.affine_maps(), regions.affine_maps(), strict=True))
+            for name in ("affine_maps", "halfspaces", "vertices"):
+                assert all(map(np.array_equal, getattr(rows, name)(), getattr(regions, name)()))
+            assert np.array_equal(rows.volumes(), regions.volumes())
+        assert same_arrays(rows.read().block(), regions)
         assert rows.header.key == header_of(regions).key
         assert rows.store.verify(n_samples=10) == []
 
@@ -99,8 +106,7 @@ def test_blocks_make_the_same_store_as_one_write(path, whole, size, rows):
     assert digest(path) == whole[1]
 
 
-@pytest.mark.parametrize("first_row", [0, 20, 41, 60])
-@pytest.mark.parametrize("size", [1, 25])
+@pytest.mark.parametrize(("first_row", "size"), [(0, 25), (20, 7), (41, 3), (60, 30)])
 def test_an_enumeration_that_was_stopped_is_continued(path, whole, first_row, size):
     """The continued enumeration begins where it likes before the end of what is stored, with other blocks."""
     regions, expected = whole
@@ -212,7 +218,7 @@ def test_merged_stores_hold_the_enumerations_of_all(path, network):
     assert not out.exists()
 
 
-@pytest.mark.parametrize("name", ["/regions/pattern", "/facets/offsets", "/facets/neuron", "/region_vertices/point"])
+@pytest.mark.parametrize("name", [dataset.path for dataset in schema.REGIONS.datasets][:: few(1, quick=5)])
 def test_damage_is_found_and_the_blocks_before_it_are_kept(path, whole, name):
     regions, expected = whole
     write(path, regions, 30)
@@ -263,6 +269,7 @@ def test_regions_that_the_network_does_not_confirm_do_not_verify(path, network):
         "its witness is outside the polytope": {"polytope": outside},
         "differ from the affine map of its activation pattern by": {"packed": np.roll(regions.packed, 1, axis=0)},
         "differ from its affine map by": {"affine_maps": (A, c + 1.0)},
+        "its witness is outside its half-spaces": {"facet_h": regions.halfspaces().h - 2.0},
         "but output": {"classes": 1 - regions.classes},
     }
     for message, change in changes.items():
@@ -285,6 +292,7 @@ def bad_array(name, change):
     ("change", "error", "problem"),
     [
         (bad_array("witnesses", lambda a: a * np.nan), InputError, "witnesses holds entries that are not finite"),
+        (bad_array("facet_G", lambda a: a * np.inf), InputError, "facet_G holds entries that are not finite"),
         (bad_array("volumes", lambda a: a - 2.0), InputError, "volumes holds entries that are negative"),
         (bad_array("classes", lambda a: a + 2), InputError, "classes holds numbers that are not in 0 to 1"),
         (bad_array("facet_neurons", lambda a: a + 500), InputError, "facet_neurons holds .* the network has neurons 0 to 199"),
@@ -365,10 +373,44 @@ def test_tables_hold_every_bit(path, network, rows):
     counts = np.diff(regions.facet_offsets)
     within = np.arange(counts.sum()) - np.repeat(regions.facet_offsets[:-1], counts)
     expected = [np.zeros(counts.sum()), np.repeat(np.arange(25), counts), within, regions.facet_neurons, regions.facet_states]
+    expected += [regions.halfspaces().h, *regions.halfspaces().G.T]
     assert np.array_equal(facets, np.stack(expected, axis=1))
     assert np.array_equal(some["neuron"], regions.facet_neurons[regions.facet_offsets[3] : regions.facet_offsets[5]])
     assert np.array_equal(np.concatenate([f["x_2"] for f in vertices]), regions.vertices().points[:, 2])
     assert np.array_equal(np.concatenate([f["facets"] for f in vertices]), regions.vertices().facets)
+
+
+def test_enumerated_regions_are_confirmed_by_the_network(path):
+    """Of a real enumeration, in blocks, read back as the Regions that they were."""
+    rng = np.random.default_rng(0)
+    graph = Graph((1, 3), batched=True)
+    x = graph.relu(graph.linear(graph.input, rng.normal(size=(9, 3)), rng.normal(size=9), name="a"), name="b")
+    graph.output = graph.linear(x, rng.normal(size=(2, 9)), name="c")
+    network, want = lower(graph), ("patterns", "facets", "halfspaces", "affine_maps", "volumes", "vertices")
+    polytope = np.ones((1, 3)), np.ones(1)
+    regions = pwlnet.enumerate_regions(network, -np.ones(3), np.ones(3), polytope=polytope, classes="max", want=want)
+    assert store.save_regions(path, regions, rows=10).n_regions == regions.n_regions > 20
+    with store.load_regions(path) as rows:
+        assert rows.store.verify(n_samples=10**6) == []
+        back = rows.read()
+    assert same_arrays(back.block(), regions)
+    assert np.array_equal(back.locate(regions.witnesses), np.arange(regions.n_regions))
+    facts = ("lower", "upper", "free", "n_regions", "complete", "stopped_by", "method", "certified", "n_exact", "class_rule")
+    assert all(np.array_equal(getattr(back, name), getattr(regions, name)) for name in facts)
+
+
+@pytest.mark.parametrize("is_point", [False, True])
+def test_networks_without_neurons_and_boxes_without_sides_are_stored(path, is_point):
+    graph = Graph((1, 2), batched=True)
+    graph.output = graph.linear(graph.input, np.eye(2), np.ones(2), name="a")
+    network, want = lower(graph), ("patterns", "facets", "halfspaces", "affine_maps", "volumes", "vertices")
+    regions = pwlnet.enumerate_regions(network, np.zeros(2), np.zeros(2) if is_point else np.ones(2), want=want)
+    store.save_regions(path, regions)
+    with store.load_regions(path) as rows:
+        assert (len(rows), rows.store.verify(n_samples=5)) == (1, [])
+        assert same_arrays(rows, regions) and same_arrays(rows.read().block(), regions)
+        assert len(rows.to_dataframe("facets")) == (0 if is_point else 4)
+        assert "volume" in rows.to_dataframe(wide=True, patterns=True)
 
 
 def test_tables_without_rows_are_empty(path, network):

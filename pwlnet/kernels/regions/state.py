@@ -48,10 +48,9 @@ BUDGET = 10  # steps of work of one call
 FACETS = 11  # of listed cells, record the facets
 VERTICES = 12  # and the vertices
 MAPS = 13  # and the maps of the last stage's columns: their number
-VOLUMES = 14
-PLANES = 15  # with the facets, record their hyperplanes
-LEAF_STAGE = 16  # the last stage that cuts, where parts of its last cut need not be made; -1: they are always made
-N_SETTINGS = 17
+PLANES = 14  # with the facets, record their hyperplanes
+LEAF_STAGE = 15  # the last stage that cuts, where parts of its last cut need not be made; -1: they are always made
+N_SETTINGS = 16
 
 EXACT = 2  # value of ``settings[CERTIFY]``
 MET_PARTS = 2  # value of ``settings[LIST]``
@@ -176,7 +175,6 @@ class Results(NamedTuple):
     row_vertices: np.ndarray  # float64[*, D]
     row_bits: np.ndarray  # uint64[*] of each vertex: bit j is set where it is on the cell's facet j
     row_maps: np.ndarray  # float64[M, D + 1, O]
-    row_volumes: np.ndarray  # float64[M]
     task_exact: np.ndarray  # int64[T] signs that each task asked for
     met_margins: np.ndarray  # float64[M]
     met_points: np.ndarray  # float64[M, D]

@@ -352,4 +352,3 @@ def facet_volumes(x, bits, offsets, facet_offsets, axes, face_x, face_bits, work
                 volumes_out[k] = _face_volume(
                     x, bits, offsets[r], offsets[r + 1], bit, axes[k], face_x, face_bits, work, no_simplices
                 )  # fmt: skip
-

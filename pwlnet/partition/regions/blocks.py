@@ -14,7 +14,7 @@ from ...validation import check_choice
 
 # Stores hold the places of these names: new ones go to the end.
 METHODS = ("subdivision", "search", "planes")
-COLUMNS = ("patterns", "facets", "affine_maps", "volumes", "vertices", "witnesses")
+COLUMNS = ("patterns", "facets", "affine_maps", "volumes", "vertices", "witnesses", "halfspaces")
 CLASS_MODES = ("max", "min")
 STOPS = ("max_regions", "time_limit", "interrupted")
 
@@ -29,6 +29,7 @@ FIELDS_OF = {
     "volumes": ("volumes",),
     "vertices": ("vertex_offsets", "vertices", "vertex_facets"),
     "witnesses": ("witnesses",),
+    "halfspaces": ("facet_G", "facet_h"),
     "classes": ("classes",),
 }
 
@@ -48,7 +49,7 @@ class RegionBlock:
     facet_neurons, facet_states : int32[N] or None
         What each facet belongs to, and the state on the other side, as in Regions.
     facet_G, facet_h : float64[N, F], float64[N] or None
-        The facets as half-spaces ``G x <= h`` of the free inputs; not in stores.
+        The facets as half-spaces ``G x <= h`` of the free inputs.
     affine_maps_A : float64[n, O, F] or None
         Slopes of the outputs in the free inputs.
     affine_maps_c : float64[n, O] or None
@@ -144,7 +145,7 @@ class RegionHeader:
     polytope : (float64[M, D], float64[M]) or None
         Inputs with ``A x <= b`` only; None if M is 0.
     want : tuple of str
-        Which of COLUMNS the blocks have; witnesses come with patterns.
+        Which of COLUMNS the blocks have; witnesses come with patterns, facets with half-spaces.
     classes : {"max", "min"} or None
         Regions are cut by which output is largest (smallest), and blocks have classes.
     method : {"subdivision", "search", "planes"}
@@ -174,6 +175,7 @@ class RegionHeader:
         for name in want:
             check_choice(name, COLUMNS, "want")
         want |= {"witnesses"} if "patterns" in want else set()
+        want |= {"facets"} if "halfspaces" in want else set()
         if self.classes is not None:
             check_choice(self.classes, CLASS_MODES, "classes")
         check_choice(self.method, METHODS, "method")

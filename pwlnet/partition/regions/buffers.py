@@ -121,7 +121,7 @@ def make_results(layers, problem, n_witnesses, n_tasks):
         np.zeros((n_facets if settings[st.PLANES] else 0, d + 1)),
         np.zeros((n_vertices, d)), np.zeros(n_vertices, np.uint64),
         np.zeros((n_rows if settings[st.MAPS] else 0, d + 1, int(settings[st.MAPS]))),
-        np.zeros(n_rows if settings[st.VOLUMES] else 0), np.zeros(n_tasks, np.int64),
+        np.zeros(n_tasks, np.int64),
         np.zeros(n_met), np.zeros((n_met, d)), np.zeros(n_met, np.int64), np.zeros((n_met, d)), np.zeros(n_met, np.int64),
     )  # fmt: skip
 

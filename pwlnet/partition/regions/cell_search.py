@@ -15,7 +15,7 @@ from ...kernels.regions import state as st
 from ...scheduling import run_slots
 from .buffers import empty_tasks, first_task, grow, make_problem, make_results, make_work
 
-NEEDS_CELLS = [st.SIGNS, st.RECORD, st.CONDITION, st.VERTICES, st.VOLUMES]  # settings for which the last cells are made, too
+NEEDS_CELLS = [st.SIGNS, st.RECORD, st.CONDITION, st.VERTICES]  # settings for which the last cells are made, too
 _BUDGET = 2**24  # steps of work of one call: some 50 ms
 _SHORT_BUDGET = 2**18  # while signs are asked for
 _TRIAL = 2**22  # steps of work that one thread does alone before others are started
@@ -36,7 +36,6 @@ class CellRows(NamedTuple):
     vertices: np.ndarray  # float64[*, D]
     vertex_bits: np.ndarray  # uint64[*]
     maps: np.ndarray  # float64[M, D + 1, O]
-    volumes: np.ndarray  # float64[M]
 
     def slice(self, first, last):
         """Return rows ``first`` to ``last``; ends count from the first of them."""
@@ -47,8 +46,19 @@ class CellRows(NamedTuple):
         return CellRows(
             self.keys[rows], self.words[rows], self.points[rows], self.ends[rows] - before, self.facets[of_facets],
             self.planes[of_facets], self.vertices[of_vertices], self.vertex_bits[of_vertices], self.maps[rows],
-            self.volumes[rows],
         )  # fmt: skip
+
+
+class FoundRows(NamedTuple):
+    """Rows, and where they end: a key, and how many rows of it there were so far."""
+
+    rows: CellRows
+    position: tuple
+
+    @property
+    def nbytes(self):
+        """Bytes of the rows."""
+        return sum(column.nbytes for column in self.rows)
 
 
 def join_rows(parts):
@@ -92,7 +102,7 @@ class CellSearch:
         self.problem = make_problem(layers, self.settings)
         self.root = first_task(layers, self.problem, lower, upper) if root is None else root
         self.stopped_by, self.deadline, self.max_cells = None, None, None
-        self.slots, self._pending, self._found, self.position = [], {}, {}, (0, 0)
+        self.slots, self._pending, self._found, self._position, self._closing = [], {}, {}, (0, 0), False
 
     def run(self, threads):
         """Search on several threads; all rows are kept."""
@@ -113,16 +123,16 @@ class CellSearch:
         tasks : bool
             Make tasks also for one thread, so that the search can be continued from any of them.
         start : (int, int)
-            ``position`` at which to continue.
+            Position at which to continue.
         keep : bool
             Keep all rows instead of yielding them.
 
         Yields
         ------
-        CellRows
-            In the order of a search by one thread; ``position`` is where they end.
+        FoundRows
+            In the order of a search by one thread.
         """
-        self.position = start
+        self._position = start
         first_met, nothing = np.full(1, st.NO_KEY), empty_tasks(self.root, 0, 0)
         n, made = 1, self.root
         if threads > 1 or tasks:
@@ -179,7 +189,7 @@ class CellSearch:
             waiting = [k for k in waiting if self.slots[k].work.at[st.STATUS] != st.FINISHED]
             if not keep:
                 yield from self._emitted(min((self._key_of(k) for k in waiting), default=np.inf), keep)
-            if waiting and self._is_stopped():
+            if self._closing or (waiting and self._is_stopped()):
                 return
         if first_met[0] < st.NO_KEY and self.settings[st.STOP_WHEN_MET]:
             self.stopped_by = "met"
@@ -231,18 +241,23 @@ class CellSearch:
 
     def _emitted(self, frontier, keep):
         """Yield the pending rows with keys up to ``frontier``, without those before the start."""
-        if keep:
-            return
-        for key in sorted(k for k in self._pending if k <= frontier):
+        parts = []
+        for key in () if keep else sorted(k for k in self._pending if k <= frontier):
             for part in self._pending.pop(key):
                 before = self._found.get(key, 0)
                 self._found = {key: before + len(part.keys)}
-                skipped = len(part.keys) if key < self.position[0] else 0
-                if key == self.position[0]:
-                    skipped = min(len(part.keys), max(0, self.position[1] - before))
+                skipped = len(part.keys) if key < self._position[0] else 0
+                if key == self._position[0]:
+                    skipped = min(len(part.keys), max(0, self._position[1] - before))
                 if skipped < len(part.keys):
-                    self.position = key, before + len(part.keys)
-                    yield part.slice(skipped, len(part.keys)) if skipped else part
+                    self._position = key, before + len(part.keys)
+                    parts.append(part.slice(skipped, len(part.keys)) if skipped else part)
+        if parts:
+            yield FoundRows(join_rows(parts), self._position)
+
+    def stop(self):
+        """Make a search on another thread end soon."""
+        self._closing = True
 
     def exact_before(self, key):
         """Return how many signs the finished tasks before a key asked for, without those of the slot that made the tasks."""
@@ -259,5 +274,5 @@ def _rows_of(results, n, n_facets, n_vertices):
     return CellRows(
         r.row_keys[:n].copy(), r.row_patterns[:n].copy(), r.row_points[:n].copy(), r.row_ends[:n].copy(),
         r.row_facets[:n_facets].copy(), r.row_planes[:n_facets].copy(), r.row_vertices[:n_vertices].copy(),
-        r.row_bits[:n_vertices].copy(), r.row_maps[:n].copy(), r.row_volumes[:n].copy(),
+        r.row_bits[:n_vertices].copy(), r.row_maps[:n].copy(),
     )  # fmt: skip

@@ -12,7 +12,7 @@ import numpy as np
 from ...domains import Box, box_rows
 from ...errors import InfeasibleError, InputError, ShapeError
 from ...kernels.regions import state as st
-from ...scheduling import n_threads
+from ...scheduling import look_ahead, n_threads
 from ...validation import as_array, check_choice, check_count, check_network, check_number
 from ..lines.rounds import Progress
 from .blocks import RegionBlock
@@ -28,6 +28,7 @@ from .results import Points, states_in_rows
 
 METHODS = ("auto", "subdivision", "search", "planes")
 WANTS = ("patterns", "facets", "halfspaces", "affine_maps", "volumes", "vertices")
+_AHEAD = 2**26  # bytes of rows that are found while earlier ones are written as regions
 
 
 def enumerate_regions(
@@ -173,7 +174,7 @@ class Enumeration:
         lists = st.MET_PARTS if self.condition is not None else 1
         return {
             st.CERTIFY: st.EXACT, st.LIST: lists if listed else 0, st.COUNT_ONLY: not listed and self.condition is None,
-            st.FACETS: "facets" in self.wants, st.VERTICES: "vertices" in self.wants, st.VOLUMES: "volumes" in self.wants,
+            st.FACETS: "facets" in self.wants, st.VERTICES: bool({"vertices", "volumes"} & set(self.wants)),
             st.PLANES: "halfspaces" in self.wants, st.MAPS: self.network.n_outputs if maps else 0,
             st.CONDITION: self.condition is not None,
         }  # fmt: skip
@@ -188,9 +189,14 @@ class Enumeration:
         self.search.root, self.n_exact = found
 
     def blocks(self, threads=None, *, tasks=False, start=(0, 0)):
-        """Yield RegionBlocks in the order of a search by one thread; ``search.position`` is where they end."""
-        for rows in self.search.stream(n_threads(threads), tasks=tasks, start=start):
-            yield self._rows.block(rows)
+        """Yield RegionBlocks in the order of a search by one thread, each with the position at which it ends."""
+        threads = n_threads(threads)
+        found = self.search.stream(threads, tasks=tasks, start=start)
+        if threads == 1:
+            yield from ((self._rows.block(rows, 1), position) for rows, position in found)
+            return
+        with contextlib.closing(look_ahead(found, _AHEAD, self.search.stop)) as found:
+            yield from ((self._rows.block(rows, threads), position) for rows, position in found)
 
     def run(self, *, max_regions=None, threads=None, progress=False):
         """Return the Regions, in memory."""
@@ -198,7 +204,7 @@ class Enumeration:
             if not (self.wants or self.layers.merges):
                 return self._count(max_regions, threads, bar)
             blocks, n = [], 0
-            for block in self.blocks(threads):
+            for block, _ in self.blocks(threads):
                 blocks.append(block)
                 n += len(block.packed)
                 bar.advance(len(block.packed))

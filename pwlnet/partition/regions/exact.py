@@ -76,7 +76,8 @@ class ExactSigns:
     """
 
     def __init__(self, network, layers, lower, upper, polytope, condition=None):
-        self._network, self._layers, self._ops = network, layers, exact_ops(network)
+        self._network, self._layers = network, layers
+        self._ops = None if network is None else exact_ops(network)  # None: there are rows of a polytope only
         self._free = layers.free
         fixed = lower.copy()
         fixed[self._free] = 0.0

@@ -157,7 +157,9 @@ def region_graph(regions, *, threads=None):
     from .matching import match_others
 
     if regions.packed is None or regions.facet_offsets is None:
-        raise MissingDataError("these regions have no patterns or facets; give want=('patterns', 'facets') to enumerate_regions")
+        raise MissingDataError(
+            "these regions have no patterns or facets; give want=('patterns', 'facets') to enumerate_regions"
+        )
     words, places, _ = words_of(regions)
     neighbours = _by_one_change(words, places, regions, threads)
     missing = np.flatnonzero(neighbours == NOT_FOUND)

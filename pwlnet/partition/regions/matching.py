@@ -143,7 +143,9 @@ def facet_centers(regions, facets, owners):
     counts = np.diff(offsets)[owners]
     ends = np.cumsum(counts)
     row = np.repeat(np.arange(len(facets)), counts)
-    vertex = np.arange(int(ends[-1]) if len(ends) else 0) - np.repeat(ends - counts, counts) + np.repeat(offsets[owners], counts)
+    vertex = (
+        np.arange(int(ends[-1]) if len(ends) else 0) - np.repeat(ends - counts, counts) + np.repeat(offsets[owners], counts)
+    )
     bit = (facets - regions.facet_offsets[owners]).astype(np.uint64)
     on = (words[vertex] >> bit[row]) & np.uint64(1) > 0
     row, x = row[on], points[vertex[on]]

@@ -83,7 +83,7 @@ def _met(regions, condition, threads):
     enumeration = Enumeration(
         regions.network, regions.lower, regions.upper, polytope=regions.polytope, condition=condition, want=("volumes",)
     )
-    blocks = list(enumeration.blocks(n_threads(threads)))
+    blocks = [block for block, _ in enumeration.blocks(n_threads(threads))]
     slots = enumeration.search.slots
     points = [slot.results.boundary_points[: int(slot.work.at[st.N_BOUNDARY_POINTS])] for slot in slots]
     return blocks, enumeration.points.inputs(np.concatenate(points))

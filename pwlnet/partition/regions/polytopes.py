@@ -10,6 +10,7 @@ from ...errors import InfeasibleError, InputError, ShapeError
 from ...kernels.regions import state as st
 from .buffers import empty_tasks, first_task
 from .cell_search import CellSearch
+from .cell_volumes import volumes_of_cells
 from .exact import ExactSigns
 from .layers import Layers, Stage
 from .matrices import Matrix
@@ -120,6 +121,36 @@ def _rows_as_layers(layers, lower, upper, polytope):
     return Layers(
         (stage,), 0, free, layers.scale, roundings, nothing, (), nothing, np.zeros(0), -1, False
     )  # fmt: skip
+
+
+def polytope_volume(lower, upper, polytope):
+    """Compute the volume of the part of a box in a polytope, in the inputs with sides of positive width.
+
+    Exact up to rounding.
+
+    Parameters
+    ----------
+    lower, upper : float64[D_in]
+    polytope : (float64[M, D_in], float64[M])
+
+    Returns
+    -------
+    float
+    """
+    layers = _no_layers(lower, upper)
+    problem = CellSearch(layers, lower, upper, {}).problem
+    root, _ = root_in_polytope(None, layers, problem, lower, upper, polytope)
+    n = len(layers.free)
+    offsets = np.array([0, len(root.bits)])
+    return float(volumes_of_cells(offsets, root.x[:, :n], root.bits)[0] * np.prod(layers.scale))
+
+
+def _no_layers(lower, upper):
+    """Return a box without functions."""
+    free = np.flatnonzero(upper > lower)
+    scale = np.ldexp(1.0, np.frexp(np.maximum(np.abs(lower), np.abs(upper))[free])[1])
+    nothing = np.zeros(0, np.int64)
+    return Layers((), 0, free, scale, 16 + len(lower), nothing, (), nothing, np.zeros(0), -1, False)
 
 
 def contains_point(polytope, x):

@@ -9,6 +9,7 @@ from ...kernels.ir import program as ir
 from ...kernels.regions.joining import join_vertices
 from ...tolerances import SAME_VERTEX
 from .blocks import RegionBlock
+from .cell_volumes import volumes_of_cells
 from .results import pack_signs, states_of_signs
 
 
@@ -41,7 +42,7 @@ class RowMaker:
         self._others = tuple(b for b, block in enumerate(layers.blocks) if codes[block.op] in (ir.CLIP, ir.MAX_POOL))
         self._volume_scale = float(np.prod(layers.scale))
 
-    def block(self, rows):
+    def block(self, rows, threads=None):
         """Return the RegionBlock of CellRows; facets that do not change a state are kept, with the state that there is."""
         packed = pack_signs(self._network, self._layers, rows.words)
         fields = {}
@@ -63,7 +64,8 @@ class RowMaker:
             fields["affine_maps_A"] = np.ascontiguousarray(scaled.swapaxes(1, 2))
             fields["affine_maps_c"] = rows.maps[:, -1, : self._n_outputs].copy()
         if "volumes" in self._wants:
-            fields["volumes"] = rows.volumes * self._volume_scale
+            volumes = volumes_of_cells(np.append(0, rows.ends[:, 1]), rows.vertices, rows.vertex_bits, threads)
+            fields["volumes"] = volumes * self._volume_scale
         return RegionBlock(packed, self._points.inputs(rows.points), offsets, neurons, states, **fields)
 
     def _class_mask(self):

@@ -217,6 +217,50 @@ class Regions:
 
         return locate(self, self.network.as_points(points, "points"))
 
+    def domain_volume(self):
+        """Compute the volume of the box in the F free inputs, or of its part in the polytope: float.
+
+        Exact up to rounding.
+        """
+        if self.polytope is None:
+            return float(np.prod((self.upper - self.lower)[self.free]))
+        from .polytopes import polytope_volume
+
+        return polytope_volume(self.lower, self.upper, self.polytope)
+
+    def verify(self, *, source=None, n_points=2000, n_source=200, threads=None):
+        """Check the regions by what does not depend on how they were found.
+
+        Exact up to rounding: witnesses have the patterns, by forward passes; affine maps give the outputs there; no pattern
+        occurs twice; volumes add up to that of the box or polytope; the neighbour of a neighbour is the region itself; the
+        regions are connected; and random points are in one of them.
+
+        Parameters
+        ----------
+        source : torch.nn.Module, path of an ONNX file, or callable, optional
+            The source of the network, which is evaluated at witnesses in its own precision.
+        n_points, n_source : int, optional
+            Number of random points, and of witnesses that the source evaluates.
+        threads : int, optional
+
+        Returns
+        -------
+        RegionCheck
+            ``ok``, and what was counted.
+        """
+        from ...analysis.region_checks import check_regions
+
+        return check_regions(self, source=source, n_points=n_points, n_source=n_source, threads=threads)
+
+    def graph(self, *, threads=None):
+        """Find the region on the other side of each facet: RegionGraph.
+
+        Exact up to rounding: by patterns; see ``pwlnet.region_graph``.
+        """
+        from .graph import region_graph
+
+        return region_graph(self, threads=threads)
+
     def region(self, r):
         """Return region r as a ``Region``: its rows, radii, facets and inscribed ball, not cut to the box.
 

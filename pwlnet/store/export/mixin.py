@@ -16,7 +16,7 @@ certificates   row, and the arrays of a number per image; ``wide`` adds the inpu
 enumerations   enumeration, n_half_spaces, and the arrays of a number per enumeration; ``wide`` adds the bounds
 regions    enumeration, region (its number in it), n_facets, n_vertices, volume and class if they are stored; ``wide`` adds
            witness_0, ..., slope_0, ... (outputs by free inputs), constant_0, ...
-facets     enumeration, region, facet (its number in the region), neuron, state
+facets     enumeration, region, facet (its number in the region), neuron, state, h and G_0, ... if half-spaces are stored
 region_vertices  enumeration, region, vertex (its number in the region), facets (a word of bits), x_0, ... (of the free inputs)
 others     a row per row of the kind's first axis: attributions, measures
 """

@@ -15,7 +15,7 @@ _FIELDS = {dataset.field: dataset for dataset in schema.REGIONS.datasets}
 _NAMES = {"volumes": "volume", "classes": "class"}
 _WIDE_NAMES = {"witnesses": "witness", "affine_maps_A": "slope", "affine_maps_c": "constant"}
 _RAGGED = {  # of a table: its offsets, the name of the number, and its columns
-    "facets": ("facet_offsets", "facet", {"facet_neurons": "neuron", "facet_states": "state"}),
+    "facets": ("facet_offsets", "facet", {"facet_neurons": "neuron", "facet_states": "state", "facet_h": "h", "facet_G": "G"}),
     "region_vertices": ("vertex_offsets", "vertex", {"vertex_facets": "facets", "vertices": "x"}),
 }
 
@@ -70,7 +70,7 @@ def _ragged_chunks(store, table, first, last, rows):
             at = np.searchsorted(offsets, np.arange(low, high), side="right") - 1
             columns = {**_numbers(store, block + at), number: np.arange(low, high) - offsets[at]}
             for field, name in fields.items():
-                columns |= _entries(store.read_rows(_FIELDS[field], low, high), name, flat=field != "vertices")
+                columns |= _entries(store.read_rows(_FIELDS[field], low, high), name, flat=field not in ("vertices", "facet_G"))
             yield columns
 
 

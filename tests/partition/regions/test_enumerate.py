@@ -232,13 +232,13 @@ def test_a_search_goes_on_from_any_position(monkeypatch):
     network, lower, upper = random_relu(4, [3, 12, 9, 2]), np.full(3, -1.0), np.full(3, 1.0)
     whole = pwlnet.enumerate_regions(network, lower, upper, threads=1)
     begun, blocks = Enumeration(network, lower, upper, want="facets"), []
-    for block in begun.blocks(1, tasks=True):
-        blocks.append(block)
-        if sum(len(b.packed) for b in blocks) > whole.n_regions // 2:
+    for item in begun.blocks(1, tasks=True):
+        blocks.append(item)
+        if sum(len(block) for block, _ in blocks) > whole.n_regions // 2:
             break
     rest = Enumeration(network, lower, upper, want="facets")
-    blocks += list(rest.blocks(2, tasks=True, start=begun.search.position))
-    joined = RegionBlock.join(blocks)
+    blocks += rest.blocks(2, tasks=True, start=blocks[-1][1])
+    joined = RegionBlock.join([block for block, _ in blocks])
     assert np.array_equal(joined.packed, whole.packed) and np.array_equal(joined.facet_neurons, whole.facet_neurons)
 
 
@@ -346,3 +346,61 @@ def test_planes_and_subdivision_agree(first):
 def facets_of(regions, r):
     k = slice(*regions.facet_offsets[r : r + 2])
     return set(zip(regions.facet_neurons[k].tolist(), regions.facet_states[k].tolist(), strict=True))
+
+
+def test_volumes_add_up_to_the_box():
+    for seed in range(few(300, 4, quick=30)):
+        dimensions = 2 + seed % 2
+        if seed % 3:
+            description, lower, upper, _ = degenerate(seed, dimensions)
+        else:
+            description, lower, upper = drawn(seed, dimensions, most=14)
+        regions = pwlnet.enumerate_regions(to_network(description), lower, upper, want="volumes", threads=1)
+        box = np.prod((upper - lower)[regions.free])
+        assert (regions.volumes() > 0.0).all() and abs(regions.volumes().sum() - box) <= 1e-12 * box, seed
+    five = random_relu(5, [5, 8, 6, 2])
+    regions = pwlnet.enumerate_regions(five, np.full(5, -1.0), np.full(5, 1.0), want="volumes")
+    assert abs(regions.volumes().sum() - 32.0) <= 1e-11
+
+
+def test_shares_of_conditions_are_volumes():
+    """The network by hand, all of whose regions have unsafe points; and unions that overlap."""
+    network, lower, upper = hand_network(), np.array([-2.0, -1.0]), np.array([2.0, 1.0])
+    regions = pwlnet.enumerate_regions(network, lower, upper)
+    unsafe = pwlnet.HalfSpaces([[1.0, 0.0]], [-2.0])
+    found = pwlnet.find_where(regions, unsafe)
+    assert found.exists and found.margin <= 0.0 and sorted(found.pieces.region.tolist()) == list(range(6))
+    plane = pwlnet.partition_planes(network, [0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [[-2, -1], [2, -1], [2, 1], [-2, 1]])
+    assert abs(found.share - pwlnet.find_where(plane.parts[0], unsafe).share) <= 1e-12
+    union = [unsafe, pwlnet.HalfSpaces([[0.0, 1.0]], [0.0]), pwlnet.HalfSpaces([[1.0, 1.0], [-1.0, 0.0]], [-1.0, 1.0])]
+    expected = pwlnet.find_where(plane.parts[0], union)
+    joined = pwlnet.find_where(regions, union)
+    assert joined.exists and abs(joined.share - expected.share) <= 1e-12
+    lowest = pwlnet.output_range(regions).lower[0]
+    nowhere = pwlnet.find_where(regions, pwlnet.HalfSpaces([[1.0, 0.0]], [lowest - 1e-9]))
+    assert not nowhere.exists and nowhere.share == 0.0 and nowhere.witness is None
+
+
+def test_regions_verify_and_wrong_ones_do_not():
+    """Generic and degenerate networks, networks of all ops, classes, a polytope."""
+    from dataclasses import replace
+
+    cases = [(random_relu(3, [3, 8, 6, 3]), {"classes": "max"})]
+    cases += [(random_relu(3, [4, 6, 2]), {"polytope": (np.ones((1, 4)), [0.5])})]
+    cases += [(to_network(degenerate(seed, 2 + seed % 2)[0]), {}) for seed in range(few(100, 3, quick=12))]
+    for network, options in cases:
+        d = network.n_inputs
+        check = pwlnet.enumerate_regions(network, -np.ones(d), np.ones(d), threads=1, **options).verify()
+        assert check.ok, (network, check)
+    for seed in range(few(100, 2, quick=8)):
+        description, lower, upper = drawn(seed, 3, most=12)
+        assert pwlnet.enumerate_regions(to_network(description), lower, upper, threads=1).verify().ok, seed
+    regions = pwlnet.enumerate_regions(random_relu(3, [3, 8, 6, 3]), -np.ones(3), np.ones(3), threads=1)
+    moved = regions.witnesses.copy()
+    moved[0] = regions.witnesses[1]
+    assert replace(regions, witnesses=moved, columns={}).verify().n_wrong_witnesses == 1
+    wrong = dict(regions.columns, affine_maps_A=2.0 * regions.affine_maps().A)
+    assert not replace(regions, columns=wrong).verify().ok
+    halved = dict(regions.columns, volumes=0.5 * regions.volumes())
+    assert not replace(regions, columns=halved).verify().ok
+    assert regions.verify(source=lambda x: random_relu(3, [3, 8, 6, 3]).forward(x)).source_error <= 1e-6
