@@ -8,11 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ...errors import CapacityError, InputError, ShapeError
-from ...kernels.regions import volumes as kernels
-from ...scheduling import run_chunks
 from ...validation import as_array, check_number
-
-_CHUNK = 2**10  # regions of one call
+from .cell_volumes import simplices_of_cells, volumes_of_cells
+from .matching import vertices_of_facets
 
 
 class Simplices(NamedTuple):
@@ -39,14 +37,6 @@ class Masses(NamedTuple):
 
     masses: np.ndarray  # float64[R]
     errors: np.ndarray  # float64[R] estimates of their errors
-
-
-def _in_columns(regions):
-    """Return what the kernels read: float64[F, V], uint64[V], int64[R+1], and the largest number of vertices of a region."""
-    offsets, points, words = regions.vertices()
-    most = max(1, int(np.diff(offsets).max(initial=0)))
-    columns = (np.ascontiguousarray(points.T), np.ascontiguousarray(words), np.ascontiguousarray(offsets, np.int64))
-    return (*columns, most)
 
 
 def region_volumes(regions, *, threads=None):
@@ -78,25 +68,7 @@ def region_volumes(regions, *, threads=None):
     >>> bool(np.isclose(region_volumes(regions).sum(), 0.1**network.n_inputs))
     True
     """
-    return _volumes_and_counts(regions, threads)[0]
-
-
-def _volumes_and_counts(regions, threads=None):
-    """Return the volumes, and the number of simplices of each region."""
-    n, f = regions.n_regions, len(regions.free)
-    if f == 0:
-        return np.ones(n), np.zeros(n, np.int64)
-    x, words, offsets, most = _in_columns(regions)
-    volumes, counts, nothing = np.zeros(n), np.zeros(n, np.int64), np.zeros((0, f + 1), np.int64)
-
-    def compute(first, last):
-        work = kernels.volume_work(f, most)
-        kernels.cell_volumes(
-            x, words, offsets[first : last + 1], work, nothing, volumes[first:last], counts[first:last]
-        )  # fmt: skip
-
-    run_chunks(compute, n, _CHUNK, threads)
-    return volumes, counts
+    return volumes_of_cells(*regions.vertices(), threads)
 
 
 def region_simplices(regions, *, threads=None):
@@ -119,20 +91,10 @@ def region_simplices(regions, *, threads=None):
     InputError
         No input is free.
     """
-    n, f = regions.n_regions, len(regions.free)
-    if f == 0:
+    if not len(regions.free):
         raise InputError("the box is a point, which has no simplices; give a box with a side of positive width")
-    _, counts = _volumes_and_counts(regions, threads)
-    x, words, offsets, most = _in_columns(regions)
-    ends = np.concatenate([[0], np.cumsum(counts)])
-    simplices = np.zeros((int(ends[-1]), f + 1), np.int64)
-
-    def compute(first, last):
-        work = kernels.volume_work(f, most)
-        kernels.cell_simplices(x, words, offsets[first : last + 1], work, ends[first : last + 1], simplices)
-
-    run_chunks(compute, n, _CHUNK, threads)
-    return Simplices(ends, simplices, regions.vertices()[1])
+    vertices = regions.vertices()
+    return Simplices(*simplices_of_cells(*vertices, threads), vertices.points)
 
 
 def facet_areas(regions, *, which=None, threads=None):
@@ -152,28 +114,22 @@ def facet_areas(regions, *, which=None, threads=None):
     float64[N]
         1 for facets that are points; 0 for facets that are not computed.
     """
-    f, offsets = len(regions.free), np.ascontiguousarray(regions.facet_offsets, np.int64)
-    which = np.ones(int(offsets[-1]), bool) if which is None else np.asarray(which, bool)
-    areas = np.zeros(len(which))
-    if f < 2:
-        areas[which] = 1.0
+    n_facets = int(regions.facet_offsets[-1])
+    which = np.ones(n_facets, bool) if which is None else np.asarray(which, bool)
+    facets, areas = np.flatnonzero(which), np.zeros(n_facets)
+    if len(regions.free) < 2:
+        areas[facets] = 1.0
         return areas
-    normals = regions.halfspaces().G
-    axes = np.where(which, np.abs(normals).argmax(axis=1), -1)
-    x, words, vertex_offsets, most = _in_columns(regions)
-    nothing = np.zeros((0, f), np.int64)
-
-    def compute(first, last):
-        work, face_x, face_bits = kernels.volume_work(f - 1, most), np.zeros((f - 1, most)), np.zeros(most, np.uint64)
-        kernels.facet_volumes(
-            x, words, vertex_offsets[first : last + 1], offsets[first : last + 1], axes, face_x, face_bits, work, nothing, areas
-        )  # fmt: skip
-
-    run_chunks(compute, regions.n_regions, _CHUNK, threads)
-    at = np.flatnonzero(which)
-    largest = np.abs(normals[at, axes[at]])
-    with np.errstate(over="ignore"):
-        areas[at] *= np.linalg.norm(normals[at] / largest[:, None], axis=1)
+    normals = regions.halfspaces().G[facets]
+    axes = np.abs(normals).argmax(axis=1)
+    largest = np.abs(normals[np.arange(len(facets)), axes])
+    owners = np.repeat(np.arange(regions.n_regions), np.diff(regions.facet_offsets))[facets]
+    row, points, words = vertices_of_facets(regions, facets, owners)
+    axis = axes[row]
+    points[np.arange(len(row)), axis] = points[:, -1]  # projected along the axis, the last one in its place
+    ends = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=len(facets)))])
+    projected = volumes_of_cells(ends, points[:, :-1], words, threads)
+    areas[facets] = projected * np.linalg.norm(normals / largest[:, None], axis=1)
     return areas
 
 

@@ -154,7 +154,7 @@ def test_patterns_with_several_bits_per_state_are_looked_up():
     """HardTanh on a line: three states in order."""
     description = [
         {"kind": "input", "inputs": [], "shape": (1,)},
-        {"kind": "clip", "inputs": [0], "low": Fraction(-1), "high": Fraction(1)},
+        {"kind": "clip", "inputs": [0], "lower": -1.0, "upper": 1.0},
     ]
     regions = enumerate_all(description, [-3.0], [3.0])
     graph = region_graph(regions)
