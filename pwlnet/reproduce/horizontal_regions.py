@@ -191,7 +191,7 @@ def _by_advisory(measured, grid):
 
 
 def draw(measured, options):
-    """Draw the shares of the advisories of HorizontalCAS by time, one panel for each previous advisory."""
+    """Draw the volumes of the turns of HorizontalCAS, and the parts, by time: a column for each previous advisory."""
     networks = [m for m in measured.values() if m.dataset == "hcas"]
     if not networks:
         return {}
@@ -209,16 +209,16 @@ def draw(measured, options):
         for row, name in enumerate(("share", "n_parts")):
             values, ax = np.array([_rows_of(m)[name] for m in of_group]), axes[row, column]
             bottom = np.zeros(len(of_group))
-            for k in range(N_ADVISORIES):
+            for k in range(int(name == "share"), N_ADVISORIES):  # clear of conflict has most of the volume
                 heights = values[:, k] * (100.0 if name == "share" else 1.0)
                 ax.bar(labels, heights, bottom=bottom, color=COLOURS[k], label=names[k], edgecolor="0.5", linewidth=0.3)
                 bottom += heights
             ax.tick_params(labelsize=6)
         axes[0, column].set_title(f"previous {names[int(previous)]}", fontsize=7)
-    axes[0, 0].set_ylabel("volume, %", fontsize=7)
+    axes[0, 0].set_ylabel("volume of turns, %", fontsize=7)
     axes[1, 0].set_ylabel("parts", fontsize=7)
     figure.supxlabel("seconds until loss of vertical separation", fontsize=7)
-    handles, labels = axes[0, 0].get_legend_handles_labels()
+    handles, labels = axes[1, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), fontsize=7, frameon=False)
     return {"shares.png": figure}
 
