@@ -10,7 +10,7 @@ hyperplane that contains them, and not the whole face, contains more of the face
 Related: Büeler, Enge and Fukuda, "Exact volume computation for polytopes: a practical study", 2000, Section 2.1 (Cohen and
 Hickey's triangulation), who choose the apexes by a fixed order of the vertices. Here it is the vertex on the largest facets.
 
-Legend: F dimensions, V vertices of all cells, n vertices of one cell, R cells, N facets of all cells, S simplices.
+Legend: F dimensions, V vertices of all cells, n vertices of one cell, R cells, S simplices.
 """
 
 from typing import NamedTuple
@@ -272,8 +272,8 @@ def cell_volume(x, bits, offset, n, work, no_simplices):
 
 
 @entry_kernel
-def cell_volumes(x, bits, offsets, work, no_simplices, volumes_out, counts_out):
-    """Compute the volumes of cells, and the numbers of their simplices.
+def cell_volumes(x, bits, offsets, work, ends, simplices_out, volumes_out, counts_out):
+    """Compute the volumes of cells, and the numbers of their simplices; list the simplices where there is room for them.
 
     Parameters
     ----------
@@ -282,73 +282,16 @@ def cell_volumes(x, bits, offsets, work, no_simplices, volumes_out, counts_out):
     offsets : int64[R+1]
         Cell r has the vertices ``offsets[r]`` to ``offsets[r + 1]``.
     work : VolumeWork
-    no_simplices : int64[0, F+1]
+    ends : int64[R+1]
+        Rows of the simplices of each cell: ``ends[r]`` to ``ends[r + 1]``.
+    simplices_out : int64[S, F+1]
+        Out: numbers of the vertices of each simplex among all.
     volumes_out : float64[R]
     counts_out : int64[R]
     """
     for r in range(offsets.shape[0] - 1):
-        first = offsets[r]
-        volumes_out[r], counts_out[r] = triangulate(x, bits, first, offsets[r + 1] - first, work, no_simplices)
-
-
-@entry_kernel
-def cell_simplices(x, bits, offsets, work, ends, simplices_out):
-    """List the simplices of cells, with the numbers of their vertices among all.
-
-    Parameters
-    ----------
-    x, bits, offsets, work
-        As of ``cell_volumes``.
-    ends : int64[R+1]
-        Offsets of the simplices of each cell, by ``counts_out`` of ``cell_volumes``.
-    simplices_out : int64[S, F+1]
-    """
-    for r in range(offsets.shape[0] - 1):
-        first = offsets[r]
-        rows = simplices_out[ends[r] : ends[r + 1]]
-        triangulate(x, bits, first, offsets[r + 1] - first, work, rows)
+        first, rows = offsets[r], simplices_out[ends[r] : ends[r + 1]]
+        volumes_out[r], counts_out[r] = triangulate(x, bits, first, offsets[r + 1] - first, work, rows)
         for s in range(rows.shape[0]):
             for k in range(rows.shape[1]):
                 rows[s, k] += first
-
-
-@kernel
-def _face_volume(x, bits, first, last, bit, axis, face_x, face_bits, work, no_simplices):
-    """Return the volume of the facet on a hyperplane, projected along an axis. Out: face_x, face_bits are scratch memory."""
-    m = 0
-    for i in range(first, last):
-        if bits[i] & bit != np.uint64(0):
-            face_bits[m] = bits[i] & ~bit
-            for d in range(x.shape[0] - 1):
-                face_x[d, m] = x[x.shape[0] - 1 if d == axis else d, i]
-            m += 1
-    return cell_volume(face_x, face_bits, 0, m, work, no_simplices)
-
-
-@entry_kernel
-def facet_volumes(x, bits, offsets, facet_offsets, axes, face_x, face_bits, work, no_simplices, volumes_out):
-    """Compute the volumes of facets, projected along an axis each.
-
-    Parameters
-    ----------
-    x, bits, offsets
-        As of ``cell_volumes``; bit j is the facet ``facet_offsets[r] + j``.
-    facet_offsets : int64[R+1]
-    axes : int64[N]
-        Axis of each facet; -1: its volume is not computed.
-    face_x : float64[F-1, n]
-        Scratch memory for the vertices of one facet.
-    face_bits : uint64[n]
-        The same.
-    work : VolumeWork
-        For F - 1 dimensions.
-    no_simplices : int64[0, F]
-    volumes_out : float64[N]
-    """
-    for r in range(offsets.shape[0] - 1):
-        for k in range(facet_offsets[r], facet_offsets[r + 1]):
-            if axes[k] >= 0:
-                bit = ONE_BIT << np.uint64(k - facet_offsets[r])
-                volumes_out[k] = _face_volume(
-                    x, bits, offsets[r], offsets[r + 1], bit, axes[k], face_x, face_bits, work, no_simplices
-                )  # fmt: skip

@@ -139,18 +139,37 @@ def facet_centers(regions, facets, owners):
     -------
     float64[M, F], float64[M]
     """
-    offsets, points, words = regions.vertices()
-    counts = np.diff(offsets)[owners]
-    ends = np.cumsum(counts)
-    row = np.repeat(np.arange(len(facets)), counts)
-    vertex = (
-        np.arange(int(ends[-1]) if len(ends) else 0) - np.repeat(ends - counts, counts) + np.repeat(offsets[owners], counts)
-    )
-    bit = (facets - regions.facet_offsets[owners]).astype(np.uint64)
-    on = (words[vertex] >> bit[row]) & np.uint64(1) > 0
-    row, x = row[on], points[vertex[on]]
+    row, x, _ = vertices_of_facets(regions, facets, owners)
     n = np.maximum(1, np.bincount(row, minlength=len(facets)))
     centers = np.column_stack([np.bincount(row, x[:, d], len(facets)) / n for d in range(x.shape[1])])
     sizes = np.zeros(len(facets))
     np.maximum.at(sizes, row, np.abs(x - centers[row]).max(axis=1))
     return centers, sizes
+
+
+def vertices_of_facets(regions, facets, owners):
+    """List the vertices of facets, one facet after another.
+
+    Parameters
+    ----------
+    regions : Regions
+        With vertices.
+    facets, owners : int64[M]
+        Facets, and the regions that they belong to.
+
+    Returns
+    -------
+    row : int64[*]
+        The facet of each vertex, counted among these.
+    points : float64[*, F]
+    words : uint64[*]
+        The facets that the vertex lies on.
+    """
+    offsets, points, words = regions.vertices()
+    counts = np.diff(offsets)[owners]
+    row = np.repeat(np.arange(len(facets)), counts)
+    vertex = np.arange(len(row)) + np.repeat(offsets[owners] - (np.cumsum(counts) - counts), counts)
+    bit = (facets - regions.facet_offsets[owners]).astype(np.uint64)
+    on = (words[vertex] >> bit[row]) & np.uint64(1) > 0
+    vertex = vertex[on]
+    return row[on], points[vertex], words[vertex]
