@@ -18,10 +18,11 @@ class RegionCheck(NamedTuple):
     """What ``Regions.verify`` has compared."""
 
     n_regions: int
+    complete: bool
     n_equal: int  # pairs of regions with equal patterns (and classes)
     n_wrong_witnesses: int  # witnesses outside the box or polytope, or with another pattern by a forward pass
     output_error: float  # largest difference of outputs at witnesses from affine maps, relative to the largest output
-    volume_error: float  # difference of the sum of volumes from the domain's volume, relative to this; NaN if not complete
+    volume_error: float  # difference of the sum of volumes from the domain's volume, relative to this; NaN if not known
     n_one_sided: int  # facets whose neighbour has no facet with this region behind it
     n_components: int  # connected components of the graph of regions: 1 for all of a convex set
     n_missing: int  # of random points: those whose pattern is not among the regions; 0 if not complete
@@ -33,7 +34,7 @@ class RegionCheck(NamedTuple):
         """Whether all comparisons agree; ``source_error`` is in the precision of the source, and is left to the reader."""
         counts = self.n_equal, self.n_wrong_witnesses, self.n_one_sided, self.n_missing
         errors = np.nan_to_num([self.output_error, self.volume_error])
-        in_one_piece = self.n_components == 1 or np.isnan(self.volume_error)
+        in_one_piece = self.n_components == 1 or not self.complete
         return bool(not any(counts) and (errors <= REGION_CHECK).all() and in_one_piece)
 
 
@@ -69,6 +70,7 @@ def check_regions(regions, *, source=None, n_points=2000, n_source=200, threads=
     one_sided = len(pairs) - _n_common(pairs, pairs[:, ::-1])
     return RegionCheck(
         regions.n_regions,
+        regions.complete,
         regions.n_regions - len(np.unique(regions.finder[0])),
         int((regions.locate(x) != np.arange(regions.n_regions)).sum()),
         float(np.abs(y - by_maps).max(initial=0.0)) / size,
@@ -91,7 +93,7 @@ def _n_common(pairs, others):
 
 def _volume_error(regions):
     """Return the relative difference of the sum of volumes from the volume of the box; of a polytope, by its parts."""
-    if not regions.complete:
+    if not regions.complete or regions.method == "search":
         return np.nan
     expected = regions.domain_volume()
     return float(abs(regions.volumes().sum() - expected) / expected)

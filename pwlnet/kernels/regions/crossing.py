@@ -1,8 +1,8 @@
 """Regions in many dimensions, found by crossing the facets of regions that are known.
 
-Coordinates z are those of the unit box: input d is ``lower[d] + width[d] * z``. Rows are half-spaces ``g z <= h`` with g of unit
-length: first the box (all lower sides, then all upper ones), then a polytope, then the thresholds of neurons under the states
-of the region, as far as these can be reached in the box.
+Coordinates z are those of the unit box: input d is ``lower[d] + width[d] * z``. Rows are half-spaces ``g z <= h`` with g of
+unit length: first the box (all lower sides, then all upper ones), then a polytope, then the thresholds of neurons under the
+states of the region, as far as these can be reached in the box.
 
 Legend: D inputs, F free inputs, B regions or facets, K neurons, M rows, T tile rows, X facets.
 """
@@ -29,7 +29,7 @@ DESCRIBE, CROSS = 0, 1  # phases
 # Entries of ``options``.
 PHASE, LAST, N_DOMAIN = 0, 1, 2
 # Entries of ``counts``.
-N_FACETS, PENDING, N_OPEN, UNKNOWN, N_PIVOTS = 0, 1, 2, 3, 4
+N_FACETS, PENDING, N_OPEN, UNKNOWN, N_PIVOTS, N_PROGRAMS = 0, 1, 2, 3, 4, 5
 # Values of ``found``.
 CROSSED, SEVERAL, FAILED = 0, 1, 2
 
@@ -46,6 +46,7 @@ class CrossingSlot(NamedTuple):
     points: np.ndarray  # float64[B, F] inside regions, or on facets
     normals: np.ndarray  # float64[B, F] of the facets to cross, outward
     neurons: np.ndarray  # int64[B] of these facets
+    others: np.ndarray  # int64[B] their states on the other sides
     states_before: np.ndarray  # int32[B, K]
     centers: np.ndarray  # float64[B, F] out: a point inside each region, or beyond each facet
     states_after: np.ndarray  # int32[B, K] out
@@ -59,7 +60,7 @@ class CrossingSlot(NamedTuple):
     states: np.ndarray  # int32[T, K] source order
     stored: np.ndarray  # int32[K] stored order
     buffer: np.ndarray  # float64[T * n_values]
-    counts: np.ndarray  # int64[5]
+    counts: np.ndarray  # int64[6]
     region: np.ndarray  # int64[X] out: of each facet; and the next four
     neuron: np.ndarray  # int32[X] its neuron, or NO_DOMAIN - row of the domain
     other: np.ndarray  # int32[X] state on the other side
@@ -157,10 +158,10 @@ def _begin_dictionary(slot, b, n_rows):
         _add_row(w, label, slack, n_domain + n_rows)
         label += 1
     for d in range(f):
-        w.tight[d], w.places[most + d], w.center[d] = most + d, -1 - d, 0.0
+        w.tight[d], w.places[most + d] = most + d, -1 - d
     for k in range(w.counts.shape[0]):
         w.counts[k] = 0
-    w.counts[dc.N_LEFT] = label
+    w.counts[dc.N_LEFT], w.n_rows[0] = label, label
     return label
 
 
@@ -169,11 +170,8 @@ def _note_facets(slot, b, n):
     """Append the facets of region b. Out: slot.region and the next ones, slot.counts."""
     w, f, rows = slot.dictionary, slot.free.shape[0], slot.rows
     for label in range(n):
-        if w.status[label] != dc.FACET and w.status[label] != dc.SEEN:
+        if w.status[label] != dc.FACET:
             continue
-        if w.margins[label] <= dc.TOUCHING:
-            continue
-        slot.counts[N_OPEN] += w.status[label] == dc.SEEN
         k, m = slot.counts[N_FACETS], slot.row_of[label]
         slot.region[k] = b
         slot.neuron[k] = rows.neuron[m] if m >= 0 else m
@@ -202,41 +200,89 @@ def _describe(slot, b):
         return True
     n = _begin_dictionary(slot, b, n_rows)
     w = slot.dictionary
-    dc.decide_rows(w, 64 * (n + 8))
+    dc.decide_rows(w, slot.points[b], 64 * (n + 8))
     slot.counts[N_OPEN] += w.counts[dc.N_UNDECIDED]
     slot.counts[N_PIVOTS] += w.counts[dc.N_PIVOTS]
+    slot.counts[N_PROGRAMS] += w.counts[dc.N_PROGRAMS]
     _note_facets(slot, b, n)
     for d in range(slot.free.shape[0]):
-        mean = w.center[d] / max(1, w.counts[dc.N_POINTS])
-        slot.centers[b, d] = 0.5 * (mean + slot.points[b, d]) if w.counts[dc.N_POINTS] > 0 else slot.points[b, d]
+        total, n_points = slot.points[b, d], 1
+        for label in range(n):
+            if w.status[label] == dc.FACET:
+                total += w.facet_points[label, d]
+                n_points += 1
+        slot.centers[b, d] = total / n_points
     return True
+
+
+@kernel
+def _in_domain(slot, b, step):
+    """Return whether a point beyond facet b is inside the box and the polytope."""
+    f = slot.free.shape[0]
+    for m in range(slot.options[N_DOMAIN]):
+        slack = slot.domain[m, f]
+        for d in range(f):
+            slack -= slot.domain[m, d] * (slot.points[b, d] + step * slot.normals[b, d])
+        if slack <= 0.0:
+            return False
+    return True
+
+
+@kernel
+def _n_changed(slot, b, r):
+    """Return how many neurons have changed at step r; -1 if the facet's own has not."""
+    before, changed = slot.states_before[b], 0
+    if slot.states[r, slot.neurons[b]] == before[slot.neurons[b]]:
+        return -1
+    for k in range(before.shape[0]):
+        changed += slot.states[r, k] != before[k]
+    return changed
+
+
+@kernel
+def _choose_step(slot, b):
+    """Return the step beyond facet b at which the region behind it is, and CROSSED, SEVERAL or FAILED.
+
+    That is the largest step at which the facet's neuron alone has changed to its other state. Where there is none, several
+    neurons change on the facet: it is the largest step up to which the states are those of the smallest one.
+    """
+    step, neuron = FIRST_STEP, slot.neurons[b]
+    for r in range(N_STEPS):
+        if _n_changed(slot, b, r) == 1 and slot.states[r, neuron] == slot.others[b] and _in_domain(slot, b, step):
+            return r, CROSSED
+        step *= STEP_RATIO
+    r = N_STEPS - 1
+    while r >= 0 and _n_changed(slot, b, r) < 0:
+        r -= 1
+        step /= STEP_RATIO
+    if r < 0 or not _in_domain(slot, b, step / STEP_RATIO):
+        return max(r, 0), FAILED
+    while r > 0 and _in_domain(slot, b, step / STEP_RATIO / STEP_RATIO):
+        for k in range(slot.states.shape[1]):
+            if slot.states[r - 1, k] != slot.states[r, k]:
+                return r, SEVERAL
+        r -= 1
+        step /= STEP_RATIO
+    return r, SEVERAL
 
 
 @allocating_kernel
 def _cross(slot, b):
-    """Find a point beyond facet b at which no other neuron has changed. Out: slot.centers, states_after, found."""
-    f = slot.free.shape[0]
-    step, neuron, before = FIRST_STEP, slot.neurons[b], slot.states_before[b]
+    """Find a point in the region behind facet b. Out: slot.centers, states_after, found."""
+    step = FIRST_STEP
     for r in range(N_STEPS):
         _to_inputs(slot, slot.points[b], step, slot.normals[b], r)
         step *= STEP_RATIO
     load_inputs(slot.code, slot.inputs[:N_STEPS], ZERO, TILE, slot.buffer)
     slot.counts[UNKNOWN] += not run_ops(slot.code, TILE, N_STEPS, slot.buffer, slot.states)
-    chosen, least = -1, before.shape[0] + 1
-    for r in range(N_STEPS):
-        changed = 0
-        for k in range(before.shape[0]):
-            changed += slot.states[r, k] != before[k]
-        if slot.states[r, neuron] != before[neuron] and changed < least:
-            chosen, least = r, changed
-    slot.found[b] = FAILED if chosen < 0 else CROSSED if least == 1 else SEVERAL
+    chosen, slot.found[b] = _choose_step(slot, b)
     step = FIRST_STEP
-    for _ in range(max(chosen, 0)):
+    for _ in range(chosen):
         step *= STEP_RATIO
-    for d in range(f):
-        slot.centers[b, d] = min(max(slot.points[b, d] + step * slot.normals[b, d], 0.0), 1.0)
-    for k in range(before.shape[0]):
-        slot.states_after[b, k] = slot.states[max(chosen, 0), k]
+    for d in range(slot.free.shape[0]):
+        slot.centers[b, d] = slot.points[b, d] + step * slot.normals[b, d]
+    for k in range(slot.states.shape[1]):
+        slot.states_after[b, k] = slot.states[chosen, k]
 
 
 @slot_kernel

@@ -23,6 +23,7 @@ UNDECIDED, FACET, REDUNDANT, SEEN = 0, 1, 2, 3  # SEEN: at a vertex, but its fac
 ZERO_COEFFICIENT = 2.0**-36
 MARGIN = 2.0**-30  # of points on facets, in units of the box
 TOUCHING = 2.0**-34  # margin below which a face is taken as one of lower dimension
+LONG = 2.0**60
 
 
 class Dictionary(NamedTuple):
@@ -37,13 +38,16 @@ class Dictionary(NamedTuple):
     at: np.ndarray  # float64[F + 1, F] the current vertex, and the ends of its edges
     facet_points: np.ndarray  # float64[M, F]
     margins: np.ndarray  # float64[M] of these points
-    center: np.ndarray  # float64[F] sum of points inside
     counts: np.ndarray  # int64[4]
     scratch: np.ndarray  # float64[M + F]
     factors: np.ndarray  # float64[F + 1]
+    face_sums: np.ndarray  # float64[M] slacks of rows, summed over vertices of one face
+    face_point: np.ndarray  # float64[F] sum of these vertices
+    n_rows: np.ndarray  # int64[1] M of this polytope
 
 
-N_LEFT, N_PIVOTS, N_UNDECIDED, N_POINTS = 0, 1, 2, 3  # ``counts``: columns in use, pivots, undecided rows, points in ``center``
+# Entries of ``counts``: columns in use, exchanges, rows left undecided, rows for which the least slack was searched.
+N_LEFT, N_PIVOTS, N_UNDECIDED, N_PROGRAMS = 0, 1, 2, 3
 
 
 @kernel
@@ -85,14 +89,42 @@ def remove(w, r):
 @kernel
 def first_hit(w, j, sign):
     """Return the column whose slack is 0 first when t_j grows (sign 1) or falls (sign -1), -1 if none, and how far that is."""
-    slopes, slacks, best, length = w.a[j], w.a[w.tight.shape[0]], -1, np.inf
+    slopes, slacks, best, length = w.a[j], w.a[w.tight.shape[0]], -1, LONG
     for m in range(w.counts[N_LEFT]):
-        slope = sign * slopes[m]
-        if slope < -ZERO_COEFFICIENT:
-            t = slacks[m] / -slope
-            if t < length:
-                best, length = m, t
+        fall = -sign * slopes[m]
+        if fall > ZERO_COEFFICIENT and slacks[m] < length * fall:
+            best, length = m, slacks[m] / fall
     return best, max(length, 0.0)
+
+
+@kernel
+def shoot_rays(w, z):
+    """Find facets by rays from the interior point z along the normals of all rows, before any exchange.
+
+    The row that a ray meets first is a facet, if the point there is inside the others by a margin.
+    Out: w.status, w.facet_points, w.margins.
+    """
+    a, f, n, speeds = w.a, w.tight.shape[0], w.counts[N_LEFT], w.scratch
+    slacks = a[f]
+    for ray in range(n):
+        for m in range(n):
+            speeds[m] = 0.0
+        for d in range(f):
+            g, row = a[d, ray], a[d]
+            for m in range(n):
+                speeds[m] += g * row[m]
+        hit, t = ray, slacks[ray] / speeds[ray]
+        for m in range(n):
+            if slacks[m] < t * speeds[m]:
+                hit, t = m, slacks[m] / speeds[m]
+        margin = LONG
+        for m in range(n):
+            if m != hit:
+                margin = min(margin, slacks[m] - t * speeds[m])
+        if margin > w.margins[hit] and margin > MARGIN:
+            w.status[hit], w.margins[hit] = FACET, margin
+            for d in range(f):
+                w.facet_points[hit, d] = z[d] - t * a[d, ray]
 
 
 @kernel
@@ -154,7 +186,7 @@ def _margin(w, j):
 
 @kernel
 def look_around(w):
-    """Decide the rows that are tight at the current vertex. Out: w.status, w.facet_points, w.margins, w.center."""
+    """Decide the rows that are tight at the current vertex. Out: w.status, w.facet_points, w.margins."""
     f, fresh = w.tight.shape[0], False
     for j in range(f):
         fresh = fresh or w.status[w.tight[j]] != FACET
@@ -178,10 +210,6 @@ def look_around(w):
                 if i != j:
                     total += w.at[1 + i, d]
             w.facet_points[label, d] = total / f
-    for d in range(f):
-        for i in range(f + 1):
-            w.center[d] += w.at[i, d]
-    w.counts[N_POINTS] += f + 1
 
 
 @kernel
@@ -200,7 +228,7 @@ def drop_redundant(w):
             continue
         if w.status[label] == UNDECIDED:
             w.status[label] = REDUNDANT
-        if label >= f:
+        if label >= f and w.status[label] == REDUNDANT:
             remove(w, m)
 
 
@@ -216,9 +244,105 @@ def _next_target(w):
 
 
 @kernel
-def decide_rows(w, most_pivots):
-    """Decide all rows. Out: w; status UNDECIDED is left only where ``most_pivots`` were not enough."""
+def _add_vertex(w):
+    """Add the current vertex to the sums of a face."""
     f = w.tight.shape[0]
+    for m in range(w.counts[N_LEFT]):
+        w.face_sums[w.labels[m]] += w.a[f, m]
+    for d in range(f):
+        place = w.places[d]
+        w.face_point[d] += w.a[f, place] if place >= 0 else 0.0
+
+
+@kernel
+def _step(w, label, kept, sign):
+    """Do the next exchange that makes the slack of a row grow (sign 1) or fall (-1); returns whether there was one.
+
+    The row ``kept`` stays tight; -1 for none.
+    """
+    best, j, place = ZERO_COEFFICIENT, -1, w.places[label]
+    for i in range(w.tight.shape[0]):
+        if w.tight[i] == kept:
+            continue
+        slope = sign * w.a[i, place] if place >= 0 else (sign if i == -1 - place else 0.0)
+        if slope > best:
+            best, j = slope, i
+    if j < 0:
+        return False
+    r, _ = first_hit(w, j, 1.0)
+    if r < 0:
+        return False
+    pivot(w, r, j)
+    return True
+
+
+@kernel
+def _is_multiple(w, label, of):
+    """Return whether the slack of a row is a multiple of that of a tight row, within rounding."""
+    place = w.places[label]
+    if place < 0:
+        return False
+    for i in range(w.tight.shape[0]):
+        if w.tight[i] != of and abs(w.a[i, place]) > TOUCHING:
+            return False
+    return abs(w.a[w.tight.shape[0], place]) <= TOUCHING
+
+
+@kernel
+def _nearest_row(w, label):
+    """Return the row, other than one and its multiples, with the least slack at the mean of the vertices of a face."""
+    best, least = -1, LONG
+    for m in range(w.counts[N_LEFT]):
+        other = w.labels[m]
+        if other != label and w.face_sums[other] < least and not _is_multiple(w, other, label):
+            best, least = other, w.face_sums[other]
+    for i in range(w.tight.shape[0]):
+        other = w.tight[i]
+        if other != label and w.face_sums[other] < least:
+            best, least = other, w.face_sums[other]
+    return best
+
+
+@kernel
+def settle(w, label, most_pivots):
+    """Decide a row that was seen at vertices where many hyperplanes meet: is there a point with a margin on its face?
+
+    The mean of vertices of the face is moved, again and again, by the vertex at which the row nearest to it is farthest.
+    """
+    f = w.tight.shape[0]
+    while w.places[label] >= 0 and w.counts[N_PIVOTS] < most_pivots:
+        if not _step(w, label, -1, -1.0):
+            break
+    if w.places[label] >= 0:
+        w.status[label] = REDUNDANT if w.a[f, w.places[label]] > 0.0 else UNDECIDED
+        return
+    for m in range(w.status.shape[0]):
+        w.face_sums[m] = 0.0
+    for d in range(f):
+        w.face_point[d] = 0.0
+    for n in range(1, 4 * f + 8):
+        _add_vertex(w)
+        other = _nearest_row(w, label)
+        margin = w.face_sums[other] / n
+        if margin > MARGIN:
+            w.status[label], w.margins[label] = FACET, margin
+            for d in range(f):
+                w.facet_points[label, d] = w.face_point[d] / n
+            return
+        while w.counts[N_PIVOTS] < most_pivots and _step(w, other, label, 1.0):
+            pass
+        place = w.places[other]
+        if (w.a[f, place] if place >= 0 else 0.0) <= TOUCHING:  # the face is in another row's hyperplane
+            w.status[label] = REDUNDANT
+            return
+    w.status[label] = UNDECIDED
+
+
+@kernel
+def decide_rows(w, z, most_pivots):
+    """Decide all rows, from an interior point z. Out: w; UNDECIDED is left only where ``most_pivots`` were not enough."""
+    f = w.tight.shape[0]
+    shoot_rays(w, z)
     if not go_to_vertex(w):
         w.counts[N_UNDECIDED] = w.status.shape[0]
         return
@@ -229,7 +353,8 @@ def decide_rows(w, most_pivots):
         if target < 0 or w.status[target] != UNDECIDED:
             target = _next_target(w)
             if target < 0:
-                return
+                break
+            w.counts[N_PROGRAMS] += 1
         m, j, least = w.places[target], 0, 0.0
         for i in range(f):
             if w.a[i, m] < least:
@@ -239,5 +364,7 @@ def decide_rows(w, most_pivots):
             w.status[target] = REDUNDANT
             continue
         pivot(w, r, j)
-    for m in range(w.counts[N_LEFT]):
-        w.counts[N_UNDECIDED] += w.status[w.labels[m]] == UNDECIDED
+    for label in range(w.n_rows[0]):
+        if w.status[label] == SEEN:
+            settle(w, label, most_pivots)
+        w.counts[N_UNDECIDED] += w.status[label] == UNDECIDED

@@ -24,8 +24,8 @@ from .layers import MOST_FREE, make_layers
 from .polytopes import as_polytope, contains_point, root_in_polytope
 from .region_rows import RowMaker, merge_equal_patterns
 from .regions import Regions
-from .searching import regions_by_search
 from .results import Points, states_in_rows
+from .searching import regions_by_search
 
 METHODS = ("auto", "subdivision", "search", "planes")
 WANTS = ("patterns", "facets", "halfspaces", "affine_maps", "volumes", "vertices")

@@ -24,9 +24,7 @@ _MOST_FREE = 16
 _JITTER = 2.0**-6  # of the first point, so that it is on no hyperplane
 
 
-def regions_by_search(
-    network, lower, upper, wants, *, polytope, max_regions=None, time_limit=None, threads=None, bar=None
-):
+def regions_by_search(network, lower, upper, wants, *, polytope, max_regions=None, time_limit=None, threads=None, bar=None):
     """Enumerate regions by crossing facets: Regions.
 
     Exact up to rounding: hyperplanes and faces closer than some 1e-9 of the box are not told apart; ``n_undecided`` counts
@@ -126,19 +124,18 @@ class _Search:
         region, *columns = (np.concatenate(parts) for parts in zip(*facets, strict=True))
         order = np.argsort(region, kind="stable")
         region, (neuron, other, point, normal) = region[order], (c[order] for c in columns)
-        behind = np.full(len(region), -1, np.int64)
         inside = np.flatnonzero(neuron >= 0)
-        behind[inside] = self._cross(alive[region[inside]], neuron[inside], other[inside], point[inside], normal[inside])
+        self._cross(alive[region[inside]], neuron[inside], other[inside], point[inside], normal[inside])
         self.centers.append((alive, centers))
-        self.facets.append((alive[region], neuron, other, normal, behind))
+        self.facets.append((alive[region], neuron, other, normal))
 
     def _run(self, phase, **arrays):
         """Run the kernel on some points, and make room while it is needed."""
         n, counter = len(arrays["points"]), np.zeros(1, np.int64)
         f, k = len(self.free), self.network.n_neurons
         empty = {
-            "normals": np.zeros((0, f)), "neurons": np.zeros(0, np.int64), "states_before": np.zeros((0, k), np.int32),
-            "centers": np.zeros((0, f)), "states_after": np.zeros((0, k), np.int32), "found": np.zeros(0, np.int8),
+            "normals": np.zeros((0, f)), "neurons": np.zeros(0, np.int64), "others": np.zeros(0, np.int64),
+            "states_before": np.zeros((0, k), np.int32), "centers": np.zeros((0, f)), "states_after": np.zeros((0, k), np.int32), "found": np.zeros(0, np.int8),
         } | arrays  # fmt: skip
         waiting = list(range(min(len(self._slots), n)))
         for s in waiting:
@@ -156,26 +153,28 @@ class _Search:
             )
 
     def _cross(self, owners, neurons, others, points, normals):
-        """Return the regions behind facets: int64[n]; new ones are admitted, -2 where none was found."""
+        """Admit the regions behind facets that are new."""
         changed = self.words[owners]
         word, shift, mask = self._places[:, neurons]
         word = word.astype(np.int64)
         at = np.arange(len(owners))
         changed[at, word] = (changed[at, word] & ~mask) | (others.astype(np.uint64) << shift)
         before = int(self.count[0])
-        behind, first = self._admit(changed)
+        _, first = self._admit(changed)
         if len(first):
-            self._enter(before + np.arange(len(first)), owners[first], neurons[first], points[first], normals[first])
-        return self.alias[behind]
+            self._enter(
+                before + np.arange(len(first)), owners[first], (neurons[first], others[first]), points[first], normals[first]
+            )
 
-    def _enter(self, ids, owners, neurons, points, normals):
+    def _enter(self, ids, owners, changes, points, normals):
         """Find points inside new regions; where several neurons change, or none, give the number of the true region."""
         f, layout = len(self.free), self.network.pattern_layout
         before = np.ascontiguousarray(ActivationPatterns(self.words[owners], layout).unpack(), np.int32)
         inside, after, found = np.zeros((len(ids), f)), np.zeros_like(before), np.zeros(len(ids), np.int8)
+        neurons, others = (change.astype(np.int64) for change in changes)
         self._run(
-            ck.CROSS, points=np.ascontiguousarray(points), normals=np.ascontiguousarray(normals[:, :f]),
-            neurons=neurons.astype(np.int64), states_before=before, centers=inside, states_after=after, found=found,
+            ck.CROSS, points=np.ascontiguousarray(points), normals=np.ascontiguousarray(normals[:, :f]), neurons=neurons,
+            others=others, states_before=before, centers=inside, states_after=after, found=found,
         )  # fmt: skip
         self.points[ids] = inside
         failed, several = ids[found == ck.FAILED], np.flatnonzero(found == ck.SEVERAL)
@@ -219,16 +218,16 @@ class _Search:
         empty, at = np.zeros((0, f)), np.zeros(most + f, np.int64)
         dictionary = Dictionary(
             np.zeros((f + 1, most + f)), at, np.zeros(f, np.int64), at.copy(), np.zeros(most, np.int64), np.zeros(f),
-            np.zeros((f + 1, f)), np.zeros((most, f)), np.zeros(most), np.zeros(f), np.zeros(4, np.int64), np.zeros(most + f),
-            np.zeros(f + 1),
+            np.zeros((f + 1, f)), np.zeros((most, f)), np.zeros(most), np.zeros(4, np.int64), np.zeros(most + f),
+            np.zeros(f + 1), np.zeros(most), np.zeros(f), np.zeros(1, np.int64),
         )  # fmt: skip
         rows = Rows(*(np.empty(n_rows, np.int64) for _ in range(5)), np.empty(n_rows))
         options, size = np.array([ck.DESCRIBE, int(graph.switching[-1]), n_domain], np.int64), int(code.op_table[-1, ir.VALUE])
         return ck.CrossingSlot(
             code, options, self.free, self.lower, self.width, self.domain, empty, empty, np.zeros(0, np.int64),
-            np.zeros((0, k), np.int32), empty, np.zeros((0, k), np.int32), np.zeros(0, np.int8), np.zeros(1, np.int64),
+            np.zeros(0, np.int64), np.zeros((0, k), np.int32), empty, np.zeros((0, k), np.int32), np.zeros(0, np.int8), np.zeros(1, np.int64),
             rows, np.zeros(most, np.int64), np.zeros((n_rows, f + 1)), dictionary, np.zeros((int(TILE), d)),
-            np.zeros((int(TILE), k), np.int32), np.zeros(k, np.int32), np.zeros(int(TILE) * size), np.zeros(5, np.int64),
+            np.zeros((int(TILE), k), np.int32), np.zeros(k, np.int32), np.zeros(int(TILE) * size), np.zeros(6, np.int64),
             np.zeros(room + most, np.int64), np.zeros(room + most, np.int32), np.zeros(room + most, np.int32),
             np.zeros((room + most, f)), np.zeros((room + most, f + 1)),
         )  # fmt: skip
@@ -242,7 +241,6 @@ class _Search:
         number[kept] = np.arange(len(kept))
         described = kept if stopped_by is None else kept[: np.searchsorted(kept, self.n_described)]
         block = RegionBlock(packed=self.words[kept].copy(), witnesses=witnesses)
-        self.neighbours = np.zeros(0, np.int64)
         if self.network.n_neurons:
             block = self._with_facets(block, wants, number, kept)
         if stopped_by is not None:
@@ -265,7 +263,7 @@ class _Search:
 
     def _with_facets(self, block, wants, number, kept):
         """Return the block with its facets, in the order of the regions."""
-        owner, neuron, other, normal, behind = (np.concatenate(parts) for parts in zip(*self.facets, strict=True))
+        owner, neuron, other, normal = (np.concatenate(parts) for parts in zip(*self.facets, strict=True))
         m0, f = -1 - neuron[neuron < 0], len(self.free)
         d = self.free[np.minimum(m0 % f, f - 1)]
         public = np.where(m0 < 2 * f, 2 * d + m0 // f, m0 - 2 * f + 2 * len(self.lower))
@@ -275,7 +273,8 @@ class _Search:
         counts = np.bincount(row, minlength=len(kept))
         order = np.argsort(row, kind="stable")
         columns = {
-            "facet_offsets": np.concatenate([[0], np.cumsum(counts)]), "facet_neurons": neuron[order], "facet_states": other[order],
+            "facet_offsets": np.concatenate([[0], np.cumsum(counts)]), "facet_neurons": neuron[order],
+            "facet_states": other[order],
         }  # fmt: skip
         if "halfspaces" in wants:
             columns["facet_G"] = normal[order, :f] / self.width
