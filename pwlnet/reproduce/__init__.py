@@ -21,6 +21,7 @@ EXPERIMENTS = {  # name: module of this package, loaded on first use
     "density-training": "density_training",
     "gradient-change": "gradient_change",
     "acas-boundaries": "acas_boundaries",
+    "horizontal-regions": "horizontal_regions",
     "float-ratios": "float_ratios",
     "float-distance": "float_distance",
     "vulnerability": "vulnerability",

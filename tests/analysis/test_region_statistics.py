@@ -55,6 +55,15 @@ def test_the_histogram_of_volumes_counts_regions_between_powers_of_ten():
     assert volumes.counts.tolist() == [3, 3] and volumes.volume_by_bin == pytest.approx([0.14, 0.86])
 
 
+def test_volumes_are_computed_on_first_use():
+    network = random_relu(4, [3, 7, 5, 1])
+    regions = pwlnet.enumerate_regions(network, -np.ones(3), np.ones(3), threads=1)
+    expected = pwlnet.summarize_regions(enumerated(network, -np.ones(3), np.ones(3))).volumes
+    actual = pwlnet.summarize_regions(regions).volumes
+    assert actual.total == pytest.approx(8.0) and actual.quantiles == pytest.approx(expected.quantiles)
+    assert actual.gini == pytest.approx(expected.gini)
+
+
 def test_equal_regions_are_as_many_as_their_effective_number():
     statistics = pwlnet.summarize_regions(enumerated(grid_network([1.0, 2.0, 3.0], [1.0]), [0.0, 0.0], [4.0, 2.0]))
     assert statistics.volumes.effective_shannon == pytest.approx(8.0)
