@@ -63,21 +63,46 @@ def other_states(block, group, row_of, facets, free, network_states, n_states):
     int64[M], int64[M]
         Neurons and states; neuron -1 where no cell is on the other side, among those that were found.
     """
-    lengths = np.linalg.norm(block.facet_G, axis=1)
-    G, h = block.facet_G / lengths[:, None], block.facet_h / lengths
-    witnesses, all_neurons = block.witnesses[:, free], np.arange(n_states)
-    neurons, states = np.full(len(facets), -1, np.int64), np.zeros(len(facets), np.int64)
-    for m, k in enumerate(facets.tolist()):
-        own = np.arange(block.facet_offsets[row_of[k]], block.facet_offsets[row_of[k] + 1])
-        x, radius = _facet_center(G[own], h[own], int(np.flatnonzero(own == k)[0]))
-        outside = np.maximum.reduceat(G @ x - h, block.facet_offsets[:-1])
-        outside[(witnesses @ G[k] <= h[k]) | (group == group[row_of[k]])] = np.inf
+    found = cells_behind(block.facet_G, block.facet_h, block.facet_offsets, block.witnesses[:, free], facets, group)
+    neurons, states, all_neurons = np.full(len(facets), -1, np.int64), np.zeros(len(facets), np.int64), np.arange(n_states)
+    for m in np.flatnonzero(found >= 0).tolist():
+        before, after = (network_states(np.full(n_states, r), all_neurons) for r in (row_of[facets[m]], found[m]))
+        neurons[m] = np.flatnonzero(before != after)[0]
+        states[m] = after[neurons[m]]
+    return neurons, states
+
+
+def cells_behind(G, h, offsets, witnesses, facets, group):
+    """Find the cell on the other side of facets, by linear programs for points inside of the facets.
+
+    Parameters
+    ----------
+    G : float64[N, F]
+    h : float64[N]
+        Facets of all cells, ``G x <= h``.
+    offsets : int64[R+1]
+    witnesses : float64[R, F]
+    facets : int64[M]
+    group : int64[R]
+        The cell is one of another group.
+
+    Returns
+    -------
+    int64[M]
+        -1 where there is none.
+    """
+    lengths = np.linalg.norm(G, axis=1)
+    G, h, found = G / lengths[:, None], h / lengths, np.full(len(facets), -1, np.int64)
+    owners = np.searchsorted(offsets, facets, side="right") - 1
+    for m, (k, r) in enumerate(zip(facets.tolist(), owners.tolist(), strict=True)):
+        own = slice(offsets[r], offsets[r + 1])
+        x, radius = _facet_center(G[own], h[own], k - int(offsets[r]))
+        outside = np.maximum.reduceat(G @ x - h, offsets[:-1])
+        outside[(witnesses @ G[k] <= h[k]) | (group == group[r])] = np.inf
         other = int(outside.argmin())
         if outside[other] <= _INSIDE * radius:
-            before, after = (network_states(np.full(n_states, r), all_neurons) for r in (row_of[k], other))
-            neurons[m] = np.flatnonzero(before != after)[0]
-            states[m] = after[neurons[m]]
-    return neurons, states
+            found[m] = other
+    return found
 
 
 def _facet_center(G, h, k):

@@ -7,6 +7,7 @@ import numpy as np
 
 from ...kernels.regions import neighbours as kernels
 from ...tolerances import SAME_FACET, SAME_VERTEX
+from .joined_facets import cells_behind
 
 
 def match_others(regions, words, facets, neighbours_out):
@@ -31,14 +32,18 @@ def match_others(regions, words, facets, neighbours_out):
         mutual[mutual] = partners[partners[mutual]] == np.flatnonzero(mutual)
         neighbours_out[facets[mutual]] = owners[facets[partners[mutual]]]
         left = np.flatnonzero(~mutual)
-    if len(left):
+    if len(left) and regions.method == "search":  # which finds no vertices
+        rows, witnesses = regions.halfspaces(), regions.witnesses[:, regions.free]
+        found = cells_behind(*rows, regions.facet_offsets, witnesses, facets[left], np.arange(len(words)))
+        neighbours_out[facets[left]] = np.where(found >= 0, found, kernels.NOT_FOUND)
+    elif len(left):
         _by_centers(regions, facets[left], owners, neighbours_out)
-    left = facets[neighbours_out[facets] == kernels.NOT_FOUND]
-    if len(left):  # the state on the other side may be another one than the facet has: ties of several states
-        half = _one_sided(owners, neighbours_out, left)
-        before = neighbours_out[half]
-        _by_centers(regions, np.concatenate([left, half]), owners, neighbours_out)
-        neighbours_out[half] = before
+        left = facets[neighbours_out[facets] == kernels.NOT_FOUND]
+        if len(left):  # the state on the other side may be another one than the facet has: ties of several states
+            half = _one_sided(owners, neighbours_out, left)
+            before = neighbours_out[half]
+            _by_centers(regions, np.concatenate([left, half]), owners, neighbours_out)
+            neighbours_out[half] = before
 
 
 def _one_sided(owners, neighbours, facets):

@@ -158,7 +158,7 @@ def test_a_set_that_is_not_complete_though_it_says_so_is_refused():
     some = pwlnet.enumerate_regions(network, -np.ones(3), np.ones(3), threads=1, max_regions=20)
     names = ("network", "n_regions", "packed", "facet_offsets", "facet_neurons", "facet_states", "classes")
     lie = types.SimpleNamespace(complete=True, **{name: getattr(some, name) for name in names})
-    lie.lower, lie.upper, lie.vertices = some.lower, some.upper, some.vertices
+    lie.lower, lie.upper, lie.vertices, lie.method = some.lower, some.upper, some.vertices, some.method
     with pytest.raises(NumericalError, match="said to be complete"):
         region_graph(lie)
     with pytest.raises(MissingDataError, match="facets"):
@@ -186,6 +186,18 @@ def test_patterns_with_several_bits_per_state_are_looked_up():
     assert pairs == {(0, 1), (1, 0), (1, 2), (2, 1)}
     _, places, widths = words_of(regions)
     assert places.tolist() == [[0, 0, 2]] and widths.tolist() == [2]
+
+
+def test_the_walk_in_many_dimensions_has_the_same_neighbours():
+    """Also across facets of duplicate neurons, whose other sides are found without vertices."""
+    weights = [[[1.0, 0.5], [1.0, 0.5], [0.25, -1.0]], [[1.0, -2.0, 1.0], [1.0, 1.0, 1.0]], [[1.0, 1.0]]]
+    for network in (random_relu(4, [2, 9, 6, 2]), fully_connected(weights, [[0.1, 0.1, 0.3], [0.2, -1.0], [0.0]])):
+        pairs = []
+        for method in ("search", "subdivision"):
+            regions = pwlnet.enumerate_regions(network, -np.ones(2), np.ones(2), method=method, want="facets", threads=1)
+            graph = region_graph(regions, threads=1)
+            pairs.append(pairs_of(regions, graph))
+        assert pairs[0] == pairs[1] and graph.n_components == 1
 
 
 def test_networkx_has_the_same_edges():
