@@ -91,7 +91,7 @@ def find_neighbours(words, keys, table, first, last, facet_offsets, neurons, sta
             t = key & mask
             while table[t] >= 0:
                 other = table[t]
-                if keys[other] == key and _is_changed(words, r, other, at, word):
+                if other != r and keys[other] == key and _is_changed(words, r, other, at, word):
                     neighbours_out[k] = other
                     break
                 t = (t + np.uint64(1)) & mask

@@ -174,6 +174,8 @@ class Enumeration:
         self._searched = network if classes is None else with_comparison(network, classes)
         maps = "affine_maps" in self.wants
         self.layers = make_layers(self._searched, self.lower, self.upper, condition=condition, outputs=maps)
+        if self.layers.merges and "facets" in self.wants:
+            self.wants = as_wants((*self.wants, "halfspaces"))  # by which walls inside of regions are known
         exact = ExactSigns(self._searched, self.layers, self.lower, self.upper, self.polytope, condition)
         settings = self._settings(maps) | {st.STOP_WHEN_MET: first}
         self.search, self.n_exact = CellSearch(self.layers, self.lower, self.upper, settings, exact=exact), 0
@@ -230,7 +232,9 @@ class Enumeration:
                     break
         block = RegionBlock.join(blocks) if blocks else self._rows.block(self.search.rows())
         if self.layers.merges:
-            block = merge_equal_patterns(block, states_in_rows(self.network, block, self.classes))
+            states = states_in_rows(self.network, block, self.classes)
+            n_states = self.network.n_neurons + (self.classes is not None)
+            block = merge_equal_patterns(block, states, n_states, self.layers.free)
         n = len(block.packed)
         if max_regions is not None and n > max_regions:
             self.search.stopped_by = "max_regions"

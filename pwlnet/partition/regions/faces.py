@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...errors import InputError
+from ...errors import InputError, NumericalError
 from ...tolerances import SAME_FACET
 from .graph import as_regions, region_graph
 
@@ -39,7 +39,9 @@ def count_faces(regions, *, graph=None):
     Raises
     ------
     InputError
-        The common facet of two regions has different vertices in both.
+        No input is free.
+    NumericalError
+        Vertices on the common facet of two regions are closer than their rounding errors.
 
     Notes
     -----
@@ -92,8 +94,8 @@ def euler_characteristic(regions, *, graph=None):
 
     Raises
     ------
-    InputError
-        No input is free, or vertices of neighbours do not fit.
+    InputError, NumericalError
+        As ``count_faces``.
     """
     return count_faces(regions, graph=graph).euler_characteristic
 
@@ -160,7 +162,10 @@ def shared_vertices(regions, graph):
                 or len(set(nearest.tolist())) != len(nearest)
                 or distance.min(axis=1).max() > SAME_FACET * size
             ):
-                raise InputError(f"regions {r} and {q} have different vertices on their common facet; they are no complex")
+                raise NumericalError(
+                    f"regions {r} and {q} have vertices on their common facet that are closer than their rounding errors; "
+                    "faces are counted for wider facets, so divide the box around this one"
+                )
             first.append(pair[0])
             second.append(pair[1][nearest])
     rows, columns = (np.concatenate([np.zeros(0, np.int64), *x]) for x in (first, second))

@@ -7,6 +7,7 @@ import numpy as np
 
 from ...kernels.regions import neighbours as kernels
 from ...tolerances import SAME_FACET, SAME_VERTEX
+from .joined_facets import cells_behind
 
 
 def match_others(regions, words, facets, neighbours_out):
@@ -31,8 +32,28 @@ def match_others(regions, words, facets, neighbours_out):
         mutual[mutual] = partners[partners[mutual]] == np.flatnonzero(mutual)
         neighbours_out[facets[mutual]] = owners[facets[partners[mutual]]]
         left = np.flatnonzero(~mutual)
-    if len(left) > 1:
-        _by_centers(regions, facets[left], owners[facets[left]], neighbours_out)
+    if len(left) and regions.method == "search":  # which finds no vertices
+        rows, witnesses = regions.halfspaces(), regions.witnesses[:, regions.free]
+        found = cells_behind(*rows, regions.facet_offsets, witnesses, facets[left], np.arange(len(words)))
+        neighbours_out[facets[left]] = np.where(found >= 0, found, kernels.NOT_FOUND)
+    elif len(left):
+        _by_centers(regions, facets[left], owners, neighbours_out)
+        left = facets[neighbours_out[facets] == kernels.NOT_FOUND]
+        if len(left):  # the state on the other side may be another one than the facet has: ties of several states
+            half = _one_sided(owners, neighbours_out, left)
+            before = neighbours_out[half]
+            _by_centers(regions, np.concatenate([left, half]), owners, neighbours_out)
+            neighbours_out[half] = before
+
+
+def _one_sided(owners, neighbours, facets):
+    """Return the facets whose neighbour is the owner of one of some facets, and has no facet that leads back: int64[*]."""
+    n = len(owners)
+    inside = np.flatnonzero(neighbours >= 0)
+    inside = inside[np.isin(neighbours[inside], owners[facets])]
+    there, back = owners[inside] * n + neighbours[inside], neighbours[inside] * n + owners[inside]
+    of_owners = np.flatnonzero(np.isin(owners, owners[facets]) & (neighbours >= 0))
+    return inside[~np.isin(back, np.union1d(there, owners[of_owners] * n + neighbours[of_owners]))]
 
 
 def _groups(regions, words, facets, owners):
@@ -109,12 +130,15 @@ def _reversed_bits(words):
 
 
 def _by_centers(regions, facets, owners, neighbours_out):
-    """Match facets of two regions whose centers are one point, within rounding. Out: neighbours_out.
+    """Match facets of two regions whose centers are one point, within rounding; ``owners`` of all. Out: neighbours_out.
 
     Different facets have no inner points in common, so their centers differ.
     """
     from scipy.spatial import cKDTree
 
+    if len(facets) < 2:
+        return
+    owners = owners[facets]
     centers, sizes = facet_centers(regions, facets, owners)
     distance, nearest = cKDTree(centers).query(centers, k=2, p=np.inf)
     itself = nearest[:, 0] == np.arange(len(facets))

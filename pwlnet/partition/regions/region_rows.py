@@ -10,6 +10,7 @@ from ...kernels.regions.joining import join_vertices
 from ...tolerances import SAME_VERTEX
 from .blocks import RegionBlock
 from .cell_volumes import volumes_of_cells
+from .joined_facets import other_states, outer_facets
 from .results import pack_signs, states_of_signs
 
 
@@ -110,7 +111,7 @@ class RowMaker:
             states_out[at] = states_of_signs(self._layers, signs)[flipped, self._neuron_of[ids[at]]]
 
 
-def merge_equal_patterns(block, network_states):
+def merge_equal_patterns(block, network_states, n_states, free):
     """Join rows with equal patterns, of MaxPool with three taps or more: parts of one region between which no state changes.
 
     Parameters
@@ -119,6 +120,9 @@ def merge_equal_patterns(block, network_states):
         All rows of a search.
     network_states : callable
         From packed patterns and neurons to states: ``(rows, neurons) -> int32[*]``.
+    n_states : int
+        Number of neurons; one more where there are classes.
+    free : int64[F]
 
     Returns
     -------
@@ -136,7 +140,7 @@ def merge_equal_patterns(block, network_states):
     if block.volumes is not None:
         fields["volumes"] = np.bincount(group, block.volumes, len(first))
     if block.facet_offsets is not None:
-        fields |= _merged_facets(block, group, len(first), network_states)
+        fields |= _merged_facets(block, group, len(first), network_states, n_states, free)
     return RegionBlock(**fields)
 
 
@@ -145,22 +149,26 @@ def _per_row(block):
     return [(name, getattr(block, name)) for name in names]
 
 
-def _merged_facets(block, group, n, network_states):
+def _merged_facets(block, group, n, network_states, n_states, free):
     """Return the facets of joined rows, without those between parts, and the vertices."""
     row_of = np.repeat(np.arange(len(group)), np.diff(block.facet_offsets))
     neurons, states = block.facet_neurons.astype(np.int64), block.facet_states.astype(np.int64)
     changes = neurons < 0
     changes[~changes] = states[~changes] != network_states(row_of[~changes], neurons[~changes])
+    others = np.flatnonzero(~changes)
+    others = others[outer_facets(block, group, row_of, others, free)]
+    if len(others):
+        neurons[others], states[others] = other_states(block, group, row_of, others, free, network_states, n_states)
+        changes[others] = neurons[others] >= 0
     stacked = np.column_stack([group[row_of], neurons, states])[changes]
     _, where, merged = np.unique(stacked, axis=0, return_index=True, return_inverse=True)
     source = np.flatnonzero(changes)[where]
     counts = np.bincount(group[row_of[source]], minlength=n)
     fields = {
         "facet_offsets": np.concatenate([[0], np.cumsum(counts)]),
-        "facet_neurons": block.facet_neurons[source], "facet_states": block.facet_states[source],
+        "facet_neurons": neurons[source].astype(np.int32), "facet_states": states[source].astype(np.int32),
     }  # fmt: skip
-    if block.facet_G is not None:
-        fields |= {"facet_G": block.facet_G[source], "facet_h": block.facet_h[source]}
+    fields |= {"facet_G": block.facet_G[source], "facet_h": block.facet_h[source]}
     if block.vertices is None:
         return fields
     number = np.full(len(neurons), -1, np.int64)
