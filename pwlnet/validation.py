@@ -39,7 +39,8 @@ def check_count(value, name, *, least=1, or_none=None):
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Integral) or value < least:
         needed = "a positive integer" if least == 1 else f"an integer of at least {least}"
         otherwise = f", or None for {or_none}" if or_none is not None else ""
-        raise InputError(f"{name} is {value!r}; {needed} is needed{otherwise}")
+        given = _kind(value) if hasattr(value, "shape") else repr(value)
+        raise InputError(f"{name} is {given}; {needed} is needed{otherwise}")
     return int(value)
 
 

@@ -61,7 +61,12 @@ def test_a_module_or_a_path_is_no_network_and_the_message_says_how_to_get_one(us
 # Every public function, with a wrong value in each argument that it needs.
 
 RESULTS = ("ActivationPatterns", "NeuronEntropy", "Region", "Network", "PwlnetError")  # made by pwlnet and not by its users
-KEYWORDS = {"compare_rules": {"counts": [2]}, "find_float_neurons": {"method": "crown"}}
+KEYWORDS = {
+    "compare_rules": {"counts": [2]},
+    "find_float_neurons": {"method": "crown"},
+    "random_regions": {"rng": np.random.default_rng(0)},
+    "sample_points": {"rng": np.random.default_rng(0)},
+}
 NETWORKS = {"a module": torch.nn.Linear(64, 10), "a path": "net.onnx", "nothing": None}
 ARRAYS = {
     "sparse": torch.zeros(2, 64).to_sparse(),

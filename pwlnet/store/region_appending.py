@@ -64,6 +64,10 @@ def append_regions(writer, header, blocks, *, first_row=0, rows=None):
     StoreError
         As for ``StoreWriter.append_lines``.
     """
+    check_result(writer, "writer", ("unfinished_header", "begin_regions"), "pwlnet.store.create")
+    check_result(header, "header", ("key", "fields"), "pwlnet.partition.regions.blocks.RegionHeader")
+    if not hasattr(blocks, "__iter__"):
+        raise InputError(f"blocks is of type {type(blocks).__name__}; give pairs of a RegionBlock and its resume state")
     rows = ROWS if check_count(rows, "rows", or_none=f"{ROWS}") is None else rows
     if writer.unfinished_header is None:
         if check_count(first_row, "first_row", least=0):

@@ -3,6 +3,8 @@
 Legend: as in ``schema.py``; n regions of the enumeration that are stored, F free inputs.
 """
 
+import numpy as np
+
 from ..errors import InputError, StoreError
 from ..patterns import ActivationPatterns
 from ..validation import check_count
@@ -42,6 +44,21 @@ def load_regions(path, network=None, *, number=-1):
     -----
     UnverifiedStoreWarning
         As for ``open``.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> import numpy as np, pwlnet
+    >>> network = pwlnet.load_network(pwlnet.datasets.control_network_path())
+    >>> radius = np.full(network.n_inputs, 0.05)
+    >>> regions = pwlnet.enumerate_regions(network, -radius, radius)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder) / "regions.h5"
+    ...     written = pwlnet.store.save_regions(path, regions)
+    ...     with pwlnet.store.load_regions(path) as rows:
+    ...         same = np.array_equal(rows.packed, regions.packed), rows[:2].witnesses.shape == (2, network.n_inputs)
+    >>> same, len(rows) == regions.n_regions
+    ((True, True), True)
     """
     store = _open(path, network)
     try:
@@ -80,8 +97,8 @@ class RegionRows:
 
     def __init__(self, store, number=-1):
         n = store.n_rows("enumerations")
-        if not -n <= number < n:
-            raise InputError(f"number is {number}, but {store.path} has {n} enumerations of regions; count from 0")
+        if isinstance(number, bool) or not isinstance(number, (int, np.integer)) or not -n <= number < n:
+            raise InputError(f"number is {number!r}, but {store.path} has {n} enumerations of regions; count from 0")
         self.store, self.number, self.owns_store = store, int(number) % n, False
         self.header = header_from_arrays(store.read("enumerations", self.number, self.number + 1))
         self._first, self._last = row_range(store, self.number)

@@ -16,6 +16,8 @@ _KINDS = ("enumerations", "regions", "enumeration_ends")
 class RegionWriterMixin:
     """The enumerations of regions of a StoreWriter."""
 
+    _header_of_row = (None, None)  # the header that was read last, and its enumeration
+
     @property
     def n_enumerations(self):
         """Number of enumerations of regions in the store, one that is not finished included."""
@@ -37,12 +39,15 @@ class RegionWriterMixin:
         if self.n_rows("enumerations") == self.n_rows("enumeration_ends"):
             return None
         row, arrays = self.n_rows("enumerations") - 1, {}
+        if self._header_of_row[0] == row:
+            return self._header_of_row[1]
         first, last = (int(n) for n in self._file["/polytopes/offsets"][row : row + 2])
         for dataset in schema.ENUMERATIONS.datasets:
             if not dataset.lead:
                 stored = self._file[dataset.path]
                 arrays[dataset.field] = stored[first:last] if dataset.axis == "H" else stored[row : row + 1]
-        return header_from_arrays(arrays)
+        self._header_of_row = row, header_from_arrays(arrays)
+        return self._header_of_row[1]
 
     @property
     def unfinished_regions(self):

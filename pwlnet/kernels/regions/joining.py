@@ -11,10 +11,10 @@ from .._jit import entry_kernel, kernel
 @kernel
 def _is_same(points, i, j, size):
     """Return whether two vertices are one, within rounding."""
+    n_far = 0
     for d in range(points.shape[1]):
-        if not abs(points[i, d] - points[j, d]) <= size:
-            return False
-    return True
+        n_far += not abs(points[i, d] - points[j, d]) <= size
+    return n_far == 0
 
 
 @kernel

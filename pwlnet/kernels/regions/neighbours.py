@@ -29,10 +29,10 @@ def _hash_of(words, r):
 @kernel
 def _is_changed(words, r, other, at, word):
     """Return whether region ``other`` has the pattern of region r with another word at one place."""
+    difference = np.uint64(0)
     for w in range(words.shape[1]):
-        if words[other, w] != (word if w == at else words[r, w]):
-            return False
-    return True
+        difference |= words[other, w] ^ (word if w == at else words[r, w])
+    return difference == np.uint64(0)
 
 
 @entry_kernel
@@ -112,8 +112,8 @@ def match_facets(rows, widths, first, last, sides, partners_out):
     """Find the partner of facets on the same hyperplane, each on the other side of its group.
 
     The candidates of a facet are the facets of its group on the other side. They differ in neurons that do not vanish on the
-    hyperplane, and the facet's own state there is that of its partner; so the rows, which are sorted by the bits in the order of
-    the neurons, are searched like a tree.
+    hyperplane, and the facet's own state there is that of its partner; so the rows, which are sorted by the bits in the order
+    of the neurons, are searched like a tree.
 
     Parameters
     ----------

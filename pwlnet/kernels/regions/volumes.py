@@ -43,7 +43,8 @@ def volume_work(dimensions, n):
     """Allocate scratch memory for cells with at most n vertices: VolumeWork."""
     rows = max(1, dimensions)
     return VolumeWork(
-        np.zeros(n, np.int64), np.zeros((rows, n), np.int64), np.zeros((rows, rows, n)), np.zeros(rows, np.uint64), np.zeros(rows, np.uint64),
+        np.zeros(n, np.int64), np.zeros((rows, n), np.int64), np.zeros((rows, rows, n)),
+        np.zeros(rows, np.uint64), np.zeros(rows, np.uint64),
         np.zeros(rows, np.int64), np.zeros(rows, np.int64), np.ones(rows), np.zeros(N_BITS, np.int64),
     )  # fmt: skip
 
@@ -219,7 +220,7 @@ def triangulate(x, bits, offset, n, work, simplices):
     x : float64[F or more, V]
         Coordinates of vertices; rows from F on are ignored.
     bits : uint64[V]
-        Bit f is set where the vertex lies on hyperplane f, of 64. Each facet has a bit; other bits may be faces of any dimension.
+        Bit f is set where the vertex lies on hyperplane f, of 64. Each facet has one; others may be faces of any dimension.
     offset, n : int
         The cell's vertices: columns ``offset`` to ``offset + n``.
     work : VolumeWork

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ...errors import InputError
-from .graph import region_graph
+from .graph import as_regions, region_graph
 from .measures import facet_areas, region_volumes
 
 
@@ -99,7 +99,7 @@ def decision_complex(regions, *, graph=None, threads=None):
     >>> bool(np.isclose(found.class_volumes.sum(), 16.0**2))
     True
     """
-    if regions.classes is None:
+    if as_regions(regions).classes is None:
         raise InputError("the regions are not divided by classes; give classes='max' or 'min' to enumerate_regions")
     if not regions.complete:
         raise InputError(f"the regions are not complete (stopped by {regions.stopped_by}); enumerate all of them")

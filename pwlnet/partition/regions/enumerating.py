@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ...domains import Box, box_rows
-from ...errors import InfeasibleError, InputError, ShapeError
+from ...errors import CapacityError, InfeasibleError, InputError, ShapeError
 from ...kernels.regions import state as st
 from ...scheduling import look_ahead, n_threads
 from ...validation import as_array, check_choice, check_count, check_network, check_number
@@ -20,10 +20,11 @@ from .by_planes import regions_by_planes
 from .cell_search import CellSearch
 from .compared import with_comparison
 from .exact import ExactSigns
-from .layers import make_layers
+from .layers import MOST_FREE, make_layers
 from .polytopes import as_polytope, contains_point, root_in_polytope
 from .region_rows import RowMaker, merge_equal_patterns
 from .regions import Regions
+from .searching import regions_by_search
 from .results import Points, states_in_rows
 
 METHODS = ("auto", "subdivision", "search", "planes")
@@ -120,9 +121,26 @@ def enumerate_regions(
         limits = {"max_regions": max_regions, "time_limit": time_limit}
         box = as_box(network, lower, upper)
         return regions_by_planes(network, *box, as_wants(want), **how, **limits, threads=threads, progress=progress)
+    box = as_box(check_network(network), lower, upper)
+    if method == "search" or (method == "auto" and int((box[1] > box[0]).sum()) > MOST_FREE):
+        return _by_search(network, box, polytope, classes, as_wants(want), max_regions, time_limit, threads, progress)
     how = {"polytope": polytope, "classes": classes, "want": want, "time_limit": time_limit}
     enumeration = Enumeration(network, lower, upper, **how)
     return enumeration.run(max_regions=max_regions, threads=threads, progress=progress)
+
+
+def _by_search(network, box, polytope, classes, wants, max_regions, time_limit, threads, progress):
+    """Enumerate by crossing facets, in the box or, with a comparison of outputs, in parts of regions."""
+    unknown = [name for name in ("volumes", "vertices") if name in wants]
+    if unknown or classes is not None:
+        raise CapacityError(
+            f"method 'search' does not find {(unknown or ['classes'])[0]}; use 'subdivision', for up to {MOST_FREE} sides of "
+            "positive width"
+        )
+    rows = as_polytope(polytope, network.n_inputs)
+    with contextlib.closing(Progress(max_regions, progress, "region")) as bar:
+        limits = {"max_regions": max_regions, "time_limit": time_limit, "threads": threads}
+        return regions_by_search(network, *box, wants, polytope=rows, bar=bar, **limits)
 
 
 class Enumeration:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...errors import InputError
 from ...tolerances import SAME_FACET
-from .graph import region_graph
+from .graph import as_regions, region_graph
 
 
 class FaceCounts(NamedTuple):
@@ -61,7 +61,7 @@ def count_faces(regions, *, graph=None):
     >>> euler_characteristic(regions)
     1
     """
-    if not len(regions.free):
+    if not len(as_regions(regions).free):
         raise InputError("the box is a point, which has no faces; give a box with a side of positive width")
     graph = region_graph(regions) if graph is None else graph
     names, offsets, words = shared_vertices(regions, graph), regions.vertices().offsets, regions.vertices().facets
@@ -155,7 +155,11 @@ def shared_vertices(regions, graph):
             distance = np.abs(points[pair[0]][:, None] - points[pair[1]]).max(axis=2)
             nearest = distance.argmin(axis=1)
             size = np.ptp(points[offsets[r] : offsets[r + 1]], axis=0).max()
-            if len(pair[0]) != len(pair[1]) or len(set(nearest.tolist())) != len(nearest) or distance.min(axis=1).max() > SAME_FACET * size:
+            if (
+                len(pair[0]) != len(pair[1])
+                or len(set(nearest.tolist())) != len(nearest)
+                or distance.min(axis=1).max() > SAME_FACET * size
+            ):
                 raise InputError(f"regions {r} and {q} have different vertices on their common facet; they are no complex")
             first.append(pair[0])
             second.append(pair[1][nearest])

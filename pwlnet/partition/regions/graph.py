@@ -11,6 +11,7 @@ import numpy as np
 from ...errors import MissingDataError, NumericalError
 from ...kernels.regions import neighbours as kernels
 from ...scheduling import run_chunks
+from ...validation import check_result
 
 OUTSIDE, NOT_FOUND = kernels.OUTSIDE, kernels.NOT_FOUND
 _CHUNK = 2**15  # regions of one call
@@ -139,9 +140,9 @@ def region_graph(regions, *, threads=None):
     Let several neurons change across a facet of region P, of which the facet has the first one, j, in the order of the ops.
     Along the facet's hyperplane H, affine functions of P and of the region that would have the pattern of P with another state
     of j agree. A neuron that changes, too, is a multiple of j's function there, and has the sign of the true neighbour on the
-    whole side of H; so a region of that pattern exists only if it is the neighbour. Otherwise, the neighbour has the same states
-    before j, and its facet on H is one of j. Candidates with these states, on one side of H, are divided by neurons that do
-    not vanish on H; of these, the neighbour has the state that P has, since they do not change there.
+    whole side of H; so a region of that pattern exists only if it is the neighbour. Otherwise, the neighbour has the same
+    states before j, and its facet on H is one of j. Candidates with these states, on one side of H, are divided by neurons that
+    do not vanish on H; of these, the neighbour has the state that P has, since they do not change there.
 
     Examples
     --------
@@ -156,6 +157,7 @@ def region_graph(regions, *, threads=None):
     """
     from .matching import match_others
 
+    regions = as_regions(regions)
     if regions.packed is None or regions.facet_offsets is None:
         raise MissingDataError(
             "these regions have no patterns or facets; give want=('patterns', 'facets') to enumerate_regions"
@@ -174,6 +176,17 @@ def region_graph(regions, *, threads=None):
                 "enumerate them by method='subdivision'"
             )
     return RegionGraph(neighbours, np.asarray(regions.facet_offsets, np.int64), len(words), n_several)
+
+
+def as_regions(regions):
+    """Return what ``enumerate_regions`` returns.
+
+    Raises
+    ------
+    InputError
+        It is something else.
+    """
+    return check_result(regions, "regions", ("network", "n_regions", "facet_offsets", "complete"), "pwlnet.enumerate_regions")
 
 
 def words_of(regions):

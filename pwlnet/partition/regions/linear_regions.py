@@ -9,7 +9,7 @@ import numpy as np
 
 from ..planes.integers import as_integers, exact_ops
 from .exact import _StateEvaluation
-from .graph import region_graph, renumbered
+from .graph import as_regions, region_graph, renumbered
 from .layers import make_layers
 from .matching import unique_rows
 
@@ -45,16 +45,18 @@ def linear_regions(regions, *, graph=None):
 
     Notes
     -----
-    The literature counts: activation regions ([1]_, Definition 1); linear regions as maximal connected sets on which the network
-    is one affine map ([2]_, and [1]_, Definition 2), here ``n_linear``; and distinct affine maps, ``n_maps``. Always
+    The literature counts: activation regions ([1]_, Definition 1); linear regions as maximal connected sets on which the
+    network is one affine map ([2]_, and [1]_, Definition 2), here ``n_linear``; and distinct affine maps, ``n_maps``. Always
     n_maps <= n_linear <= n_activation. Sets that share no more than a face of lower dimension are not connected here. A linear
-    region need not be convex; the number of convex pieces of a smallest division is not computed. Regions on which the network
-    is constant have one map if the constants are equal, also where inputs are dead. The maps are those of the free inputs.
+    region need not be convex; the number of convex pieces of a smallest division is not computed. Regions on which the
+    network is constant have one map if the constants are equal, also where inputs are dead. The maps are those of the free
+    inputs.
 
     References
     ----------
     .. [1] Hanin and Rolnick, "Deep ReLU networks have surprisingly few activation patterns", NeurIPS 2019, Section 2.
-    .. [2] Montufar, Pascanu, Cho and Bengio, "On the number of linear regions of deep neural networks", NeurIPS 2014, Section 2.
+    .. [2] Montufar, Pascanu, Cho and Bengio, "On the number of linear regions of deep neural networks", NeurIPS 2014,
+       Section 2.
 
     Examples
     --------
@@ -67,7 +69,7 @@ def linear_regions(regions, *, graph=None):
     >>> merged.n_maps <= merged.n_linear <= merged.n_activation
     True
     """
-    graph = region_graph(regions) if graph is None else graph
+    graph = region_graph(as_regions(regions)) if graph is None else graph
     maps = regions.affine_maps()
     rows = np.concatenate([maps.A.reshape(len(maps.A), -1), maps.c], axis=1)
     bounds, exact = map_error_bounds(regions), _ExactMaps(regions)
@@ -124,8 +126,8 @@ def map_error_bounds(regions):
     float64[O * F + O]
         For the entries of A in order, and of c.
     """
-    from .buffers import make_problem
     from ...kernels.regions import state as st
+    from .buffers import make_problem
 
     network, n_free = regions.network, len(regions.free)
     layers = make_layers(network, regions.lower, regions.upper, outputs=True)

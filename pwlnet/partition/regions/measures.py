@@ -10,6 +10,7 @@ import numpy as np
 from ...errors import CapacityError, InputError, ShapeError
 from ...validation import as_array, check_number
 from .cell_volumes import simplices_of_cells, volumes_of_cells
+from .graph import as_regions
 from .matching import vertices_of_facets
 
 
@@ -68,7 +69,7 @@ def region_volumes(regions, *, threads=None):
     >>> bool(np.isclose(region_volumes(regions).sum(), 0.1**network.n_inputs))
     True
     """
-    return volumes_of_cells(*regions.vertices(), threads)
+    return volumes_of_cells(*as_regions(regions).vertices(), threads)
 
 
 def region_simplices(regions, *, threads=None):
@@ -91,7 +92,7 @@ def region_simplices(regions, *, threads=None):
     InputError
         No input is free.
     """
-    if not len(regions.free):
+    if not len(as_regions(regions).free):
         raise InputError("the box is a point, which has no simplices; give a box with a side of positive width")
     vertices = regions.vertices()
     return Simplices(*simplices_of_cells(*vertices, threads), vertices.points)
@@ -114,7 +115,7 @@ def facet_areas(regions, *, which=None, threads=None):
     float64[N]
         1 for facets that are points; 0 for facets that are not computed.
     """
-    n_facets = int(regions.facet_offsets[-1])
+    n_facets = int(as_regions(regions).facet_offsets[-1])
     which = np.ones(n_facets, bool) if which is None else np.asarray(which, bool)
     facets, areas = np.flatnonzero(which), np.zeros(n_facets)
     if len(regions.free) < 2:
@@ -196,6 +197,7 @@ def normal_masses(regions, mean, sigma, *, tolerance=None, max_evaluations=2**24
     from ...tolerances import MASS_ERROR
     from .cubature import integrate_normal
 
+    regions = as_regions(regions)
     tolerance = MASS_ERROR if tolerance is None else check_number(tolerance, "tolerance", above=True)
     mean, sigma = (_per_input(regions, value, name) for value, name in ((mean, "mean"), (sigma, "sigma")))
     if not (sigma > 0.0).all():

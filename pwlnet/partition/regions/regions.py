@@ -70,6 +70,8 @@ class Regions:
         Whether each decision was proved, by bounds on rounding errors or with integers.
     n_exact : int
         Signs at vertices that were decided with integers.
+    n_undecided : int
+        Of ``method="search"``: facets and rows that rounding errors leave open.
     packed : uint64[R, W] or None
         ``patterns()``.
     witnesses : float64[R, D] or None
@@ -91,6 +93,7 @@ class Regions:
     method: str
     certified: bool
     n_exact: int
+    n_undecided: int = 0
     packed: np.ndarray | None = field(default=None, repr=False)
     witnesses: np.ndarray | None = field(default=None, repr=False)
     facet_offsets: np.ndarray | None = field(default=None, repr=False)
@@ -103,6 +106,8 @@ class Regions:
     @classmethod
     def of_block(cls, network, domain, n_regions, block, **facts):
         """Return the Regions of a RegionBlock.
+
+        Exact up to rounding: as the enumeration that made the block.
 
         Parameters
         ----------

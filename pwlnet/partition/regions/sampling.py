@@ -6,7 +6,8 @@ Legend: R regions, D inputs, F free inputs, S simplices.
 import numpy as np
 
 from ...errors import InputError
-from ...validation import check_count
+from ...validation import as_array, check_count
+from .graph import as_regions
 from .measures import region_simplices, region_volumes
 
 
@@ -31,6 +32,7 @@ def random_regions(regions, n, *, rng):
         The regions have no volume, or ``rng`` is no generator.
     """
     n = check_count(n, "n", least=0)
+    regions = as_regions(regions)
     _check_generator(rng)
     return _draw(region_volumes(regions), n, rng)
 
@@ -69,13 +71,15 @@ def sample_points(regions, which, *, rng):
     >>> points.shape == (100, network.n_inputs)
     True
     """
-    which = np.atleast_1d(np.asarray(which))
+    regions, which = as_regions(regions), np.atleast_1d(as_array(which, "which"))
     _check_generator(rng)
     if which.ndim != 1 or (which.size and which.dtype.kind not in "iu"):
         raise InputError(f"which is an array of shape {which.shape} and type {which.dtype}; give numbers of regions")
     which = which.astype(np.int64)
-    if which.size and not (0 <= which.min() and which.max() < regions.n_regions):
-        raise InputError(f"which has entries from {which.min()} to {which.max()}; give numbers from 0 to {regions.n_regions - 1}")
+    if which.size and not (which.min() >= 0 and which.max() < regions.n_regions):
+        raise InputError(
+            f"which has entries from {which.min()} to {which.max()}; give numbers from 0 to {regions.n_regions - 1}"
+        )
     points = np.tile(regions.lower, (len(which), 1))
     if not len(regions.free) or not len(which):
         return points

@@ -134,7 +134,7 @@ def test_regions_that_are_missing_are_not_found_and_the_others_are():
 def test_a_set_that_is_not_complete_though_it_says_so_is_refused():
     network = random_relu(4, [3, 12, 9, 2])
     some = pwlnet.enumerate_regions(network, -np.ones(3), np.ones(3), threads=1, max_regions=20)
-    names = ("network", "packed", "facet_offsets", "facet_neurons", "facet_states", "classes")
+    names = ("network", "n_regions", "packed", "facet_offsets", "facet_neurons", "facet_states", "classes")
     lie = types.SimpleNamespace(complete=True, **{name: getattr(some, name) for name in names})
     lie.lower, lie.upper, lie.vertices = some.lower, some.upper, some.vertices
     with pytest.raises(NumericalError, match="said to be complete"):
@@ -193,7 +193,9 @@ def test_linear_regions_and_maps_are_the_exact_ones(dimensions):
             assert found.n_maps == len(set(maps)) == len(set(zip(found.map_labels.tolist(), maps, strict=True))), seed
             assert len(set(zip(found.labels.tolist(), maps, strict=True))) == found.n_linear, seed
             graph = region_graph(regions)
-            joined = np.array([q >= 0 and maps[r] == maps[q] for r, q in zip(graph.owners, graph.neighbours, strict=True)], bool)
+            joined = np.array(
+                [q >= 0 and maps[r] == maps[q] for r, q in zip(graph.owners, graph.neighbours, strict=True)], bool
+            )
             assert graph.components(joined)[0] == found.n_linear, seed
             assert found.n_maps <= found.n_linear <= found.n_activation == regions.n_regions
             merged += found.n_activation - found.n_linear
@@ -260,7 +262,9 @@ def test_faces_of_a_cube_and_of_an_octahedron():
 
 def test_a_missing_region_changes_the_euler_characteristic():
     """A central region is removed: the rest is a ring."""
-    network = fully_connected([[[1.0, 0], [1.0, 0], [0, 1.0], [0, 1.0]], [[1.0, 1.0, 1.0, 1.0]]], [[-0.5, 0.5, -0.5, 0.5], [0.0]])
+    network = fully_connected(
+        [[[1.0, 0], [1.0, 0], [0, 1.0], [0, 1.0]], [[1.0, 1.0, 1.0, 1.0]]], [[-0.5, 0.5, -0.5, 0.5], [0.0]]
+    )
     regions = pwlnet.enumerate_regions(network, [-1, -1], [1, 1], want="vertices", threads=1)
     assert regions.n_regions == 9 and euler_characteristic(regions) == 1
     graph, names, faces = region_graph(regions), None, [set() for _ in range(3)]
