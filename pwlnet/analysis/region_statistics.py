@@ -213,7 +213,7 @@ def _volume_statistics(volumes, bins_per_decade, largest):
 def find_inradii(regions, *, n_sample=1000, rng=None):
     """Compute the radii of the largest balls inside regions.
 
-    Exact up to rounding: ``radius``, for a random sample of regions, by one linear program for each, about a millisecond; the
+    Exact up to rounding: ``radius``, for a random sample of regions, by one linear program for each, a few milliseconds; the
     bounds ``lower`` and ``upper`` are for all regions.
 
     Parameters
