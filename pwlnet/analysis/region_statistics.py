@@ -5,6 +5,7 @@ Legend: R regions, F free inputs, D inputs, N facets of all regions, T networks,
 
 import math
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -309,10 +310,12 @@ def count_regions_of(networks, lower, upper, *, max_regions=None, time_limit=Non
     >>> counts.labels, bool(counts.complete.all())
     (['trained'], True)
     """
+    if not isinstance(networks, Iterable):
+        raise InputError(f"networks is of type {type(networks).__name__}; give several Networks, or pairs (label, Network)")
     labels, found, complete, seconds = [], [], [], []
     how = {"max_regions": max_regions, "time_limit": time_limit, "threads": threads}
     for k, item in enumerate(networks):
-        label, network = item if isinstance(item, tuple) else (k, item)
+        label, network = item if isinstance(item, tuple) and len(item) == 2 else (k, item)
         start = time.perf_counter()
         regions = enumerate_regions(check_network(network), lower, upper, want=(), **how)
         seconds.append(time.perf_counter() - start)

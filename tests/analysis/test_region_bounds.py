@@ -152,6 +152,12 @@ def test_arguments_that_are_refused(arguments, options, error, message):
     assert str(caught.value).startswith(message)
 
 
+def test_widths_must_be_a_sequence():
+    for widths in (3, None, ()):
+        with pytest.raises(InputError, match="a sequence of integers is needed"):
+            pwlnet.largest_region_count(widths)
+
+
 def test_states_of_another_network_are_refused():
     network = random_relu(0, [2, 4, 1])
     with pytest.raises(ShapeError, match=r"float_set has states of shape \(3,\); \(4,\) is needed"):

@@ -223,5 +223,7 @@ def test_arguments_that_are_refused():
         pwlnet.count_sampled_regions(network, box[0], 2.0 * box[1], [5], regions=regions)
     with pytest.raises(InputError, match=r"regions is .*; give what pwlnet.enumerate_regions returns"):
         pwlnet.summarize_regions(network)
+    with pytest.raises(InputError, match="networks is of type Network; give several Networks"):
+        pwlnet.count_regions_of(network, *box)
     with pytest.raises(InputError, match="rng is 0"):
         pwlnet.count_sampled_regions(network, *box, [5], rng=0)
