@@ -120,8 +120,8 @@ def _evaluate_rows(slot, b):
 @kernel
 def _add_row(w, label, slack, n):
     """Append a row of the dictionary with relaxed slack; its coefficients are there already."""
-    f = w.columns.shape[0]
-    w.a[label, f] = max(slack, 0.0) + RELAXATION * (1.0 + label / n)
+    f = w.tight.shape[0]
+    w.a[f, label] = max(slack, 0.0) + RELAXATION * (1.0 + label / n)
     w.labels[label], w.places[label] = label, label
     w.status[label], w.margins[label] = dc.UNDECIDED, dc.TOUCHING
 
@@ -135,7 +135,7 @@ def _begin_dictionary(slot, b, n_rows):
         slack = slot.domain[label, f]
         for d in range(f):
             slack -= slot.domain[label, d] * z[d]
-            w.a[label, d] = -slot.domain[label, d]
+            w.a[d, label] = -slot.domain[label, d]
         slot.row_of[label] = NO_DOMAIN - label
         _add_row(w, label, slack, 1.0e9)
     label = n_domain
@@ -150,14 +150,14 @@ def _begin_dictionary(slot, b, n_rows):
         for d in range(f):
             slope = slot.g[m, d] / norm
             reach += max(slope * (1.0 - z[d]), -slope * z[d])
-            w.a[label, d] = -slope
+            w.a[d, label] = -slope
         if slack > reach:
             continue
         slot.row_of[label] = m
         _add_row(w, label, slack, n_domain + n_rows)
         label += 1
     for d in range(f):
-        w.columns[d], w.places[most + d], w.center[d] = most + d, -1 - d, 0.0
+        w.tight[d], w.places[most + d], w.center[d] = most + d, -1 - d, 0.0
     for k in range(w.counts.shape[0]):
         w.counts[k] = 0
     w.counts[dc.N_LEFT] = label

@@ -1,14 +1,14 @@
 """The facets of a polytope by walking over its vertices with a dictionary of the simplex method.
 
 A *dictionary* writes the slack of each row of ``G z <= h`` as an affine function of F slacks that are 0 at the current vertex:
-``slack_m = a[m, F] + sum_j a[m, j] t_j``, all t_j >= 0. A row without negative coefficients is redundant, whatever the others
+``slack_m = a[F, m] + sum_j a[j, m] t_j``, all t_j >= 0. A row without negative coefficients is redundant, whatever the others
 are; each t_j is a facet, if the point between the other ends of the vertex's edges is inside all other rows by a margin. A walk
 to where an undecided row has its least slack decides it, and on its way all rows that the vertices decide. Slacks are relaxed
 by tiny amounts that grow with the number of the row, so that vertices are simple, walks end, and of rows that are the same
 half-space the first one is the facet.
 
-Related: Avis, "lrs: a revised implementation of the reverse search vertex enumeration algorithm", 2000, for dictionaries; Clarkson,
-"More output-sensitive geometric algorithms", FOCS 1994, for deciding redundancy against what is known.
+Related: Avis, "lrs: a revised implementation of the reverse search vertex enumeration algorithm", 2000, for dictionaries;
+Clarkson, "More output-sensitive geometric algorithms", FOCS 1994, for deciding redundancy against what is known.
 
 Legend: F dimensions, M rows, n rows that are left in the dictionary.
 """
@@ -28,52 +28,55 @@ TOUCHING = 2.0**-34  # margin below which a face is taken as one of lower dimens
 class Dictionary(NamedTuple):
     """The dictionary of one polytope, and what is known about its rows."""
 
-    a: np.ndarray  # float64[M + F, F + 1]
-    labels: np.ndarray  # int64[M + F] the row that each row of ``a`` is; M + d: coordinate d, which is free
-    columns: np.ndarray  # int64[F] the row of each t_j; M + d: coordinate d
-    places: np.ndarray  # int64[M + F] where a row is in ``a``; -1 - j in column j; none once it is removed
+    a: np.ndarray  # float64[F + 1, M + F] coefficients of t_j, and constants
+    labels: np.ndarray  # int64[M + F] the row of each column of ``a``; M + d: coordinate d, which is free
+    tight: np.ndarray  # int64[F] the row of each t_j; M + d: coordinate d
+    places: np.ndarray  # int64[M + F] the column of a row in ``a``; -1 - j if it is t_j
     status: np.ndarray  # int64[M]
     lengths: np.ndarray  # float64[F] of the edges of the current vertex
     at: np.ndarray  # float64[F + 1, F] the current vertex, and the ends of its edges
     facet_points: np.ndarray  # float64[M, F]
     margins: np.ndarray  # float64[M] of these points
     center: np.ndarray  # float64[F] sum of points inside
-    counts: np.ndarray  # int64[4] rows left, pivots, undecided rows, points in ``center``
+    counts: np.ndarray  # int64[4]
+    scratch: np.ndarray  # float64[M + F]
+    factors: np.ndarray  # float64[F + 1]
 
 
-N_LEFT, N_PIVOTS, N_UNDECIDED, N_POINTS = 0, 1, 2, 3
+N_LEFT, N_PIVOTS, N_UNDECIDED, N_POINTS = 0, 1, 2, 3  # ``counts``: columns in use, pivots, undecided rows, points in ``center``
 
 
 @kernel
 def pivot(w, r, j):
-    """Exchange row r of the dictionary and column j."""
-    a, n, f = w.a, w.counts[N_LEFT], w.columns.shape[0]
-    row = a[r]
-    inverse = 1.0 / row[j]
+    """Exchange the row in column r and t_j."""
+    a, n, f = w.a, w.counts[N_LEFT], w.tight.shape[0]
+    inverse = 1.0 / a[j, r]
     for i in range(f + 1):
-        row[i] *= -inverse
-    row[j] = inverse
-    for m in range(n):
-        factor = a[m, j]
-        if m == r or factor == 0.0:
+        w.factors[i] = -a[i, r] * inverse
+    slopes = a[j]
+    for i in range(f + 1):
+        if i == j:
             continue
-        other = a[m]
-        other[j] = 0.0
-        for i in range(f + 1):
-            other[i] += factor * row[i]
+        factor, row = w.factors[i], a[i]
+        for m in range(n):
+            row[m] += factor * slopes[m]
+        row[r] = factor
+    for m in range(n):
+        slopes[m] *= inverse
+    slopes[r] = inverse
     label = w.labels[r]
-    w.labels[r], w.columns[j] = w.columns[j], label
+    w.labels[r], w.tight[j] = w.tight[j], label
     w.places[label], w.places[w.labels[r]] = -1 - j, r
     w.counts[N_PIVOTS] += 1
 
 
 @kernel
 def remove(w, r):
-    """Remove row r from the dictionary."""
+    """Remove column r from the dictionary."""
     last = w.counts[N_LEFT] - 1
     if r != last:
-        for i in range(w.a.shape[1]):
-            w.a[r, i] = w.a[last, i]
+        for i in range(w.a.shape[0]):
+            w.a[i, r] = w.a[i, last]
         w.labels[r] = w.labels[last]
         w.places[w.labels[r]] = r
     w.counts[N_LEFT] = last
@@ -81,21 +84,21 @@ def remove(w, r):
 
 @kernel
 def first_hit(w, j, sign):
-    """Return the row whose slack is 0 first when t_j grows (sign 1) or falls (sign -1), -1 if none, and how far that is."""
-    a, f, best, length = w.a, w.columns.shape[0], -1, np.inf
+    """Return the column whose slack is 0 first when t_j grows (sign 1) or falls (sign -1), -1 if none, and how far that is."""
+    slopes, slacks, best, length = w.a[j], w.a[w.tight.shape[0]], -1, np.inf
     for m in range(w.counts[N_LEFT]):
-        slope = sign * a[m, j]
-        if slope < -ZERO_COEFFICIENT and w.labels[m] < w.status.shape[0]:
-            t = max(a[m, f], 0.0) / -slope
+        slope = sign * slopes[m]
+        if slope < -ZERO_COEFFICIENT:
+            t = slacks[m] / -slope
             if t < length:
                 best, length = m, t
-    return best, length
+    return best, max(length, 0.0)
 
 
 @kernel
 def go_to_vertex(w):
     """Exchange all coordinates for rows; returns whether there is a vertex."""
-    for j in range(w.columns.shape[0]):
+    for j in range(w.tight.shape[0]):
         up, above = first_hit(w, j, 1.0)
         down, below = first_hit(w, j, -1.0)
         r = up if above <= below else down
@@ -112,45 +115,55 @@ def _locate(w):
 
     The first F rows are the coordinates' distances from their lower bounds, 0.
     """
-    f = w.columns.shape[0]
+    f = w.tight.shape[0]
     for j in range(f):
         _, w.lengths[j] = first_hit(w, j, 1.0)
     for d in range(f):
         place = w.places[d]
-        base = w.a[place, f] if place >= 0 else 0.0
+        base = w.a[f, place] if place >= 0 else 0.0
         w.at[0, d] = base
         for j in range(f):
-            slope = w.a[place, j] if place >= 0 else (1.0 if place == -1 - j else 0.0)
+            slope = w.a[j, place] if place >= 0 else (1.0 if place == -1 - j else 0.0)
             w.at[1 + j, d] = base + slope * w.lengths[j]
+
+
+@kernel
+def _sum_edges(w):
+    """Compute the slacks at the mean of the vertex and the ends of its edges, with weight 1 / F each. Out: w.scratch."""
+    f, n, sums = w.tight.shape[0], w.counts[N_LEFT], w.scratch
+    for m in range(n):
+        sums[m] = w.a[f, m]
+    for i in range(f):
+        step, row = w.lengths[i] / f, w.a[i]
+        for m in range(n):
+            sums[m] += step * row[m]
 
 
 @kernel
 def _margin(w, j):
     """Return how far the mean of the vertex and the ends of all edges but edge j is inside the rows other than t_j."""
-    f, margin = w.columns.shape[0], np.inf
+    f, margin = w.tight.shape[0], np.inf
     for i in range(f):
         if i != j:
             margin = min(margin, w.lengths[i] / f)
+    step, row = w.lengths[j] / f, w.a[j]
     for m in range(w.counts[N_LEFT]):
-        slack = w.a[m, f]
-        for i in range(f):
-            if i != j:
-                slack += w.a[m, i] * w.lengths[i] / f
-        margin = min(margin, slack)
+        margin = min(margin, w.scratch[m] - step * row[m])
     return margin
 
 
 @kernel
 def look_around(w):
     """Decide the rows that are tight at the current vertex. Out: w.status, w.facet_points, w.margins, w.center."""
-    f, fresh = w.columns.shape[0], False
+    f, fresh = w.tight.shape[0], False
     for j in range(f):
-        fresh = fresh or w.status[w.columns[j]] != FACET
+        fresh = fresh or w.status[w.tight[j]] != FACET
     if not fresh:
         return
     _locate(w)
+    _sum_edges(w)
     for j in range(f):
-        label = w.columns[j]
+        label = w.tight[j]
         if w.status[label] == FACET:
             continue
         margin = _margin(w, j)
@@ -173,44 +186,39 @@ def look_around(w):
 
 @kernel
 def drop_redundant(w):
-    """Remove the rows without negative coefficients. Out: w.status."""
-    f, m = w.columns.shape[0], 0
-    while m < w.counts[N_LEFT]:
+    """Remove the rows without negative coefficients; the first F are kept, for coordinates. Out: w.status."""
+    f, n, least = w.tight.shape[0], w.counts[N_LEFT], w.scratch
+    for m in range(n):
+        least[m] = 0.0
+    for i in range(f):
+        row = w.a[i]
+        for m in range(n):
+            least[m] = min(least[m], row[m])
+    for m in range(n - 1, -1, -1):
         label = w.labels[m]
-        needed = label < f or w.status[label] == FACET  # coordinates are read from the first rows
-        if not needed:
-            least = 0.0
-            for j in range(f):
-                least = min(least, w.a[m, j])
-            if least >= -ZERO_COEFFICIENT:
-                if w.status[label] != SEEN:
-                    w.status[label] = REDUNDANT
-                remove(w, m)
-                continue
-        elif label < f and w.status[label] == UNDECIDED:
-            least = 0.0
-            for j in range(f):
-                least = min(least, w.a[m, j])
-            if least >= -ZERO_COEFFICIENT:
-                w.status[label] = REDUNDANT
-        m += 1
+        if least[m] < -ZERO_COEFFICIENT or w.status[label] == FACET or w.status[label] == REDUNDANT:
+            continue
+        if w.status[label] == UNDECIDED:
+            w.status[label] = REDUNDANT
+        if label >= f:
+            remove(w, m)
 
 
 @kernel
 def _next_target(w):
-    """Return the undecided row with the least slack, as a label; -1 if all are decided."""
-    best, least, f = -1, np.inf, w.columns.shape[0]
+    """Return the undecided row with the least slack; -1 if all are decided."""
+    best, least, f = -1, np.inf, w.tight.shape[0]
     for m in range(w.counts[N_LEFT]):
         label = w.labels[m]
-        if w.status[label] == UNDECIDED and w.a[m, f] < least:
-            best, least = label, w.a[m, f]
+        if w.status[label] == UNDECIDED and w.a[f, m] < least:
+            best, least = label, w.a[f, m]
     return best
 
 
 @kernel
 def decide_rows(w, most_pivots):
     """Decide all rows. Out: w; status UNDECIDED is left only where ``most_pivots`` were not enough."""
-    f = w.columns.shape[0]
+    f = w.tight.shape[0]
     if not go_to_vertex(w):
         w.counts[N_UNDECIDED] = w.status.shape[0]
         return
@@ -224,8 +232,8 @@ def decide_rows(w, most_pivots):
                 return
         m, j, least = w.places[target], 0, 0.0
         for i in range(f):
-            if w.a[m, i] < least:
-                j, least = i, w.a[m, i]
+            if w.a[i, m] < least:
+                j, least = i, w.a[i, m]
         r, _ = first_hit(w, j, 1.0)
         if r < 0 or least >= -ZERO_COEFFICIENT:
             w.status[target] = REDUNDANT

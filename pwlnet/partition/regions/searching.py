@@ -218,8 +218,9 @@ class _Search:
         most, room = n_domain + n_rows, _BATCH * (2 * f + 8)
         empty, at = np.zeros((0, f)), np.zeros(most + f, np.int64)
         dictionary = Dictionary(
-            np.zeros((most + f, f + 1)), at, np.zeros(f, np.int64), at.copy(), np.zeros(most, np.int64), np.zeros(f),
-            np.zeros((f + 1, f)), np.zeros((most, f)), np.zeros(most), np.zeros(f), np.zeros(4, np.int64),
+            np.zeros((f + 1, most + f)), at, np.zeros(f, np.int64), at.copy(), np.zeros(most, np.int64), np.zeros(f),
+            np.zeros((f + 1, f)), np.zeros((most, f)), np.zeros(most), np.zeros(f), np.zeros(4, np.int64), np.zeros(most + f),
+            np.zeros(f + 1),
         )  # fmt: skip
         rows = Rows(*(np.empty(n_rows, np.int64) for _ in range(5)), np.empty(n_rows))
         options, size = np.array([ck.DESCRIBE, int(graph.switching[-1]), n_domain], np.int64), int(code.op_table[-1, ir.VALUE])
@@ -328,3 +329,9 @@ def _interior_point(domain, f):
         raise InfeasibleError("the polytope and the box have no interior point in common; check the signs of A x <= b")
     step = np.random.default_rng(0).standard_normal(f)
     return found.x[:f] + _JITTER * found.x[f] * step / max(1.0, np.linalg.norm(step))
+
+
+def _with_more_room(slot):
+    """Return a slot with twice the room for facets."""
+    names = ("region", "neuron", "other", "point", "normal")
+    return slot._replace(**{name: np.concatenate([getattr(slot, name)] * 2) for name in names})
