@@ -20,6 +20,7 @@ from .networks import with_slow
 
 SHAPES = {  # inputs, hidden layers
     "3-16-16": (3, 16, 16), "3-64-64": (3, 64, 64), "4-32-32": (4, 32, 32), "5-16-16": (5, 16, 16), "6-16-16": (6, 16, 16),
+    "8-16": (8, 16), "8-10-10": (8, 10, 10),
 }  # fmt: skip
 REPEATS = 5
 
@@ -143,20 +144,26 @@ class TwoThreads:
 class Search:
     """The regions of a box by crossing facets, on one thread."""
 
-    def setup(self):
+    params = with_slow(["3-16-16", "8-10-10"], ["5-16-16", "8-16"])
+    param_names = ("network",)
+    timeout = 600
+
+    def setup(self, network):
         os.environ["OMP_NUM_THREADS"] = "1"
-        self.network, *self.box = build("3-16-16")
-        if self.searched().method != "search":
-            raise NotImplementedError("there is no search")
+        self.network, *self.box = build(network)
+        self.regions = self.searched()
 
     def searched(self):
         return pwlnet.enumerate_regions(self.network, *self.box, method="search", threads=1)
 
-    def time_search(self):
+    def time_search(self, network):
         self.searched()
 
-    def track_regions_per_second(self):
-        return self.searched().n_regions / cpu_seconds(self.searched)
+    def track_regions(self, network):
+        return self.regions.n_regions
+
+    def track_regions_per_second(self, network):
+        return self.regions.n_regions / cpu_seconds(self.searched, 3)
 
 
 class Statistics:

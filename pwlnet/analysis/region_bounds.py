@@ -127,6 +127,11 @@ def largest_region_count(widths):
     -------
     lower, upper : int
 
+    Raises
+    ------
+    InputError
+        Widths are not positive integers.
+
     References
     ----------
     .. [1] Montufar, Pascanu, Cho and Bengio, "On the number of linear regions of deep neural networks", NeurIPS 2014.
@@ -248,6 +253,9 @@ def _exp(x):
 
 
 def _check_widths(widths):
+    """Validate widths: list of int, the number of inputs first."""
+    if not isinstance(widths, tuple | list | np.ndarray) or not len(widths):
+        raise InputError(f"widths is {type(widths).__name__}; a sequence of integers is needed: inputs, n_1, ..., n_L")
     return [check_count(n.item() if isinstance(n, np.integer) else n, f"widths[{k}]") for k, n in enumerate(widths)]
 
 

@@ -12,6 +12,7 @@ from ..errors import InputError
 from ..partition.regions.enumerating import as_box
 from ..partition.regions.locating import as_keys
 from ..validation import check_count, check_network
+from .region_arguments import regions_in_memory, volumes_or_none
 
 _AT_ONCE = 2**16  # points
 
@@ -34,7 +35,7 @@ class SampledRegions(NamedTuple):
     share_found : float64[C] or None
         With ``regions``: ``n_found`` over their number.
     volume_found : float64[C] or None
-        With ``regions``: the exact share of the volume in the regions that were found.
+        With ``regions``: the exact share of the volume in the regions that were found; NaN where volumes are not computed.
     """
 
     n_points: np.ndarray
@@ -60,7 +61,7 @@ def count_sampled_regions(network, lower, upper, counts, *, rng=None, regions=No
         of grids along each of the free inputs, at the centres of equal cells.
     rng : numpy.random.Generator, optional
         For points that are uniformly distributed in the box; by default, grids.
-    regions : Regions, optional
+    regions : Regions or RegionRows, optional
         All regions of this box, by ``enumerate_regions``: for comparison. Points outside of their polytope are left out; where
         they are divided by classes, so are the regions that points find.
     threads : int, optional
@@ -99,6 +100,7 @@ def count_sampled_regions(network, lower, upper, counts, *, rng=None, regions=No
     if rng is not None and not isinstance(rng, np.random.Generator):
         raise InputError(f"rng is {rng!r}; a numpy.random.Generator is needed, or None for grids")
     if regions is not None:
+        regions = regions_in_memory(regions)
         _check_regions(network, lower, upper, regions)
     if rng is not None:
         points = rng.uniform(lower, upper, (counts[-1], len(lower)))
@@ -158,7 +160,6 @@ def _statistics(keys, regions, *, random):
     unseen = once / max(1, len(keys)) if random else np.nan
     if regions is None:
         return n_points, n_found, chao1, unseen, np.nan, np.nan
-    volumes = np.asarray(regions.volumes())
-    total = volumes.sum()
-    share = float(volumes[numbers].sum() / total) if total > 0.0 else np.nan
+    volumes = volumes_or_none(regions)
+    share = np.nan if volumes is None else float(volumes[numbers].sum() / volumes.sum())
     return n_points, n_found, chao1, unseen, n_found / regions.n_regions, share

@@ -5,6 +5,7 @@ Legend: R regions, F free inputs, D inputs, N facets of all regions, T networks,
 
 import math
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ from ..errors import InputError
 from ..partition.regions.enumerating import enumerate_regions
 from ..partition.regions.inscribed import LocalRows, largest_ball
 from ..validation import check_count, check_network
+from .region_arguments import regions_in_memory, volumes_or_none
 
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 LARGEST = (1, 10, 100, 1000)
@@ -72,7 +74,7 @@ class RegionStatistics:
         The same for facets on whose other side the network has another state, or another class: numbers of neighbours.
     mean_facets, mean_neighbours : float
     volumes : VolumeStatistics or None
-        None for no regions.
+        None for no regions, and for those of a search, whose volumes are not computed.
     """
 
     n_regions: int
@@ -100,8 +102,8 @@ class RegionInradii(NamedTuple):
     Attributes
     ----------
     lower, upper : float64[R]
-        Bounds without linear programs: the distance of the region's witness from its facets, and the radius of a ball of the
-        region's volume. Exact up to rounding, as these two.
+        Bounds without linear programs, exact up to rounding: the distance of the region's witness from its facets, and the
+        radius of a ball of the region's volume (inf where volumes are not computed).
     sample : int64[S]
         Regions for which the radius was computed, increasing.
     radius : float64[S]
@@ -142,7 +144,7 @@ def summarize_regions(regions, *, bins_per_decade=2, largest=LARGEST):
 
     Parameters
     ----------
-    regions : Regions
+    regions : Regions or RegionRows
         With patterns and facets. Volumes are computed, if they were not.
     bins_per_decade : int, optional
         Of the histogram of volumes.
@@ -175,12 +177,14 @@ def summarize_regions(regions, *, bins_per_decade=2, largest=LARGEST):
     """
     check_count(bins_per_decade, "bins_per_decade")
     largest = [check_count(k, "largest") for k in largest]
+    regions = regions_in_memory(regions)
     offsets, neurons = regions._needed("facet_offsets"), regions.facet_neurons
     n_facets = np.diff(offsets)
     inner = np.concatenate([[0], np.cumsum(neurons >= 0)])
     n_neighbours = np.diff(inner[offsets])
     n = int(regions.n_regions)
-    volumes = _volume_statistics(np.asarray(regions.volumes()), bins_per_decade, largest) if n else None
+    volumes = volumes_or_none(regions) if n else None
+    volumes = None if volumes is None else _volume_statistics(volumes, bins_per_decade, largest)
     means = [float(x.mean()) if n else math.nan for x in (n_facets, n_neighbours)]
     counts = np.bincount(n_facets), np.bincount(n_neighbours)
     return RegionStatistics(n, len(regions.free), bool(regions.complete), *counts, *means, volumes)
@@ -210,12 +214,12 @@ def _volume_statistics(volumes, bins_per_decade, largest):
 def find_inradii(regions, *, n_sample=1000, rng=None):
     """Compute the radii of the largest balls inside regions.
 
-    Exact up to rounding: ``radius``, for a random sample of regions, by one linear program for each, about a millisecond; the
+    Exact up to rounding: ``radius``, for a random sample of regions, by one linear program for each, a few milliseconds; the
     bounds ``lower`` and ``upper`` are for all regions.
 
     Parameters
     ----------
-    regions : Regions
+    regions : Regions or RegionRows
         With patterns and facets; half-spaces and volumes are computed, if they were not.
     n_sample : int or None, optional
         Number of regions with linear programs; None for all.
@@ -242,6 +246,7 @@ def find_inradii(regions, *, n_sample=1000, rng=None):
     >>> bool((inradii.lower <= 1.001 * inradii.radius).all() and (inradii.radius <= 1.001 * inradii.upper).all())
     True
     """
+    regions = regions_in_memory(regions)
     n, n_free = int(regions.n_regions), len(regions.free)
     n_sample = check_count(n_sample, "n_sample", least=0, or_none="all regions")
     witnesses, offsets = regions._needed("witnesses")[:, regions.free], regions._needed("facet_offsets")
@@ -259,8 +264,8 @@ def find_inradii(regions, *, n_sample=1000, rng=None):
     slacks = h / norms - np.einsum("nf,nf->n", normals, np.repeat(witnesses, counts, axis=0))
     lower = np.full(n, np.inf)
     np.minimum.at(lower, np.repeat(np.arange(n), counts), slacks)
-    unit_ball = math.pi ** (n_free / 2) / math.gamma(n_free / 2 + 1)
-    upper = (np.asarray(regions.volumes()) / unit_ball) ** (1.0 / n_free)
+    volumes, unit_ball = volumes_or_none(regions), math.pi ** (n_free / 2) / math.gamma(n_free / 2 + 1)
+    upper = np.full(n, np.inf) if volumes is None else (volumes / unit_ball) ** (1.0 / n_free)
     center, radius, everywhere = np.empty((len(sample), n_free)), np.empty(len(sample)), np.ones(n_free, bool)
     for k, r in enumerate(sample):
         rows, unbounded = slice(offsets[r], offsets[r + 1]), np.full(n_free, np.inf)
@@ -305,10 +310,12 @@ def count_regions_of(networks, lower, upper, *, max_regions=None, time_limit=Non
     >>> counts.labels, bool(counts.complete.all())
     (['trained'], True)
     """
+    if not isinstance(networks, Iterable):
+        raise InputError(f"networks is of type {type(networks).__name__}; give several Networks, or pairs (label, Network)")
     labels, found, complete, seconds = [], [], [], []
     how = {"max_regions": max_regions, "time_limit": time_limit, "threads": threads}
     for k, item in enumerate(networks):
-        label, network = item if isinstance(item, tuple) else (k, item)
+        label, network = item if isinstance(item, tuple) and len(item) == 2 else (k, item)
         start = time.perf_counter()
         regions = enumerate_regions(check_network(network), lower, upper, want=(), **how)
         seconds.append(time.perf_counter() - start)

@@ -86,7 +86,7 @@ def drawn(seed, n_free):
 
 def test_no_network_has_more_regions_than_the_bound_for_any_op():
     ratios = []
-    for seed in range(few(200, 4, quick=30)):
+    for seed in range(few(2000, 30, quick=60)):
         description, lower, upper = drawn(seed, 1 + seed % 2)
         network = to_network(description)
         exact = len(patterns(description, lower, upper))
@@ -150,6 +150,12 @@ def test_arguments_that_are_refused(arguments, options, error, message):
     with pytest.raises(error) as caught:
         pwlnet.bound_region_count(*arguments, **options)
     assert str(caught.value).startswith(message)
+
+
+def test_widths_must_be_a_sequence():
+    for widths in (3, None, ()):
+        with pytest.raises(InputError, match="a sequence of integers is needed"):
+            pwlnet.largest_region_count(widths)
 
 
 def test_states_of_another_network_are_refused():

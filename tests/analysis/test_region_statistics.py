@@ -183,6 +183,32 @@ def test_points_outside_the_polytope_do_not_count_and_classes_divide_regions():
     assert (found.n_points[0], found.n_found[0]) == (len(points), len(np.unique(keys, axis=0)))
 
 
+def test_regions_of_a_search_have_no_volumes_but_all_other_statistics():
+    """Seven inputs: too many for subdivision."""
+    network = random_relu(0, [7, 4, 2])
+    box = np.full(7, -10.0), np.full(7, 10.0)
+    regions = pwlnet.enumerate_regions(network, *box)
+    statistics = pwlnet.summarize_regions(regions)
+    assert (regions.method, statistics.n_regions, statistics.volumes) == ("search", 16, None)
+    assert statistics.mean_neighbours == 4.0 and "volumes" not in statistics.to_dict()
+    inradii = pwlnet.find_inradii(regions, n_sample=None)
+    assert (inradii.lower <= inradii.radius * (1.0 + LOOSEST)).all() and np.isinf(inradii.upper).all()
+    found = pwlnet.count_sampled_regions(network, *box, [500], rng=np.random.default_rng(0), regions=regions)
+    assert found.share_found[0] > 0.5 and np.isnan(found.volume_found[0])
+
+
+def test_regions_of_a_store_have_the_same_statistics(tmp_path):
+    store = pytest.importorskip("pwlnet.store")
+    network = random_relu(2, [2, 6, 2])
+    box = -np.ones(2), np.ones(2)
+    expected = pwlnet.enumerate_regions(network, *box, want=("facets", "volumes"))
+    with store.save_large_regions(tmp_path / "regions.h5", network, *box, want=("facets", "volumes")) as rows:
+        assert pwlnet.summarize_regions(rows).to_dict() == pwlnet.summarize_regions(expected).to_dict()
+        found = pwlnet.count_sampled_regions(network, *box, [8], regions=rows)
+    again = pwlnet.count_sampled_regions(network, *box, [8], regions=expected)
+    assert (found.n_found[0], found.volume_found[0]) == (again.n_found[0], pytest.approx(again.volume_found[0]))
+
+
 def test_arguments_that_are_refused():
     network = random_relu(0, [2, 5, 2])
     box = -np.ones(2), np.ones(2)
@@ -195,5 +221,9 @@ def test_arguments_that_are_refused():
         pwlnet.count_sampled_regions(network, *box, [5, 5])
     with pytest.raises(InputError, match="regions are of another network or another box"):
         pwlnet.count_sampled_regions(network, box[0], 2.0 * box[1], [5], regions=regions)
+    with pytest.raises(InputError, match=r"regions is .*; give what pwlnet.enumerate_regions returns"):
+        pwlnet.summarize_regions(network)
+    with pytest.raises(InputError, match="networks is of type Network; give several Networks"):
+        pwlnet.count_regions_of(network, *box)
     with pytest.raises(InputError, match="rng is 0"):
         pwlnet.count_sampled_regions(network, *box, [5], rng=0)

@@ -82,6 +82,24 @@ def test_a_stopped_store_is_continued_to_the_same_digest(folder, run, found):
     assert digests[0] == digests[1]
 
 
+def test_volumes_add_up_to_that_of_the_box(folder, found):
+    for target in ((), ("--out", "out.h5")):
+        result = found("--box", "box.csv", "--want", "volumes", *target)
+        assert result["volume"] == pytest.approx(0.75)
+        assert 0.0 < result["smallest_volume"] < 0.75 / result["regions"] < result["largest_volume"]
+
+
+def test_an_interrupted_store_says_how_it_is_continued(folder, run, monkeypatch):
+    def interrupted(path, *arguments, **options):
+        (folder / path).write_text("some regions")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(store, "save_large_regions", interrupted)
+    code, out, err = run("regions", "net.h5", "--box", "box.csv", "--out", "out.h5")
+    assert (code, out) == (130, "")
+    assert err == "pwlnet: interrupted; out.h5 has the regions until then; --resume continues\n"
+
+
 def test_three_outputs_are_divided_by_classes_in_a_store_too(folder, run):
     """Regions that consist of several cells are joined in memory, and then written."""
     from tests.partition.regions.test_exact import random_relu
@@ -94,6 +112,17 @@ def test_three_outputs_are_divided_by_classes_in_a_store_too(folder, run):
     assert json.loads(out)["regions"] == expected.n_regions
     with store.load_regions("out.h5") as rows:
         assert np.array_equal(rows.classes, expected.classes)
+
+
+def test_more_than_six_inputs_are_searched_and_stored(folder, run):
+    from tests.partition.regions.test_exact import random_relu
+
+    random_relu(0, [7, 3, 2]).save("seven.h5")
+    code, out, err = run("regions", "seven.h5", "--range", -10, 10, "--out", "out.h5", "--json")
+    assert (code, err) == (0, "")
+    assert (json.loads(out)["regions"], json.loads(out)["method"]) == (8, "search")
+    with store.load_regions("out.h5") as rows:
+        assert rows.n_regions == 8
 
 
 @pytest.mark.parametrize("target", [(), ("--out", "out.h5")])
