@@ -310,10 +310,11 @@ def _key(words, r):
 
 @kernel
 def _is_equal(a, r, b, s):
+    """Return whether two rows of words are equal."""
+    equal = True
     for w in range(a.shape[1]):
-        if a[r, w] != b[s, w]:
-            return False
-    return True
+        equal = equal and a[r, w] == b[s, w]
+    return equal
 
 
 @entry_kernel

@@ -135,7 +135,8 @@ class _Search:
         f, k = len(self.free), self.network.n_neurons
         empty = {
             "normals": np.zeros((0, f)), "neurons": np.zeros(0, np.int64), "others": np.zeros(0, np.int64),
-            "states_before": np.zeros((0, k), np.int32), "centers": np.zeros((0, f)), "states_after": np.zeros((0, k), np.int32), "found": np.zeros(0, np.int8),
+            "states_before": np.zeros((0, k), np.int32), "centers": np.zeros((0, f)),
+            "states_after": np.zeros((0, k), np.int32), "found": np.zeros(0, np.int8),
         } | arrays  # fmt: skip
         waiting = list(range(min(len(self._slots), n)))
         for s in waiting:
@@ -225,9 +226,9 @@ class _Search:
         options, size = np.array([ck.DESCRIBE, int(graph.switching[-1]), n_domain], np.int64), int(code.op_table[-1, ir.VALUE])
         return ck.CrossingSlot(
             code, options, self.free, self.lower, self.width, self.domain, empty, empty, np.zeros(0, np.int64),
-            np.zeros(0, np.int64), np.zeros((0, k), np.int32), empty, np.zeros((0, k), np.int32), np.zeros(0, np.int8), np.zeros(1, np.int64),
-            rows, np.zeros(most, np.int64), np.zeros((n_rows, f + 1)), dictionary, np.zeros((int(TILE), d)),
-            np.zeros((int(TILE), k), np.int32), np.zeros(k, np.int32), np.zeros(int(TILE) * size), np.zeros(6, np.int64),
+            np.zeros(0, np.int64), np.zeros((0, k), np.int32), empty, np.zeros((0, k), np.int32), np.zeros(0, np.int8),
+            np.zeros(1, np.int64), rows, np.zeros(most, np.int64), np.zeros((n_rows, f + 1)), dictionary,
+            np.zeros((int(TILE), d)), np.zeros((int(TILE), k), np.int32), np.zeros(k, np.int32), np.zeros(int(TILE) * size), np.zeros(6, np.int64),
             np.zeros(room + most, np.int64), np.zeros(room + most, np.int32), np.zeros(room + most, np.int32),
             np.zeros((room + most, f)), np.zeros((room + most, f + 1)),
         )  # fmt: skip
