@@ -228,7 +228,8 @@ class _Search:
             code, options, self.free, self.lower, self.width, self.domain, empty, empty, np.zeros(0, np.int64),
             np.zeros(0, np.int64), np.zeros((0, k), np.int32), empty, np.zeros((0, k), np.int32), np.zeros(0, np.int8),
             np.zeros(1, np.int64), rows, np.zeros(most, np.int64), np.zeros((n_rows, f + 1)), dictionary,
-            np.zeros((int(TILE), d)), np.zeros((int(TILE), k), np.int32), np.zeros(k, np.int32), np.zeros(int(TILE) * size), np.zeros(6, np.int64),
+            np.zeros((int(TILE), d)), np.zeros((int(TILE), k), np.int32), np.zeros(k, np.int32),
+            np.zeros(int(TILE) * size), np.zeros(6, np.int64),
             np.zeros(room + most, np.int64), np.zeros(room + most, np.int32), np.zeros(room + most, np.int32),
             np.zeros((room + most, f)), np.zeros((room + most, f + 1)),
         )  # fmt: skip
