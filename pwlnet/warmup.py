@@ -40,7 +40,8 @@ from .partition.lines.rounds import Block, assemble
 from .partition.lines.tracing import borrowed_tracer
 from .partition.lines.windows import TraceResult
 from .partition.planes.partitions import partition_planes
-from .partition.regions.exploring import explore
+from .partition.regions.enumerating import enumerate_regions
+from .partition.regions.graph import region_graph
 from .partition.regions.radii import stable_radii
 from .smoothing.network_pass import repressed_outputs
 from .smoothing.noise import unit_noise
@@ -167,9 +168,17 @@ def _smoothing(toy):
 
 
 def _regions(toy):
-    """Use the kernel of cells, which is the same for all networks and numbers of inputs."""
-    x = toy.points[0]
-    explore(toy.network, x, x, threads=1)
+    """Use the kernels of cells, which are the same for all networks and numbers of inputs: cells, volumes, neighbours."""
+    lower = toy.points[0]
+    upper = np.where(np.arange(len(lower)) < 2, lower + 0.25, lower)
+    regions = enumerate_regions(toy.network, lower, upper, want="volumes", threads=1)
+    region_graph(regions, threads=1)
+
+
+def _search(toy):
+    """Use the kernels that cross facets."""
+    lower = toy.points[0]
+    enumerate_regions(toy.network, lower, lower + 0.25, method="search", max_regions=2, threads=1)
 
 
 STEPS = {  # name: a function of _Toy that uses the kernels
@@ -192,6 +201,7 @@ STEPS = {  # name: a function of _Toy that uses the kernels
     "floats": _floats,
     "smoothing": _smoothing,
     "regions": _regions,
+    "region_search": _search,
     "trace_wide": _trace_wide,
     "trace_float32": lambda toy: _trace(toy, DEFAULT.with_slope_dtype("float32")),
     "trace_wide_float32": lambda toy: _trace_wide(toy, DEFAULT.with_slope_dtype("float32")),
@@ -205,7 +215,7 @@ PROCESSES = (
     ),
     (
         "forward", "check", "patterns", "affine_map", "measure_linearity", "compare_rules", "integrate_gradients",
-        "trace_wide", "bounds", "floats",
+        "trace_wide", "bounds", "floats", "region_search",
     ),
 )  # fmt: skip
 LINE_STEPS = ("forward", "check", "trace", "partition_lines")  # all that ``partition_lines`` needs

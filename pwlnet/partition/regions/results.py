@@ -41,7 +41,7 @@ class Ranges(NamedTuple):
     upper: np.ndarray  # float64[n]
     lower_at: np.ndarray  # float64[n, D_in] where they are attained
     upper_at: np.ndarray  # float64[n, D_in]
-    error: np.ndarray  # float64[n] bound of the rounding errors of both, to first order
+    error: np.ndarray  # float64[n] bound of the rounding errors of both
 
 
 @dataclass(frozen=True, eq=False)
