@@ -171,14 +171,15 @@ def _regions(toy):
     """Use the kernels of cells, which are the same for all networks and numbers of inputs: cells, volumes, neighbours."""
     lower = toy.points[0]
     upper = np.where(np.arange(len(lower)) < 2, lower + 0.25, lower)
-    regions = enumerate_regions(toy.network, lower, upper, want="volumes", threads=1)
+    regions = enumerate_regions(toy.network, lower, upper, want=("facets", "volumes"), threads=1)
     region_graph(regions, threads=1)
 
 
 def _search(toy):
     """Use the kernels that cross facets."""
     lower = toy.points[0]
-    enumerate_regions(toy.network, lower, lower + 0.25, method="search", max_regions=2, threads=1)
+    upper = np.where(np.arange(len(lower)) < 2, lower + 0.25, lower)
+    enumerate_regions(toy.network, lower, upper, method="search", max_regions=2, threads=1)
 
 
 STEPS = {  # name: a function of _Toy that uses the kernels
