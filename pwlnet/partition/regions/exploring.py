@@ -35,7 +35,7 @@ def explore(
     stop_when_met=False,
     n_witnesses=16,
 ):
-    """Find the cells of a network on a box with at most six free inputs: the regions of one activation pattern.
+    """Find the cells of a network on a box with at most eight free inputs: the regions of one activation pattern.
 
     Exact up to rounding: cells are cut in floating point. A value counts as zero within the rounding error of its affine map;
     ``certify`` counts the other signs at vertices that are not proved. With ``certify="exact"``, integers decide all signs that
@@ -72,7 +72,7 @@ def explore(
     Raises
     ------
     CapacityError
-        More than 6 inputs are free, or a cell has more than 64 facets.
+        More than 8 inputs are free, or a cell has more than 64 facets.
     InputError
         ``want`` has another name.
     """

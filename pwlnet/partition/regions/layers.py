@@ -17,7 +17,8 @@ from ...kernels.ir import program as ir
 from ..planes.stages import n_values, pool_taps, source_order
 from .matrices import Chains, Columns, Matrix
 
-MOST_FREE = 6
+MOST_FREE = 8
+FAST_FREE = 7  # up to which cells take less time than a search across facets
 LARGEST = 2.0**900  # value
 
 
@@ -77,7 +78,7 @@ def make_layers(network, lower, upper, *, condition=None, outputs=False, ranges=
     Raises
     ------
     CapacityError
-        More than 6 inputs are free, or the matrices do not fit in memory.
+        More than 8 inputs are free, or the matrices do not fit in memory.
     """
     free = np.flatnonzero(upper > lower)
     if len(free) > MOST_FREE:

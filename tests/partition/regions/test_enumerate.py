@@ -296,9 +296,9 @@ def test_invalid_arguments_are_refused():
         pwlnet.enumerate_regions(network, upper, lower)
     with pytest.raises(ShapeError):
         pwlnet.enumerate_regions(network, lower[:2], upper[:2])
-    wide = random_relu(4, [7, 4, 2])
-    with pytest.raises(CapacityError, match="7 sides"):
-        pwlnet.enumerate_regions(wide, -np.ones(7), np.ones(7), method="subdivision")
+    wide = random_relu(4, [9, 4, 2])
+    with pytest.raises(CapacityError, match="9 sides"):
+        pwlnet.enumerate_regions(wide, -np.ones(9), np.ones(9), method="subdivision")
 
 
 def test_regions_decide_conditions():

@@ -193,12 +193,12 @@ def test_work_that_is_interrupted_and_buffers_that_grow_change_nothing(monkeypat
         assert (run.n_undecided, run.n_touching) == (expected.n_undecided, expected.n_touching)
 
 
-def test_sevenfold_boxes_and_other_wants_are_refused():
-    network = random_relu(0, [7, 4, 1])
-    with pytest.raises(CapacityError, match="7 sides of the box have a positive width, but cells are found for at most 6"):
-        explore(network, np.zeros(7), np.ones(7))
+def test_boxes_with_nine_free_sides_and_other_wants_are_refused():
+    network = random_relu(0, [9, 4, 1])
+    with pytest.raises(CapacityError, match="9 sides of the box have a positive width, but cells are found for at most 8"):
+        explore(network, np.zeros(9), np.ones(9))
     with pytest.raises(InputError, match="want is 'volumes'; the choices are 'signs', 'ranges', 'outputs', 'patterns'"):
-        explore(network, np.zeros(7), np.zeros(7), want="volumes")
+        explore(network, np.zeros(9), np.zeros(9), want="volumes")
 
 
 def test_weights_whose_bounds_overflow_are_refused():

@@ -59,8 +59,8 @@ def test_degenerate_networks_have_the_regions_of_subdivision(dimensions):
 def test_a_generic_layer_has_the_regions_of_an_arrangement(dimensions):
     n = 10 if dimensions == 7 else 9
     network = random_relu(dimensions, [dimensions, n, 1])
-    found = pwlnet.enumerate_regions(network, np.full(dimensions, -1e4), np.full(dimensions, 1e4), threads=2)
-    assert found.method == "search" and found.n_regions == sum(math.comb(n, k) for k in range(dimensions + 1))
+    found = pwlnet.enumerate_regions(network, np.full(dimensions, -1e4), np.full(dimensions, 1e4), method="search", threads=2)
+    assert found.n_regions == sum(math.comb(n, k) for k in range(dimensions + 1))
     assert found.n_undecided == 0
 
 
