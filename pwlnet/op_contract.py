@@ -203,6 +203,8 @@ _ROWS = {
               SWITCHING_FAMILY, (*_ELEMENTWISE, MAX_POOL)),
         Chain("give what a neuron compares, with integers", "partition/regions/exact.py:ExactSigns", SWITCHING_FAMILY,
               (CLIP, MAX_POOL), (RELU, LEAKY_RELU)),
+        Chain("give the thresholds of values", "partition/regions/searching.py:_thresholds", SWITCHING_FAMILY,
+              (CLIP, MAX_POOL), (RELU, LEAKY_RELU)),
         Chain("find the state behind a facet", "partition/regions/region_rows.py:RowMaker", SWITCHING_FAMILY,
               (CLIP, MAX_POOL), (RELU, LEAKY_RELU)),
     ],

@@ -16,6 +16,7 @@ FACET_SLACK = 1e-7  # a row that exceeds the others by less is redundant: a hund
 LP_CERTIFICATE = 1e-7  # largest entry by which a dual solution may miss the row that it proves redundant
 PARALLEL = 1e-12  # rows whose entries differ by less are one half-space: thousands of roundings, far below FACET_SLACK
 MASS_ERROR = 1e-6  # sum of the estimated errors of the masses of all regions under a normal density
+CONSTANT = 1e-11  # distance from a threshold at which a neuron may be there on a whole region, relative to values of its op
 REGION_CHECK = 1e-9  # relative errors of outputs and volumes in checks of enumerated regions
 SAME_VERTEX = 1e-11  # distance of the vertices of two cells of a region that are one, relative to the region's extent
 SAME_FACET = 1e-6  # distance of the centers of one facet as seen from both sides, relative to its size

@@ -125,11 +125,11 @@ def _store(options, network, box, how):
     """
     from .. import store
     from ..errors import UnsupportedOperationError
-    from ..partition.regions.layers import FAST_FREE
+    from ..partition.regions.layers import MOST_FREE
 
     made_with = {name: getattr(options, name) for name in ("overwrite", "compression")} | {"parameters": _parameters(options)}
     n_free = int((box[1] > box[0]).sum())
-    if options.method == "subdivision" or (options.method == "auto" and n_free <= FAST_FREE):
+    if options.method == "subdivision" or (options.method == "auto" and n_free <= MOST_FREE):
         try:
             return store.save_large_regions(
                 options.out, network, *box, **how, **_limits(options), resume=options.resume, **made_with

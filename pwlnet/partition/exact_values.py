@@ -13,6 +13,7 @@ import numpy as np
 from ..errors import UnsupportedOperationError
 from ..kernels.ir import program as ir
 from .planes.integers import as_integers, exact_ops
+from .planes.stages import source_order
 
 
 def exact_outputs(network, point):
@@ -108,6 +109,21 @@ class Evaluation:
             return self._gathered()
         return self._switched(kind)
 
+    def states(self):
+        """Return the states of a switching op's neurons, in the order of its value: int32[n]."""
+        kind = int(self.program.op[self.i])
+        if kind == ir.CLIP:
+            bounds, d = self.ops.coefficients(self.i)
+            finite = np.isfinite(self.program.coefficients[self.i, :2])
+            up, z = self.ops.denominators[self.operands[0]] * self.scale, self.x * d
+            below = z <= bounds[0] * up if finite[0] else np.zeros(len(z), bool)
+            above = z >= bounds[1] * up if finite[1] else np.zeros(len(z), bool)
+            return np.where(above, 2, np.where(below, 0, 1)).astype(np.int32)
+        if kind == ir.MAX_POOL:
+            least = min(self.x.tolist()) - 1
+            return self._taps(least).argmax(axis=1).ravel().astype(np.int32)
+        return (self.x > 0).astype(np.int32)
+
     def slopes(self):
         """Return the slopes of a LeakyReLU where it is not positive, over the denominator of its weights: object[n]."""
         return _repeated(self.ops.weights(self.i)[0], len(self.x))
@@ -168,3 +184,25 @@ class Evaluation:
 def _repeated(array, n):
     """Return entries for each channel repeated for all positions."""
     return array if len(array) in (0, n) else np.tile(array, n // len(array))
+
+
+def exact_states(network, point):
+    """Compute the state of every neuron at a point with integers: int32[K], as ``Network.states`` without rounding.
+
+    Parameters
+    ----------
+    network : Network
+    point : float64[D]
+    """
+    program, ops = network.program, exact_ops(network)
+    inputs, scale = as_integers(point)
+    first = np.zeros(_size(program, 0), object)
+    first[program.input_index] = inputs
+    values, states = [first], np.zeros(network.n_neurons, np.int32)
+    for i in range(1, len(program.op)):
+        evaluation = Evaluation(ops, i, values, scale)
+        if network.op_graph.is_switching[i]:
+            here = evaluation.states()[source_order(network, i)]
+            states[program.neuron_offsets[i] : program.neuron_offsets[i + 1]] = here
+        values.append(evaluation.value())
+    return states

@@ -114,11 +114,11 @@ def test_three_outputs_are_divided_by_classes_in_a_store_too(folder, run):
         assert np.array_equal(rows.classes, expected.classes)
 
 
-def test_more_than_seven_inputs_are_searched_and_stored(folder, run):
+def test_more_than_eight_inputs_are_searched_and_stored(folder, run):
     from tests.partition.regions.test_exact import random_relu
 
-    random_relu(0, [8, 3, 2]).save("eight.h5")
-    code, out, err = run("regions", "eight.h5", "--range", -10, 10, "--out", "out.h5", "--json")
+    random_relu(0, [9, 3, 2]).save("nine.h5")
+    code, out, err = run("regions", "nine.h5", "--range", -10, 10, "--out", "out.h5", "--json")
     assert (code, err) == (0, "")
     assert (json.loads(out)["regions"], json.loads(out)["method"]) == (8, "search")
     with store.load_regions("out.h5") as rows:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .._atomic import take_next
-from .._jit import ZERO, allocating_kernel, entry_kernel, kernel, slot_kernel
+from .._jit import ZERO, allocating_kernel, entry_kernel, inlined_kernel, kernel, slot_kernel
 from ..ir import program as ir
 from ..ir.affine import n_ops, rows_of
 from ..ir.passes import TILE, load_inputs, run_ops
@@ -23,6 +23,7 @@ from .halfspaces import Rows, list_rows, push_directions
 
 RELAXATION = 2.0**-41  # of slacks, up to twice as much
 FIRST_STEP, STEP_RATIO, N_STEPS = 2.0**-4, 2.0**-3, 12  # beyond a facet, in units of the box
+NO_GRADIENT = 2.0**-44  # length of a gradient that is rounding errors, relative to the largest one of the op
 NO_DOMAIN = -1  # neuron of a row that belongs to the domain
 DESCRIBE, CROSS = 0, 1  # phases
 
@@ -49,7 +50,6 @@ class CrossingSlot(NamedTuple):
     others: np.ndarray  # int64[B] their states on the other sides
     states_before: np.ndarray  # int32[B, K]
     centers: np.ndarray  # float64[B, F] out: a point inside each region, or beyond each facet
-    states_after: np.ndarray  # int32[B, K] out
     found: np.ndarray  # int8[B] out
     next_item: np.ndarray  # int64[1] counter
     rows: Rows
@@ -127,6 +127,15 @@ def _add_row(w, label, slack, n):
     w.status[label], w.margins[label] = dc.UNDECIDED, dc.TOUCHING
 
 
+@inlined_kernel
+def _norm(row, f):
+    """Return the length of the first f entries of a row."""
+    total = 0.0
+    for d in range(f):
+        total += row[d] * row[d]
+    return np.sqrt(total)
+
+
 @kernel
 def _begin_dictionary(slot, b, n_rows):
     """Write the rows that can be reached in the box as a dictionary around point b; returns their number."""
@@ -139,13 +148,15 @@ def _begin_dictionary(slot, b, n_rows):
             w.a[d, label] = -slot.domain[label, d]
         slot.row_of[label] = NO_DOMAIN - label
         _add_row(w, label, slack, 1.0e9)
-    label = n_domain
+    label, largest, end = n_domain, 0.0, 0
     for m in range(n_rows):
-        norm = 0.0
-        for d in range(f):
-            norm += slot.g[m, d] * slot.g[m, d]
-        norm = np.sqrt(norm)
-        if norm == 0.0:
+        if m == end:  # the first row of an op
+            largest = 0.0
+            while end < n_rows and slot.rows.operand[end] == slot.rows.operand[m]:
+                largest = max(largest, _norm(slot.g[end], f))
+                end += 1
+        norm = _norm(slot.g[m], f)
+        if norm <= NO_GRADIENT * largest:
             continue
         slack, reach = slot.g[m, f] / norm, 0.0
         for d in range(f):
@@ -268,7 +279,7 @@ def _choose_step(slot, b):
 
 @allocating_kernel
 def _cross(slot, b):
-    """Find a point in the region behind facet b. Out: slot.centers, states_after, found."""
+    """Find a point in the region behind facet b. Out: slot.centers, found."""
     step = FIRST_STEP
     for r in range(N_STEPS):
         _to_inputs(slot, slot.points[b], step, slot.normals[b], r)
@@ -281,8 +292,6 @@ def _cross(slot, b):
         step *= STEP_RATIO
     for d in range(slot.free.shape[0]):
         slot.centers[b, d] = slot.points[b, d] + step * slot.normals[b, d]
-    for k in range(slot.states.shape[1]):
-        slot.states_after[b, k] = slot.states[chosen, k]
 
 
 @slot_kernel

@@ -20,7 +20,7 @@ from .by_planes import regions_by_planes
 from .cell_search import CellSearch
 from .compared import with_comparison
 from .exact import ExactSigns
-from .layers import FAST_FREE, MOST_FREE, make_layers
+from .layers import MOST_FREE, make_layers
 from .polytopes import as_polytope, contains_point, root_in_polytope
 from .region_rows import RowMaker, merge_equal_patterns
 from .regions import Regions
@@ -60,7 +60,7 @@ def enumerate_regions(
     method : {"auto", "subdivision", "search", "planes"}, optional
         "subdivision" cuts the box by one neuron after another [1]_, for up to eight sides of positive width. "search" crosses
         the facets of regions that are known, for up to 16 [2]_. "planes" is ``partition_planes``, for two. By default,
-        subdivision for up to seven, which is faster, else search.
+        subdivision where it is possible.
     polytope : HalfSpaces or (float64[M, D], float64[M]), optional
         Rows ``A x <= b`` of inputs: regions are cut to the part where all of them hold.
     classes : {"max", "min"}, optional
@@ -122,7 +122,7 @@ def enumerate_regions(
         box = as_box(network, lower, upper)
         return regions_by_planes(network, *box, as_wants(want), **how, **limits, threads=threads, progress=progress)
     box = as_box(check_network(network), lower, upper)
-    if method == "search" or (method == "auto" and int((box[1] > box[0]).sum()) > FAST_FREE):
+    if method == "search" or (method == "auto" and int((box[1] > box[0]).sum()) > MOST_FREE):
         return _by_search(network, box, polytope, classes, as_wants(want), max_regions, time_limit, threads, progress)
     how = {"polytope": polytope, "classes": classes, "want": want, "time_limit": time_limit}
     enumeration = Enumeration(network, lower, upper, **how)

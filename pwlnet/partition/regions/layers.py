@@ -18,7 +18,6 @@ from ..planes.stages import n_values, pool_taps, source_order
 from .matrices import Chains, Columns, Matrix
 
 MOST_FREE = 8
-FAST_FREE = 7  # up to which cells take less time than a search across facets
 LARGEST = 2.0**900  # value
 
 

@@ -16,6 +16,8 @@ from ...kernels.regions.dictionary import Dictionary
 from ...kernels.regions.halfspaces import Rows
 from ...patterns import ActivationPatterns
 from ...scheduling import n_threads, run_slots
+from ...tolerances import CONSTANT
+from ..exact_values import exact_states
 from .blocks import RegionBlock
 from .regions import Regions
 
@@ -76,14 +78,14 @@ class _Search:
         self.points, self.alias = np.zeros((4 * _BATCH, len(free))), np.arange(4 * _BATCH)
         self.table = np.full(16 * _BATCH, -1, np.int64)
         self.centers, self.facets, self.n_described, self.n_pivots, self.n_undecided = [], [], 0, 0, 0
-        self._places = _places(network)
+        self._places, self._thresholds = _places(network), _thresholds(network)
         self._slots = [self._make_slot() for _ in range(threads)] if network.n_neurons else []
 
     def run(self, max_regions, deadline, bar):
         """Search; returns what stopped it, or None."""
         start = _interior_point(self.domain, len(self.free))
-        first = self.network.patterns(self._inputs(start[None])).packed
-        self._admit(first)
+        states = exact_states(self.network, self._inputs(start[None])[0])
+        self._admit(ActivationPatterns.from_states(states[None], self.network.pattern_layout).packed)
         self.points[0] = start
         if not self.network.n_neurons:
             self.centers, self.n_described = [start[None]], 1
@@ -136,7 +138,7 @@ class _Search:
         empty = {
             "normals": np.zeros((0, f)), "neurons": np.zeros(0, np.int64), "others": np.zeros(0, np.int64),
             "states_before": np.zeros((0, k), np.int32), "centers": np.zeros((0, f)),
-            "states_after": np.zeros((0, k), np.int32), "found": np.zeros(0, np.int8),
+            "found": np.zeros(0, np.int8),
         } | arrays  # fmt: skip
         waiting = list(range(min(len(self._slots), n)))
         for s in waiting:
@@ -171,21 +173,33 @@ class _Search:
         """Find points inside new regions; where several neurons change, or none, give the number of the true region."""
         f, layout = len(self.free), self.network.pattern_layout
         before = np.ascontiguousarray(ActivationPatterns(self.words[owners], layout).unpack(), np.int32)
-        inside, after, found = np.zeros((len(ids), f)), np.zeros_like(before), np.zeros(len(ids), np.int8)
+        inside, found = np.zeros((len(ids), f)), np.zeros(len(ids), np.int8)
         neurons, others = (change.astype(np.int64) for change in changes)
         self._run(
             ck.CROSS, points=np.ascontiguousarray(points), normals=np.ascontiguousarray(normals[:, :f]), neurons=neurons,
-            others=others, states_before=before, centers=inside, states_after=after, found=found,
+            others=others, states_before=before, centers=inside, found=found,
         )  # fmt: skip
         self.points[ids] = inside
-        failed, several = ids[found == ck.FAILED], np.flatnonzero(found == ck.SEVERAL)
+        failed = ids[found == ck.FAILED]
+        several = np.flatnonzero((found == ck.SEVERAL) | ((found == ck.CROSSED) & self._doubtful(self._inputs(inside))))
         self.alias[failed] = -2
         self.n_undecided += len(failed)
-        if len(several):
-            packed = ActivationPatterns.from_states(after[several], layout).packed
-            true, first = self._admit(packed)
+        if len(several):  # neurons that are 0 on a region have any state in floating point
+            states = np.array([exact_states(self.network, x) for x in self._inputs(inside[several])], np.int32)
+            true, first = self._admit(ActivationPatterns.from_states(states, layout).packed)
             self.alias[ids[several]] = true
             self.points[true[first]] = inside[several[first]]
+
+    def _doubtful(self, x):
+        """Return at which points a value is so close to a threshold that it may be there on the whole region: bool[n]."""
+        program, z = self.network.program, self.network.preactivations(x, threads=self.threads)
+        found = np.zeros(len(x), bool)
+        for i in self.network.op_graph.switching.tolist():
+            here = z[:, program.neuron_offsets[i] : program.neuron_offsets[i + 1]]
+            size = np.abs(here).max(initial=0.0)
+            for threshold in self._thresholds[i]:
+                found |= (np.abs(here - threshold) <= CONSTANT * max(size, abs(threshold))).any(axis=1)
+        return found
 
     def _admit(self, packed):
         """Give patterns numbers: (int64[n], int64[*] the first of each new one)."""
@@ -226,8 +240,8 @@ class _Search:
         options, size = np.array([ck.DESCRIBE, int(graph.switching[-1]), n_domain], np.int64), int(code.op_table[-1, ir.VALUE])
         return ck.CrossingSlot(
             code, options, self.free, self.lower, self.width, self.domain, empty, empty, np.zeros(0, np.int64),
-            np.zeros(0, np.int64), np.zeros((0, k), np.int32), empty, np.zeros((0, k), np.int32), np.zeros(0, np.int8),
-            np.zeros(1, np.int64), rows, np.zeros(most, np.int64), np.zeros((n_rows, f + 1)), dictionary,
+            np.zeros(0, np.int64), np.zeros((0, k), np.int32), empty, np.zeros(0, np.int8), np.zeros(1, np.int64), rows,
+            np.zeros(most, np.int64), np.zeros((n_rows, f + 1)), dictionary,
             np.zeros((int(TILE), d)), np.zeros((int(TILE), k), np.int32), np.zeros(k, np.int32),
             np.zeros(int(TILE) * size), np.zeros(6, np.int64),
             np.zeros(room + most, np.int64), np.zeros(room + most, np.int32), np.zeros(room + most, np.int32),
@@ -300,6 +314,16 @@ def _places(network):
     shift = (bit % 64).astype(np.uint64)
     word = (layout.word_offsets[op] + bit // 64).astype(np.uint64)
     return np.stack([word, shift, mask << shift])
+
+
+def _thresholds(network):
+    """Return the thresholds of the values that each switching op reads: dict of tuple; none of MaxPool."""
+    program, found = network.program, {}
+    for i in network.op_graph.switching.tolist():
+        kind = int(program.op[i])
+        bounds = program.coefficients[i, :2] if kind == ir.CLIP else np.zeros(1) if kind != ir.MAX_POOL else np.zeros(0)
+        found[i] = tuple(float(t) for t in bounds if np.isfinite(t))
+    return found
 
 
 def _domain_rows(lower, free, width, polytope):
