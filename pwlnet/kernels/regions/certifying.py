@@ -20,8 +20,8 @@ ROUNDOFF = 2.0**-53
 
 @kernel
 def _load_planes(problem, work, i):
-    """Load the hyperplanes of a simple vertex as rows [A, 1] and their errors. Out: work.inverse, work.residual."""
-    at, m, dimensions = work.at, work.inverse, work.x.shape[0] - 1
+    """Load the hyperplanes of a simple vertex as rows and their errors. Out: work.square, work.inverse, work.residual."""
+    at, dimensions = work.at, work.x.shape[0] - 1
     word, column = work.bits[at[st.OFFSET] + i], at[st.OFFSET] + i
     for q in range(dimensions):
         facet = lowest_bit(word)
@@ -30,14 +30,17 @@ def _load_planes(problem, work, i):
         v = row[dimensions]
         for d in range(dimensions):
             v += row[d] * work.x[d, column]
-            m[q, d], m[q, dimensions + d] = row[d], 0.0
-        m[q, dimensions + q] = 1.0
+            work.square[q, d] = row[d]
+            work.inverse[q, d] = row[d]
         work.residual[q] = abs(v) + 2.0 * problem.numbers[st.GAMMA] * row[dimensions + 1]
 
 
 @kernel
-def _invert(m):
-    """Reduce rows [A, 1] to [1, A^-1] in place (Gauss-Jordan, with pivots); returns whether A is invertible."""
+def _invert(m, swaps):
+    """Replace a matrix by its inverse (Gauss-Jordan, in place, with pivots); returns whether it is invertible.
+
+    swaps int64[n] is scratch memory.
+    """
     n = m.shape[0]
     for c in range(n):
         p = c
@@ -47,35 +50,44 @@ def _invert(m):
         pivot = m[p, c]
         if pivot == 0.0:
             return False
-        for d in range(2 * n):
-            swapped = m[p, d]
-            m[p, d] = m[c, d]
-            m[c, d] = swapped / pivot
+        swaps[c] = p
+        row, other, scale = m[c], m[p], 1.0 / pivot
+        for d in range(n):
+            swapped = other[d]
+            other[d] = row[d]
+            row[d] = swapped * scale
+        row[c] = scale
         for q in range(n):
-            factor = m[q, c]
-            if q != c and factor != 0.0:
-                for d in range(2 * n):
-                    m[q, d] -= factor * m[c, d]
+            if q == c:
+                continue
+            rest = m[q]
+            factor = rest[c]
+            rest[c] = 0.0
+            for d in range(n):
+                rest[d] -= factor * row[d]
+    for c in range(n - 1, -1, -1):
+        if swaps[c] != c:
+            for q in range(n):
+                swapped = m[q, c]
+                m[q, c] = m[q, swaps[c]]
+                m[q, swaps[c]] = swapped
     return True
 
 
 @kernel
-def _distance_from_inverse(work, i):
-    """Bound the norm of I - R A, with R from ``_invert`` and A the hyperplanes of vertex i."""
-    at, m, dimensions = work.at, work.inverse, work.x.shape[0] - 1
-    largest = 0.0
-    for d in range(dimensions):
+def _distance_from_inverse(a, r):
+    """Bound the norm of I - R A."""
+    n, largest = a.shape[0], 0.0
+    for d in range(n):
         total, size = 0.0, 0.0
-        for c in range(dimensions):
+        for c in range(n):
             entry = 1.0 if c == d else 0.0
-            word = work.bits[at[st.OFFSET] + i]
-            for q in range(dimensions):
-                a = work.planes[work.facets[at[st.LEVEL], lowest_bit(word)], c]
-                word &= word - ONE_BIT
-                entry -= m[d, dimensions + q] * a
-                size += abs(m[d, dimensions + q] * a)
+            for q in range(n):
+                product = r[d, q] * a[q, c]
+                entry -= product
+                size += abs(product)
             total += abs(entry)
-        largest = max(largest, total + (dimensions + 2) * ROUNDOFF * (size + 1.0))
+        largest = max(largest, total + (n + 2) * ROUNDOFF * (size + 1.0))
     return largest
 
 
@@ -86,15 +98,17 @@ def refine(problem, work, i):
     if count_bits(work.bits[column]) != dimensions:
         return
     _load_planes(problem, work, i)
-    if not _invert(work.inverse):
+    if not _invert(work.inverse, work.swaps):
         return
     error = 0.0
     for d in range(dimensions):
         total = 0.0
         for q in range(dimensions):
-            total += abs(work.inverse[d, dimensions + q]) * work.residual[q]
+            total += abs(work.inverse[d, q]) * work.residual[q]
         error = max(error, total)
-    distance = _distance_from_inverse(work, i)
+    if not error < work.x[dimensions, column]:
+        return
+    distance = _distance_from_inverse(work.square, work.inverse)
     if not distance < 0.5:
         return
     error = (error / (1.0 - distance)) * st.ERROR_MARGIN

@@ -151,7 +151,9 @@ class Work(NamedTuple):
     other_bits: np.ndarray  # uint64[V']
     middle: np.ndarray  # float64[H]
     radius: np.ndarray  # float64[H]
-    inverse: np.ndarray  # float64[D, 2 * D]
+    square: np.ndarray  # float64[D, D]
+    inverse: np.ndarray  # float64[D, D]
+    swaps: np.ndarray  # int64[D]
     residual: np.ndarray  # float64[D]
     answers: np.ndarray  # int8[V'] signs that were asked for
 

@@ -9,6 +9,7 @@ from ...kernels.regions import state as st
 from ...tolerances import UNIT_ROUNDOFF
 
 _VERTICES, _SCRATCH, _LEVELS, _ROWS, _TASKS = 1024, 256, 64, 2**14, 64
+_APART = 16  # entries of at least 8 bytes: two cache lines
 _ROW_FACETS, _ROW_VERTICES = 16 * _ROWS, 2**17
 _GROWTH = {
     st.NEED_VERTICES: (("x", 1), ("bits", 0)),
@@ -90,15 +91,25 @@ def make_work(layers, problem, most):
     at = np.zeros(st.N_AT, np.int64)
     at[st.LEVEL], at[st.FIRST_MET] = -1, st.NO_KEY
     n_planes = st.N_FACETS + int(problem.stages[:, st.N_CUT].sum()) + 1
-    return st.Work(
+    work = st.Work(
         at, np.full(1, np.inf), np.zeros((_LEVELS, 5), np.int64), np.zeros((stages, d + 2, width)),
         np.zeros((_LEVELS, d + 2, width)), np.zeros((_LEVELS, n_words), np.uint64), np.zeros((_LEVELS, st.N_FACETS), np.int64),
         np.zeros((stages, width), np.int64), np.zeros(stages, np.int64), np.zeros((stages, width)),
         np.zeros((n_planes, d + 2)), np.zeros(n_planes, np.int64), np.zeros((d + 1, room)), np.zeros(room, np.uint64),
         np.zeros(scratch), np.zeros((3, scratch), np.int64), np.zeros((d + 1, scratch)), np.zeros(scratch, np.uint64),
-        np.zeros(scratch, np.uint64), np.zeros(width), np.zeros(width), np.zeros((d, 2 * d)), np.zeros(d),
+        np.zeros(scratch, np.uint64), np.zeros(width), np.zeros(width), np.zeros((d, d)), np.zeros((d, d)),
+        np.zeros(d, np.int64), np.zeros(d),
         np.zeros(scratch, np.int8),
     )  # fmt: skip
+    return st.Work(*map(_apart, work))
+
+
+def _apart(array):
+    """Return a copy of an array that shares no cache lines with others: what threads write often must not be near."""
+    room = np.zeros(array.size + 2 * _APART, array.dtype)
+    copy = room[_APART : _APART + array.size].reshape(array.shape)
+    copy[...] = array
+    return copy
 
 
 def make_results(layers, problem, n_witnesses, n_tasks):
