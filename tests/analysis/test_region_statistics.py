@@ -184,10 +184,9 @@ def test_points_outside_the_polytope_do_not_count_and_classes_divide_regions():
 
 
 def test_regions_of_a_search_have_no_volumes_but_all_other_statistics():
-    """Seven inputs: too many for subdivision."""
     network = random_relu(0, [7, 4, 2])
     box = np.full(7, -10.0), np.full(7, 10.0)
-    regions = pwlnet.enumerate_regions(network, *box)
+    regions = pwlnet.enumerate_regions(network, *box, method="search")
     statistics = pwlnet.summarize_regions(regions)
     assert (regions.method, statistics.n_regions, statistics.volumes) == ("search", 16, None)
     assert statistics.mean_neighbours == 4.0 and "volumes" not in statistics.to_dict()
