@@ -28,6 +28,15 @@ class HalfSpaceRows(NamedTuple):
     h: np.ndarray  # float64[N]
 
 
+class RegionFacets(NamedTuple):
+    """The facets of one region: it is the set ``G x <= h`` of the free inputs, and no row is redundant."""
+
+    G: np.ndarray  # float64[n, F]
+    h: np.ndarray  # float64[n]
+    neurons: np.ndarray  # int32[n] as ``Regions.facet_neurons``
+    states: np.ndarray  # int32[n] as ``Regions.facet_states``
+
+
 class AffineMaps(NamedTuple):
     """The network on each region, ``A x + c`` of the free inputs; the others are folded into c."""
 
@@ -121,6 +130,8 @@ class Regions:
             complete, stopped_by, method, certified, n_exact, class_rule.
         """
         arrays, (lower, upper, polytope) = block.arrays(), domain
+        for array in arrays.values():
+            array.setflags(write=False)
         columns = {name: arrays.pop(name) for name in COLUMNS if name in arrays}
         return cls(
             network, lower, upper, polytope, np.flatnonzero(upper > lower), n_regions, columns=columns, **facts, **arrays
@@ -148,6 +159,37 @@ class Regions:
         HalfSpaceRows
         """
         return HalfSpaceRows(*self._column("halfspaces", "facet_G", "facet_h"))
+
+    def facets(self, r):
+        """Return the facets of region r: RegionFacets.
+
+        Exact up to rounding.
+
+        Parameters
+        ----------
+        r : int
+
+        Raises
+        ------
+        InputError
+            There is no such region.
+        """
+        k = self._facets_of(r)
+        rows = self.halfspaces()
+        return RegionFacets(rows.G[k], rows.h[k], self.facet_neurons[k], self.facet_states[k])
+
+    def neighbours(self, r):
+        """Return the region behind each facet of region r, -1 outside: int64[n], in the order of ``facets(r)``."""
+        return self._graph.neighbours[self._facets_of(r)]
+
+    def _facets_of(self, r):
+        offsets = self._needed("facet_offsets")
+        r = check_index(r, "r", self.n_regions, "regions", "the result")
+        return slice(int(offsets[r]), int(offsets[r + 1]))
+
+    @functools.cached_property
+    def _graph(self):
+        return self.graph()
 
     def affine_maps(self):
         """Compute the network on each region.

@@ -266,6 +266,24 @@ def test_columns_are_computed_on_first_use():
         counted.patterns()
 
 
+def test_a_region_is_the_intersection_of_its_facets_and_is_behind_those_of_its_neighbours():
+    network, lower, upper = random_relu(4, [3, 8, 6, 2]), np.full(3, -1.0), np.full(3, 1.0)
+    regions = pwlnet.enumerate_regions(network, lower, upper, threads=1)
+    points = np.random.default_rng(0).uniform(-1.0, 1.0, (500, 3))
+    at = regions.locate(points)
+    for r in range(0, regions.n_regions, 7):
+        facets, behind = regions.facets(r), regions.neighbours(r)
+        inside = (points @ facets.G.T <= facets.h).all(axis=1)
+        assert np.array_equal(inside, at == r)
+        assert np.array_equal(behind < 0, facets.neurons < 0)
+        for q in behind[behind >= 0]:
+            assert r in regions.neighbours(int(q))
+    with pytest.raises(InputError, match="r is 10000, but the result has regions 0 to"):
+        regions.facets(10_000)
+    with pytest.raises(ValueError, match="read-only"):
+        regions.packed[0, 0] = 1
+
+
 def test_boxes_with_sides_of_width_zero():
     network = random_relu(4, [4, 8, 2])
     lower, upper = np.array([-1.0, 0.25, -1.0, 0.5]), np.array([1.0, 0.25, 1.0, 0.5])
