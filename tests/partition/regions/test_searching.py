@@ -10,7 +10,7 @@ from pwlnet.errors import CapacityError, InfeasibleError
 from tests.counts import few
 from tests.described import to_network
 from tests.partition.regions.degenerate import degenerate
-from tests.partition.regions.test_enumerate import facets_of
+from tests.partition.regions.test_enumerate import assert_same_facets, facets_of
 from tests.partition.regions.test_exact import drawn, random_relu
 
 
@@ -41,8 +41,7 @@ def test_networks_of_all_ops_have_the_regions_of_subdivision():
         description, lower, upper = drawn(seed, 2 + seed % 3, most=10)
         cells, found, at = both(to_network(description), lower, upper)
         assert found.n_regions == cells.n_regions and min(at) >= 0, seed
-        for r, q in enumerate(at):
-            assert facets_of(cells, r) == facets_of(found, q), (seed, r)
+        assert_same_facets(cells, found, at, False, seed)
 
 
 @pytest.mark.parametrize("dimensions", [2, 3])
