@@ -31,17 +31,9 @@ def exact_outputs(network, point):
     denominator : int
         Positive; output o is ``numerators[o] / denominator``.
     """
-    program, ops = network.program, exact_ops(network)
-    inputs, scale = as_integers(point)
-    first = np.zeros(_size(program, 0), object)
-    first[program.input_index] = inputs
-    values, readers = [first], [int(r[-1]) if len(r) else len(program.op) for r in network.op_graph.readers]
-    for i in range(1, len(program.op)):
-        values.append(Evaluation(ops, i, values, scale).value())
-        for k in network.op_graph.operands[i]:
-            if readers[int(k)] == i:
-                values[int(k)] = None  # of large networks, only what is still needed is kept
-    return values[-1][program.output_index], ops.denominators[-1] * scale
+    for _, value in _evaluate(network, point):
+        last = value
+    return last[network.program.output_index], exact_ops(network).denominators[-1] * as_integers(point)[1]
 
 
 def exact_margin(network, condition, point):
@@ -194,15 +186,26 @@ def exact_states(network, point):
     network : Network
     point : float64[D]
     """
+    offsets, states = network.program.neuron_offsets, np.zeros(network.n_neurons, np.int32)
+    for evaluation, _ in _evaluate(network, point):
+        if evaluation is not None and network.op_graph.is_switching[evaluation.i]:
+            i = evaluation.i
+            states[offsets[i] : offsets[i + 1]] = evaluation.states()[source_order(network, i)]
+    return states
+
+
+def _evaluate(network, point):
+    """Evaluate all ops at a point; yields the Evaluation of each op, None of the input, and its value."""
     program, ops = network.program, exact_ops(network)
     inputs, scale = as_integers(point)
     first = np.zeros(_size(program, 0), object)
     first[program.input_index] = inputs
-    values, states = [first], np.zeros(network.n_neurons, np.int32)
+    values, readers = [first], [int(r[-1]) if len(r) else len(program.op) for r in network.op_graph.readers]
+    yield None, first
     for i in range(1, len(program.op)):
         evaluation = Evaluation(ops, i, values, scale)
-        if network.op_graph.is_switching[i]:
-            here = evaluation.states()[source_order(network, i)]
-            states[program.neuron_offsets[i] : program.neuron_offsets[i + 1]] = here
         values.append(evaluation.value())
-    return states
+        yield evaluation, values[i]
+        for k in network.op_graph.operands[i]:
+            if readers[int(k)] == i:
+                values[int(k)] = None  # of large networks, only what is still needed is kept

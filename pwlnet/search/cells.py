@@ -10,7 +10,7 @@ import numpy as np
 from ..partition.regions.exploring import explore
 
 SAT, UNSAT, UNDECIDED = "sat", "unsat", "undecided"
-MOST_FREE = 6  # sides of positive width
+MOST_FREE = 6  # sides of positive width; of more, up to layers.MOST_FREE, boxes have too many cells for a decision
 
 
 class CellAnswer(NamedTuple):

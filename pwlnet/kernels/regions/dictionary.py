@@ -304,7 +304,7 @@ def _nearest_row(w, label):
 
 
 @kernel
-def settle(w, label, most_pivots):
+def decide_face(w, label, most_pivots):
     """Decide a row that was seen at vertices where many hyperplanes meet: is there a point with a margin on its face?
 
     The mean of vertices of the face is moved, again and again, by the vertex at which the row nearest to it is farthest.
@@ -366,5 +366,5 @@ def decide_rows(w, z, most_pivots):
         pivot(w, r, j)
     for label in range(w.n_rows[0]):
         if w.status[label] == SEEN:
-            settle(w, label, most_pivots)
+            decide_face(w, label, most_pivots)
         w.counts[N_UNDECIDED] += w.status[label] == UNDECIDED

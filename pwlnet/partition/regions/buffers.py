@@ -9,7 +9,7 @@ from ...kernels.regions import state as st
 from ...tolerances import UNIT_ROUNDOFF
 
 _VERTICES, _SCRATCH, _LEVELS, _ROWS, _TASKS = 1024, 256, 64, 2**14, 64
-_APART = 16  # entries of at least 8 bytes: two cache lines
+_PADDING = 16  # entries of at least 8 bytes: two cache lines
 _ROW_FACETS, _ROW_VERTICES = 16 * _ROWS, 2**17
 _GROWTH = {
     st.NEED_VERTICES: (("x", 1), ("bits", 0)),
@@ -101,13 +101,13 @@ def make_work(layers, problem, most):
         np.zeros(d, np.int64), np.zeros(d),
         np.zeros(scratch, np.int8),
     )  # fmt: skip
-    return st.Work(*map(_apart, work))
+    return st.Work(*map(_padded, work))
 
 
-def _apart(array):
+def _padded(array):
     """Return a copy of an array that shares no cache lines with others: what threads write often must not be near."""
-    room = np.zeros(array.size + 2 * _APART, array.dtype)
-    copy = room[_APART : _APART + array.size].reshape(array.shape)
+    room = np.zeros(array.size + 2 * _PADDING, array.dtype)
+    copy = room[_PADDING : _PADDING + array.size].reshape(array.shape)
     copy[...] = array
     return copy
 

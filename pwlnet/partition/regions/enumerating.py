@@ -150,8 +150,6 @@ class Enumeration:
     ----------
     condition : HalfSpaces, optional
         Find the parts of regions where it holds.
-    first : bool
-        Stop at the first one.
     """
 
     def __init__(
@@ -165,7 +163,6 @@ class Enumeration:
         want=(),
         time_limit=None,
         condition=None,
-        first=False,
     ):
         self.network = check_network(network)
         self.lower, self.upper = as_box(network, lower, upper)
@@ -177,7 +174,7 @@ class Enumeration:
         if self.layers.merges and "facets" in self.wants:
             self.wants = as_wants((*self.wants, "halfspaces"))  # by which walls inside of regions are known
         exact = ExactSigns(self._searched, self.layers, self.lower, self.upper, self.polytope, condition)
-        settings = self._settings(maps) | {st.STOP_WHEN_MET: first}
+        settings = self._settings(maps)
         self.search, self.n_exact = CellSearch(self.layers, self.lower, self.upper, settings, exact=exact), 0
         if len(self.polytope[1]):
             self._cut_root()

@@ -202,15 +202,26 @@ def words_of(regions):
     """
     layout = regions.network.pattern_layout
     words, widths = np.asarray(regions.packed, np.uint64), np.asarray(layout.word_widths, np.int64)
-    counts = np.diff(layout.neuron_offsets)
-    op = np.repeat(np.arange(len(counts)), counts)
-    bit = (np.arange(len(op)) - layout.neuron_offsets[op]) * layout.widths[op]
-    places = np.column_stack([layout.word_offsets[op] + bit // 64, bit % 64, layout.widths[op]]).astype(np.int64)
+    places = state_places(layout)
     if regions.classes is not None:
         words = np.column_stack([words, np.asarray(regions.classes).astype(np.uint64)])
         places = np.vstack([places, [words.shape[1] - 1, 0, 64]])
         widths = np.append(widths, 64)
-    return np.ascontiguousarray(words), np.ascontiguousarray(places.reshape(-1, 3)), widths
+    return np.ascontiguousarray(words), np.ascontiguousarray(places), widths
+
+
+def state_places(layout):
+    """Return the word, the lowest bit and the number of bits of each neuron's state in a pattern: int64[K, 3].
+
+    Parameters
+    ----------
+    layout : PatternLayout
+    """
+    counts = np.diff(layout.neuron_offsets)
+    op = np.repeat(np.arange(len(counts)), counts)
+    bit = (np.arange(len(op)) - layout.neuron_offsets[op]) * layout.widths[op]
+    places = np.column_stack([layout.word_offsets[op] + bit // 64, bit % 64, layout.widths[op]])
+    return places.astype(np.int64).reshape(-1, 3)
 
 
 def _by_one_change(words, places, regions, threads):

@@ -29,10 +29,13 @@ def locate(regions, points):
     place = np.minimum(np.searchsorted(keys, wanted), max(0, len(keys) - 1))
     found = order[place] if len(keys) else np.full(len(points), -1)
     found = np.where(keys[place] == wanted, found, -1) if len(keys) else found
-    found[~_in_domain(regions, points)] = -1
-    open_points = np.flatnonzero((found < 0) & _in_domain(regions, points))
-    for b in open_points if len(keys) else ():
-        found[b] = _on_boundary(regions, points[b])
+    inside = _in_domain(regions, points)
+    found[~inside] = -1
+    open_points = np.flatnonzero((found < 0) & inside)
+    if len(keys) and len(open_points):
+        states = regions.patterns().unpack()
+        for b in open_points:
+            found[b] = _on_boundary(regions, states, points[b])
     return found
 
 
@@ -57,12 +60,11 @@ def _in_domain(regions, points):
     return inside
 
 
-def _on_boundary(regions, point):
+def _on_boundary(regions, states, point):
     """Return the first region with the states of a point at all neurons that are not on, or within rounding of, a threshold."""
     here = region_of(regions.network, point)
     constant = here.constant.neurons[here.constant.margins == 0.0]
     unsure = np.concatenate([here.on_boundary, here.ambiguous, constant])
-    states = regions.patterns().unpack()
     sure = np.setdiff1d(np.arange(states.shape[1]), unsure)
     equal = (states[:, sure] == here.states[sure]).all(axis=1)
     if regions.classes is not None:

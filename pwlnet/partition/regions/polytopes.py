@@ -93,8 +93,9 @@ def root_in_polytope(network, layers, problem, lower, upper, polytope):
     if not at[st.N_MET]:
         raise InfeasibleError("the polytope and the box have no interior point in common; check the signs of A x <= b")
     n, d = int(at[st.N_VERTICES]), len(free)
-    tasks = empty_tasks(first_task(layers, problem, lower, upper), 1, n)
-    for new, old in zip(tasks, first_task(layers, problem, lower, upper), strict=True):
+    box = first_task(layers, problem, lower, upper)
+    tasks = empty_tasks(box, 1, n)
+    for new, old in zip(tasks, box, strict=True):
         if len(old) == 1:
             new[:] = old
     tasks.info[0] = -1, 0, 0, 0, n

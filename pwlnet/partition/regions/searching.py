@@ -19,6 +19,7 @@ from ...scheduling import n_threads, run_slots
 from ...tolerances import CONSTANT
 from ..exact_values import exact_states
 from .blocks import RegionBlock
+from .graph import state_places
 from .regions import Regions
 
 _BATCH = 2**10  # regions that are described before their facets are crossed
@@ -77,8 +78,8 @@ class _Search:
         self.words, self.count = np.zeros((4 * _BATCH, n_words), np.uint64), np.zeros(1, np.int64)
         self.points, self.alias = np.zeros((4 * _BATCH, len(free))), np.arange(4 * _BATCH)
         self.table = np.full(16 * _BATCH, -1, np.int64)
-        self.centers, self.facets, self.n_described, self.n_pivots, self.n_undecided = [], [], 0, 0, 0
-        self._places, self._thresholds = _places(network), _thresholds(network)
+        self.centers, self.facets, self.n_described, self.n_undecided = [], [], 0, 0
+        self._places, self._thresholds = state_places(network.pattern_layout), _thresholds(network)
         self._slots = [self._make_slot() for _ in range(threads)] if network.n_neurons else []
 
     def run(self, max_regions, deadline, bar):
@@ -88,7 +89,6 @@ class _Search:
         self._admit(ActivationPatterns.from_states(states[None], self.network.pattern_layout).packed)
         self.points[0] = start
         if not self.network.n_neurons:
-            self.centers, self.n_described = [start[None]], 1
             return None
         while self.n_described < self.count[0]:
             ids = np.arange(self.n_described, min(self.n_described + _BATCH, int(self.count[0])))
@@ -158,9 +158,9 @@ class _Search:
     def _cross(self, owners, neurons, others, points, normals):
         """Admit the regions behind facets that are new."""
         changed = self.words[owners]
-        word, shift, mask = self._places[:, neurons]
-        word = word.astype(np.int64)
-        at = np.arange(len(owners))
+        word, shift, width = self._places[neurons].T
+        at, shift = np.arange(len(owners)), shift.astype(np.uint64)
+        mask = ((np.uint64(1) << width.astype(np.uint64)) - np.uint64(1)) << shift
         changed[at, word] = (changed[at, word] & ~mask) | (others.astype(np.uint64) << shift)
         before = int(self.count[0])
         _, first = self._admit(changed)
@@ -209,7 +209,7 @@ class _Search:
             more = max(n, 2 * len(self.words)) - len(self.words)
             self.words = np.concatenate([self.words, np.zeros((more, self.words.shape[1]), np.uint64)])
             self.points = np.concatenate([self.points, np.zeros((more, len(self.free)))])
-            self.alias = np.arange(len(self.words)) if not len(self.alias) else _extended(self.alias, len(self.words))
+            self.alias = np.concatenate([self.alias, np.arange(len(self.alias), len(self.words))])
         if 2 * n > len(self.table):
             self._rebuild_table(n)
         ids, first, before = np.zeros(len(packed), np.int64), np.zeros(len(packed), np.int64), int(self.count[0])
@@ -272,7 +272,7 @@ class _Search:
     def _best_points(self, n):
         """Return a point inside each region: the mean of vertices and a point, where it has the pattern."""
         points = self.points[:n].copy()
-        for ids, centers in self.centers if self.network.n_neurons else ():
+        for ids, centers in self.centers:
             same = (self.network.patterns(self._inputs(centers)).packed == self.words[ids]).all(axis=1)
             points[ids[same]] = centers[same]
         return points
@@ -296,24 +296,6 @@ class _Search:
             columns["facet_G"] = normal[order, :f] / self.width
             columns["facet_h"] = normal[order, f] + columns["facet_G"] @ self.lower[self.free]
         return RegionBlock(packed=block.packed, witnesses=block.witnesses, **columns)
-
-
-def _extended(alias, n):
-    """Return aliases with room for more regions, each of which stands for itself."""
-    return np.concatenate([alias, np.arange(len(alias), n)])
-
-
-def _places(network):
-    """Return the word, the shift and the mask of each neuron's state: uint64[3, K]."""
-    layout = network.pattern_layout
-    counts = np.diff(layout.neuron_offsets)
-    op = np.repeat(np.arange(len(counts)), counts)
-    width = np.asarray(layout.widths)[op].astype(np.int64)
-    bit = (np.arange(len(op)) - layout.neuron_offsets[op]) * width
-    mask = (np.uint64(1) << width.astype(np.uint64)) - np.uint64(1)
-    shift = (bit % 64).astype(np.uint64)
-    word = (layout.word_offsets[op] + bit // 64).astype(np.uint64)
-    return np.stack([word, shift, mask << shift])
 
 
 def _thresholds(network):
