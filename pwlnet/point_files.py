@@ -1,8 +1,9 @@
 """Files of points and other rows of numbers: .npy, .npz, and text files as spreadsheets and other programs write them.
 
-Text files: UTF-8 and UTF-16, with or without a byte order mark, and Latin-1; any line ends; commas, or semicolons or tabulators if the file
-has no commas; lines that start with #, empty lines and a comma at the end of each line are skipped, and so is a first line of
-column names. A column of row numbers is not guessed: it is refused as soon as it does not fit the network.
+Text files: UTF-8 and UTF-16, with or without a byte order mark, and Latin-1; any line ends; commas, or semicolons or
+tabulators if the file has no commas; lines that start with #, empty lines and a comma at the end of each line are skipped, and
+so is a first line of column names. A column of row numbers is not guessed: it is refused as soon as it does not fit the
+network.
 """
 
 from pathlib import Path
