@@ -29,6 +29,8 @@ CONFIDENCE = 0.95
 _BLOCKS = 32  # blocks of a task, if it has so many items
 _LARGEST_BLOCK = 16
 _FEWEST = 3  # blocks whose spread says something
+_PATIENCE = 4.0  # how many times the given time may be exceeded for so many blocks, and for a cell to be complete
+_COMMITTED_SEGMENTS = 2**20  # about the segments of lines that a run commits together
 _NAMES = {
     "lines": "segments",
     "attributions": "segments",
@@ -119,7 +121,8 @@ def estimate_study(
     threads : int, optional
         As for the run in this process.
     seconds : float, optional
-        Time for the sample of each task; exceeded by the time of one block, and by compilation.
+        Time for the sample of each task; exceeded by the time of one block, up to four times where three blocks, or a cell of
+        a box, take longer, and by compilation.
 
     Returns
     -------
@@ -191,6 +194,11 @@ def _empty_bytes(job, folder):
     return path.stat().st_size
 
 
+def _is_enough(seconds, limit, n_blocks):
+    """Return whether no further block is computed."""
+    return seconds > (limit if n_blocks >= _FEWEST else _PATIENCE * limit)
+
+
 class _ItemSampler:
     """Compute blocks of a job whose items are independent, and write them to a store."""
 
@@ -199,26 +207,29 @@ class _ItemSampler:
 
     def draw(self, blocks, limit):
         """Compute blocks until the time is over: list of (items, results, bytes, seconds), and whether one was cut off."""
-        rows = []
         self.job.compute(blocks[0][0], blocks[0][0] + 1, threads=self.threads)  # loads the kernels
-        path = self.folder / "sample.h5"
+        path, rows = self.folder / "sample.h5", []
         start = time.perf_counter()
         with store.create(path, self.job.network, tolerances=self.job.tolerances) as writer:
             for first, last in blocks:
-                before = time.perf_counter()
+                begin = time.perf_counter()
                 arrays = self.job.compute(first, last, threads=self.threads)
+                computed = time.perf_counter()
                 writer.append(self.job.kind, arrays)
                 now = time.perf_counter()
-                rows.append((last - first, self._count(arrays), 0, now - before))
-                if now - start > limit:
+                rows.append((last - first, self._count(arrays), computed - begin, now - computed))
+                if _is_enough(now - start, limit, len(rows)):
                     break
-        return self._with_even_bytes(rows, path), False
+        return self._with_bytes(np.array(rows), max(0, path.stat().st_size - self.empty)), False
 
-    def _with_even_bytes(self, rows, path):
-        """Spread the growth of the file over blocks by their results: HDF5 allocates space in large pieces."""
-        grown = max(0, path.stat().st_size - self.empty)
-        total = sum(row[1] for row in rows) or 1
-        return [(n, count, grown * count / total, seconds) for n, count, _, seconds in rows]
+    def _with_bytes(self, rows, grown):
+        """Divide the growth of the file, which is in large pieces, by results; and count a commit for each batch only."""
+        items, counts, seconds, writing = rows.T
+        share = counts / max(1.0, counts.sum())
+        batch = _COMMITTED_SEGMENTS * items.sum() / max(1.0, counts.sum()) if self.job.kind == "lines" else self.job.batch
+        commit = writing.min()
+        seconds = seconds + writing - commit + commit * np.minimum(1.0, items / batch)
+        return np.stack([items, counts, grown * share, seconds], axis=1)
 
     def _count(self, arrays):
         """Return the number of results of a block."""
@@ -241,9 +252,9 @@ class _RegionSampler:
         """Enumerate cells until the time is over: list of (items, results, bytes, seconds), and whether one was cut off."""
         rows, is_cut_off, start = [], False, time.perf_counter()
         for first, last in blocks:
-            row, is_cut_off = self._cells(first, last, start + limit)
+            row, is_cut_off = self._cells(first, last, start + _PATIENCE * limit)
             rows.append(row)
-            if is_cut_off or time.perf_counter() - start > limit:
+            if is_cut_off or _is_enough(time.perf_counter() - start, limit, len(rows)):
                 break
         return rows, is_cut_off
 

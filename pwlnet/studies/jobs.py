@@ -71,7 +71,7 @@ class DecisionsJob(Job):
 
     kind: ClassVar[str] = "measures"
     steps: ClassVar[tuple[str, ...]] = ("forward", "check", "bounds", "regions")
-    unit: ClassVar[str] = "box"
+    unit: ClassVar[str] = "decision"
 
     lower: np.ndarray = dataclasses.field(repr=False)
     upper: np.ndarray = dataclasses.field(repr=False)

@@ -210,7 +210,7 @@ def _verify(path):
 def describe_store(path: Path) -> dict[str, Any]:
     """Return what a store holds: dict with ``results`` (numbers of rows by their names), ``bytes`` and ``digest``."""
     with store.open(path) as opened:
-        counts = {"lines": opened.n_lines, "segments": opened.n_segments} if opened.n_lines else {}
+        counts = {"lines": opened.n_lines, "segments": opened.n_breakpoints - opened.n_lines} if opened.n_lines else {}
         counts |= {"planes": opened.n_planes, "polygons": opened.n_polygons} if opened.n_planes else {}
         for name in ("attributions", "float_sets", "certificates", "measures", "regions"):
             n = opened.n_rows(name)
