@@ -20,10 +20,11 @@ from pwlnet.errors import PwlnetError
 from .valid import SMALL, write_study
 
 WORDS = [
-    "", " ", "0", "-1", "1", "1e308", "-0.0", "nan", "inf", "-inf", "true", "[]", "[[]]", "{}", '""', '"zero"', '"digits"', "2026-11-28",
-    "9223372036854775808", "1000000000000", "[0, 1]", "[1, 0]", "[0, 0, 0]", "[[0, 1], [2, 3]]", '"points.npy"', '"net.h5"', '"labels.csv"',
-    '"../x.npy"', '"/x.npy"', '"points.npy:a"', '"a\\u0000b"', '"' + "x" * 5000 + '"', "[" * 3000, '"é"', "'''", "0x10", '"exact"', '"random"',
-    '"baseline"', '"pairs"', '"box"', '"around"', '"."', '"small.toml"', '"none"', "{a = 1}", "1e-320", '"labels"', "[1e200, 1e300]",
+    "", " ", "0", "-1", "1", "1e308", "-0.0", "nan", "inf", "-inf", "true", "[]", "[[]]", "{}", '""', '"zero"', '"digits"',
+    "2026-11-28", "9223372036854775808", "1000000000000", "[0, 1]", "[1, 0]", "[0, 0, 0]", "[[0, 1], [2, 3]]", '"points.npy"',
+    '"net.h5"', '"labels.csv"', '"../x.npy"', '"/x.npy"', '"points.npy:a"', '"a\\u0000b"', '"' + "x" * 5000 + '"', "[" * 3000,
+    '"é"', "'''", "0x10", '"exact"', '"random"', '"baseline"', '"pairs"', '"box"', '"around"', '"."', '"small.toml"',
+    '"none"', "{a = 1}", "1e-320", '"labels"', "[1e200, 1e300]", "[0, 1, 2]", "[0.0, 2.0]", '"mean"', "2", "0.5",
 ]  # fmt: skip
 BYTES = [b"\x00", b"\xff", b"\n", b"[", b"]", b'"', b"=", b"\xf0\x9f\x98\x80", b"\xef\xbb\xbf", b"#", b"\r"]
 
@@ -50,7 +51,7 @@ def mutate(rng, text):
             k = rng.choice(settings)
             lines[k] = rng.choice(lines[rng.choice(settings)].split(b" = ")) + b" = " + lines[k].split(b" = ")[-1]
         content = b"\n".join(lines)
-        if kind == 7:
+        if kind == 7 and rng.random() < 0.3:
             k = rng.randrange(len(content) + 1)
             content = content[:k] + rng.choice(BYTES) + content[k + rng.choice((0, 1, 1, 20)) :]
     return content
