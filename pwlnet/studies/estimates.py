@@ -13,6 +13,7 @@ import dataclasses
 import math
 import tempfile
 import time
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,16 +22,21 @@ import numpy as np
 
 from .. import distribute, store
 from ..errors import InputError
+from ..store import schema
+from ..store.regions import block_to_arrays
+from ..store.results import axis_sizes
 from .reading import Study, at
 from .running import n_done, with_recorded_text
 from .tasks import Task, make_tasks
 
 CONFIDENCE = 0.95
-_BLOCKS = 32  # blocks of a task, if it has so many items
-_LARGEST_BLOCK = 16
+_BLOCKS = 12  # blocks of a task, at least, if it has so many items
+_LARGEST_BLOCK = 64
+_DATASET_BYTES = 3400  # of an empty dataset of HDF5
+_SHORTEST = 2.0**-14  # seconds; clocks do not show less
+_GZIP_LEVEL = 1  # as stores are compressed
 _FEWEST = 3  # blocks whose spread says something
 _PATIENCE = 4.0  # how many times the given time may be exceeded for so many blocks, and for a cell to be complete
-_COMMITTED_SEGMENTS = 2**20  # about the segments of lines that a run commits together
 _NAMES = {
     "lines": "segments",
     "attributions": "segments",
@@ -146,22 +152,51 @@ def estimate_study(
 
 def _estimate(task, done, threads, limit, seed):
     """Estimate what a task takes: TaskEstimate."""
-    job = task.job
-    size = max(1, min(_LARGEST_BLOCK, job.n_items // _BLOCKS))
-    cuts = [*range(0, job.n_items, size), job.n_items]
-    order = np.random.default_rng(seed).permutation(len(cuts) - 1)
-    sampler = _RegionSampler if job.kind == "regions" else _ItemSampler
-    with tempfile.TemporaryDirectory() as folder:
-        empty = _empty_bytes(job, Path(folder))
-        blocks, is_cut_off = sampler(job, Path(folder), threads, empty).draw([(cuts[k], cuts[k + 1]) for k in order], limit)
-    table = np.array(blocks, np.float64).reshape(-1, 4)  # items, results, bytes, seconds
-    columns = [_total(table[:, 0], table[:, k], job.n_items, is_cut_off) for k in (1, 2, 3)]
-    results, size_range, time_range = columns
+    job, rng = task.job, np.random.default_rng(seed)
+    sampler = (_RegionSampler if job.kind == "regions" else _ItemSampler)(job, threads)
+    table, is_cut_off = _draw(sampler, job.n_items, limit, rng)
+    results, size, seconds = (_total(table[:, 0], table[:, k], job.n_items, is_cut_off) for k in (1, 2, 3))
     missing = (job.n_items - done) / job.n_items
-    times = [missing * x if missing else 0.0 for x in (time_range.value, time_range.low, time_range.high)]
-    size_range = Range(*(empty + x for x in (size_range.value, size_range.low, size_range.high)))
-    sampled = int(table[:, 0].sum())
-    return TaskEstimate(task, done, sampled, _NAMES[job.kind], results, size_range, Range(*times))
+    times = [missing * x if missing else 0.0 for x in (seconds.value, seconds.low, seconds.high)]
+    empty = _empty_bytes(job)
+    size = Range(*(empty + x for x in (size.value, size.low, size.high)))
+    return TaskEstimate(task, done, int(table[:, 0].sum()), _NAMES[job.kind], results, size, Range(*times))
+
+
+def _draw(sampler, n, limit, rng):
+    """Compute random blocks until the time is over: items, results, bytes, seconds of each; and whether one was cut off."""
+    rows, parts, is_cut_off = [], {}, False
+    one = int(rng.integers(n))
+    sampler.compute(one, one + 1, time.perf_counter() + limit)  # loads the kernels
+    start = time.perf_counter()
+    sampler.compute(one, one + 1, start + limit)
+    each = max(time.perf_counter() - start, _SHORTEST)
+    size = max(1, min(_LARGEST_BLOCK, n // _BLOCKS, int(limit / (_BLOCKS * each))))
+    cuts, start = [*range(0, n, size), n], time.perf_counter()
+    for k in rng.permutation(len(cuts) - 1):
+        n_results, arrays, seconds, is_cut_off = sampler.compute(cuts[k], cuts[k + 1], start + _PATIENCE * limit)
+        rows.append((cuts[k + 1] - cuts[k], n_results, 0.0, seconds))
+        for name, array in arrays:
+            parts.setdefault(name, []).append(_shuffled(array))
+        if is_cut_off or _is_enough(time.perf_counter() - start, limit, len(rows)):
+            break
+    before = time.perf_counter()
+    packed = sum(len(zlib.compress(b"".join(each), _GZIP_LEVEL)) for each in parts.values())
+    packing, table = time.perf_counter() - before, np.array(rows, np.float64)
+    share = table[:, 1] / max(1.0, table[:, 1].sum())
+    table[:, 2], table[:, 3] = packed * share, table[:, 3] + packing * share
+    return table, is_cut_off
+
+
+def _is_enough(seconds, limit, n_blocks):
+    """Return whether no further block is computed."""
+    return seconds > (limit if n_blocks >= _FEWEST else _PATIENCE * limit)
+
+
+def _shuffled(array):
+    """Return the bytes of an array as stores compress them: the first bytes of all numbers, then the second ones, ..."""
+    array = np.ascontiguousarray(array)
+    return np.ascontiguousarray(array.reshape(-1).view(np.uint8).reshape(array.size, array.itemsize).T).tobytes()
 
 
 def _total(items, values, n, is_cut_off):
@@ -187,49 +222,27 @@ def _total(items, values, n, is_cut_off):
     return Range(total, max(seen, total - reach), math.inf if is_cut_off else total + reach)
 
 
-def _empty_bytes(job, folder):
-    """Return the bytes of a store without results."""
-    path = folder / "empty.h5"
-    store.create(path, job.network, parameters=dict(job.parameters), seeds=dict(job.seeds), tolerances=job.tolerances).close()
-    return path.stat().st_size
-
-
-def _is_enough(seconds, limit, n_blocks):
-    """Return whether no further block is computed."""
-    return seconds > (limit if n_blocks >= _FEWEST else _PATIENCE * limit)
+def _empty_bytes(job):
+    """Return the bytes of a store whose results are empty."""
+    made_with = {"parameters": dict(job.parameters), "seeds": dict(job.seeds), "tolerances": job.tolerances}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "empty.h5"
+        store.create(path, job.network, **made_with).close()
+        n_datasets = 0 if job.kind == "lines" else len(schema.KINDS[job.kind].stored)  # those of lines are always there
+        return path.stat().st_size + n_datasets * _DATASET_BYTES
 
 
 class _ItemSampler:
-    """Compute blocks of a job whose items are independent, and write them to a store."""
+    """Compute blocks of a job whose items are independent."""
 
-    def __init__(self, job: distribute.Job, folder: Path, threads: int | None, empty: int):
-        self.job, self.folder, self.threads, self.empty = job, folder, threads, empty
+    def __init__(self, job: distribute.Job, threads: int | None):
+        self.job, self.threads = job, threads
 
-    def draw(self, blocks, limit):
-        """Compute blocks until the time is over: list of (items, results, bytes, seconds), and whether one was cut off."""
-        self.job.compute(blocks[0][0], blocks[0][0] + 1, threads=self.threads)  # loads the kernels
-        path, rows = self.folder / "sample.h5", []
+    def compute(self, first, last, deadline):
+        """Compute a block: number of results, arrays by name, seconds, and False: it is complete."""
         start = time.perf_counter()
-        with store.create(path, self.job.network, tolerances=self.job.tolerances) as writer:
-            for first, last in blocks:
-                begin = time.perf_counter()
-                arrays = self.job.compute(first, last, threads=self.threads)
-                computed = time.perf_counter()
-                writer.append(self.job.kind, arrays)
-                now = time.perf_counter()
-                rows.append((last - first, self._count(arrays), computed - begin, now - computed))
-                if _is_enough(now - start, limit, len(rows)):
-                    break
-        return self._with_bytes(np.array(rows), max(0, path.stat().st_size - self.empty)), False
-
-    def _with_bytes(self, rows, grown):
-        """Divide the growth of the file, which is in large pieces, by results; and count a commit for each batch only."""
-        items, counts, seconds, writing = rows.T
-        share = counts / max(1.0, counts.sum())
-        batch = _COMMITTED_SEGMENTS * items.sum() / max(1.0, counts.sum()) if self.job.kind == "lines" else self.job.batch
-        commit = writing.min()
-        seconds = seconds + writing - commit + commit * np.minimum(1.0, items / batch)
-        return np.stack([items, counts, grown * share, seconds], axis=1)
+        arrays = self.job.compute(first, last, threads=self.threads)
+        return self._count(arrays), list(arrays.items()), time.perf_counter() - start, False
 
     def _count(self, arrays):
         """Return the number of results of a block."""
@@ -243,42 +256,26 @@ class _ItemSampler:
 
 
 class _RegionSampler:
-    """Enumerate the regions of random cells of a box, and write them to a store."""
+    """Enumerate the regions of blocks of cells of a box."""
 
-    def __init__(self, job: distribute.Job, folder: Path, threads: int | None, empty: int):
-        self.job, self.folder, self.threads, self.empty = job, folder, threads, empty
+    def __init__(self, job: distribute.Job, threads: int | None):
+        self.job, self.threads, self._cut_seconds = job, threads, math.inf
 
-    def draw(self, blocks, limit):
-        """Enumerate cells until the time is over: list of (items, results, bytes, seconds), and whether one was cut off."""
-        rows, is_cut_off, start = [], False, time.perf_counter()
-        for first, last in blocks:
-            row, is_cut_off = self._cells(first, last, start + _PATIENCE * limit)
-            rows.append(row)
-            if is_cut_off or _is_enough(time.perf_counter() - start, limit, len(rows)):
-                break
-        return rows, is_cut_off
-
-    def _cells(self, first, last, deadline):
-        """Enumerate the regions of some cells: a row of the sample, and whether the time was over before they were complete."""
-        path, n, is_cut_off = self.folder / f"{first}.h5", 0, False
+    def compute(self, first, last, deadline):
+        """Enumerate a block: number of regions, arrays, seconds, and whether the time was over before it was complete."""
+        enumeration, n, arrays = self.job.part(first, last)._enumeration(), 0, []
+        sizes, start, is_cut_off = axis_sizes(self.job.network), time.perf_counter(), False
+        enumeration.search.make_tasks()  # a block does it again, a run does it once
+        cut = time.perf_counter()
+        self._cut_seconds = min(self._cut_seconds, cut - start)
         enumeration = self.job.part(first, last)._enumeration()
-        enumeration.search.make_tasks()  # a run cuts the box once
-        before = time.perf_counter()
-
-        def found():
-            nonlocal n, is_cut_off
-            stream = enumeration.blocks(self.threads, tasks=True, start=(2 * first, 0), last_task=last)
-            with contextlib.closing(stream):
-                for block, _ in stream:
-                    n += len(block)
-                    yield block, None
-                    if time.perf_counter() > deadline:
-                        is_cut_off = True
-                        return
-
-        with store.create(path, self.job.network, parameters=dict(self.job.parameters)) as writer:
-            store.append_regions(writer, self.job.header(), found())
-        seconds = time.perf_counter() - before
-        grown = max(0, path.stat().st_size - self.empty)
-        path.unlink()
-        return (last - first, n, grown, seconds), is_cut_off
+        start = time.perf_counter()
+        blocks = enumeration.blocks(self.threads, tasks=True, start=(2 * first, 0), last_task=last)
+        with contextlib.closing(blocks):
+            for block, _ in blocks:
+                n += len(block)
+                arrays += block_to_arrays(block, self.job.header(), sizes).items()
+                if time.perf_counter() > deadline:
+                    is_cut_off = True
+                    break
+        return n, arrays, max(0.0, time.perf_counter() - start - self._cut_seconds), is_cut_off

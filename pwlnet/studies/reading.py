@@ -67,9 +67,9 @@ def at(place: str) -> Iterator[None]:
     try:
         yield
     except PwlnetError as error:
-        if str(error).startswith(place):
-            raise
-        raise type(error)(f"{place}: {error}") from error
+        if not str(error).startswith(place):
+            error.args = (f"{place}: {error}",)  # the class, and what it holds besides the message, stay
+        raise
 
 
 def read_study(path: str | os.PathLike[str]) -> Study:
