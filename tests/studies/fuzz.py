@@ -7,6 +7,7 @@ import argparse
 import collections
 import os
 import random
+import signal
 import tempfile
 import time
 import traceback
@@ -95,6 +96,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # prints what was found, as Ctrl-C does
     counts, failures, start, seed = collections.Counter(), {}, time.process_time(), options.seed
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
@@ -102,6 +104,8 @@ def main():
         while time.process_time() - start < options.seconds:
             try:
                 counts[try_one(random.Random(seed), path)] += 1
+            except KeyboardInterrupt:
+                break
             except Exception as error:
                 where = traceback.extract_tb(error.__traceback__)[-1]
                 key = f"{type(error).__name__} in {where.filename.rpartition('/')[2]}:{where.lineno}"
