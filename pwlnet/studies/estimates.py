@@ -212,7 +212,7 @@ def _total(items, values, n, is_cut_off):
     mean, m = seen / items.sum(), len(items)
     total = mean * n
     if items.sum() >= n:
-        return Range(total, total, math.inf if is_cut_off else total)
+        return Range(seen, seen, math.inf if is_cut_off else seen)
     if m < _FEWEST:
         return Range(total, seen, math.inf)
     deviations = values - mean * items
