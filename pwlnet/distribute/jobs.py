@@ -40,7 +40,6 @@ class Job:
     """
 
     kind: ClassVar[str]
-    steps: ClassVar[tuple[str, ...]] = ()  # of pwlnet.warmup that compile its kernels
     unit: ClassVar[str] = "item"
 
     network: Network = dataclasses.field(repr=False)
@@ -50,6 +49,11 @@ class Job:
     parameters: Mapping[str, Any] = dataclasses.field(default_factory=dict, repr=False)
     seeds: Mapping[str, int] = dataclasses.field(default_factory=dict)
     tolerances: Tolerances = DEFAULT
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """Names of the steps of ``pwlnet.warmup`` that compile its kernels."""
+        return ()
 
     def part(self, first: int, last: int) -> "Job":
         """Return the job of items ``first`` to ``last`` (not included), of the same whole."""

@@ -24,11 +24,16 @@ class LinesJob(Job):
     """Partitions of lines, computed as ``append_lines_by_length`` does."""
 
     kind: ClassVar[str] = "lines"
-    steps: ClassVar[tuple[str, ...]] = ("forward", "check", "trace", "partition_lines")
     unit: ClassVar[str] = "line"
 
     starts: Any = dataclasses.field(repr=False)
     ends: Any = dataclasses.field(repr=False)
+
+    @property
+    def steps(self):
+        """Names of the steps of ``pwlnet.warmup`` that compile its kernels."""
+        single = self.tolerances.slope_dtype == "float32"
+        return ("forward", "check", "trace", "partition_lines", *(["trace_float32"] if single else []))
 
     @functools.cached_property
     def _lines(self):
@@ -74,7 +79,6 @@ class AttributionsJob(Job):
     """Integrated gradients of all, or of some, outputs."""
 
     kind: ClassVar[str] = "attributions"
-    steps: ClassVar[tuple[str, ...]] = ("forward", "check", "trace", "partition_lines", "jacobian", "integrate_gradients")
     unit: ClassVar[str] = "input"
 
     baselines: Any = dataclasses.field(repr=False)
@@ -82,6 +86,11 @@ class AttributionsJob(Job):
     outputs: tuple[int, ...] | None
     method: str
     n_samples: int | None
+
+    @property
+    def steps(self):
+        """Names of the steps of ``pwlnet.warmup`` that compile its kernels."""
+        return ("forward", "check", "trace", "partition_lines", "jacobian", "integrate_gradients")
 
     @functools.cached_property
     def _lines(self):

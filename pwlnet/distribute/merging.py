@@ -2,10 +2,11 @@
 
 import contextlib
 import os
+from itertools import pairwise
 from pathlib import Path
 
 from ..errors import InputError, StoreError
-from ..store import reader
+from ..store import link, reader
 from ..store.creation import open_or_create
 from ..validation import as_path
 from .jobs import Job
@@ -50,6 +51,31 @@ class Merger:
         self.done = shard.last
         if not self._keep:
             shard.path.unlink()
+
+
+class Linker:
+    """The shards of a job, which stay where they are; the store is made when all of them are complete.
+
+    Parameters
+    ----------
+    job : Job
+    """
+
+    done, next_shard = 0, None
+
+    def __init__(self, job: Job):
+        self._job, self._shards = job, dict[int, Shard]()
+
+    def add(self, shard: Shard) -> None:
+        """Note a shard that is complete."""
+        self._shards[shard.first] = shard
+
+    def link(self, path: Path, *, overwrite: bool, threads: int | None) -> None:
+        """Make the store."""
+        shards = [self._shards[first] for first in sorted(self._shards)]
+        if shards[0].first or shards[-1].last != self._job.n_items or any(a.last != b.first for a, b in pairwise(shards)):
+            raise StoreError(f"the shards in {folder_of(path)} overlap, of runs with other sizes; merge them, or begin again")
+        link([shard.path for shard in shards], path, overwrite=overwrite, threads=threads)
 
 
 @contextlib.contextmanager

@@ -27,7 +27,6 @@ class FloatsJob(Job):
     """Fixed and float neurons of B boxes, balls or Gaussians, segments, or polygons."""
 
     kind: ClassVar[str] = "float_sets"
-    steps: ClassVar[tuple[str, ...]] = ("forward", "trace", "partition_lines", "planes", "patterns", "bounds", "floats")
     unit: ClassVar[str] = "set"
 
     domain: Any = dataclasses.field(repr=False)  # type and rows: Rows of Box, Ball, Gaussian; list of Segment or Polygon
@@ -35,6 +34,11 @@ class FloatsJob(Job):
     options: Mapping[str, Any]
     items: np.ndarray = dataclasses.field(repr=False)
     with_shares: bool
+
+    @property
+    def steps(self):
+        """Names of the steps of ``pwlnet.warmup`` that compile its kernels."""
+        return ("forward", "trace", "partition_lines", "planes", "patterns", "bounds", "floats")
 
     def compute(self, first, last, *, threads=None):
         """Compute items ``first`` to ``last`` (not included): dict of arrays by field."""
@@ -123,7 +127,6 @@ class CertificatesJob(Job):
     """Certificates of randomized smoothing; the noise of an image depends on the seed and the image's number only."""
 
     kind: ClassVar[str] = "certificates"
-    steps: ClassVar[tuple[str, ...]] = ("forward", "smoothing")
     unit: ClassVar[str] = "image"
 
     base: Any = dataclasses.field(repr=False)
@@ -132,6 +135,11 @@ class CertificatesJob(Job):
     labels: np.ndarray | None = dataclasses.field(repr=False)
     numbers: np.ndarray = dataclasses.field(repr=False)
     options: Mapping[str, Any]
+
+    @property
+    def steps(self):
+        """Names of the steps of ``pwlnet.warmup`` that compile its kernels."""
+        return ("forward", "smoothing")
 
     def compute(self, first, last, *, threads=None):
         """Compute items ``first`` to ``last`` (not included): dict of arrays by field."""
