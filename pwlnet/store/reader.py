@@ -176,6 +176,10 @@ class RegionStore(LiveReadMixin, PartitionReaderMixin, ExportMixin):
         """
         return int(self._ends[self._kind_name(name)][0])
 
+    def ends_of(self, name):
+        """Return the number of finished rows of a kind along each of its axes: int64[COMMIT_AXES]."""
+        return self._ends[self._kind_name(name)].copy()
+
     def read(self, name, first=0, last=None, *, derived=False):
         """Read rows ``first`` to ``last`` (not included) of a kind of result, with all rows that belong to them.
 
