@@ -1,11 +1,15 @@
 """Loading of network files of every kind."""
 
+from __future__ import annotations
+
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
+from ._types import PathLike
 from .errors import ConversionError, InputError, ShapeError, StoreError
 from .network import Network
 from .validation import check_choice
@@ -34,11 +38,11 @@ HDF5_MAGICS = (b"\x89PWL\r\n\x1a\n", b"\x89HDF\r\n\x1a\n")  # with the header of
 
 
 def load_network(
-    path,
+    path: PathLike,
     *,
-    input_shape=None,
+    input_shape: int | Sequence[int] | None = None,
     outputs: int | str | Sequence[int | str] | None = None,
-    check: str = "strict",
+    check: Literal["strict", "warn", "off"] = "strict",
 ) -> Network:
     """Read a network from a file: ONNX, .nnet, .eran, or pwlnet's HDF5 format.
 

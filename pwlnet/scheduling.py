@@ -9,6 +9,8 @@ unsafe; both execute the same machine code.
 a Python function to chunks.
 """
 
+from __future__ import annotations
+
 import contextlib
 import functools
 import multiprocessing
@@ -28,7 +30,7 @@ from .validation import check_count
 _POLL = 1.0  # seconds after which a waiting thread checks whether its consumer still exists
 
 
-def n_threads(threads=None):
+def n_threads(threads: int | None = None) -> int:
     """Return the number of threads: the argument, or the processors available to the process, at most NUMBA_NUM_THREADS."""
     if threads is None:
         available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -53,7 +55,7 @@ class _Blas:
 
 
 @contextlib.contextmanager
-def single_threaded_blas():
+def single_threaded_blas() -> None:
     """Limit BLAS to one thread: kernels call it from several threads, and results must not depend on its settings."""
     libraries = _blas_libraries()
     with _Blas.lock:
@@ -92,7 +94,7 @@ class Execution(NamedTuple):
     n_threads: int
 
 
-def execution(n_slots=None):
+def execution(n_slots: int | None = None) -> Execution:
     """Return how pwlnet runs kernels on several threads in this process at present, and why.
 
     By default, slots run in one parallel kernel. Python threads run the same machine code, with the same results, where a

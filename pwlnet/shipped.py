@@ -1,10 +1,15 @@
 """The networks and images that come with pwlnet, in a checkout or an installed package."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from pwlnet.errors import InputError, MissingDataError
+
+from ._types import FloatArray, IntArray
 
 DIGITS_NETWORKS = (
     "digits_conv",
@@ -25,7 +30,7 @@ _PACKAGE = Path(__file__).resolve().parent
 _FOLDERS = (_PACKAGE / "_data", _PACKAGE.parent / "data")  # of an installed package, of a checkout
 
 
-def digits_network_path(name):
+def digits_network_path(name: str) -> Path:
     """Return the path of a shipped ONNX network that classifies 8x8 digits.
 
     Parameters
@@ -51,7 +56,7 @@ def digits_network_path(name):
     return _find_network(name, DIGITS_NETWORKS + DEPTH_NETWORKS + SMOOTHING_NETWORKS, "network")
 
 
-def digits_network(name):
+def digits_network(name: str) -> Path:
     """Return the path of a shipped ONNX network that classifies 8x8 digits: ``digits_network_path``, by its shorter name.
 
     Parameters
@@ -76,7 +81,7 @@ def digits_network(name):
     return digits_network_path(name)
 
 
-def control_network_path(name="pendulum"):
+def control_network_path(name: Literal["pendulum"] = "pendulum") -> Path:
     """Return the path of a shipped ONNX network that controls a system with two state variables.
 
     Parameters
@@ -105,7 +110,7 @@ def control_network_path(name="pendulum"):
     return _find_network(name, CONTROL_NETWORKS, "control network")
 
 
-def digits_images():
+def digits_images() -> tuple[FloatArray, IntArray]:
     """Load the test images of the shipped digits networks.
 
     Returns
@@ -123,7 +128,7 @@ def digits_images():
     return _load_images("digits_test")
 
 
-def digits_training_images():
+def digits_training_images() -> tuple[FloatArray, IntArray]:
     """Load the training images of the shipped digits networks, for denoisers and for training.
 
     Returns

@@ -1,6 +1,8 @@
 """All tolerances, with their units, values and derivations. No other module has literals such as 1e-9."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
 
 from .errors import InputError
 
@@ -49,7 +51,7 @@ class Tolerances(NamedTuple):
     slope_roundoff: float = UNIT_ROUNDOFF
 
     @property
-    def slope_dtype(self):
+    def slope_dtype(self) -> Literal["float64", "float32"]:
         """Type of the slope changes of lines: "float64" or "float32".
 
         Raises
@@ -62,7 +64,7 @@ class Tolerances(NamedTuple):
             raise InputError(f"{given}; 2**-53 (float64) or 2**-24 (float32) is needed")
         return _SLOPE_DTYPES[self.slope_roundoff]
 
-    def with_slope_dtype(self, slope_dtype):
+    def with_slope_dtype(self, slope_dtype: Literal["float64", "float32"] | None) -> Tolerances:
         """Return the tolerances for slope changes of a type: "float64", "float32", or None for no change.
 
         Raises
@@ -81,7 +83,7 @@ class Tolerances(NamedTuple):
 DEFAULT = Tolerances()
 
 
-def as_tolerances(tolerances):
+def as_tolerances(tolerances: Tolerances | None) -> Tolerances:
     """Return Tolerances; None stands for the default ones.
 
     Raises

@@ -3,8 +3,13 @@
 Legend: B sets, K neurons, D inputs, M most states of a neuron, P pieces, m draws.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
 import numpy as np
 
+from .._types import ArrayLike
 from ..binomial import clopper_pearson
 from ..domains import Ball, Box, Gaussian, Polygon, Segment, check_domain, is_single
 from ..draws import draw_points, make_draws
@@ -18,6 +23,10 @@ from ..validation import check_choice, check_count, check_network, check_number
 from .float_counts import compare_pairs, count_states
 from .right_states import inner_points, n_states_of_neurons, right_states, short_numbers
 
+if TYPE_CHECKING:
+    from ..float_sets import FloatSet
+    from ..network import Network
+
 BOUND_METHODS = ("ibp", "crown_ibp", "crown", "alpha_crown")
 METHODS = ("exact", *BOUND_METHODS, "sampled", "pair", "given")
 _POINTS_AT_ONCE = 256
@@ -29,7 +38,14 @@ _OPTIONS = {  # arguments of each method, besides ``threads``
 }
 
 
-def find_float_neurons(network, domain, *, method, threads=None, **options):
+def find_float_neurons(
+    network: Network,
+    domain: Segment | Polygon | Box | Ball | Gaussian | tuple[ArrayLike, ArrayLike] | ArrayLike,
+    *,
+    method: Literal["exact", "ibp", "crown_ibp", "crown", "alpha_crown", "sampled", "pair", "given"],
+    threads: int | None = None,
+    **options: Any,
+) -> FloatSet:
     """Find the neurons that are fixed on a set of inputs, and those that float: that change their state on it.
 
     Exact up to rounding with the methods "exact" and "pair". With "ibp", "crown_ibp", "crown" and "alpha_crown", fixed neurons

@@ -1,12 +1,22 @@
 """What all plots share: an empty figure, and inputs drawn as images."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from .._optional import require
+from .._types import ArrayLike
 from ..errors import ShapeError
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
 
-def new_figure(size):
+
+def new_figure(size: tuple[float, float]) -> Figure:
     """Create an empty figure that pyplot does not manage.
 
     Parameters
@@ -26,7 +36,7 @@ def new_figure(size):
     return require("matplotlib.figure", "plot", "plotting").Figure(figsize=size, layout="constrained")
 
 
-def show_pixels(ax, point, shape):
+def show_pixels(ax: Axes, point: ArrayLike, shape: tuple[int, ...]) -> AxesImage:
     """Draw an input as an image.
 
     Parameters

@@ -1,6 +1,9 @@
 """Outputs along a line: polylines, breakpoints, class intervals, and the inputs as images."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -8,6 +11,17 @@ from ..analysis.boundary import class_intervals
 from ..errors import ShapeError
 from ..partition.lines.ends import points_at
 from .figures import new_figure, show_pixels
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.collections import LineCollection
+    from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Rectangle
+    from matplotlib.text import Text
+
+    from ..partition.lines.partitions import LinePartition
 
 _COLOURS = (
     "#1f77b4",
@@ -30,13 +44,13 @@ _TICKS = 0.05  # height of the ticks of breakpoints above it, likewise
 class LineArtists(NamedTuple):
     """Artists of ``lines``: a Line2D per output, ticks (LineCollection), a Rectangle per class interval, texts."""
 
-    outputs: list
-    breakpoints: object
-    classes: list
-    names: list
+    outputs: list[Line2D]
+    breakpoints: LineCollection
+    classes: list[Rectangle]
+    names: list[Text]
 
 
-def lines(part, *, ax=None, labels=None):
+def lines(part: LinePartition, *, ax: Axes | None = None, labels: Sequence[str] | None = None) -> LineArtists:
     """Plot the outputs along a line exactly: as polylines through the breakpoints.
 
     A strip at the bottom shows which output is the largest (``analysis.boundary.class_intervals``); above it, each
@@ -85,7 +99,7 @@ def lines(part, *, ax=None, labels=None):
     return LineArtists(drawn, ticks, classes, names)
 
 
-def line_images(part, axes, *, image_shape=None):
+def line_images(part: LinePartition, axes: Sequence[Axes], *, image_shape: Sequence[int] | None = None) -> list[AxesImage]:
     """Draw the inputs at equally spaced points of a line as images, one per axes.
 
     Parameters
@@ -114,7 +128,14 @@ def line_images(part, axes, *, image_shape=None):
     return drawn
 
 
-def line_figure(parts, *, titles=None, labels=None, n_images=7, image_shape=None):
+def line_figure(
+    parts: Sequence[LinePartition],
+    *,
+    titles: Sequence[str] | None = None,
+    labels: Sequence[str] | None = None,
+    n_images: int = 7,
+    image_shape: Sequence[int] | None = None,
+) -> Figure:
     """Create a figure of one line through image space: images at the top, below them the outputs of one or more networks.
 
     Parameters

@@ -1,14 +1,25 @@
 """Histograms of segments: how many on a line, and how long."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from ..errors import InputError
 from .figures import new_figure
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.patches import Rectangle, StepPatch
+
+    from ..partition.lines.partitions import LinePartitions
+    from ..partition.lines.summary import LineSummary
+
 _BINS = 40
 
 
-def segment_histogram(lines, ax=None):
+def segment_histogram(lines: LinePartitions | LineSummary, ax: Axes | None = None) -> list[Rectangle]:
     """Plot the histogram of the number of segments per line.
 
     Parameters
@@ -43,7 +54,7 @@ def segment_histogram(lines, ax=None):
     return list(bars)
 
 
-def segment_lengths(summary, ax=None, *, label=None):
+def segment_lengths(summary: LineSummary, ax: Axes | None = None, *, label: str | None = None) -> StepPatch:
     """Plot the histogram of segment lengths of a summary.
 
     The axes are logarithmic. Empty bins at both ends are omitted; the number of segments that are shorter or longer than all

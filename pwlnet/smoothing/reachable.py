@@ -3,11 +3,15 @@
 Legend: n votes, S shape of an image, K neurons, G radii, P points.
 """
 
+from __future__ import annotations
+
 import time
 from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from .._types import ArrayLike, IntArray
 from ..bounds.elimination import INFLATION, TINY
 from ..bounds.preactivations import bound_preactivations
 from ..domains import Ball
@@ -22,6 +26,10 @@ from .fixed_sequence import is_confirmed, lower_bound
 from .noise import ESTIMATE
 from .radii import radius_of
 
+if TYPE_CHECKING:
+    from .certificates import Certificate
+    from .classifier import SmoothedClassifier
+
 METHODS = ("ibp", "crown_ibp", "crown", "alpha_crown")
 UNDECIDED = -1
 _ROWS = 512
@@ -30,8 +38,18 @@ _INSIDE = 1.0 - 2.0**-10  # share of the radius of a region at which bounds, wit
 
 
 def certify_reachable(
-    smoothed, x, *, n0=100, n=10_000, alpha=0.001, rng=0, image=0, radii=None, bounds="crown", batch_size=None
-):
+    smoothed: SmoothedClassifier,
+    x: ArrayLike,
+    *,
+    n0: int = 100,
+    n: int = 10_000,
+    alpha: float = 0.001,
+    rng: int | np.random.Generator = 0,
+    image: int = 0,
+    radii: ArrayLike | None = None,
+    bounds: Literal["crown", "alpha_crown", "crown_ibp", "ibp"] = "crown",
+    batch_size: int | None = None,
+) -> Certificate | Certificates:
     """Certify SC-RFP with a clean centre soundly, by bounds of the patterns that images in a ball can have.
 
     Estimate: with confidence 1 - alpha, the deployed rule, which compares votes at x' with the pattern of x' itself, gives the
@@ -130,7 +148,7 @@ def _check_radii(radii):
     return radii
 
 
-def reachable_states(bounds, center, radius, method="crown"):
+def reachable_states(bounds: FactorBounds, center: ArrayLike, radius: float, method: str = "crown") -> IntArray:
     """Find the states of neurons that are proved, strictly, for all float64 forward passes of the points of a ball.
 
     Sound bound: of a neuron with a state, every point of the ball has this state, not at a threshold.

@@ -1,16 +1,33 @@
 """Partition many lines or planes into a store batch by batch; very long lines chunk by chunk."""
 
+from __future__ import annotations
+
 import contextlib
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .._types import ArrayLike
 from ..validation import check_count
 from .reader import RegionStore
 
+if TYPE_CHECKING:
+    from ..partition.lines.summary import LineSummary
+    from .writer import StoreWriter
+
 
 def append_lines_by_length(
-    writer, starts, ends, *, stream=False, max_points=2**20, max_segments=None, progress=False, threads=None
-):
+    writer: StoreWriter,
+    starts: ArrayLike,
+    ends: ArrayLike,
+    *,
+    stream: bool = False,
+    max_points: int = 2**20,
+    max_segments: int | None = None,
+    progress: bool = False,
+    threads: int | None = None,
+) -> Iterator[LineSummary]:
     """Partition lines and append them to a store, batch by batch; very long lines are written chunk by chunk.
 
     Exact up to rounding, and bit for bit what ``partition_lines`` gives. Lines that the store has already are skipped, and
@@ -81,8 +98,18 @@ def _runs(writer, lines, max_points, stream, threads):
 
 
 def append_planes_in_batches(
-    writer, origins, e1, e2, polygons, *, stream=False, max_planes=128, max_polygons=2**17, progress=False, threads=None
-):
+    writer: StoreWriter,
+    origins: ArrayLike,
+    e1: ArrayLike,
+    e2: ArrayLike,
+    polygons: ArrayLike | Sequence[ArrayLike],
+    *,
+    stream: bool = False,
+    max_planes: int = 128,
+    max_polygons: int = 2**17,
+    progress: bool = False,
+    threads: int | None = None,
+) -> Iterator[int | None]:
     """Partition planes and append them to a store, batch by batch, or each of them chunk by chunk.
 
     Exact, as ``partition_planes``. Planes that the store has already are skipped, and a plane of which it has the first chunks

@@ -1,8 +1,13 @@
 """Join stores, and copy batches of one store to another."""
 
-import contextlib
-from pathlib import Path
+from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .._types import PathLike
 from ..errors import DigestMismatchError, InputError, StoreError
 from ..publishing import new_file
 from . import checks, in_chunks
@@ -10,8 +15,11 @@ from .access import warn_unverified
 from .creation import create_like
 from .reader import RegionStore
 
+if TYPE_CHECKING:
+    from .writer import StoreWriter, Written
 
-def merge(paths, out, *, overwrite=False, threads=None):
+
+def merge(paths: Iterable[PathLike], out: PathLike, *, overwrite: bool = False, threads: int | None = None) -> Written:
     """Join stores of the same network and parameters, in this order.
 
     Parameters
@@ -70,7 +78,7 @@ def merge(paths, out, *, overwrite=False, threads=None):
 
 
 @contextlib.contextmanager
-def new_store_like(store, path, *, overwrite, **options):
+def new_store_like(store: RegionStore, path: PathLike, *, overwrite: bool, **options: Any) -> Iterator[StoreWriter]:
     """Provide a writer of a store like another, which is published when the block is left without an error.
 
     Parameters

@@ -3,12 +3,16 @@
 Legend: D inputs, F free inputs, R regions.
 """
 
+from __future__ import annotations
+
 import contextlib
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..._types import ArrayLike, FloatArray
 from ...domains import Box, box_rows
 from ...errors import CapacityError, InfeasibleError, InputError, ShapeError
 from ...kernels.regions import state as st
@@ -27,18 +31,22 @@ from .regions import Regions
 from .results import Points, states_in_rows
 from .searching import regions_by_search
 
+if TYPE_CHECKING:
+    from ...conditions import HalfSpaces
+    from ...network import Network
+
 METHODS = ("auto", "subdivision", "search", "planes")
 WANTS = ("patterns", "facets", "halfspaces", "affine_maps", "volumes", "vertices")
 _AHEAD = 2**26  # bytes of rows that are found while earlier ones are written as regions
 
 
 def enumerate_regions(
-    network,
-    lower,
-    upper,
+    network: Network,
+    lower: ArrayLike,
+    upper: ArrayLike,
     *,
     method: str = "auto",
-    polytope=None,
+    polytope: HalfSpaces | tuple[ArrayLike, ArrayLike] | None = None,
     classes: str | None = None,
     want: str | Sequence[str] = ("patterns", "facets"),
     max_regions: int | None = None,
@@ -271,7 +279,7 @@ def as_wants(want):
     return tuple(w for w in WANTS if w in wants or (w == "patterns" and wants))
 
 
-def as_box(network, lower, upper):
+def as_box(network: Network, lower: ArrayLike, upper: ArrayLike) -> tuple[FloatArray, FloatArray]:
     """Return the bounds of a box of inputs: float64[D], float64[D]."""
     rows = box_rows(network, Box(as_array(lower, "lower"), as_array(upper, "upper")))
     if len(rows[0]) != 1:
