@@ -35,7 +35,7 @@ def _as_array(value, name):
 class _Domain:
     """An immutable set with named fields, shown by ``repr``."""
 
-    __slots__ = ()
+    __slots__: tuple[str, ...] = ()
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"a {type(self).__name__} is immutable, so {name!r} cannot be set; make a new one")

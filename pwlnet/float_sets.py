@@ -197,7 +197,8 @@ class FloatSet:
 
     def intersection(self) -> tuple[BoolArray, BoolArray]:
         """Return the neurons that float on every one of the sets: bool[K], by ``lower`` and by ``upper``."""
-        return np.atleast_2d(self.lower).all(axis=0), np.atleast_2d(self.upper).all(axis=0)
+        lower, upper = (np.all(np.atleast_2d(x), axis=0) for x in (self.lower, self.upper))
+        return lower, upper
 
     def compare(self, other: FloatSet, *, mask: Literal["lower", "upper"] = "lower") -> Comparison:
         """Compare the float neurons of two analyses, set by set.
@@ -220,7 +221,7 @@ class FloatSet:
         first, second = getattr(self, mask), getattr(other, mask)
         counts = [x.sum(axis=-1) for x in (first & second, first & ~second, second & ~first)]
         total = np.add.reduce(counts)
-        return Comparison(*counts, np.where(total > 0, counts[0] / np.maximum(total, 1), 1.0))
+        return Comparison(*counts, jaccard=np.where(total > 0, counts[0] / np.maximum(total, 1), 1.0))
 
     def is_consistent_with(self, other: FloatSet) -> bool:
         """Return whether two analyses of the same sets can both be right: no neuron floats by one and is fixed by the other."""
@@ -278,7 +279,7 @@ class FloatSet:
             chosen &= True if name is None else np.isin(values, name)
         which, numbers = self.sampling.sets[chosen], self.sampling.numbers[chosen]
         points = [draw_points(self.sampling.draws, which, numbers[:, k]) for k in (0, 1)]
-        arrays = {
+        arrays: dict[str, Any] = {
             "witness_neurons": self.sampling.neurons[chosen],
             "witness_sets": which,
             "witnesses": np.stack(points, axis=1),
@@ -329,7 +330,8 @@ def _from_masks(like, lower, upper, states, passes_slope, **more):
 
 def stack_float_sets(float_sets: Sequence[FloatSet]) -> FloatSet:
     """Return one FloatSet of the sets of several, which have the same network, method and scope; without witnesses."""
-    first, arrays = float_sets[0], {}
+    first = float_sets[0]
+    arrays: dict[str, Any] = {}
     for name in ("lower", "upper", "states", "always_on", "always_off", "active_share", "minority_share"):
         parts = [getattr(x, name) for x in float_sets]
         arrays[name] = None if any(part is None for part in parts) else np.concatenate([np.atleast_2d(part) for part in parts])
@@ -338,7 +340,7 @@ def stack_float_sets(float_sets: Sequence[FloatSet]) -> FloatSet:
     return FloatSet(**arrays, method=first.method, scope=first.scope, layers=first.layers, n_samples=first.n_samples)
 
 
-def pack_masks(masks: ArrayLike) -> WordArray:
+def pack_masks(masks: BoolArray) -> WordArray:
     """Pack masks bool[..., K] into words uint64[..., W]: neuron k is bit ``k % 64`` of word ``k // 64``."""
     words = -(-masks.shape[-1] // 64)
     padded = np.zeros((*masks.shape[:-1], 64 * words), bool)
@@ -377,7 +379,7 @@ def make_float_set(
     states = np.where(upper, -1, states).astype(np.int32)
     passes_slope = (states == 1) | ((states >= 0) & pool_neurons(network))
     known = states >= 0
-    arrays = {"lower": lower, "upper": upper, "states": states}
+    arrays: dict[str, Any] = {"lower": lower, "upper": upper, "states": states}
     arrays |= {"always_on": known & passes_slope, "always_off": known & ~passes_slope}
     for array in [*arrays.values(), *(x for x in more.values() if isinstance(x, np.ndarray))]:
         array.setflags(write=False)

@@ -110,7 +110,7 @@ class Network:
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state.pop("program"), **state)
+        Network.__init__(self, state.pop("program"), **state)
 
     @property
     def n_inputs(self) -> int:

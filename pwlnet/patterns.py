@@ -25,7 +25,7 @@ class PatternLayout(NamedTuple):
     word_widths: IntArray  # int64[W]
 
 
-def pattern_layout(neuron_offsets: ArrayLike, n_states: ArrayLike) -> PatternLayout:
+def pattern_layout(neuron_offsets: IntArray, n_states: IntArray) -> PatternLayout:
     """Compute the layout of the states of a network's neurons.
 
     Parameters
@@ -171,7 +171,7 @@ class ActivationPatterns:
     def __len__(self) -> int:
         return self.packed.shape[0]
 
-    def __getitem__(self, rows: int | slice | ArrayLike) -> ActivationPatterns:
+    def __getitem__(self, rows: Any) -> ActivationPatterns:
         return ActivationPatterns(np.atleast_2d(self.packed[rows]), self.layout)
 
     def __eq__(self, other: object) -> bool:

@@ -18,6 +18,7 @@ import os
 import sys
 import threading
 from collections import deque
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -51,11 +52,11 @@ class _Blas:
 
     lock = threading.Lock()
     callers = 0
-    before = ()  # numbers of threads of the libraries
+    before: Sequence[int] = ()  # numbers of threads of the libraries
 
 
 @contextlib.contextmanager
-def single_threaded_blas() -> None:
+def single_threaded_blas() -> Iterator[None]:
     """Limit BLAS to one thread: kernels call it from several threads, and results must not depend on its settings."""
     libraries = _blas_libraries()
     with _Blas.lock:

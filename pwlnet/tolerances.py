@@ -27,7 +27,7 @@ CONVERSION_ERRORS = 64.0  # standard rounding errors by which a conversion may d
 INTERIOR_SHARE = 1e-4  # least distance of an interior point from its nearest row, in those from typical rows
 
 
-_SLOPE_DTYPES = {UNIT_ROUNDOFF: "float64", SINGLE_ROUNDOFF: "float32"}
+_SLOPE_DTYPES: dict[float, Literal["float64", "float32"]] = {UNIT_ROUNDOFF: "float64", SINGLE_ROUNDOFF: "float32"}
 
 
 class Tolerances(NamedTuple):

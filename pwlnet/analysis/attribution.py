@@ -160,7 +160,9 @@ def integrate_gradients(
         raise InputError(f"method is {method!r}; use 'exact' or one of {', '.join(RULES)}")
     integrals *= (ends - starts)[:, None, :]
     residual = _residual(network, baselines, inputs, chosen, integrals, threads)
-    return _attributions(integrals, residual, chosen, method, n_segments, None if method == "exact" else int(n_samples))
+    return _attributions(
+        integrals, residual, chosen, method, n_segments, None if n_samples is None or method == "exact" else int(n_samples)
+    )
 
 
 def _residual(network, baselines, inputs, chosen, values, threads):

@@ -5,6 +5,7 @@ Legend: B sets, K neurons, D inputs, M most states of a neuron, P pieces, m draw
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 BOUND_METHODS = ("ibp", "crown_ibp", "crown", "alpha_crown")
 METHODS = ("exact", *BOUND_METHODS, "sampled", "pair", "given")
 _POINTS_AT_ONCE = 256
-_OPTIONS = {  # arguments of each method, besides ``threads``
+_OPTIONS: dict[str, tuple[str, ...] | None] = {  # arguments of each method, besides ``threads``
     "exact": None,
     "sampled": ("n_samples", "draws", "seed", "first_set", "limits", "delta", "alpha", "dtype", "progress"),
     "pair": ("dtype",),
@@ -118,14 +119,13 @@ def find_float_neurons(
     check_choice(method, METHODS, "method")
     known = _OPTIONS.get(method)
     unknown = sorted(set(options) - set(known)) if known is not None else []
-    if unknown:
+    if known and unknown:
         have = ", ".join(known)
         raise InputError(f"method {method!r} was given {unknown[0]!r}, which it does not have; its options are {have}")
     if method in BOUND_METHODS:
         return _from_bounds(network, domain, method, threads=threads, **options)
-    return {"exact": _exact, "sampled": _sampled, "pair": _pair, "given": _given}[method](
-        network, domain, threads=threads, **options
-    )
+    compute: Callable[..., FloatSet] = {"exact": _exact, "sampled": _sampled, "pair": _pair, "given": _given}[method]
+    return compute(network, domain, threads=threads, **options)
 
 
 def _from_bounds(network, domain, method, **options):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .. import evaluate
-from .._types import ArrayLike
+from .._types import ArrayLike, FloatArray, IntArray
 from ..domains import Ball, Box, Polygon, Segment, ball_rows, box_rows, is_single
 from ..errors import InputError, ShapeError
 from ..kernels.ir import switching
@@ -49,12 +49,12 @@ class LipschitzConstant:
         number them.
     """
 
-    value: float
+    value: float | FloatArray
     kind: str
     norm: float
     output_norm: float
     along: bool = False
-    n_pieces: int = field(default=1, repr=False)
+    n_pieces: int | IntArray = field(default=1, repr=False)
     piece: int | None = field(default=None, repr=False)
 
     def __float__(self) -> float:

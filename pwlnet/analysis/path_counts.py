@@ -8,11 +8,11 @@ Legend: K neurons, M numbers of float neurons of a path, P positions, C channels
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .._types import ArrayLike
+from .._types import BoolArray
 from ..errors import UnsupportedOperationError
 from ..kernels.ir import program as ir
 
@@ -63,7 +63,7 @@ class PathCounts(NamedTuple):
         return self.total - self.fixed
 
 
-def count_by_floats(network: Network, float_mask: ArrayLike, depth: int) -> PathCounts:
+def count_by_floats(network: Network, float_mask: BoolArray, depth: int) -> PathCounts:
     """Count paths by the number of their float neurons.
 
     Parameters
@@ -78,7 +78,8 @@ def count_by_floats(network: Network, float_mask: ArrayLike, depth: int) -> Path
     PathCounts
     """
     p, last_use = network.program, _last_uses(network)
-    counts, n_rows = [], 2 * (depth + 1)  # first the paths from inputs, then those from constants
+    counts: list[Any] = []
+    n_rows = 2 * (depth + 1)  # first the paths from inputs, then those from constants
     for i in range(len(p.op)):
         channels, height, width = p.shapes[i].tolist()
         shape = n_rows, height * width, channels

@@ -62,9 +62,8 @@ class Found(NamedTuple):
     share: float  # of the area, length or volume; 0.0 also where the condition holds at single points or on edges only
     witness: FloatArray | None  # float64[D] a point where the condition holds
     margin: float  # largest entry of A y - b there, by a forward pass of the network; not positive, up to rounding
-    pieces: (
-        PlanePieces | LinePieces | RegionPieces
-    )  # PlanePieces, LinePieces or RegionPieces; a tuple of them for a PlanePartitions or LinePartitions
+    # One of them; a tuple of them for a PlanePartitions or LinePartitions.
+    pieces: PlanePieces | LinePieces | RegionPieces | tuple[PlanePieces | LinePieces | RegionPieces, ...]
 
 
 class OutputRange(NamedTuple):

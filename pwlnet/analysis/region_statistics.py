@@ -197,7 +197,7 @@ def summarize_regions(
     volumes = None if volumes is None else _volume_statistics(volumes, bins_per_decade, largest)
     means = [float(x.mean()) if n else math.nan for x in (n_facets, n_neighbours)]
     counts = np.bincount(n_facets), np.bincount(n_neighbours)
-    return RegionStatistics(n, len(regions.free), bool(regions.complete), *counts, *means, volumes)
+    return RegionStatistics(n, len(regions.free), bool(regions.complete), *counts, *means, volumes=volumes)
 
 
 def _volume_statistics(volumes, bins_per_decade, largest):
@@ -268,7 +268,7 @@ def find_inradii(
             raise InputError(f"rng is {rng!r}, but {n_sample} of {n} regions are to be drawn; give a numpy.random.Generator")
         sample = np.sort(rng.choice(n, n_sample, replace=False))
     if not n_free:
-        return RegionInradii(*np.zeros((2, n)), sample, np.zeros(len(sample)), np.zeros((len(sample), 0)))
+        return RegionInradii(np.zeros(n), np.zeros(n), sample, np.zeros(len(sample)), np.zeros((len(sample), 0)))
     G, h = regions.halfspaces()
     norms = np.linalg.norm(G, axis=1)
     normals = G / norms[:, None]
@@ -333,7 +333,7 @@ def count_regions_of(
     if not isinstance(networks, Iterable):
         raise InputError(f"networks is of type {type(networks).__name__}; give several Networks, or pairs (label, Network)")
     labels, found, complete, seconds = [], [], [], []
-    how = {"max_regions": max_regions, "time_limit": time_limit, "threads": threads}
+    how: dict[str, Any] = {"max_regions": max_regions, "time_limit": time_limit, "threads": threads}
     for k, item in enumerate(networks):
         label, network = item if isinstance(item, tuple) and len(item) == 2 else (k, item)
         start = time.perf_counter()

@@ -193,7 +193,7 @@ def compare_rules(
         _run_lines(work, lines, targets, threads, progress)
     errors = errors.reshape(3, *targets.shape, len(methods), len(counts))
     _freeze(errors, counts)
-    return RuleErrors(methods, counts, targets, *errors, lines.n_segments)
+    return RuleErrors(methods, counts, targets, *errors, n_segments=lines.n_segments)
 
 
 def count_samples(
@@ -270,7 +270,8 @@ def count_samples(
     _run_lines(work, lines, targets, threads, progress)
     counts = counts.reshape(2, *targets.shape, len(methods))
     _freeze(counts)
-    return SampleCounts(methods, targets, *counts, float(within), int(consecutive), int(max_samples), lines.n_segments)
+    relative, l1 = counts
+    return SampleCounts(methods, targets, relative, l1, float(within), int(consecutive), int(max_samples), lines.n_segments)
 
 
 def recommend_samples(
@@ -342,7 +343,7 @@ def recommend_samples(
     _run_lines(work, lines, targets, threads, progress)
     n_samples, errors = n_samples.reshape(targets.shape), errors.reshape(2, *targets.shape)
     _freeze(n_samples, errors)
-    return RecommendedSamples(method, float(within), targets, n_samples, *errors, lines.n_segments)
+    return RecommendedSamples(method, float(within), targets, n_samples, *errors, n_segments=lines.n_segments)
 
 
 def _run_lines(work, lines, targets, threads, progress):

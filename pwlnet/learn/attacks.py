@@ -7,7 +7,8 @@ Legend: B images, S shape of an image, D its size, O classes.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -87,9 +88,9 @@ def _start_l2(rng, shape):
 class _Norm(NamedTuple):
     """Operations of a norm: step (gradient -> direction), project (delta, epsilon), start (rng, shape) in the unit ball."""
 
-    step: object
-    project: object
-    start: object
+    step: Callable[..., Any]
+    project: Callable[..., Any]
+    start: Callable[..., Any]
 
 
 NORMS = {
@@ -187,7 +188,7 @@ def fgsm(
     labels: ArrayLike,
     *,
     epsilon: float,
-    norm: float = "linf",
+    norm: Literal["linf", "l2"] = "linf",
     clip: tuple[ArrayLike, ArrayLike] | None = (0.0, 1.0),
     targeted: bool = False,
     batch_size: int = 256,
@@ -268,7 +269,7 @@ def pgd(
     *,
     epsilon: float,
     rng: np.random.Generator | None = None,
-    norm: float = "linf",
+    norm: Literal["linf", "l2"] = "linf",
     steps: int = 40,
     step_size: float | None = None,
     restarts: int = 1,

@@ -152,10 +152,10 @@ def bound_outputs_ibp(model: Network | torch.nn.Module, lower: ArrayLike, upper:
         raise InputError(f"lower is above upper in row {row}; swap the corners")
     network = _as_network(model, lower)
     found = bound_preactivations(network, Box(lower, upper), method="ibp")
-    ends = tuple(np.array(x.reshape(len(lower), *network.output_shape)) for x in (found.output_lower, found.output_upper))
-    for end in ends:
+    low, high = (np.array(x.reshape(len(lower), *network.output_shape)) for x in (found.output_lower, found.output_upper))
+    for end in (low, high):
         classifiers.check_finite(torch.from_numpy(end), "a bound")
-    return ends
+    return low, high
 
 
 def _as_network(model, points):

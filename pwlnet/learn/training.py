@@ -11,7 +11,7 @@ import json
 import math
 import warnings
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -182,7 +182,7 @@ def train(
     >>> result.history["epsilon"].round(3)
     array([0.033, 0.05 ])
     """
-    given = {"epsilon": epsilon, "norm": norm, "steps": steps, "step_size": step_size}
+    given: dict[str, Any] = {"epsilon": epsilon, "norm": norm, "steps": steps, "step_size": step_size}
     given |= {"sigma": sigma, "kappa": kappa, "ramp": ramp, "amplification": amplification}
     given |= {"n_copies": n_copies, "weight": weight, "entropy_weight": entropy_weight}
     options = objectives.make_options(method, given)
@@ -191,7 +191,7 @@ def train(
     every = validation.check_count(checkpoint_every, "checkpoint_every")
     _check_checkpoint(checkpoint, resume)
     with _seeded(run.device, settings["seed"]):
-        if resume and Path(checkpoint).exists():
+        if resume and checkpoint is not None and Path(checkpoint).exists():
             run.restore(checkpoint)
         _run_epochs(run, checkpoint, every, progress)
     return TrainingResult(model.eval(), {name: np.array(column) for name, column in run.history.items()})

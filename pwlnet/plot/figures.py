@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .._optional import require
-from .._types import ArrayLike
+from .._types import FloatArray
 from ..errors import ShapeError
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def new_figure(size: tuple[float, float]) -> Figure:
     return require("matplotlib.figure", "plot", "plotting").Figure(figsize=size, layout="constrained")
 
 
-def show_pixels(ax: Axes, point: ArrayLike, shape: tuple[int, ...]) -> AxesImage:
+def show_pixels(ax: Axes, point: FloatArray, shape: Sequence[int]) -> AxesImage:
     """Draw an input as an image.
 
     Parameters

@@ -70,7 +70,7 @@ def read_vnnlib(path: PathLike) -> tuple[list[Box], list[list[HalfSpaces]]]:
     for kind, n in zip(("inputs X", "outputs Y"), counts, strict=True):
         if not n:
             raise InputError(f"{path} declares no {kind}; a network has inputs X and outputs Y")
-    return to_cases(terms, *counts, path)
+    return to_cases(terms, *counts, path=path)
 
 
 def _text(path):

@@ -114,5 +114,11 @@ def run(
     ImportError
         A library that the experiment needs is not installed.
     """
-    options = {"n_images": n_images, "networks": networks, "seed": seed, "threads": threads, "parameters": parameters}
+    options: dict[str, Any] = {
+        "n_images": n_images,
+        "networks": networks,
+        "seed": seed,
+        "threads": threads,
+        "parameters": parameters,
+    }
     return run_experiment(get(name), out, **options, overwrite=overwrite, progress=progress)

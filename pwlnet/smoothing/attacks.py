@@ -5,7 +5,7 @@ Legend: B images, S shape of an image, m draws of a step.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -134,7 +134,13 @@ def attack_smoothed(
             if radius > 0.0:
                 found[b] = _attack(smoothed, point, label, radius, settings, image + b)
             center = point if smoothed.base.needs_reference else None
-            query = {"rng": settings.seed, "image": image + b, "purpose": CHECK, "batch_size": batch_size, "center": center}
+            query: dict[str, Any] = {
+                "rng": settings.seed,
+                "image": image + b,
+                "purpose": CHECK,
+                "batch_size": batch_size,
+                "center": center,
+            }
             k[b] = (smoothed.votes(found[b], 0, n, **query) == label).sum()
             bar.update()
     p_high = clopper_pearson(k, n, alpha, side="upper")[1]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._types import ArrayLike, FloatArray, IntArray
+from .._types import FloatArray, IntArray
 from ..errors import InputError, PwlnetError, ShapeError
 from ..network import Network
 from ..validation import check_choice
@@ -68,11 +68,11 @@ class BaseClassifier:
         """Compute the scores of the noisy points of a Query: float64[n, O]."""
         return self.scores_of(query.points(threads=self.threads))
 
-    def scores_of(self, points: ArrayLike) -> FloatArray:
+    def scores_of(self, points: FloatArray) -> FloatArray:
         """Compute the scores of noisy points, if these determine them: float64[n, *S] -> float64[n, O]."""
         return self.scores_at(points)
 
-    def scores_at(self, points: ArrayLike, references: ArrayLike | None = None, **options: Any) -> FloatArray:
+    def scores_at(self, points: FloatArray, references: FloatArray | None = None, **options: Any) -> FloatArray:
         """Compute scores at points, as float neurons or factors make them: float64[n, *S] -> float64[n, O]."""
         raise NotImplementedError
 
@@ -149,7 +149,7 @@ class NetworkBase(BaseClassifier):
             self._module = TorchNetwork(self.network).double().eval()
         return self._module
 
-    def scores_at(self, points: ArrayLike, references: ArrayLike | None = None, **options: Any) -> FloatArray:
+    def scores_at(self, points: FloatArray, references: FloatArray | None = None, **options: Any) -> FloatArray:
         """Compute scores at points: float64[n, *S] -> float64[n, O], with the options of ``repressed_outputs``."""
         from .network_pass import repressed_outputs
 
@@ -211,7 +211,7 @@ class ModuleBase(BaseClassifier):
         shape = tensor.shape[1:] if self.input_shape is None else self.input_shape
         return tensor.reshape(len(tensor), *shape).to(device=self.device, dtype=torch_dtype(self.dtype))
 
-    def scores_at(self, points: ArrayLike, references: ArrayLike | None = None, **options: Any) -> FloatArray:
+    def scores_at(self, points: FloatArray, references: FloatArray | None = None, **options: Any) -> FloatArray:
         """Compute scores at points: float64[n, *S] -> float64[n, O], with the options of ``repressed_scores``."""
         import torch
 
@@ -261,7 +261,7 @@ class DerivedClassifier(BaseClassifier):
     @property
     def module(self) -> torch.nn.Module:
         """The torch module of the classifier that it is made of."""
-        return self.base.module
+        return self.base.module  # type: ignore[attr-defined]  # all but BaseClassifier have one
 
 
 def torch_dtype(name):

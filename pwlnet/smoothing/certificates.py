@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -163,11 +164,11 @@ class Certificates:
     r_region: FloatArray
     seed: IntArray
     sigma: FloatArray
-    n0: IntArray = 0
+    n0: IntArray = 0  # type: ignore[assignment]  # __post_init__ expands the defaults
     image: IntArray | None = None
-    candidate: IntArray = -1
-    method: NDArray[np.str_] = "clopper_pearson"
-    seconds: FloatArray = float("nan")
+    candidate: IntArray = -1  # type: ignore[assignment]
+    method: NDArray[np.str_] = "clopper_pearson"  # type: ignore[assignment]
+    seconds: FloatArray = float("nan")  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         check_choice(self.guarantee, GUARANTEES, "guarantee")
@@ -243,6 +244,11 @@ class Certificates:
 
     def __len__(self) -> int:
         return len(self.label)
+
+    @overload
+    def __getitem__(self, index: Index) -> Certificate: ...
+    @overload
+    def __getitem__(self, index: slice | AnyArray | Sequence[int] | Sequence[bool]) -> Certificates: ...
 
     def __getitem__(self, index: Index | slice | AnyArray | Sequence[int] | Sequence[bool]) -> Certificate | Certificates:
         """One Certificate for an integer, Certificates for a slice, a mask or an array of numbers."""
@@ -323,7 +329,7 @@ def _refuse_inconsistent(certificates):
         raise InputError(f"{problem}; give the numbers of a finished certification")
 
 
-def inconsistency(columns: Mapping[str, AnyArray], known_method: ArrayLike) -> str | None:
+def inconsistency(columns: Mapping[str, AnyArray], known_method: BoolArray) -> str | None:
     """Describe the first certificate that no procedure can give.
 
     Parameters

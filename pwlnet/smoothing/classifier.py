@@ -344,7 +344,7 @@ class SmoothedClassifier:
         n0: int = 100,
         n: int = 10_000,
         alpha: float = 0.001,
-        rng: int = 0,
+        rng: int | np.random.Generator = 0,
         batch_size: int | None = None,
         method: str = "clopper_pearson",
         radius: float | None = None,

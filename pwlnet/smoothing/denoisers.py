@@ -74,7 +74,7 @@ class PosteriorMean:
         shift = 0.5 * np.square(flat / self.sigma).sum(axis=1)
         self._matrix, self._shift, self._flat = (x.astype(dtype) for x in (flat.T / self.sigma**2, shift, flat))
 
-    def __call__(self, points: ArrayLike) -> FloatArray:
+    def __call__(self, points: FloatArray) -> FloatArray:
         """Denoise: float64[n, *S] -> float64[n, *S]."""
         flat = points.reshape(len(points), -1)
         if flat.shape[1] != self._flat.shape[1]:
@@ -114,7 +114,7 @@ class _OfBase:
     def __init__(self, base: Any) -> None:
         self.base = base
 
-    def __call__(self, points: ArrayLike) -> FloatArray:
+    def __call__(self, points: FloatArray) -> FloatArray:
         """Denoise: float64[n, *S] -> float64[n, *S]."""
         parts = [self.base.scores_at(points[first : first + _ROWS]) for first in range(0, len(points), _ROWS)]
         return np.concatenate(parts).reshape(points.shape)
@@ -193,7 +193,7 @@ class DenoisedClassifier(DerivedClassifier):
         super().__init__(base)
         self.denoiser, self.average, self.network = denoiser, average, None  # the regions of the network are not those of this
 
-    def scores_of(self, points: ArrayLike) -> FloatArray:
+    def scores_of(self, points: FloatArray) -> FloatArray:
         """Compute the scores of noisy points: float64[n, *S] -> float64[n, O]."""
         denoised = self.denoiser(points)
         if self.average == "none":

@@ -302,7 +302,8 @@ def compare_certificates(
     options = {"level": level, "n_resamples": n_resamples, "seed": seed}
     differences = _reached(a, radii).astype(np.float64) - _reached(b, radii)
     ends = np.reshape([bootstrap_interval(row, **options) for row in differences], (-1, 2))
-    curve = AccuracyCurve(radii, differences.mean(axis=1), *ends.clip(-1.0, 1.0).T, len(a.correct), a.stride, guarantee)
+    low, high = ends.clip(-1.0, 1.0).T
+    curve = AccuracyCurve(radii, differences.mean(axis=1), low, high, len(a.correct), a.stride, guarantee)
     return Comparison(_estimate(_certified(a) - _certified(b), a, guarantee, options), curve)
 
 

@@ -21,6 +21,7 @@ import io
 import json
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -28,7 +29,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from .._types import ArrayLike, BoolArray, FloatArray, IntArray, PathLike
+from .._types import BoolArray, FloatArray, IntArray, PathLike
 from ..errors import DigestMismatchError, InputError, ShapeError, StoreError
 from ..file_locks import FileLock, locked_error, refuse_locked
 from ..publishing import publish, reason
@@ -152,7 +153,12 @@ def find_stride(idx):
 
 
 def write_log(
-    path: PathLike, certificates: Certificates, labels: ArrayLike, settings: dict[str, Any], *, digits: int | None = None
+    path: PathLike,
+    certificates: Certificates,
+    labels: Sequence[int] | IntArray,
+    settings: dict[str, Any],
+    *,
+    digits: int | None = None,
 ) -> None:
     """Write certificates as a log; it must not exist.
 

@@ -34,7 +34,7 @@ _OPTIONS = {  # of each reference, in the order of its arguments
     "margin": (references.Margin, ("tau",)),
 }
 _NOT_NEEDED = ("center",)
-_OWN_CLASSES = {  # experimental references that are classifiers of their own
+_OWN_CLASSES: dict[str, Any] = {  # experimental references that are classifiers of their own
     "voted": (VotedClassifier, ("denoiser", "weighting", "layers", "m", "gamma", "reference_sigma")),
     "nested": (NestedClassifier, ("denoiser", "m", "beta", "gamma", "inner_sigma")),
 }

@@ -5,11 +5,12 @@ Legend: B images, S shape of an image.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._types import ArrayLike, PathLike
+from .._types import ArrayLike, IntArray, PathLike
 from ..errors import ShapeError
 from .logs import LogWriter, read_log
 from .plans import progress_bar
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 def certify_to_log(
     smoothed: SmoothedClassifier,
     x: ArrayLike,
-    labels: ArrayLike,
+    labels: Sequence[int] | IntArray,
     path: PathLike,
     *,
     images: ArrayLike | None = None,

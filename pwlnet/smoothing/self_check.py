@@ -122,7 +122,7 @@ def check_range(
     shorter = None if base.network is not None else _without_first_layer(base.module)
     if shorter is not None:
         others["given to the classifier without its first layer"] = accuracy(as_base(shorter, input_shape=input_shape), images)
-    best = max(others, key=others.get)
+    best = max(others, key=lambda name: others[name])
     problem = ""
     if others[best] > actual + _CLEARLY:
         problem = (

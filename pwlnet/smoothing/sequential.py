@@ -17,7 +17,7 @@ from ..errors import InputError
 from ..validation import check_choice, check_count, check_number
 from .boundaries import METHODS, log_evidence, rejection_boundary, rounding_margin
 
-DECISIONS = ("open", "yes", "no")
+DECISIONS: tuple[Literal["open", "yes", "no"], ...] = ("open", "yes", "no")
 _LARGEST_ALPHA = 0.36  # below 1 / e: see the Notes of ConfidenceSequence
 
 
@@ -104,7 +104,7 @@ class SequentialTest:
         self.max_n = check_count(max_n, "max_n")
         self.method = check_choice(method, METHODS, "method")
         self.hits = self.n = 0
-        self.decision = "open"
+        self.decision: Literal["open", "yes", "no"] = "open"
         self._yes = rejection_boundary(self.p0, self.alpha, self.max_n, method)
         self._no = None if beta is None else rejection_boundary(1.0 - self.p0, self.beta, self.max_n, method)
         self._affordable = _affordable_misses(self._yes)

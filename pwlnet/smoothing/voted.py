@@ -128,7 +128,7 @@ class VotedClassifier(DerivedClassifier):
         *,
         denoiser: Any = None,
         weighting: Literal["hard", "linear"] = "hard",
-        layers: Sequence[int] = "last",
+        layers: Literal["last", "all"] | Sequence[int] = "last",
         m: int = 10_000,
         gamma: float = 0.001,
         reference_sigma: float | None = None,
@@ -152,7 +152,7 @@ class VotedClassifier(DerivedClassifier):
         if reference_sigma is not None:
             check_number(reference_sigma, "reference_sigma", above=True)
         self.mask = layer_mask(base.network, self.layers)
-        self._factors = None, None
+        self._factors: tuple[Any, Any] = None, None
 
     @property
     def plan_type(self) -> type[Any]:
@@ -217,7 +217,8 @@ class VotedClassifier(DerivedClassifier):
             p_low = shift_probability(low, -np.nextafter(radius / sigma, np.inf), upper=False)
             p_high = shift_probability(high, np.nextafter(radius / sigma, np.inf), upper=True)
             ends.append(self.factor_box(np.maximum(p_low - tau, 0.0), np.minimum(p_high + tau, 1.0)))
-        return tuple(np.array(x) for x in zip(*ends, strict=True))
+        lower, upper = (np.array(x) for x in zip(*ends, strict=True))
+        return lower, upper
 
     def scores(self, query: Query) -> FloatArray:
         """Compute the scores of the noisy points of a Query: float64[n, O]."""

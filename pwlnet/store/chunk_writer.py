@@ -20,11 +20,19 @@ from .header import read_text, write_text
 from .summary import derived_last_row
 
 if TYPE_CHECKING:
+    from ..network import Network
     from ..partition.planes.polygons import Plane
 
 
 class ChunkWriterMixin:
     """The lines and planes of a StoreWriter that are appended in chunks."""
+
+    network: Network  # this and the others: of the StoreWriter
+    _file: Any
+    _sizes: dict[str, int]
+    _ends: dict[str, Any]
+    _check_open: Any
+    _write: Any
 
     def _find_finished(self):
         """Find where the rows of finished lines and planes end, and where the chunks of unfinished ones do."""
@@ -124,7 +132,7 @@ class ChunkWriterMixin:
             one = f"{name[:-1]} {self.n_rows(name)} of {self.path}"
             raise InputError(f"{one} is not finished; append its chunks and finish it first")
 
-    def append_chunk(self, name: str, arrays: Mapping[str, AnyArray], *, resume_state: dict[str, Any] | None = None) -> None:
+    def append_chunk(self, name: str, arrays: Mapping[str, ArrayLike], *, resume_state: dict[str, Any] | None = None) -> None:
         """Append a chunk of one line or plane; ``finish`` completes it after its last chunk.
 
         Until then readers do not see it; after ``resume`` it continues after its last chunk.
@@ -152,7 +160,7 @@ class ChunkWriterMixin:
         if any(map(len, rows.values())):
             self._write(name, rows, resume_state)
 
-    def finish(self, name: str, row: Mapping[str, AnyArray]) -> None:
+    def finish(self, name: str, row: Mapping[str, ArrayLike]) -> None:
         """Complete the line or plane whose chunks were appended.
 
         Parameters

@@ -28,8 +28,8 @@ from .writer import StoreWriter
 
 if TYPE_CHECKING:
     from ..network import Network
-    from ..partition.lines.partitions import LinePartition, LinePartitions
-    from ..partition.planes.partitions import PlanePartition, PlanePartitions
+    from ..partition.lines.partitions import LinePartitions
+    from ..partition.planes.partitions import PlanePartitions
     from ..tolerances import Tolerances
     from .writer import Written, WrittenPlanes
 
@@ -196,7 +196,7 @@ _resume = resume
 
 def save_lines(
     path: PathLike,
-    lines: LinePartitions | Iterable[LinePartition],
+    lines: LinePartitions | Iterable[LinePartitions],
     *,
     parameters: dict[str, Any] | None = None,
     overwrite: bool = False,
@@ -230,7 +230,7 @@ def save_lines(
 
 def save_planes(
     path: PathLike,
-    planes: PlanePartitions | Iterable[PlanePartition],
+    planes: PlanePartitions | Iterable[PlanePartitions],
     *,
     parameters: dict[str, Any] | None = None,
     overwrite: bool = False,

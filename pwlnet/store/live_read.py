@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -32,6 +33,13 @@ _SNAPSHOT = ("commits", "_ends", "n_lines", "n_breakpoints", "n_flips", "n_plane
 
 class LiveReadMixin:
     """The file of a RegionStore and its rows, which can be read while a writer commits."""
+
+    path: Path  # this and the others: of the RegionStore
+    is_verified: bool
+    n_batches: int
+    _checked: bool
+    _file: Any
+    _open: dict[str, Any]
 
     def refresh(self) -> bool:
         """Move on to the batches that were finished since the store was opened, or since the last call.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from .._types import AnyArray, Index, IntArray
 from . import in_chunks, schema
@@ -19,12 +19,20 @@ if TYPE_CHECKING:
     from ..partition.planes.partitions import PlanePartitions
     from ..partition.planes.polygons import Plane
     from ..smoothing.certificates import Certificates
+    from ..tolerances import Tolerances
     from .region_rows import RegionRows
     from .summary import PlaneSummary
 
 
 class PartitionReaderMixin:
     """The line and plane partitions, float sets and certificates of a RegionStore; rows are read when they are asked for."""
+
+    network: Any  # this and the others: of the RegionStore
+    tolerances: Tolerances
+    read: Any
+    read_rows: Any
+    checked_range: Any
+    refuse_network_only: Any
 
     def lines(self, first: int = 0, last: int | None = None) -> LinePartitions:
         """Read the partitions of lines ``first`` to ``last`` (not included).
@@ -100,7 +108,7 @@ class PartitionReaderMixin:
 
         self.checked_range("planes", number, number + 1)
         row = in_chunks.stored_row(self, "planes", number)
-        return Plane(*(row[name][0] for name in ("origins", "e1", "e2")), row["outlines"])
+        return Plane(*(row[name][0] for name in ("origins", "e1", "e2")), polygon=row["outlines"])
 
     def plane_batches(self) -> Iterator[PlanePartitions]:
         """Read the planes batch by batch, as they were written: a bounded number of them in memory.

@@ -144,10 +144,12 @@ class RegionStore(LiveReadMixin, PartitionReaderMixin, ExportMixin):
     commits: AnyArray
     checked_batches: set[int]
 
-    def __init__(self, path: Path, *, checked: bool = True) -> None:
+    def __init__(self, path: PathLike, *, checked: bool = True) -> None:
         self.path, self._checked = as_path(path), checked
         self.checked_batches = set()
-        self._file, self._network, self._open = None, None, {}
+        self._file: Any = None
+        self._network: Any = None
+        self._open: dict[str, Any] = {}
         self._open_newest()
 
     def _load(self):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
-from .._types import FloatArray, PathLike
+from .._types import FloatArray, IntArray, PathLike
 from ..errors import InputError, StoreError
 from ..patterns import ActivationPatterns
 from ..validation import check_count
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pandas
 
     from ..network import Network
-    from ..partition.regions.blocks import RegionBlock
+    from ..partition.regions.blocks import RegionBlock, RegionHeader
     from ..partition.regions.regions import AffineMaps, HalfSpaceRows, Regions, RegionVertices
     from .reader import RegionStore
 
@@ -108,6 +108,19 @@ class RegionRows:
     is_finished : bool
         False while it is being written, or after that was interrupted.
     """
+
+    header: RegionHeader
+    lower: FloatArray
+    upper: FloatArray
+    polytope: tuple[FloatArray, FloatArray] | None
+    method: str
+    free: IntArray
+    n_regions: int
+    complete: bool
+    stopped_by: str | None
+    certified: bool
+    n_exact: int
+    is_finished: bool
 
     def __init__(self, store: RegionStore, number: int = -1) -> None:
         n = store.n_rows("enumerations")

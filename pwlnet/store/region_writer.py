@@ -5,6 +5,8 @@ Legend: as in ``schema.py``.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +26,14 @@ _KINDS = ("enumerations", "regions", "enumeration_ends")
 
 class RegionWriterMixin:
     """The enumerations of regions of a StoreWriter."""
+
+    path: Path  # this and the others: of the StoreWriter
+    n_rows: Callable[[str], int]
+    _file: Any
+    _sizes: dict[str, int]
+    _append: Any
+    _check_open: Any
+    _read_resume_state: Any
 
     _header_of_row = (None, None)  # the header that was read last, and its enumeration
 

@@ -7,12 +7,12 @@ import errno
 import weakref
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import h5py
 import numpy as np
 
-from .._types import AnyArray, ArrayLike
+from .._types import AnyArray, ArrayLike, PathLike
 from ..errors import DigestMismatchError, InputError, PwlnetError, StoreError
 from ..file_locks import locked_error
 from ..publishing import reason
@@ -79,9 +79,10 @@ class StoreWriter(ChunkWriterMixin, RegionWriterMixin):
         In the store.
     """
 
-    def __init__(self, path: Path, network: Network, tolerances: Tolerances, threads: int | None, compression: str) -> None:
+    def __init__(self, path: PathLike, network: Network, tolerances: Tolerances, threads: int | None, compression: str) -> None:
         self.path, self.network, self.tolerances = Path(path), network, tolerances
-        self._sizes, self._file = axis_sizes(network), None
+        self._sizes = axis_sizes(network)
+        self._file: Any = None
         try:
             self._container = TransactionFile(self.path)
         except PwlnetError:

@@ -31,7 +31,7 @@ class LineChunk(NamedTuple):
     boundary: float
     ambiguous: int
     t_error: float
-    residual: float = None  # float
+    residual: float | None = None  # float
 
 
 class ResumePoint(NamedTuple):

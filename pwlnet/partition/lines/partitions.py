@@ -132,7 +132,7 @@ class LinePartitions:
         return f"LinePartitions({len(self)} lines, {len(self.t) - len(self)} segments, {self.network!r})"
 
 
-class _Parts:
+class _Parts(Sequence["LinePartition"]):
     """Sequence view of the lines of a LinePartitions."""
 
     def __init__(self, lines):
@@ -328,7 +328,7 @@ def partition_lines(
     lines = LineEnds(network, check_network(network).as_points(starts, "starts"), network.as_points(ends, "ends"))
     settings = Settings(network, as_tolerances(tolerances).with_slope_dtype(slope_dtype), memory, n_checked, max_segments)
     results = list(_partitions(settings, lines, math.inf, progress, n_threads(threads)))
-    return results[0] if results else LinePartitions(network, *assemble([], network.n_inputs), settings.tolerances)
+    return results[0] if results else LinePartitions(network, *assemble([], network.n_inputs), tolerances=settings.tolerances)
 
 
 def iter_line_partitions(
@@ -344,7 +344,7 @@ def iter_line_partitions(
     slope_dtype: Dtype | None = None,
     memory: int = _MEMORY,
     n_checked: int = 3,
-) -> Iterator[LinePartition]:
+) -> Iterator[LinePartitions]:
     """Split lines as ``partition_lines`` does, and return them in batches while others are traced.
 
     Exact up to rounding, and bit for bit the result of ``partition_lines``.

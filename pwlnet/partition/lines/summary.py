@@ -20,7 +20,6 @@ from .partitions import LinePartitions, iter_line_partitions, partition_lines
 
 if TYPE_CHECKING:
     from ...network import Network
-    from .partitions import LinePartition
 
 # 2^(k/4) from 2^-40 to 2^20: about 13 per factor of ten. Computed by square roots, which have the same bits on every machine.
 DEFAULT_EDGES = np.sqrt(np.sqrt(2.0 ** np.arange(-160, 81)))
@@ -82,7 +81,7 @@ class LineSummary:
     tolerances: Tolerances = field(default=DEFAULT, repr=False)
 
     @classmethod
-    def of(cls, lines: LinePartitions | Iterable[LinePartition], *, edges: ArrayLike | None = None) -> LineSummary:
+    def of(cls, lines: LinePartitions | Iterable[LinePartitions], *, edges: ArrayLike | None = None) -> LineSummary:
         """Summarize line partitions.
 
         Exact up to rounding.
@@ -318,7 +317,7 @@ def segment_widths(offsets, t):
     return np.delete(np.diff(t), offsets[1:-1] - 1)  # not from the end of a line to the start of the next
 
 
-def measure_lines(starts: ArrayLike, ends: ArrayLike, offsets: ArrayLike, t: ArrayLike) -> dict[str, FloatArray]:
+def measure_lines(starts: FloatArray, ends: FloatArray, offsets: IntArray, t: FloatArray) -> dict[str, FloatArray]:
     """Measure lines and their segments.
 
     Parameters

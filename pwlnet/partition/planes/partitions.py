@@ -9,7 +9,7 @@ import contextlib
 import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -183,7 +183,7 @@ class PlanePartition:
         """
         return self._locator(points)
 
-    def classes(self, rule: str = "max") -> DecisionRegions:
+    def classes(self, rule: Literal[max, min] = "max") -> DecisionRegions:
         """Compute the decision regions: where which output is the largest (``rule="max"``) or the smallest (``"min"``).
 
         Exact, as the partition; a class of equal outputs is the lowest of them.
@@ -307,7 +307,7 @@ def iter_plane_partitions(
     progress: bool = False,
     threads: int | None = None,
     n_checked: int = 16,
-) -> Iterator[PlanePartition]:
+) -> Iterator[PlanePartitions]:
     """Split polygons in planes as ``partition_planes`` does, and return them in batches while others are cut.
 
     Exact up to rounding: as for ``partition_planes``.

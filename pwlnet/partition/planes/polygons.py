@@ -69,7 +69,7 @@ def as_planes(
     alone = len(arrays[1]) == len(arrays[2]) == 1
     for k in range(min(n, 1) if alone else n):
         _refuse_parallel(frames[1][k], frames[2][k], "" if alone else f" of plane {k}")
-    return [Plane(*(x[k] for x in frames), corners[k if len(corners) > 1 else 0]) for k in range(n)]
+    return [Plane(*(x[k] for x in frames), polygon=corners[k if len(corners) > 1 else 0]) for k in range(n)]
 
 
 def _is_one_polygon(polygons):

@@ -75,7 +75,7 @@ def count_faces(regions: Regions, *, graph: RegionGraph | None = None) -> FaceCo
     graph = region_graph(regions) if graph is None else graph
     names, offsets, words = shared_vertices(regions, graph), regions.vertices().offsets, regions.vertices().facets
     dimensions = len(regions.free)
-    faces = [set() for _ in range(dimensions + 1)]
+    faces: list[set[int]] = [set() for _ in range(dimensions + 1)]
     for r in range(regions.n_regions):
         here = slice(int(offsets[r]), int(offsets[r + 1]))
         list_faces(words[here].tolist(), names[here].tolist(), dimensions, faces)

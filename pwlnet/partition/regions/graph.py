@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..._types import ArrayLike, IntArray
+from ..._types import BoolArray, IntArray
 from ...errors import MissingDataError, NumericalError
 from ...kernels.regions import neighbours as kernels
 from ...scheduling import run_chunks
@@ -66,7 +66,7 @@ class RegionGraph:
         made.sort_indices()
         return made
 
-    def components(self, keep: ArrayLike | None = None) -> tuple[int, IntArray]:
+    def components(self, keep: BoolArray | None = None) -> tuple[int, IntArray]:
         """Find the connected components.
 
         Parameters

@@ -75,7 +75,7 @@ def region_volumes(regions: Regions, *, threads: int | None = None) -> FloatArra
     >>> bool(np.isclose(region_volumes(regions).sum(), 0.1**network.n_inputs))
     True
     """
-    return volumes_of_cells(*as_regions(regions).vertices(), threads)
+    return volumes_of_cells(*as_regions(regions).vertices(), threads=threads)
 
 
 def region_simplices(regions: Regions, *, threads: int | None = None) -> Simplices:
@@ -101,7 +101,7 @@ def region_simplices(regions: Regions, *, threads: int | None = None) -> Simplic
     if not len(as_regions(regions).free):
         raise InputError("the box is a point, which has no simplices; give a box with a side of positive width")
     vertices = regions.vertices()
-    return Simplices(*simplices_of_cells(*vertices, threads), vertices.points)
+    return Simplices(*simplices_of_cells(*vertices, threads=threads), points=vertices.points)
 
 
 def facet_areas(regions: Regions, *, which: ArrayLike | None = None, threads: int | None = None) -> FloatArray:

@@ -58,6 +58,8 @@ _AXES = {
 class ExportMixin:
     """Methods of RegionStore that convert results for other libraries."""
 
+    read: Any  # of the RegionStore
+
     def default_table(self, *, whole: bool = False) -> str:
         """Return the table that is read by default: "segments", or of a store without lines "polygons", "regions", ...
 
