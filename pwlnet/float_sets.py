@@ -219,9 +219,9 @@ class FloatSet:
         """
         self._check_alike(other)
         first, second = getattr(self, mask), getattr(other, mask)
-        counts = [x.sum(axis=-1) for x in (first & second, first & ~second, second & ~first)]
-        total = np.add.reduce(counts)
-        return Comparison(*counts, jaccard=np.where(total > 0, counts[0] / np.maximum(total, 1), 1.0))
+        both, one, other_one = (x.sum(axis=-1) for x in (first & second, first & ~second, second & ~first))
+        total = both + one + other_one
+        return Comparison(both, one, other_one, np.where(total > 0, both / np.maximum(total, 1), 1.0))
 
     def is_consistent_with(self, other: FloatSet) -> bool:
         """Return whether two analyses of the same sets can both be right: no neuron floats by one and is fixed by the other."""

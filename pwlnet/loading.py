@@ -5,11 +5,11 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import get_args
 
 import numpy as np
 
-from ._types import PathLike
+from ._types import Check, PathLike
 from .errors import ConversionError, InputError, ShapeError, StoreError
 from .network import Network
 from .validation import check_choice
@@ -42,7 +42,7 @@ def load_network(
     *,
     input_shape: int | Sequence[int] | None = None,
     outputs: int | str | Sequence[int | str] | None = None,
-    check: Literal["strict", "warn", "off"] = "strict",
+    check: Check = "strict",
 ) -> Network:
     """Read a network from a file: ONNX, .nnet, .eran, or pwlnet's HDF5 format.
 
@@ -80,7 +80,7 @@ def load_network(
     --------
     from_torch : convert a torch module.
     """
-    check_choice(check, ("strict", "warn", "off"), "check")
+    check_choice(check, get_args(Check), "check")
     try:
         path = Path(path)
     except TypeError:

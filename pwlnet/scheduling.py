@@ -35,7 +35,8 @@ def n_threads(threads: int | None = None) -> int:
     """Return the number of threads: the argument, or the processors available to the process, at most NUMBA_NUM_THREADS."""
     if threads is None:
         available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        return max(1, min(numba.config.NUMBA_NUM_THREADS, available or 1))
+        most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]  # numba sets it from the environment
+    return max(1, min(most, available or 1))
     return check_count(threads, "threads", or_none="all processors")
 
 

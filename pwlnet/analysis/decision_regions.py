@@ -75,7 +75,7 @@ class DecisionRegions:
     @property
     def class_areas(self) -> FloatArray:
         """Area of each class: float64[O]."""
-        return np.bincount(self.labels, self.areas, self.part.network.n_outputs)
+        return np.asarray(np.bincount(self.labels, self.areas, self.part.network.n_outputs), np.float64)
 
     @property
     def shares(self) -> FloatArray:
@@ -92,7 +92,7 @@ class DecisionRegions:
     @property
     def region_areas(self) -> FloatArray:
         """Area of each region: float64[regions]."""
-        return np.bincount(self.regions, self.areas, self.n_regions)
+        return np.asarray(np.bincount(self.regions, self.areas, self.n_regions), np.float64)
 
     @functools.cached_property
     def _sides(self):

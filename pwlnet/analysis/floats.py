@@ -6,11 +6,11 @@ Legend: B sets, K neurons, D inputs, M most states of a neuron, P pieces, m draw
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
-from .._types import ArrayLike
+from .._types import ArrayLike, BoundMethod, FloatMethod
 from ..binomial import clopper_pearson
 from ..domains import Ball, Box, Gaussian, Polygon, Segment, check_domain, is_single
 from ..draws import draw_points, make_draws
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from ..float_sets import FloatSet
     from ..network import Network
 
-BOUND_METHODS = ("ibp", "crown_ibp", "crown", "alpha_crown")
-METHODS = ("exact", *BOUND_METHODS, "sampled", "pair", "given")
+BOUND_METHODS = get_args(BoundMethod)
+METHODS = get_args(FloatMethod)
 _POINTS_AT_ONCE = 256
 _OPTIONS: dict[str, tuple[str, ...] | None] = {  # arguments of each method, besides ``threads``
     "exact": None,
@@ -43,7 +43,7 @@ def find_float_neurons(
     network: Network,
     domain: Segment | Polygon | Box | Ball | Gaussian | tuple[ArrayLike, ArrayLike] | ArrayLike,
     *,
-    method: Literal["exact", "ibp", "crown_ibp", "crown", "alpha_crown", "sampled", "pair", "given"],
+    method: FloatMethod,
     threads: int | None = None,
     **options: Any,
 ) -> FloatSet:
@@ -124,8 +124,8 @@ def find_float_neurons(
         raise InputError(f"method {method!r} was given {unknown[0]!r}, which it does not have; its options are {have}")
     if method in BOUND_METHODS:
         return _from_bounds(network, domain, method, threads=threads, **options)
-    compute: Callable[..., FloatSet] = {"exact": _exact, "sampled": _sampled, "pair": _pair, "given": _given}[method]
-    return compute(network, domain, threads=threads, **options)
+    computes: dict[str, Callable[..., FloatSet]] = {"exact": _exact, "sampled": _sampled, "pair": _pair, "given": _given}
+    return computes[method](network, domain, threads=threads, **options)
 
 
 def _from_bounds(network, domain, method, **options):

@@ -6,7 +6,7 @@ Legend: B points or sets, D inputs, O outputs, K neurons.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -150,9 +150,9 @@ def lipschitz_constant(
         return _on_polygon(network, domain, p, q, bool(along), threads)
     if is_set:
         return _on_sets(network, domain, p, q, float_set, threads)
-    points = check_network(network).as_points(domain, "domain")
+    points: FloatArray = check_network(network).as_points(domain, "domain")
     values = _norms_of_states(network, network.states(points, threads=threads), p, q, threads)
-    if np.shape(domain) in ((network.n_inputs,), network.input_shape):
+    if np.shape(cast("ArrayLike", domain)) in ((network.n_inputs,), network.input_shape):
         return LipschitzConstant(float(values[0]), "exact", p, q)
     return LipschitzConstant(values, "exact", p, q, n_pieces=np.ones(len(values), np.int64))
 

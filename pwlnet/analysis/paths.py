@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .._types import ArrayLike, BoolArray, FloatArray, Int32Array
+from .._types import ArrayLike, BoolArray, FloatArray, Gates, Int32Array
 from ..errors import ShapeError
 from ..validation import check_network, check_number
 from . import path_passes as passes
@@ -80,7 +80,7 @@ def decompose_paths(
     X: ArrayLike,
     float_mask: ArrayLike | FloatSet,
     *,
-    gates: Literal["frozen", "live"] = "frozen",
+    gates: Gates = "frozen",
     maps: bool = False,
     threads: int | None = None,
 ) -> PathDecomposition:
@@ -161,7 +161,7 @@ def scale_float_paths(
     float_mask: ArrayLike | FloatSet,
     lam: float,
     *,
-    gates: Literal["frozen", "live"] = "frozen",
+    gates: Gates = "frozen",
     threads: int | None = None,
 ) -> FloatArray:
     """Evaluate a network with the output of each float neuron multiplied by a factor.

@@ -73,7 +73,7 @@ def check_regions(
             "these regions have no patterns or facets; give want=('patterns', 'facets') to enumerate_regions"
         )
     n_points, n_source = check_count(n_points, "n_points", least=0), check_count(n_source, "n_source", least=0)
-    network, x = regions.network, regions.witnesses
+    network, x = regions.network, regions._needed("witnesses")
     graph, maps = region_graph(regions, threads=threads), regions.affine_maps()
     y = network.forward(x, threads=threads)
     size = max(1.0, float(np.abs(y).max(initial=0.0)))

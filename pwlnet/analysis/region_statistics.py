@@ -197,7 +197,8 @@ def summarize_regions(
     volumes = None if volumes is None else _volume_statistics(volumes, bins_per_decade, largest)
     means = [float(x.mean()) if n else math.nan for x in (n_facets, n_neighbours)]
     counts = np.bincount(n_facets), np.bincount(n_neighbours)
-    return RegionStatistics(n, len(regions.free), bool(regions.complete), *counts, *means, volumes=volumes)
+    n_free, complete = len(regions.free), bool(regions.complete)
+    return RegionStatistics(n, n_free, complete, counts[0], counts[1], means[0], means[1], volumes)
 
 
 def _volume_statistics(volumes, bins_per_decade, largest):

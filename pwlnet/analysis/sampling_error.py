@@ -193,7 +193,8 @@ def compare_rules(
         _run_lines(work, lines, targets, threads, progress)
     errors = errors.reshape(3, *targets.shape, len(methods), len(counts))
     _freeze(errors, counts)
-    return RuleErrors(methods, counts, targets, *errors, n_segments=lines.n_segments)
+    relative, l1, completeness = errors
+    return RuleErrors(methods, counts, targets, relative, l1, completeness, lines.n_segments)
 
 
 def count_samples(
@@ -343,7 +344,8 @@ def recommend_samples(
     _run_lines(work, lines, targets, threads, progress)
     n_samples, errors = n_samples.reshape(targets.shape), errors.reshape(2, *targets.shape)
     _freeze(n_samples, errors)
-    return RecommendedSamples(method, float(within), targets, n_samples, *errors, n_segments=lines.n_segments)
+    relative, l1 = errors
+    return RecommendedSamples(method, float(within), targets, n_samples, relative, l1, lines.n_segments)
 
 
 def _run_lines(work, lines, targets, threads, progress):

@@ -6,11 +6,11 @@ Legend: B sets, D inputs, K neurons, O outputs, M rows of a specification, J neu
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from .._types import ArrayLike, BoolArray, FloatArray, Int32Array
+from .._types import ArrayLike, BoolArray, BoundMethod, FloatArray, Int32Array
 from ..domains import Ball, Box, ball_rows, box_rows, check_domain
 from ..errors import InputError, ShapeError, UnsupportedOperationError
 from ..float_sets import FloatSet, Scope
@@ -97,7 +97,7 @@ def bound_preactivations(
     network: Network,
     domain: Box | Ball,
     *,
-    method: Literal["ibp", "crown_ibp", "crown", "alpha_crown"] = "crown",
+    method: BoundMethod = "crown",
     known: ArrayLike | FloatSet | Bounds | None = None,
     spec: tuple[ArrayLike, ArrayLike] | None = None,
     n_steps: int = _STEPS,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from .._types import AnyArray
+from .._types import AnyArray, Check
 from ..network import Network
 from ..validation import check_choice
 from .check import CHECKS, Referee, check_conversion
@@ -22,7 +22,7 @@ def from_torch(
     input_shape: Sequence[int] | torch.Tensor | AnyArray,
     *,
     outputs: int | str | Sequence[int | str] | None = None,
-    check: Literal["strict", "warn", "off"] = "strict",
+    check: Check = "strict",
 ) -> Network:
     """Convert a torch module to a network.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -86,7 +86,9 @@ def lines(part: LinePartition, *, ax: Axes | None = None, labels: Sequence[str] 
     colours = {k: _COLOURS[k % len(_COLOURS)] for k in set(winners.tolist())}
     drawn = []
     for k in range(values.shape[1]):
-        style = {"color": colours[k], "lw": 1.8, "zorder": 3} if k in colours else {"color": _GREY, "lw": 0.8, "zorder": 2}
+        style: dict[str, Any] = (
+            {"color": colours[k], "lw": 1.8, "zorder": 3} if k in colours else {"color": _GREY, "lw": 0.8, "zorder": 2}
+        )
         drawn += ax.plot(part.t, values[:, k], label=labels[k], **style)
     low, high = values.min(), values.max()
     room = (high - low or 1.0) / (1.0 - _STRIP - _TICKS - 0.06)

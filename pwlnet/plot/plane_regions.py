@@ -137,7 +137,7 @@ def planes(
         drawn = draw_polygons(ax, offsets, corners, colours, numbers, **style)
     style = {"color": _EDGE_COLOUR, "linewidth": _EDGE_WIDTH, "joinstyle": "round", "zorder": 2}
     outlines = draw_outlines(ax, offsets, corners, rasterized=rasterized, **style) if edges else None
-    label = {"output": f"output {output}", "area": "area"}.get(color_by if isinstance(color_by, str) else None, "")
+    label = {"output": f"output {output}", "area": "area"}.get(color_by if isinstance(color_by, str) else "", "")
     bar = ax.figure.colorbar(drawn, ax=ax, label=label) if colorbar else None
     return PlaneArtists(drawn, outlines, bar)
 

@@ -46,12 +46,12 @@ def segment_histogram(lines: LinePartitions | LineSummary, ax: Axes | None = Non
     counts = lines.n_segments
     width = max(1, -(-(int(np.ptp(counts)) + 1) // _BINS))  # of a bar, an integer
     edges = np.arange(counts.min(), counts.max() + width + 1, width) - 0.5
-    _, _, bars = ax.hist(counts, bins=edges, color="C0")
+    _, _, bars = ax.hist(counts, bins=edges.tolist(), color="C0")
     ax.axvline(np.median(counts), color="0.2", lw=1.0, ls="--", label=f"median {np.median(counts):g}")
     ax.set(xlabel="segments on a line", ylabel="lines")
     ax.spines[["top", "right"]].set_visible(False)
     ax.legend(frameon=False)
-    return list(bars)
+    return list(bars)  # type: ignore[arg-type]  # of one set of values: a BarContainer
 
 
 def segment_lengths(summary: LineSummary, ax: Axes | None = None, *, label: str | None = None) -> StepPatch:

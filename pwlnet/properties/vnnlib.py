@@ -70,7 +70,8 @@ def read_vnnlib(path: PathLike) -> tuple[list[Box], list[list[HalfSpaces]]]:
     for kind, n in zip(("inputs X", "outputs Y"), counts, strict=True):
         if not n:
             raise InputError(f"{path} declares no {kind}; a network has inputs X and outputs Y")
-    return to_cases(terms, *counts, path=path)
+    n_inputs, n_outputs = counts
+    return to_cases(terms, n_inputs, n_outputs, path)
 
 
 def _text(path):

@@ -62,7 +62,7 @@ class BaseClassifier:
     batch_bytes: int = 2**21
     needs_reference: bool = False
     n_scores: int | None = None
-    plan_type: type[Any] | None = None
+    plan_type: Any = None
 
     def scores(self, query: Query) -> FloatArray:
         """Compute the scores of the noisy points of a Query: float64[n, O]."""
@@ -131,6 +131,9 @@ def votes_of(scores):
 
 class NetworkBase(BaseClassifier):
     """A Network; scores are computed by pwlnet's own kernels, and depend neither on batches nor on threads."""
+
+    network: Network
+    _module: Any
 
     def __init__(self, network: Network, *, dtype: str = "float32", threads: int | None = None) -> None:
         self.network, self.input_shape = network, tuple(network.input_shape)
@@ -237,7 +240,7 @@ class ModuleBase(BaseClassifier):
         arrays = [tensor.detach().cpu().numpy() for tensor in self.module.state_dict().values()]
         return {**super().settings(), "module": type(self.module).__name__, "weights": digest_of(*arrays)}
 
-    def torch_scores_at(self, points: torch.Tensor, references: torch.Tensor | None = None, **options: Any) -> torch.Tensor:
+    def torch_scores_at(self, points: Any, references: Any = None, **options: Any) -> torch.Tensor:
         """Compute scores at points with gradients: [n, *S] -> tensor [n, O]."""
         from ..learn import classifiers
 

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import overload
+from typing import get_args, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .._types import AnyArray, ArrayLike, BoolArray, FloatArray, Index, IntArray
+from .._types import AnyArray, ArrayLike, BoolArray, FloatArray, Guarantee, Index, IntArray
 from ..errors import InputError, ShapeError
 from ..tolerances import CERTIFIED_RADIUS
 from ..validation import check_choice
 
 ABSTAINED = -1
-GUARANTEES = ("sound", "conditional", "nominal")
+GUARANTEES = get_args(Guarantee)
 METHODS = ("clopper_pearson", "sequential", "two_stage", "recertified", "voted", "nested", "reachable")
 _MEANINGS = {
     "sound": "with confidence {confidence}, no input within the radius is classified differently",
@@ -246,7 +246,7 @@ class Certificates:
         return len(self.label)
 
     @overload
-    def __getitem__(self, index: Index) -> Certificate: ...
+    def __getitem__(self, index: int) -> Certificate: ...
     @overload
     def __getitem__(self, index: slice | AnyArray | Sequence[int] | Sequence[bool]) -> Certificates: ...
 

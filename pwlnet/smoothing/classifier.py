@@ -6,11 +6,11 @@ Legend: B images, n votes, S shape of an image, C classes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .._types import ArrayLike, IntArray
+from .._types import ArrayLike, Dtype, IntArray, VoteMethod
 from ..binomial import check_level
 from ..errors import InputError, ShapeError
 from ..validation import as_array, check_count, check_number, refuse_not_finite
@@ -101,7 +101,7 @@ class SmoothedClassifier:
         n_classes: int | None = None,
         *,
         input_shape: Sequence[int] | None = None,
-        dtype: Literal["float32", "float64"] | None = None,
+        dtype: Dtype | None = None,
         threads: int | None = None,
     ) -> None:
         self.base = as_base(base, input_shape=input_shape, dtype=dtype, threads=threads)
@@ -190,7 +190,7 @@ class SmoothedClassifier:
         n = self.base.n_scores
         if self._n_classes is not None and n != self._n_classes:
             raise InputError(f"n_classes is {self._n_classes}, but the classifier gives {n} scores; give their number")
-        return np.bincount(votes[votes != NO_CLASS], minlength=n)
+        return np.bincount(votes[votes != NO_CLASS], minlength=n or 0)
 
     def predict(
         self,
@@ -260,7 +260,7 @@ class SmoothedClassifier:
         alpha: float = 0.001,
         rng: int | np.random.Generator = 0,
         batch_size: int | None = None,
-        method: Literal["clopper_pearson", "sequential", "two_stage"] = "clopper_pearson",
+        method: VoteMethod = "clopper_pearson",
         radius: float | None = None,
         max_loss: float = 0.05,
         image: int = 0,

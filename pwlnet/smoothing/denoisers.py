@@ -64,7 +64,7 @@ class PosteriorMean:
     images: FloatArray
     sigma: float
 
-    def __init__(self, images: ArrayLike, sigma: float, *, dtype: Literal["float32", "float64"] = "float32") -> None:
+    def __init__(self, images: ArrayLike, sigma: float, *, dtype: Dtype = "float32") -> None:
         images = np.array(images, np.float64)
         if images.ndim < 2 or not len(images):
             raise ShapeError(f"images has shape {images.shape}; give one row per image, (N, ...) with N at least 1")

@@ -18,6 +18,7 @@ from .denoisers import as_denoiser
 if TYPE_CHECKING:
     import torch
 
+    from ..network import Network
     from .bases import BaseClassifier
     from .noise import Query
 
@@ -63,6 +64,8 @@ class NestedClassifier(DerivedClassifier):
     """
 
     guarantee, reference = "sound", "nested"
+
+    network: Network
 
     def __init__(
         self,

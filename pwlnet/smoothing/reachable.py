@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
-from .._types import ArrayLike, IntArray
+from .._types import ArrayLike, BoundMethod, IntArray
 from ..bounds.elimination import INFLATION, TINY
 from ..bounds.preactivations import bound_preactivations
 from ..domains import Ball
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .certificates import Certificate
     from .classifier import SmoothedClassifier
 
-METHODS = ("ibp", "crown_ibp", "crown", "alpha_crown")
+METHODS = get_args(BoundMethod)
 UNDECIDED = -1
 _ROWS = 512
 _PER_OCTAVE, _OCTAVES = 8, 12  # of the grid of radii
@@ -47,7 +47,7 @@ def certify_reachable(
     rng: int | np.random.Generator = 0,
     image: int = 0,
     radii: ArrayLike | None = None,
-    bounds: Literal["crown", "alpha_crown", "crown_ibp", "ibp"] = "crown",
+    bounds: BoundMethod = "crown",
     batch_size: int | None = None,
 ) -> Certificate | Certificates:
     """Certify SC-RFP with a clean centre soundly, by bounds of the patterns that images in a ball can have.
@@ -125,7 +125,7 @@ def certify_reachable(
     >>> certificate.r_region < 0.02, certificate.radius > 0.2
     (True, True)
     """
-    rule = smoothed.base
+    rule: Any = smoothed.base
     if getattr(rule, "reference", None) != "clean" or rule.network is None or rule.dtype != "float64" or rule.passes != 2:
         raise InputError(
             f"the classifier is {rule!r}; reachable patterns are those of a network with reference='clean', passes=2 and "
@@ -148,7 +148,7 @@ def _check_radii(radii):
     return radii
 
 
-def reachable_states(bounds: FactorBounds, center: ArrayLike, radius: float, method: str = "crown") -> IntArray:
+def reachable_states(bounds: FactorBounds, center: ArrayLike, radius: float, method: BoundMethod = "crown") -> IntArray:
     """Find the states of neurons that are proved, strictly, for all float64 forward passes of the points of a ball.
 
     Sound bound: of a neuron with a state, every point of the ball has this state, not at a threshold.

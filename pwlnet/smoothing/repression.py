@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from .._types import ArrayLike, FloatArray
+from .._types import ArrayLike, Dtype, FloatArray, Guarantee
 from ..errors import InputError
 from ..network import Network
 from ..validation import check_choice, check_count, check_number
@@ -92,8 +92,8 @@ def repress_float_paths(
     *,
     reference: Literal["clean", "frozen", "denoiser", "self_noise", "global", "margin", "voted", "nested"],
     passes: Literal[1, 2] = 2,
-    guarantee: Literal["sound", "conditional", "nominal"] | None = None,
-    dtype: Literal["float32", "float64"] | None = None,
+    guarantee: Guarantee | None = None,
+    dtype: Dtype | None = None,
     threads: int | None = None,
     **options: Any,
 ) -> RepressedClassifier | VotedClassifier | NestedClassifier:

@@ -9,7 +9,7 @@ Legend: B images, S shape of an image.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -111,7 +111,7 @@ def check_range(
     images, labels = np.asarray(images, np.float64)[:_MOST_IMAGES], np.asarray(labels)[:_MOST_IMAGES]
     if len(images) != len(labels) or not len(images):
         raise ShapeError(f"there are {len(images)} images and {len(labels)} labels; give one label for each")
-    base = as_base(model, input_shape=input_shape)
+    base: Any = as_base(model, input_shape=input_shape)
     base = base.base if isinstance(base, DerivedClassifier) else base
 
     def accuracy(of, points):

@@ -21,6 +21,7 @@ from .denoisers import as_denoiser
 if TYPE_CHECKING:
     import torch
 
+    from ..network import Network
     from .bases import BaseClassifier
     from .noise import Query
 
@@ -120,6 +121,8 @@ class VotedClassifier(DerivedClassifier):
     """
 
     guarantee, reference = "sound", "voted"
+
+    network: Network
 
     def __init__(
         self,

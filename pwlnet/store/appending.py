@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -79,7 +79,7 @@ def append_lines_by_length(
             with RegionStore(writer.path) as stored:
                 yield stored.summary(run.first)
             continue
-        options = {"max_points": max_points, "tolerances": writer.tolerances, **limits}
+        options: dict[str, Any] = {"max_points": max_points, "tolerances": writer.tolerances, **limits}
         with contextlib.closing(iter_line_partitions(network, *lines.select(run.first, run.last), **options)) as batches:
             for batch in batches:
                 writer.append_lines(batch)
@@ -163,8 +163,8 @@ def append_planes_in_batches(
                 yield None
             else:
                 batch = planes[first : first + 1 if stream else first - first % max_planes + max_planes]
-                frames = (np.stack(points) for points in list(zip(*batch, strict=True))[:3])
-                made = partition_planes(writer.network, *frames, [plane.polygon for plane in batch], threads=threads)
+                origins, e1, e2 = (np.stack(points) for points in list(zip(*batch, strict=True))[:3])
+                made = partition_planes(writer.network, origins, e1, e2, [plane.polygon for plane in batch], threads=threads)
                 writer.append_planes(made)
                 yield made.n_exact
             bar.update(writer.n_planes - first)

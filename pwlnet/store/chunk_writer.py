@@ -132,7 +132,7 @@ class ChunkWriterMixin:
             one = f"{name[:-1]} {self.n_rows(name)} of {self.path}"
             raise InputError(f"{one} is not finished; append its chunks and finish it first")
 
-    def append_chunk(self, name: str, arrays: Mapping[str, ArrayLike], *, resume_state: dict[str, Any] | None = None) -> None:
+    def append_chunk(self, name: str, arrays: Mapping[str, Any], *, resume_state: dict[str, Any] | None = None) -> None:
         """Append a chunk of one line or plane; ``finish`` completes it after its last chunk.
 
         Until then readers do not see it; after ``resume`` it continues after its last chunk.
@@ -160,7 +160,7 @@ class ChunkWriterMixin:
         if any(map(len, rows.values())):
             self._write(name, rows, resume_state)
 
-    def finish(self, name: str, row: Mapping[str, ArrayLike]) -> None:
+    def finish(self, name: str, row: Mapping[str, Any]) -> None:
         """Complete the line or plane whose chunks were appended.
 
         Parameters

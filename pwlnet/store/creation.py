@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -41,7 +41,7 @@ def create(
     parameters: dict[str, Any] | None = None,
     seeds: dict[str, Any] | None = None,
     tolerances: Tolerances = DEFAULT,
-    slope_dtype: Literal["float64", "float32"] | None = None,
+    slope_dtype: Dtype | None = None,
     overwrite: bool = False,
     threads: int | None = None,
     compression: str = "gzip",

@@ -118,10 +118,10 @@ class LiveReadMixin:
         for dataset in kind.datasets:
             if dataset.lead:
                 low, high = ranges[dataset.axis]
-                ends = [int(self.read_rows(dataset, row, row + 1)[0]) for row in (low, high)]
-                if not 0 <= ends[0] <= ends[1]:
+                begin, end = (int(self.read_rows(dataset, row, row + 1)[0]) for row in (low, high))
+                if not 0 <= begin <= end:
                     raise StoreError(f"{dataset.path} of {self.path} does not increase; restore a copy of the file")
-                ranges[kind.counts[dataset.path]] = tuple(ends)
+                ranges[kind.counts[dataset.path]] = begin, end
         return ranges
 
     def _read_once(self, dataset, first, last):

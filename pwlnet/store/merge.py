@@ -52,23 +52,23 @@ def merge(paths: Iterable[PathLike], out: PathLike, *, overwrite: bool = False, 
     UnverifiedStoreWarning
         As for ``open``.
     """
-    paths = [Path(path) for path in paths]
-    if not paths:
+    stores = [Path(path) for path in paths]
+    if not stores:
         raise InputError("paths is empty; give the stores to merge")
-    if Path(out).resolve() in {path.resolve() for path in paths}:
+    if Path(out).resolve() in {path.resolve() for path in stores}:
         raise InputError(f"out is {out}, which is one of the stores to merge; give another path")
-    with RegionStore(paths[0]) as first:
+    with RegionStore(stores[0]) as first:
         seeds = dict(first.provenance["seeds"])
-        for path in paths:
+        for path in stores:
             with RegionStore(path) as store:
                 if not store.is_verified:
                     warn_unverified(path, stacklevel=2)
                 store.check_made_with(first.network, first.provenance["parameters"], None, first.tolerances)
                 if not store.has_lines:
                     raise StoreError(f"{path} holds a network only; leave it out")
-                _join_seeds(seeds, store.provenance["seeds"], is_first=path == paths[0])
+                _join_seeds(seeds, store.provenance["seeds"], is_first=path == stores[0])
         with new_store_like(first, out, seeds=seeds, overwrite=overwrite, threads=threads) as writer:
-            for path in paths:
+            for path in stores:
                 with RegionStore(path) as store:
                     for commit, problems in zip(store.commits, checks.batch_problems(store)):
                         if problems:

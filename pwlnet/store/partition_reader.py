@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, cast
 
-from .._types import AnyArray, Index, IntArray
+from .._types import AnyArray, Guarantee, IntArray
 from . import in_chunks, schema
 from .certificates import certificates_from_arrays, rows_with_guarantee
 from .float_sets import float_set_from_arrays
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ..partition.planes.polygons import Plane
     from ..smoothing.certificates import Certificates
     from ..tolerances import Tolerances
+    from .reader import RegionStore
     from .region_rows import RegionRows
     from .summary import PlaneSummary
 
@@ -102,13 +103,13 @@ class PartitionReaderMixin:
         self.refuse_network_only("planes")
         return planes_from_arrays(self.network, self.read("planes", first, last))
 
-    def plane(self, number: Index) -> Plane:
+    def plane(self, number: int) -> Plane:
         """Read one plane without its polygons: Plane; errors as for ``planes``."""
         from ..partition.planes.polygons import Plane
 
         self.checked_range("planes", number, number + 1)
         row = in_chunks.stored_row(self, "planes", number)
-        return Plane(*(row[name][0] for name in ("origins", "e1", "e2")), polygon=row["outlines"])
+        return Plane(row["origins"][0], row["e1"][0], row["e2"][0], row["outlines"])
 
     def plane_batches(self) -> Iterator[PlanePartitions]:
         """Read the planes batch by batch, as they were written: a bounded number of them in memory.
@@ -171,9 +172,7 @@ class PartitionReaderMixin:
         self.refuse_network_only("float_sets")
         return float_set_from_arrays(self.network, self.read("float_sets", first, last))
 
-    def certificates(
-        self, first: int = 0, last: int | None = None, *, guarantee: Literal["sound", "conditional", "nominal"] | None = None
-    ) -> Certificates:
+    def certificates(self, first: int = 0, last: int | None = None, *, guarantee: Guarantee | None = None) -> Certificates:
         """Read the certificates of rows ``first`` to ``last`` (not included).
 
         Parameters
@@ -200,9 +199,7 @@ class PartitionReaderMixin:
         """
         return certificates_from_arrays(self._certificate_rows(schema.CERTIFICATES.datasets[1:], first, last), guarantee)
 
-    def true_labels(
-        self, first: int = 0, last: int | None = None, *, guarantee: Literal["sound", "conditional", "nominal"] | None = None
-    ) -> IntArray:
+    def true_labels(self, first: int = 0, last: int | None = None, *, guarantee: Guarantee | None = None) -> IntArray:
         """Read the true classes of certified images, -1 where they are not known: int64[B]; as for ``certificates``."""
         datasets = [dataset for dataset in schema.CERTIFICATES.datasets if dataset.field in ("true_labels", "guarantees")]
         arrays = self._certificate_rows(datasets, first, last)
@@ -230,7 +227,7 @@ class PartitionReaderMixin:
         from .region_rows import RegionRows
 
         self.refuse_network_only("regions")
-        return RegionRows(self, number)
+        return RegionRows(cast("RegionStore", self), number)
 
     def _certificate_rows(self, datasets, first, last):
         """Read some columns of certificates: dict of arrays by field."""

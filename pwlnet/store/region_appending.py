@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .._types import PathLike
+from .._types import PathLike, StopReason
 from ..errors import DigestMismatchError, InputError
 from ..partition.regions.blocks import COLUMNS, FIELDS_OF, STOPS, RegionBlock, RegionHeader
 from ..validation import check_choice, check_count, check_result
@@ -179,7 +179,7 @@ def finish_regions(
     writer: StoreWriter,
     *,
     complete: bool,
-    stopped_by: Literal["max_regions", "time_limit", "interrupted"] | None = None,
+    stopped_by: StopReason | None = None,
     certified: bool = False,
     n_exact: int = 0,
     n_regions: int | None = None,
@@ -256,10 +256,10 @@ def save_regions(
     """
     check_result(regions, "regions", ("network", "n_regions", "facet_offsets", "complete"), "pwlnet.enumerate_regions")
     header, block = header_of(regions), block_of(regions)
-    rows = ROWS if check_count(rows, "rows", or_none=f"{ROWS}") is None else rows
-    options = {"parameters": parameters, "overwrite": overwrite, "threads": threads, "compression": compression}
+    rows_at_once: int = check_count(rows, "rows", or_none=f"{ROWS}") or ROWS
+    options: dict[str, Any] = {"parameters": parameters, "overwrite": overwrite, "threads": threads, "compression": compression}
     with create(path, regions.network, **options) as writer:
-        blocks = ((block[low : low + rows], None) for low in range(0, len(block), rows))
+        blocks = ((block[low : low + rows_at_once], None) for low in range(0, len(block), rows_at_once))
         written = append_regions(writer, header, blocks, rows=rows)
         n_regions = int(regions.n_regions)
         finish_regions(

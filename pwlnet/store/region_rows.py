@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
-from .._types import FloatArray, IntArray, PathLike
+from .._types import FloatArray, IntArray, PathLike, StopReason
 from ..errors import InputError, StoreError
 from ..patterns import ActivationPatterns
 from ..validation import check_count
@@ -117,7 +117,7 @@ class RegionRows:
     free: IntArray
     n_regions: int
     complete: bool
-    stopped_by: str | None
+    stopped_by: StopReason | None
     certified: bool
     n_exact: int
     is_finished: bool
@@ -168,7 +168,7 @@ class RegionRows:
         ------
         RegionBlock
         """
-        step = self._rows_at_once() if check_count(rows, "rows", or_none="a choice by size") is None else rows
+        step: int = check_count(rows, "rows", or_none="a choice by size") or self._rows_at_once()
         for first in range(0, len(self), step):
             yield self[first : first + step]
 

@@ -35,7 +35,7 @@ class RegionWriterMixin:
     _check_open: Any
     _read_resume_state: Any
 
-    _header_of_row = (None, None)  # the header that was read last, and its enumeration
+    _header_of_row: tuple[Any, Any] = (None, None)  # the header that was read last, and its enumeration
 
     @property
     def n_enumerations(self) -> int:

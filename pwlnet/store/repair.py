@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class Repaired(NamedTuple):
     """What ``repair`` did: where the intact batches are now (None: nowhere), their number, what was lost and why."""
 
-    path: Path
+    path: Path | None
     n_batches: int
     n_lines: int
     n_batches_lost: int
@@ -93,7 +93,7 @@ def repair(
         ends = schema.rows_at_end(commits)
         if in_place and n_lost and not n_intact:
             raise StoreError(f"{path} has no intact batch before the first damaged one; it was left as it is, restore a copy")
-        target = path if in_place else out and Path(out)
+        target = path if in_place else Path(out) if out else None
         if target and is_intact and not store.is_verified:
             _write_container(store, target, overwrite=in_place)
         elif target:

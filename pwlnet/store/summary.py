@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -83,7 +84,9 @@ def derived_rows(name: str, arrays: dict[str, AnyArray], network: Network) -> di
     return {}
 
 
-def derived_last_row(name: str, row: dict[str, AnyArray], file: h5py.File, network: Network, first: int) -> dict[str, AnyArray]:
+def derived_last_row(
+    name: str, row: dict[str, AnyArray], file: h5py.File, network: Network, first: Mapping[str, int]
+) -> dict[str, AnyArray]:
     """Compute the derived datasets of a line or a plane whose chunks are all in the store.
 
     Parameters

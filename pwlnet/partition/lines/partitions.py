@@ -9,9 +9,9 @@ import contextlib
 import functools
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -260,7 +260,7 @@ def partition_lines(
     progress: bool = False,
     threads: int | None = None,
     tolerances: Tolerances = DEFAULT,
-    slope_dtype: Literal["float64", "float32"] | None = None,
+    slope_dtype: Dtype | None = None,
     memory: int = _MEMORY,
     n_checked: int = 3,
 ) -> LinePartitions:
@@ -328,7 +328,7 @@ def partition_lines(
     lines = LineEnds(network, check_network(network).as_points(starts, "starts"), network.as_points(ends, "ends"))
     settings = Settings(network, as_tolerances(tolerances).with_slope_dtype(slope_dtype), memory, n_checked, max_segments)
     results = list(_partitions(settings, lines, math.inf, progress, n_threads(threads)))
-    return results[0] if results else LinePartitions(network, *assemble([], network.n_inputs), tolerances=settings.tolerances)
+    return results[0] if results else LinePartitions(network, *assemble([], network.n_inputs), settings.tolerances)  # type: ignore[call-arg]
 
 
 def iter_line_partitions(
@@ -344,7 +344,7 @@ def iter_line_partitions(
     slope_dtype: Dtype | None = None,
     memory: int = _MEMORY,
     n_checked: int = 3,
-) -> Iterator[LinePartitions]:
+) -> Generator[LinePartitions, None, None]:
     """Split lines as ``partition_lines`` does, and return them in batches while others are traced.
 
     Exact up to rounding, and bit for bit the result of ``partition_lines``.

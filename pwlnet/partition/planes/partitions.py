@@ -183,7 +183,7 @@ class PlanePartition:
         """
         return self._locator(points)
 
-    def classes(self, rule: Literal[max, min] = "max") -> DecisionRegions:
+    def classes(self, rule: Literal["max", "min"] = "max") -> DecisionRegions:
         """Compute the decision regions: where which output is the largest (``rule="max"``) or the smallest (``"min"``).
 
         Exact, as the partition; a class of equal outputs is the lowest of them.

@@ -65,11 +65,11 @@ def as_planes(
     corners = [
         as_convex_polygon(polygon, "polygons" if len(listed) == 1 else f"polygons[{k}]") for k, polygon in enumerate(listed)
     ]
-    frames = [np.broadcast_to(x, (n, x.shape[1])) for x in arrays]
+    origin, e1, e2 = (np.broadcast_to(x, (n, x.shape[1])) for x in arrays)
     alone = len(arrays[1]) == len(arrays[2]) == 1
     for k in range(min(n, 1) if alone else n):
-        _refuse_parallel(frames[1][k], frames[2][k], "" if alone else f" of plane {k}")
-    return [Plane(*(x[k] for x in frames), polygon=corners[k if len(corners) > 1 else 0]) for k in range(n)]
+        _refuse_parallel(e1[k], e2[k], "" if alone else f" of plane {k}")
+    return [Plane(origin[k], e1[k], e2[k], corners[k if len(corners) > 1 else 0]) for k in range(n)]
 
 
 def _is_one_polygon(polygons):

@@ -107,14 +107,15 @@ def decision_complex(regions: Regions, *, graph: RegionGraph | None = None, thre
     >>> bool(np.isclose(found.class_volumes.sum(), 16.0**2))
     True
     """
-    if as_regions(regions).classes is None:
+    classes = as_regions(regions).classes
+    if classes is None:
         raise InputError("the regions are not divided by classes; give classes='max' or 'min' to enumerate_regions")
     if not regions.complete:
         raise InputError(f"the regions are not complete (stopped by {regions.stopped_by}); enumerate all of them")
     if not len(regions.free):
         raise InputError("the box is a point, which has no boundary; give a box with a side of positive width")
     graph = region_graph(regions, threads=threads) if graph is None else graph
-    owners, neighbours, classes = graph.owners, graph.neighbours, regions.classes
+    owners, neighbours = graph.owners, graph.neighbours
     same = (neighbours >= 0) & (classes[owners] == classes[np.maximum(neighbours, 0)])
     areas, volumes = facet_areas(regions, which=~same, threads=threads), region_volumes(regions, threads=threads)
     facets = np.flatnonzero(~same & (neighbours > owners))
@@ -123,8 +124,15 @@ def decision_complex(regions: Regions, *, graph: RegionGraph | None = None, thre
     normals = normals / np.abs(normals).max(axis=1, keepdims=True)
     n, components = graph.components(same)
     _, first = np.unique(components, return_index=True)
+    component_volumes, component_areas, class_volumes = (
+        np.asarray(np.bincount(numbers, sizes, n_sums), np.float64)
+        for numbers, sizes, n_sums in (
+            (components, volumes, n),
+            (components[owners], areas, n),
+            (classes, volumes, regions.network.n_outputs),
+        )
+    )
     return DecisionComplex(
         facets, sides, classes[sides], areas[facets], normals / np.linalg.norm(normals, axis=1, keepdims=True), components,
-        classes[first], np.bincount(components, volumes, n), np.bincount(components[owners], areas, n),
-        np.bincount(classes, volumes, regions.network.n_outputs),
+        classes[first], component_volumes, component_areas, class_volumes,
     )  # fmt: skip

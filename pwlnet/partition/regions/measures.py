@@ -75,7 +75,8 @@ def region_volumes(regions: Regions, *, threads: int | None = None) -> FloatArra
     >>> bool(np.isclose(region_volumes(regions).sum(), 0.1**network.n_inputs))
     True
     """
-    return volumes_of_cells(*as_regions(regions).vertices(), threads=threads)
+    offsets, points, words = as_regions(regions).vertices()
+    return volumes_of_cells(offsets, points, words, threads)
 
 
 def region_simplices(regions: Regions, *, threads: int | None = None) -> Simplices:
@@ -101,7 +102,8 @@ def region_simplices(regions: Regions, *, threads: int | None = None) -> Simplic
     if not len(as_regions(regions).free):
         raise InputError("the box is a point, which has no simplices; give a box with a side of positive width")
     vertices = regions.vertices()
-    return Simplices(*simplices_of_cells(*vertices, threads=threads), points=vertices.points)
+    offsets, corners = simplices_of_cells(*vertices, threads)
+    return Simplices(offsets, corners, vertices.points)
 
 
 def facet_areas(regions: Regions, *, which: ArrayLike | None = None, threads: int | None = None) -> FloatArray:
@@ -121,7 +123,8 @@ def facet_areas(regions: Regions, *, which: ArrayLike | None = None, threads: in
     float64[N]
         1 for facets that are points; 0 for facets that are not computed.
     """
-    n_facets = int(as_regions(regions).facet_offsets[-1])
+    offsets = as_regions(regions)._needed("facet_offsets")
+    n_facets = int(offsets[-1])
     which = np.ones(n_facets, bool) if which is None else np.asarray(which, bool)
     facets, areas = np.flatnonzero(which), np.zeros(n_facets)
     if len(regions.free) < 2:
@@ -130,7 +133,7 @@ def facet_areas(regions: Regions, *, which: ArrayLike | None = None, threads: in
     normals = regions.halfspaces().G[facets]
     axes = np.abs(normals).argmax(axis=1)
     largest = np.abs(normals[np.arange(len(facets)), axes])
-    owners = np.repeat(np.arange(regions.n_regions), np.diff(regions.facet_offsets))[facets]
+    owners = np.repeat(np.arange(regions.n_regions), np.diff(offsets))[facets]
     row, points, words = vertices_of_facets(regions, facets, owners)
     axis = axes[row]
     points[np.arange(len(row)), axis] = points[:, -1]  # projected along the axis, the last one in its place

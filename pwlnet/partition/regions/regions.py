@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..._types import AnyArray, ArrayLike, FloatArray, Index, Int32Array, IntArray, PathLike, WordArray
+from ..._types import AnyArray, ArrayLike, FloatArray, Index, Int32Array, IntArray, PathLike, StopReason, WordArray
 from ...errors import InputError, MissingDataError
 from ...patterns import ActivationPatterns
 from ...validation import check_index
@@ -108,7 +108,7 @@ class Regions:
     free: IntArray = field(repr=False)
     n_regions: int
     complete: bool
-    stopped_by: str | None
+    stopped_by: StopReason | None
     method: str
     certified: bool
     n_exact: int
@@ -192,8 +192,8 @@ class Regions:
             There is no such region.
         """
         k = self._facets_of(r)
-        rows = self.halfspaces()
-        return RegionFacets(rows.G[k], rows.h[k], self.facet_neurons[k], self.facet_states[k])
+        rows, neurons, states = self.halfspaces(), self._needed("facet_neurons"), self._needed("facet_states")
+        return RegionFacets(rows.G[k], rows.h[k], neurons[k], states[k])
 
     def neighbours(self, r: Index) -> IntArray:
         """Return the region behind each facet of region r, -1 outside: int64[n], in the order of ``facets(r)``."""
