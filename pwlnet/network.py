@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,15 +17,11 @@ from ._types import ArrayLike, FloatArray, Index, Int32Array, PathLike
 from .errors import InputError, ShapeError
 from .kernels.ir import passes, switching
 from .kernels.ir import program as ir
-from .op_graph import make_op_graph
-from .patterns import ActivationPatterns, pattern_layout
+from .op_graph import OpGraph, make_op_graph
+from .patterns import ActivationPatterns, PatternLayout, pattern_layout
 from .program_check import check_program
 from .scheduling import single_threaded_blas
 from .validation import as_points, check_index
-
-if TYPE_CHECKING:
-    from .op_graph import OpGraph
-    from .patterns import PatternLayout
 
 
 class Neuron(NamedTuple):

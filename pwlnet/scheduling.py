@@ -36,7 +36,7 @@ def n_threads(threads: int | None = None) -> int:
     if threads is None:
         available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]  # numba sets it from the environment
-    return max(1, min(most, available or 1))
+        return max(1, min(most, available or 1))
     return check_count(threads, "threads", or_none="all processors")
 
 

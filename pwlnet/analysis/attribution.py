@@ -19,14 +19,13 @@ from ..kernels.ir import program as ir
 from ..partition.lines.ends import points_at
 from ..partition.lines.partitions import iter_line_partitions
 from ..partition.lines.scaling import always_rescaled, rescaled_line
-from ..tolerances import DEFAULT
+from ..tolerances import DEFAULT, Tolerances
 from ..validation import as_outputs, check_network
 from .line_flips import iter_line_flips
 from .quadrature import RULES, quadrature_rule
 
 if TYPE_CHECKING:
     from ..network import Network
-    from ..tolerances import Tolerances
 
 _LINES_AT_ONCE, _STATES_AT_ONCE = 16, 2**22  # lines whose first states are computed together, and the number of these states
 _GRADIENT_BYTES = 2**28  # gradients and their integrals in memory per thread

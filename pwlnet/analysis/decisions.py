@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from .._types import FloatArray, PathLike
-from ..conditions import as_union
+from ..conditions import HalfSpaces, as_union
 from ..convert.source import open_source
 from ..domains import Box, box_rows, check_domain
 from ..errors import InputError
@@ -27,7 +27,6 @@ from ..search.falsify import descend
 from ..validation import check_choice, check_count, check_network, check_number
 
 if TYPE_CHECKING:
-    from ..conditions import HalfSpaces
     from ..network import Network
 
 

@@ -15,7 +15,7 @@ from ..binomial import clopper_pearson
 from ..domains import Ball, Box, Gaussian, Polygon, Segment, check_domain, is_single
 from ..draws import draw_points, make_draws
 from ..errors import InputError, ShapeError
-from ..float_sets import Sampling, Scope, make_float_set, pool_neurons
+from ..float_sets import FloatSet, Sampling, Scope, make_float_set, pool_neurons
 from ..partition.lines.ends import points_at
 from ..partition.lines.partitions import partition_lines
 from ..partition.planes.geometry import to_input_space
@@ -25,7 +25,6 @@ from .float_counts import compare_pairs, count_states
 from .right_states import inner_points, n_states_of_neurons, right_states, short_numbers
 
 if TYPE_CHECKING:
-    from ..float_sets import FloatSet
     from ..network import Network
 
 BOUND_METHODS = get_args(BoundMethod)

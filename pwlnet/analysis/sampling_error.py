@@ -276,16 +276,9 @@ def count_samples(
 
 
 def recommend_samples(
-    lines: LinePartitions,
-    targets: ArrayLike,
-    *,
-    within: float = 0.01,
-    method: str = "left",
-    first: int = 20,
-    max_samples: int = 1000,
-    threads: int | None = None,
-    progress: bool = False,
-) -> RecommendedSamples:
+    lines: LinePartitions, targets: ArrayLike, *, within: float = 0.01, method: str = "left", first: int = 20,
+    max_samples: int = 1000, threads: int | None = None, progress: bool = False,
+) -> RecommendedSamples:  # fmt: skip
     """Find the usually recommended number of samples, which makes attributions complete, and the resulting errors.
 
     Exact up to rounding: errors are relative to the exact attributions.

@@ -14,10 +14,9 @@ from .. import store
 from .._types import PathLike
 from ..errors import DigestMismatchError, InputError, MissingDataError, ShapeError, StoreError
 from . import subjects, tables
-from .experiment import Measured, Options
+from .experiment import Experiment, Measured, Options
 
 if TYPE_CHECKING:
-    from .experiment import Experiment
     from .tables import Table
 
 _COMMIT_SECONDS = 4.0  # between two commits, each of which waits for the disk

@@ -14,8 +14,8 @@ from .._types import ArrayLike, Dtype, IntArray, VoteMethod
 from ..binomial import check_level
 from ..errors import InputError, ShapeError
 from ..validation import as_array, check_count, check_number, refuse_not_finite
-from .bases import NO_CLASS, as_base
-from .certificates import ABSTAINED, Certificates
+from .bases import NO_CLASS, BaseClassifier, as_base
+from .certificates import ABSTAINED, Certificate, Certificates
 from .noise import ESTIMATE, PREDICT, Query, make_seed
 from .plans import CertificationPlan, progress_bar
 
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     import torch
 
     from ..network import Network
-    from .bases import BaseClassifier
-    from .certificates import Certificate
 
 _BATCH_ROWS = (256, 2**16)
 

@@ -19,12 +19,11 @@ from ..network import Network
 from ..scheduling import run_chunks
 from ..validation import check_choice, check_number, refuse_not_finite
 from ..value_buffers import DTYPES
-from .bases import DerivedClassifier, ModuleBase, NetworkBase, as_base, digest_of
+from .bases import BaseClassifier, DerivedClassifier, ModuleBase, NetworkBase, as_base, digest_of
 
 if TYPE_CHECKING:
     import torch
 
-    from .bases import BaseClassifier
     from .noise import Query
 
 AVERAGES = ("none", "inputs", "probabilities")

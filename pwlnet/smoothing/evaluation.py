@@ -78,12 +78,9 @@ class _Outcomes(NamedTuple):
 
 
 def certified_accuracy(
-    certificates: Certificates | CertificationLog,
-    labels: ArrayLike | None = None,
-    radii: ArrayLike = (0.0,),
-    *,
+    certificates: Certificates | CertificationLog, labels: ArrayLike | None = None, radii: ArrayLike = (0.0,), *,
     sound: bool = False,
-) -> FloatArray:
+) -> FloatArray:  # fmt: skip
     """Compute the share of images that are correct and certified at radii.
 
     Estimate: a mean over images of what each certificate guarantees; an abstention is wrong. At radius 0, images count that are
@@ -163,14 +160,9 @@ def average_certified_radius(
 
 
 def estimate_acr(
-    certificates: Certificates | CertificationLog,
-    labels: ArrayLike | None = None,
-    *,
-    sound: bool = False,
-    level: float = 0.95,
-    n_resamples: int = 10000,
-    seed: int = 0,
-) -> Estimate:
+    certificates: Certificates | CertificationLog, labels: ArrayLike | None = None, *, sound: bool = False,
+    level: float = 0.95, n_resamples: int = 10000, seed: int = 0,
+) -> Estimate:  # fmt: skip
     """Compute the average certified radius with a bootstrap confidence interval over images.
 
     Estimate: the interval is for another sample of images, not for the noise, whose error each certificate bounds.
@@ -205,13 +197,9 @@ def estimate_acr(
 
 
 def accuracy_curve(
-    certificates: Certificates | CertificationLog,
-    labels: ArrayLike | None = None,
-    radii: ArrayLike = (0.0,),
-    *,
-    sound: bool = False,
-    level: float = 0.95,
-) -> AccuracyCurve:
+    certificates: Certificates | CertificationLog, labels: ArrayLike | None = None, radii: ArrayLike = (0.0,), *,
+    sound: bool = False, level: float = 0.95,
+) -> AccuracyCurve:  # fmt: skip
     """Compute certified accuracies with pointwise confidence intervals over images.
 
     Estimate: bootstrap intervals of shares, without resampling; where all images are certified, or none, by Clopper-Pearson,
@@ -249,16 +237,9 @@ def accuracy_curve(
 
 
 def compare_certificates(
-    first: Certificates | CertificationLog,
-    second: Certificates | CertificationLog,
-    labels: ArrayLike | None = None,
-    radii: ArrayLike = (0.0,),
-    *,
-    sound: bool = False,
-    level: float = 0.95,
-    n_resamples: int = 10000,
-    seed: int = 0,
-) -> Comparison:
+    first: Certificates | CertificationLog, second: Certificates | CertificationLog, labels: ArrayLike | None = None,
+    radii: ArrayLike = (0.0,), *, sound: bool = False, level: float = 0.95, n_resamples: int = 10000, seed: int = 0,
+) -> Comparison:  # fmt: skip
     """Compute the differences of two certifications of the same images, with bootstrap intervals of paired differences.
 
     Estimate: images that both treat equally do not widen the intervals, as they would in two separate ones. The same resamples

@@ -25,7 +25,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -34,11 +34,8 @@ from ..errors import DigestMismatchError, InputError, ShapeError, StoreError
 from ..file_locks import FileLock, locked_error, refuse_locked
 from ..publishing import publish, reason
 from ..validation import check_choice, check_count
-from .certificates import ABSTAINED, GUARANTEES, correct_predictions
+from .certificates import ABSTAINED, GUARANTEES, Certificate, Certificates, correct_predictions
 from .log_lines import COLUMNS, parse_log
-
-if TYPE_CHECKING:
-    from .certificates import Certificate, Certificates
 
 _FORMAT = "pwlnet-certification-log"
 _OF_CERTIFICATE = ("guarantee", "sigma", "alpha", "n0", "seed", "method")  # settings that certificates repeat
@@ -153,13 +150,9 @@ def find_stride(idx):
 
 
 def write_log(
-    path: PathLike,
-    certificates: Certificates,
-    labels: Sequence[int] | IntArray,
-    settings: dict[str, Any],
-    *,
+    path: PathLike, certificates: Certificates, labels: Sequence[int] | IntArray, settings: dict[str, Any], *,
     digits: int | None = None,
-) -> None:
+) -> None:  # fmt: skip
     """Write certificates as a log; it must not exist.
 
     Parameters
@@ -228,14 +221,11 @@ class LogWriter:
     ['20', '3', '3', '0.5', '1', '0:00:01.500000']
     """
 
-    path: Path
-    settings: dict[str, Any]
-    done: set[int]
-
     def __init__(self, path: PathLike, settings: dict[str, Any], *, resume: bool = False, digits: int | None = None) -> None:
         self.path, self.settings = Path(path), _checked_settings(settings)
         self._digits = check_count(digits, "digits", or_none="all digits")
-        self._file, self._lock, self.done = None, None, set()
+        self.done: set[int] = set()
+        self._file, self._lock = None, None
         exists = self.path.exists()
         if exists and not resume:
             raise StoreError(f"{self.path} exists; resume it, give another path, or remove it first")

@@ -12,14 +12,13 @@ import numpy as np
 from .._types import IntArray
 from ..errors import InputError
 from ..validation import check_count, check_number
-from .bases import NO_CLASS, DerivedClassifier, votes_of
+from .bases import NO_CLASS, BaseClassifier, DerivedClassifier, votes_of
 from .denoisers import as_denoiser
 
 if TYPE_CHECKING:
     import torch
 
     from ..network import Network
-    from .bases import BaseClassifier
     from .noise import Query
 
 INNER_PURPOSE = 300  # added to a purpose: the inner draws of a query

@@ -20,14 +20,13 @@ from ..float_sets import pool_neurons
 from ..scheduling import run_chunks
 from ..tolerances import UNIT_ROUNDOFF
 from ..validation import check_choice
-from .certificates import Certificates
+from .certificates import Certificate, Certificates
 from .factor_bounds import FactorBounds
 from .fixed_sequence import is_confirmed, lower_bound
 from .noise import ESTIMATE
 from .radii import radius_of
 
 if TYPE_CHECKING:
-    from .certificates import Certificate
     from .classifier import SmoothedClassifier
 
 METHODS = get_args(BoundMethod)

@@ -14,7 +14,7 @@ from ..errors import InputError
 from ..network import Network
 from ..validation import check_choice, check_count, check_number
 from . import references
-from .bases import DerivedClassifier, as_base
+from .bases import BaseClassifier, DerivedClassifier, as_base
 from .certificates import GUARANTEES
 from .nested import NestedClassifier
 from .noise import TRAINING, Query
@@ -22,8 +22,6 @@ from .voted import VotedClassifier
 
 if TYPE_CHECKING:
     import torch
-
-    from .bases import BaseClassifier
 
 _OPTIONS = {  # of each reference, in the order of its arguments
     "clean": (references.Clean, ()),

@@ -12,12 +12,11 @@ import numpy as np
 
 from .._types import ArrayLike, IntArray, PathLike
 from ..errors import ShapeError
-from .logs import LogWriter, read_log
+from .logs import CertificationLog, LogWriter, read_log
 from .plans import progress_bar
 
 if TYPE_CHECKING:
     from .classifier import SmoothedClassifier
-    from .logs import CertificationLog
 
 
 def certify_to_log(

@@ -15,13 +15,12 @@ import numpy as np
 
 from .._types import ArrayLike
 from ..errors import InputError, ShapeError
-from .bases import DerivedClassifier, as_base, votes_of
+from .bases import BaseClassifier, DerivedClassifier, as_base, votes_of
 
 if TYPE_CHECKING:
     import torch
 
     from ..network import Network
-    from .bases import BaseClassifier
 
 _DATASETS = {  # mean and standard deviation of the channels, for images in [0, 1]
     "MNIST": ((0.1307,), (0.3081,)),

@@ -15,14 +15,13 @@ from ..binomial import clopper_pearson
 from ..errors import InputError, UnsupportedOperationError
 from ..float_sets import pool_neurons
 from ..validation import check_choice, check_count, check_number
-from .bases import DerivedClassifier
+from .bases import BaseClassifier, DerivedClassifier
 from .denoisers import as_denoiser
 
 if TYPE_CHECKING:
     import torch
 
     from ..network import Network
-    from .bases import BaseClassifier
     from .noise import Query
 
 WEIGHTINGS = ("hard", "linear")

@@ -14,7 +14,7 @@ from ..errors import DigestMismatchError, InputError, StoreError
 from ..file_locks import refuse_locked
 from ..publishing import publish
 from ..scheduling import n_threads
-from ..tolerances import DEFAULT, as_tolerances
+from ..tolerances import DEFAULT, Tolerances, as_tolerances
 from ..validation import as_path, check_network
 from . import schema
 from .header import write_header
@@ -24,14 +24,12 @@ from .network_file import write_network_group
 from .provenance import make_provenance
 from .reader import RegionStore
 from .results import ResultFile
-from .writer import StoreWriter
+from .writer import StoreWriter, Written, WrittenPlanes
 
 if TYPE_CHECKING:
     from ..network import Network
     from ..partition.lines.partitions import LinePartitions
     from ..partition.planes.partitions import PlanePartitions
-    from ..tolerances import Tolerances
-    from .writer import Written, WrittenPlanes
 
 
 def create(
@@ -281,19 +279,10 @@ def _save(path, results, name, options):
 
 
 def save_long_line(
-    path: PathLike,
-    network: Network,
-    start: ArrayLike,
-    end: ArrayLike,
-    *,
-    resume: bool = False,
-    parameters: dict[str, Any] | None = None,
-    overwrite: bool = False,
-    compression: str = "gzip",
-    tolerances: Tolerances = DEFAULT,
-    slope_dtype: Dtype | None = None,
-    **options: Any,
-) -> Written:
+    path: PathLike, network: Network, start: ArrayLike, end: ArrayLike, *, resume: bool = False,
+    parameters: dict[str, Any] | None = None, overwrite: bool = False, compression: str = "gzip",
+    tolerances: Tolerances = DEFAULT, slope_dtype: Dtype | None = None, **options: Any,
+) -> Written:  # fmt: skip
     """Partition one line and write it to a store chunk by chunk, a bounded number of breakpoints in memory.
 
     Exact up to rounding, and bit for bit what ``partition_lines`` and ``save_lines`` give.
@@ -339,19 +328,10 @@ def save_long_line(
 
 
 def save_large_plane(
-    path: PathLike,
-    network: Network,
-    origin: ArrayLike,
-    e1: ArrayLike,
-    e2: ArrayLike,
-    polygon: ArrayLike,
-    *,
-    resume: bool = False,
-    parameters: dict[str, Any] | None = None,
-    overwrite: bool = False,
-    compression: str = "gzip",
+    path: PathLike, network: Network, origin: ArrayLike, e1: ArrayLike, e2: ArrayLike, polygon: ArrayLike, *,
+    resume: bool = False, parameters: dict[str, Any] | None = None, overwrite: bool = False, compression: str = "gzip",
     **options: Any,
-) -> WrittenPlanes:
+) -> WrittenPlanes:  # fmt: skip
     """Partition one plane and write it to a store chunk by chunk, a bounded number of polygons in memory.
 
     Exact up to rounding, as ``partition_planes``.

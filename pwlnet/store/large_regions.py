@@ -19,12 +19,11 @@ from ..validation import check_count
 from .creation import open_or_create
 from .in_chunks import closing
 from .region_appending import append_regions, finish_regions
-from .region_rows import load_regions
+from .region_rows import RegionRows, load_regions
 
 if TYPE_CHECKING:
     from ..conditions import HalfSpaces
     from ..network import Network
-    from .region_rows import RegionRows
 
 
 def save_large_regions(

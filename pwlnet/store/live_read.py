@@ -16,15 +16,12 @@ import numpy as np
 
 from .._types import AnyArray
 from ..errors import StoreError
-from . import checks
-from .access import check_rows, reading
+from . import checks, schema
+from .access import ReadFile, check_rows, reading
 from .container.layout import HEADER_SIZE
 
 if TYPE_CHECKING:
     import h5py
-
-    from . import schema
-    from .access import ReadFile
 
 MAX_RETRIES = 30
 _PAUSE = 0.002  # seconds before the first retry; longer each time

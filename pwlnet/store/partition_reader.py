@@ -10,7 +10,7 @@ from . import in_chunks, schema
 from .certificates import certificates_from_arrays, rows_with_guarantee
 from .float_sets import float_set_from_arrays
 from .planes import planes_from_arrays
-from .summary import stored_line_summary, stored_plane_summary
+from .summary import PlaneSummary, stored_line_summary, stored_plane_summary
 
 if TYPE_CHECKING:
     from ..float_sets import FloatSet
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from ..tolerances import Tolerances
     from .reader import RegionStore
     from .region_rows import RegionRows
-    from .summary import PlaneSummary
 
 
 class PartitionReaderMixin:

@@ -15,7 +15,7 @@ from ..errors import InputError, StoreError
 from ..patterns import ActivationPatterns
 from ..validation import check_count
 from . import schema
-from .reader import _open
+from .reader import RegionStore, _open
 from .region_consistency import row_range
 from .regions import RegionCounts, block_from_arrays, counts_from_arrays, empty_block, header_from_arrays
 from .results import axis_sizes
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from ..network import Network
     from ..partition.regions.blocks import RegionBlock, RegionHeader
     from ..partition.regions.regions import AffineMaps, HalfSpaceRows, Regions, RegionVertices
-    from .reader import RegionStore
 
 _AT_ONCE = 2**24  # bytes of the widest dataset in a block, by default
 

@@ -15,11 +15,10 @@ from .._types import AnyArray
 from ..errors import InputError
 from . import schema
 from .region_consistency import sides_problem
-from .regions import block_to_arrays, counts_to_arrays, free_widths, header_from_arrays, header_to_arrays
+from .regions import RegionCounts, block_to_arrays, counts_to_arrays, free_widths, header_from_arrays, header_to_arrays
 
 if TYPE_CHECKING:
     from ..partition.regions.blocks import RegionBlock, RegionHeader
-    from .regions import RegionCounts
 
 _KINDS = ("enumerations", "regions", "enumeration_ends")
 

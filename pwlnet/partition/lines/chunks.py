@@ -20,18 +20,16 @@ import numpy as np
 from ..._types import ArrayLike, Dtype
 from ...errors import CapacityError, DigestMismatchError, ShapeError
 from ...scheduling import look_ahead, n_threads, single_threaded_blas
-from ...tolerances import DEFAULT, as_tolerances
+from ...tolerances import DEFAULT, Tolerances, as_tolerances
 from ...validation import check_count, check_network
 from . import check, windows
-from .chunk_buffer import LINE_START, BreakpointIndex, ChunkBuffer, ResumePoint, end_point
+from .chunk_buffer import LINE_START, BreakpointIndex, ChunkBuffer, LineChunk, ResumePoint, end_point
 from .rounds import Progress, Settings, check_limits, trace_in_rounds, waiting_bytes
 from .tracing import borrowed_tracer
 from .windows import Joiner, TraceResult, largest_error, retrace_close_boundaries
 
 if TYPE_CHECKING:
     from ...network import Network
-    from ...tolerances import Tolerances
-    from .chunk_buffer import LineChunk
 
 
 def iter_line_chunks(

@@ -252,18 +252,10 @@ class LinePartition:
 
 
 def partition_lines(
-    network: Network,
-    starts: ArrayLike,
-    ends: ArrayLike,
-    *,
-    max_segments: int | None = None,
-    progress: bool = False,
-    threads: int | None = None,
-    tolerances: Tolerances = DEFAULT,
-    slope_dtype: Dtype | None = None,
-    memory: int = _MEMORY,
+    network: Network, starts: ArrayLike, ends: ArrayLike, *, max_segments: int | None = None, progress: bool = False,
+    threads: int | None = None, tolerances: Tolerances = DEFAULT, slope_dtype: Dtype | None = None, memory: int = _MEMORY,
     n_checked: int = 3,
-) -> LinePartitions:
+) -> LinePartitions:  # fmt: skip
     """Split lines into the segments on which the activation pattern of a network is constant, so that it is affine.
 
     Exact up to rounding: ties are decided by rounding bounds; each line's residual and ``t_error`` are returned.
@@ -332,19 +324,10 @@ def partition_lines(
 
 
 def iter_line_partitions(
-    network: Network,
-    starts: ArrayLike,
-    ends: ArrayLike,
-    *,
-    max_points: int = _MAX_POINTS,
-    max_segments: int | None = None,
-    progress: bool = False,
-    threads: int | None = None,
-    tolerances: Tolerances = DEFAULT,
-    slope_dtype: Dtype | None = None,
-    memory: int = _MEMORY,
-    n_checked: int = 3,
-) -> Generator[LinePartitions, None, None]:
+    network: Network, starts: ArrayLike, ends: ArrayLike, *, max_points: int = _MAX_POINTS, max_segments: int | None = None,
+    progress: bool = False, threads: int | None = None, tolerances: Tolerances = DEFAULT, slope_dtype: Dtype | None = None,
+    memory: int = _MEMORY, n_checked: int = 3,
+) -> Generator[LinePartitions, None, None]:  # fmt: skip
     """Split lines as ``partition_lines`` does, and return them in batches while others are traced.
 
     Exact up to rounding, and bit for bit the result of ``partition_lines``.

@@ -19,12 +19,11 @@ from ...scheduling import n_threads
 from ...validation import check_count
 from ..lines.rounds import Progress
 from .geometry import polygon_areas
-from .polygons import as_planes
+from .polygons import Plane, as_planes
 from .running import finished_meshes, make_problem
 
 if TYPE_CHECKING:
     from ...network import Network
-    from .polygons import Plane
 
 
 @dataclass(frozen=True, eq=False)

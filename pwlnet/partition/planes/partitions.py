@@ -19,14 +19,13 @@ from ...scheduling import n_threads
 from ...validation import check_count
 from ..lines.rounds import Progress
 from . import flat, geometry, locating, maps
-from .polygons import as_planes
+from .polygons import Plane, as_planes
 from .running import cut_planes, make_problem
 
 if TYPE_CHECKING:
     from ...analysis.decision_regions import DecisionRegions
     from ...network import Network
     from .geometry import Adjacency
-    from .polygons import Plane
 
 
 @dataclass(frozen=True, eq=False)

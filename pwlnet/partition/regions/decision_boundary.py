@@ -12,11 +12,10 @@ import numpy as np
 
 from ..._types import FloatArray, Int32Array, IntArray
 from ...errors import InputError
-from .graph import as_regions, region_graph
+from .graph import RegionGraph, as_regions, region_graph
 from .measures import facet_areas, region_volumes
 
 if TYPE_CHECKING:
-    from .graph import RegionGraph
     from .regions import Regions
 
 
@@ -124,15 +123,8 @@ def decision_complex(regions: Regions, *, graph: RegionGraph | None = None, thre
     normals = normals / np.abs(normals).max(axis=1, keepdims=True)
     n, components = graph.components(same)
     _, first = np.unique(components, return_index=True)
-    component_volumes, component_areas, class_volumes = (
-        np.asarray(np.bincount(numbers, sizes, n_sums), np.float64)
-        for numbers, sizes, n_sums in (
-            (components, volumes, n),
-            (components[owners], areas, n),
-            (classes, volumes, regions.network.n_outputs),
-        )
-    )
     return DecisionComplex(
         facets, sides, classes[sides], areas[facets], normals / np.linalg.norm(normals, axis=1, keepdims=True), components,
-        classes[first], component_volumes, component_areas, class_volumes,
+        classes[first], np.bincount(components, volumes, n), np.bincount(components[owners], areas, n),  # type: ignore[arg-type]
+        np.bincount(classes, volumes, regions.network.n_outputs),  # type: ignore[arg-type]  # the stub ignores the weights
     )  # fmt: skip

@@ -12,10 +12,9 @@ import numpy as np
 from ..._types import IntArray
 from ...errors import InputError, NumericalError
 from ...tolerances import SAME_FACET
-from .graph import as_regions, region_graph
+from .graph import RegionGraph, as_regions, region_graph
 
 if TYPE_CHECKING:
-    from .graph import RegionGraph
     from .regions import Regions
 
 

@@ -12,12 +12,11 @@ import numpy as np
 from ..._types import FloatArray, IntArray
 from ..planes.integers import as_integers, exact_ops
 from .exact import _StateEvaluation
-from .graph import as_regions, region_graph, renumbered
+from .graph import RegionGraph, as_regions, region_graph, renumbered
 from .layers import make_layers
 from .matching import unique_rows
 
 if TYPE_CHECKING:
-    from .graph import RegionGraph
     from .regions import Regions
 
 

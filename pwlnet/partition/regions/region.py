@@ -17,16 +17,14 @@ from ...patterns import ActivationPatterns
 from ...scheduling import n_threads, run_slots
 from ...tolerances import UNIT_ROUNDOFF
 from ...validation import check_network
-from .facets import find_facets
-from .inscribed import find_inscribed_ball
+from .facets import Facets, find_facets
+from .inscribed import InscribedBall, find_inscribed_ball
 from .planning import DESCRIBE, GRADIENTS, check_known, make_plan, make_slots, tile_starts
 from .radii import check_norm
 
 if TYPE_CHECKING:
     from ...domains import Box
     from ...network import Network
-    from .facets import Facets
-    from .inscribed import InscribedBall
 
 _DUAL = {1: np.inf, 2: 2, np.inf: 1}
 
