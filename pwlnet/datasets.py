@@ -21,7 +21,7 @@ from urllib.parse import quote
 import numpy as np
 
 from ._optional import require
-from ._types import IntArray, UInt8Array
+from ._types import AnyArray, IntArray, UInt8Array
 from .errors import ChecksumError, ConversionError, InputError, MissingDataError
 from .shipped import control_network_path, digits_images, digits_network, digits_network_path, digits_training_images
 
@@ -227,19 +227,19 @@ def load_images(
 
 
 @functools.cache
-def _table():
+def _table() -> dict[str, DataFile]:
     rows = json.loads((Path(__file__).parent / "_fetch_table.json").read_text())
     return {row["name"]: DataFile(**row) for row in rows}
 
 
-def _check(file, path, remedy):
+def _check(file: DataFile, path: Path, remedy: str) -> None:
     with path.open("rb") as stream:
         found = hashlib.file_digest(stream, "sha256").hexdigest()
     if found != file.sha256:
         raise ChecksumError(f"{path} has SHA-256 {found}, but {file.name} must have {file.sha256}; {remedy}")
 
 
-def _download(file, looked):
+def _download(file: DataFile, looked: str) -> Path:
     """Return the path of the file in the cache, downloading it if necessary."""
     pooch = require("pooch", "data", f"downloading {file.name} ({looked})")
     cache = pooch.create(
@@ -263,7 +263,7 @@ def _download(file, looked):
         ) from error
 
 
-def _read_idx(path):
+def _read_idx(path: Path) -> UInt8Array:
     """Read the array of an idx.gz file: two zeros, a type, the rank, the shape as big-endian integers, the bytes."""
     data = gzip.decompress(path.read_bytes())
     rank = data[3]
@@ -271,7 +271,7 @@ def _read_idx(path):
     return np.frombuffer(data, np.uint8, offset=4 + 4 * rank).reshape(shape)
 
 
-def _read_png(path):
+def _read_png(path: Path) -> UInt8Array:
     """Read CIFAR-10 images from a picture with one image per row of 1024 pixels."""
     image = require("PIL.Image", "plot", "reading CIFAR-10 images")
     with image.open(path) as picture:
@@ -279,7 +279,7 @@ def _read_png(path):
     return pixels.reshape(-1, 32, 32, 3).transpose(0, 3, 1, 2)
 
 
-def _read_labels(path):
+def _read_labels(path: Path) -> AnyArray:
     """Read labels from an idx.gz file, or from a line of JavaScript ``var labels=[...];``."""
     if path.suffix == ".gz":
         return _read_idx(path)

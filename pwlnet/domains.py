@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 NORMS = (1, 2, np.inf)
 
 
-def _as_array(value, name):
+def _as_array(value: Any, name: str) -> FloatArray:
     """Convert an argument to finite, read-only float64."""
     array = as_array(value, name)
     if array.dtype.kind not in "fiub" or not array.ndim:
@@ -40,7 +40,7 @@ class _Domain:
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"a {type(self).__name__} is immutable, so {name!r} cannot be set; make a new one")
 
-    def _set(self, **fields):
+    def _set(self, **fields: object) -> None:
         for name, value in fields.items():
             object.__setattr__(self, name, value)
 
@@ -270,11 +270,11 @@ class Gaussian(_Domain):
         return Gaussian, (self.center, self.sigma)
 
 
-def _down(x):
+def _down(x: FloatArray) -> FloatArray:
     return np.nextafter(x, -np.inf)
 
 
-def _up(x):
+def _up(x: FloatArray) -> FloatArray:
     return np.nextafter(x, np.inf)
 
 
@@ -311,7 +311,7 @@ def gaussian_rows(network: Network, gaussian: Gaussian) -> tuple[FloatArray, Flo
     return _rows_with_one_each(network, gaussian.center, gaussian.sigma, "sigma")
 
 
-def _rows_with_one_each(network, center, value, name):
+def _rows_with_one_each(network: Network, center: FloatArray, value: FloatArray, name: str) -> tuple[FloatArray, FloatArray]:
     """Return centres in rows, and a number for each: (float64[B, D], float64[B])."""
     centers = network.as_points(center, "center")
     if np.size(value) not in (1, len(centers)):
@@ -319,13 +319,13 @@ def _rows_with_one_each(network, center, value, name):
     return centers, np.ascontiguousarray(np.broadcast_to(value, len(centers)))
 
 
-def is_single(network, domain):
+def is_single(network: Network, domain: _Domain) -> bool:
     """Return whether a domain is one set, not a batch of B sets."""
     points = domain.lower if isinstance(domain, Box) else getattr(domain, "center", None)
     return points is None or points.shape in ((network.n_inputs,), tuple(network.input_shape))
 
 
-def check_domain(domain, kinds=(Segment, Polygon, Box, Ball)):
+def check_domain(domain: Any, kinds: tuple[type[_Domain], ...] = (Segment, Polygon, Box, Ball)) -> Any:
     """Validate that an argument is a domain of one of some kinds.
 
     Raises

@@ -192,7 +192,7 @@ class FloatSet:
         lower = lower | differ if self.scope in (Scope.PAIR, Scope.SAMPLES) else lower
         states = np.where(upper | differ, -1, first)
         return _from_masks(
-            self, lower, upper | differ, states, self.always_on.any(axis=0), method=self.method, scope=self.scope
+            self, lower, upper | differ, states, np.asarray(self.always_on.any(axis=0)), method=self.method, scope=self.scope
         )
 
     def intersection(self) -> tuple[BoolArray, BoolArray]:
@@ -300,14 +300,14 @@ class FloatSet:
             lines.append(f"{name[:24]:<24} {n:>8} {shares[0]:>8} {shares[1]:>8} {shares[2]:>8} {shares[3]:>10}")
         return "\n".join(lines)
 
-    def _check_alike(self, other):
+    def _check_alike(self, other: FloatSet) -> None:
         if self.layers != other.layers or self.lower.shape != other.lower.shape:
             raise ShapeError(
                 f"other has masks of shape {other.lower.shape} and {len(other.layers)} layers, this one {self.lower.shape} and "
                 f"{len(self.layers)}; give analyses of the same network and sets"
             )
 
-    def _passes(self, states, other):
+    def _passes(self, states: Int32Array, other: FloatSet) -> BoolArray:
         """Return which neurons have a state with slope 1, from those of two FloatSets."""
         return np.where(states == self.states, self.always_on, other.always_on)
 
@@ -317,10 +317,12 @@ class FloatSet:
         return f"FloatSet({sets}{self.lower.shape[-1]} neurons: {counts}; method {self.method!r}, scope {self.scope.value!r})"
 
 
-def _from_masks(like, lower, upper, states, passes_slope, **more):
+def _from_masks(
+    like: FloatSet, lower: BoolArray, upper: BoolArray, states: Int32Array, passes_slope: BoolArray, **more: Any
+) -> FloatSet:
     """Make a FloatSet of the layers of another one; passes_slope: bool, where the state of a fixed neuron has slope 1."""
     states = np.where(upper, -1, states).astype(np.int32)
-    arrays = {"lower": lower, "upper": upper, "states": states}
+    arrays: dict[str, Any] = {"lower": lower, "upper": upper, "states": states}
     known = states >= 0
     arrays |= {"always_on": known & passes_slope, "always_off": known & ~passes_slope}
     for array in arrays.values():

@@ -113,13 +113,13 @@ def load_network(
     return network
 
 
-def _folder_advice(path):
+def _folder_advice(path: Path) -> str:
     if (path / "saved_model.pb").is_file():
         return "it is a SavedModel of TensorFlow, export it to ONNX with tf2onnx"
     return f"give the path of a network file ({', '.join(_SUFFIXES)})"
 
 
-def _other_kind(path, magic):
+def _other_kind(path: Path, magic: bytes) -> str:
     """Return what a file of no readable kind is, by its content or else its suffix, and what to do with it."""
     suffix = path.suffix.lower()
     if magic.startswith(b"PK") and suffix not in _FOREIGN:
@@ -136,7 +136,7 @@ def _other_kind(path, magic):
     )
 
 
-def _kind_of_archive(path):
+def _kind_of_archive(path: Path) -> str:
     """Return the suffix that tells the kind of a zip archive, from the names in it; nothing is unpickled."""
     try:
         with zipfile.ZipFile(path) as archive:
@@ -154,7 +154,7 @@ def _kind_of_archive(path):
     return ".npz" if any(name.endswith(".npy") for name in names) else ".zip"
 
 
-def _read_fixed_shape(path, kind):
+def _read_fixed_shape(path: Path, kind: str) -> Network:
     """Read a file of a kind that always contains the shape of its inputs."""
     if kind == "h5":
         from .store.network_file import read_network_file

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import evaluate
-from ._types import ArrayLike, FloatArray, Index, Int32Array, PathLike
+from ._types import AnyArray, ArrayLike, FloatArray, Index, Int32Array, PathLike
 from .errors import InputError, ShapeError
 from .kernels.ir import passes, switching
 from .kernels.ir import program as ir
@@ -311,7 +311,7 @@ def program_digest(program: ir.Program) -> str:
     return sha.hexdigest()
 
 
-def _frozen(array):
+def _frozen(array: AnyArray) -> AnyArray:
     """Return a read-only copy of an array, or the array itself if it is read-only and its own memory."""
     if type(array) is np.ndarray and not array.flags.writeable and array.flags.c_contiguous and array.base is None:
         return array

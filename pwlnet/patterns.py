@@ -163,7 +163,7 @@ class ActivationPatterns:
         _, first = np.unique(self.packed, axis=0, return_index=True)
         return self[np.sort(first)]
 
-    def _comparable(self, other):
+    def _comparable(self, other: ActivationPatterns) -> bool:
         """Return whether the layouts of both are equal."""
         pairs = zip(self.layout, other.layout, strict=True)
         return self.layout is other.layout or all(np.array_equal(first, second) for first, second in pairs)

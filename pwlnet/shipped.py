@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -146,19 +147,19 @@ def digits_training_images() -> tuple[FloatArray, IntArray]:
     return _load_images("digits_train")
 
 
-def _load_images(name):
+def _load_images(name: str) -> tuple[FloatArray, IntArray]:
     with np.load(_find(f"images/{name}.npz")) as arrays:
         return arrays["images"] / 16.0, arrays["labels"].astype(np.int64)
 
 
-def _find_network(name, names, what):
+def _find_network(name: str, names: Sequence[str], what: str) -> Path:
     """Return the path of one of the shipped networks ``names``."""
     if name not in names:
         raise InputError(f"no shipped {what} is called {name!r}; the names are {', '.join(names)}")
     return _find(f"networks/{name}.onnx")
 
 
-def _find(name):
+def _find(name: str) -> Path:
     for folder in _FOLDERS:
         if (folder / name).is_file():
             return folder / name

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -256,7 +256,7 @@ def _find(part, matrix, shift, ends):
 
 
 @_find.register
-def _(part: PlanePartition, matrix, shift, ends):
+def _(part: PlanePartition, matrix: FloatArray, shift: FloatArray, ends: Any) -> Any:
     if len(part.plane.polygon) < 3:
         return _find_flat(part, matrix, shift, ends)
     geometry.refuse_without_mesh(part)
@@ -300,7 +300,7 @@ def _find_flat(part, matrix, shift, ends):
 
 
 @_find.register
-def _(part: Regions, matrix, shift, ends):
+def _(part: Regions, matrix: FloatArray, shift: FloatArray, ends: Any) -> Any:
     """``size`` is the volume; pieces of a union are those of its polytopes, without what earlier ones have."""
     conditions = [HalfSpaces(matrix[first:last], shift[first:last]) for first, last in itertools.pairwise(ends)]
     found = parts_that_meet(part, conditions)
@@ -311,7 +311,7 @@ def _(part: Regions, matrix, shift, ends):
 
 
 @_find.register
-def _(part: LinePartition, matrix, shift, ends):
+def _(part: LinePartition, matrix: FloatArray, shift: FloatArray, ends: Any) -> Any:
     values = part.outputs()
     intervals = _intervals(part.t, values, output_errors(part.t, values, part.t_error), matrix, shift, ends)
     by_length = np.argsort(intervals[:, 0] - intervals[:, 1], kind="stable")[:64]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
-from .._types import FloatArray, IntArray, PathLike, StopReason
+from .._types import FloatArray, Int32Array, IntArray, PathLike, StopReason, WordArray
 from ..errors import InputError, StoreError
 from ..patterns import ActivationPatterns
 from ..validation import check_count
@@ -83,7 +83,7 @@ def load_regions(path: PathLike, network: Network | None = None, *, number: int 
     return rows
 
 
-def _column(field, meaning):
+def _column(field: str, meaning: str) -> Any:
     """Make a property that reads an array of all regions."""
     return property(lambda rows: rows._array(field), doc=meaning)
 
@@ -138,12 +138,12 @@ class RegionRows:
         for name in ("n_regions", "complete", "stopped_by", "certified", "n_exact"):
             setattr(self, name, getattr(counts, name))
 
-    packed = _column("packed", "Activation patterns, uint64[n, W], or None.")
-    witnesses = _column("witnesses", "A point inside each region, float64[n, D], or None.")
-    facet_offsets = _column("facet_offsets", "Range of facets of each region, int64[n+1], or None.")
-    facet_neurons = _column("facet_neurons", "What each facet belongs to, int32[N], or None.")
-    facet_states = _column("facet_states", "The state on the other side of each facet, int32[N], or None.")
-    classes = _column("classes", "The largest (smallest) outputs, int32[n], or None.")
+    packed: WordArray | None = _column("packed", "Activation patterns, uint64[n, W], or None.")
+    witnesses: FloatArray | None = _column("witnesses", "A point inside each region, float64[n, D], or None.")
+    facet_offsets: IntArray | None = _column("facet_offsets", "Range of facets of each region, int64[n+1], or None.")
+    facet_neurons: Int32Array | None = _column("facet_neurons", "What each facet belongs to, int32[N], or None.")
+    facet_states: Int32Array | None = _column("facet_states", "The state on the other side of each facet, int32[N], or None.")
+    classes: Int32Array | None = _column("classes", "The largest (smallest) outputs, int32[n], or None.")
 
     def __len__(self) -> int:
         return self._last - self._first
