@@ -186,14 +186,13 @@ class FloatSet:
         """
         if self.lower.ndim == 1:
             return self
-        lower, upper, known = self.lower.any(axis=0), self.upper.any(axis=0), np.where(self.upper, -1, self.states)
+        lower, upper, on = (np.asarray(x.any(axis=0)) for x in (self.lower, self.upper, self.always_on))
+        known = np.where(self.upper, -1, self.states)
         first = known.max(axis=0, initial=-1)
         differ = ((known >= 0) & (known != first)).any(axis=0)
         lower = lower | differ if self.scope in (Scope.PAIR, Scope.SAMPLES) else lower
         states = np.where(upper | differ, -1, first)
-        return _from_masks(
-            self, lower, upper | differ, states, np.asarray(self.always_on.any(axis=0)), method=self.method, scope=self.scope
-        )
+        return _from_masks(self, lower, upper | differ, states, on, method=self.method, scope=self.scope)
 
     def intersection(self) -> tuple[BoolArray, BoolArray]:
         """Return the neurons that float on every one of the sets: bool[K], by ``lower`` and by ``upper``."""
