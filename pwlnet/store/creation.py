@@ -181,6 +181,8 @@ def resume(
             )
         if not store.has_lines:
             raise StoreError(f"{path} holds a network only; create a new store for results")
+        if store.is_linked:
+            raise StoreError(f"{path} is linked to other stores, so nothing can be appended; merge them first")
         store.check_made_with(network, parameters, seeds, tolerances)
         problems = store.last_batch_problems()
         if problems:

@@ -92,20 +92,14 @@ def save_large_regions(
     """
     max_regions = check_count(max_regions, "max_regions", or_none="no limit")
     enumeration = Enumeration(network, lower, upper, polytope=polytope, classes=classes, want=want, time_limit=time_limit)
-    if not enumeration.wants:
-        raise InputError("want is empty, so there is nothing to store; use enumerate_regions to count regions")
-    if enumeration.layers.merges:
-        raise UnsupportedOperationError(
-            "regions of this network consist of several cells (MaxPool, or classes, with three or more entries), which are "
-            "joined in memory; use enumerate_regions and save_regions"
-        )
+    refuse_merged(enumeration)
     header = RegionHeader(
         enumeration.lower, enumeration.upper, enumeration.polytope, enumeration.wants, classes, "subdivision"
     )  # fmt: skip
     made_with = {"parameters": parameters, "threads": threads}
     with open_or_create(path, network, resume, overwrite, compression, made_with) as writer:
         if not writer.n_enumerations or writer.unfinished_header is not None:
-            _append(writer, header, enumeration, max_regions, threads, progress)
+            append_enumeration(writer, header, enumeration, max_regions=max_regions, threads=threads, progress=progress)
     rows = load_regions(path, network)
     if rows.header.key != header.key:
         rows.close()
@@ -113,11 +107,44 @@ def save_large_regions(
     return rows
 
 
-def _append(writer, header, enumeration, max_regions, threads, progress):
-    """Append what is missing of an enumeration."""
+def refuse_merged(enumeration):
+    """Refuse an enumeration that can't be written as its regions are found.
+
+    Parameters
+    ----------
+    enumeration : Enumeration
+
+    Raises
+    ------
+    InputError
+        Nothing is wanted of the regions.
+    UnsupportedOperationError
+        Regions consist of several cells.
+    """
+    if not enumeration.wants:
+        raise InputError("want is empty, so there is nothing to store; use enumerate_regions to count regions")
+    if enumeration.layers.merges:
+        raise UnsupportedOperationError(
+            "regions of this network consist of several cells (MaxPool, or classes, with three or more entries), which are "
+            "joined in memory; use enumerate_regions and save_regions"
+        )
+
+
+def append_enumeration(writer, header, enumeration, *, max_regions=None, threads=None, progress=False):
+    """Append what is missing of an enumeration, and complete it.
+
+    Parameters
+    ----------
+    writer : StoreWriter
+    header : RegionHeader
+    enumeration : Enumeration
+    max_regions, threads, progress
+        As for ``save_large_regions``.
+    """
     state, first = writer.region_resume_state, writer.unfinished_regions or 0
     if state is None:
         state, first = {"position": [0, 0], "n_exact": 0}, 0
+    first = state.get("first_row", first)  # of a merge that was interrupted in the middle of a shard
     search = enumeration.search
     with contextlib.closing(Progress(max_regions, progress, "region")) as bar:
         bar.reach(first)

@@ -75,7 +75,7 @@ class LiveReadMixin:
             stored = self.file.member(dataset.path)
             if stored.dtype != np.dtype(dataset.dtype) or len(stored.shape) != len(dataset.dims):
                 raise TypeError(f"it has dtype {stored.dtype} and {len(stored.shape)} dimensions")
-            if self.is_verified and not stored.chunks:
+            if self.is_verified and not stored.chunks and not stored.is_virtual:
                 raise TypeError("it has no chunks")
         self._open[dataset.path] = stored
         return stored

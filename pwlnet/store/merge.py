@@ -98,7 +98,7 @@ def new_store_like(store: RegionStore, path: PathLike, *, overwrite: bool, **opt
         yield writer
 
 
-def copy_batch(store, commit, writer):
+def copy_batch(store, commit, writer, *, first=0):
     """Append a batch of a store to another.
 
     Parameters
@@ -108,15 +108,20 @@ def copy_batch(store, commit, writer):
         Of the batch.
     writer : StoreWriter
         Of the other store.
+    first : int, optional
+        Leave out the rows before this one.
     """
     name = commit["kind"].decode()
-    for first, last in checks.batch_ranges(store, commit):
-        if checks.is_in_chunks(commit, first, last):
-            for chunk in in_chunks.iter_stored_chunks(store, name, first):
+    for low, last in checks.batch_ranges(store, commit):
+        low = max(low, first)
+        if low >= last:
+            continue
+        if checks.is_in_chunks(commit, low, last):
+            for chunk in in_chunks.iter_stored_chunks(store, name, low):
                 writer.append_chunk(name, chunk)
-            writer.finish(name, in_chunks.stored_row(store, name, first))
+            writer.finish(name, in_chunks.stored_row(store, name, low))
         else:
-            writer.append(name, store.read(name, first, last))
+            writer.append(name, store.read(name, low, last))
 
 
 def _join_seeds(seeds, others, *, is_first):

@@ -120,6 +120,8 @@ class RegionStore(LiveReadMixin, PartitionReaderMixin, ExportMixin):
         False for a file that holds a network only.
     is_verified : bool
         False if another program changed or copied the file, so that its checksums are missing.
+    is_linked : bool
+        Whether its rows are in other files (``link``).
     n_lines, n_breakpoints, n_flips, n_planes, n_polygons, n_batches : int
         Of finished batches only.
     commits : schema.COMMIT[n_batches]
@@ -155,7 +157,7 @@ class RegionStore(LiveReadMixin, PartitionReaderMixin, ExportMixin):
     def _load(self):
         """Open the file and read everything but rows."""
         self._file = open_for_reading(self.path, checked=self._checked)
-        self.is_verified = self._file.container.is_verified
+        self.is_verified, self.is_linked = self._file.container.is_verified, bool(self._file.links)
         self.checked_batches.clear()
         try:
             self.format_version = check_format(self._file, self.path)

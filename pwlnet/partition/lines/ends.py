@@ -96,6 +96,21 @@ class LineEnds:
         """
         return [source if name in self._single else RowRange(source, first, last) for name, source in self._sources.items()]
 
+    def load(self, first, last):
+        """Return starts and ends of lines ``first`` to ``last`` (not included) as arrays; a single row stays one.
+
+        Returns
+        -------
+        starts, ends : float64[last - first, D] or float64[1, D]
+            Arguments for another ``LineEnds``, which needs none of the sources of this one.
+
+        Raises
+        ------
+        InputError
+            As for ``read``.
+        """
+        return [self._single[name] if name in self._single else self._read(name, first, last) for name in self._sources]
+
     def _sliceable(self, name, points):
         """Return the points unchanged if they have rows and can be sliced, otherwise as rows of an array."""
         network, points = check_network(self._network), sliceable_tensor(points, name)

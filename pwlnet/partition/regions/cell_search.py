@@ -103,6 +103,7 @@ class CellSearch:
         self.root = first_task(layers, self.problem, lower, upper) if root is None else root
         self.stopped_by, self.deadline, self.max_cells = None, None, None
         self.slots, self._pending, self._found, self._position, self._closing = [], {}, {}, (0, 0), False
+        self._last_key = np.inf  # rows with larger keys belong to tasks that others do
 
     def run(self, threads):
         """Search on several threads; all rows are kept."""
@@ -114,7 +115,7 @@ class CellSearch:
         parts = [part for key in sorted(self._pending) for part in self._pending[key]]
         return join_rows(parts) if parts else _rows_of(self.slots[0].results, 0, 0, 0)
 
-    def stream(self, threads, *, tasks=False, start=(0, 0), keep=False):
+    def stream(self, threads, *, tasks=False, start=(0, 0), last_task=None, keep=False):
         """Search on several threads; tasks are cells after some cuts, made by one more slot.
 
         Parameters
@@ -123,7 +124,9 @@ class CellSearch:
         tasks : bool
             Make tasks also for one thread, so that the search can be continued from any of them.
         start : (int, int)
-            Position at which to continue.
+            Position at which to continue: ``(2 k, 0)`` is that of task k.
+        last_task : int, optional
+            Stop before this task.
         keep : bool
             Keep all rows instead of yielding them.
 
@@ -139,17 +142,25 @@ class CellSearch:
             if not tasks and self._finishes_alone(nothing):
                 yield from self._emitted(np.inf, keep)
                 return
-            per_task = made.maps.nbytes + made.planes.nbytes
-            self.settings[st.EXPORT_DEPTH] = max(1, min(_CUTS, int(np.log2(max(2.0, _TASK_BYTES / per_task)))))
-            maker = self._make_slot(made, nothing, np.ones(1, np.int64), np.zeros(1, np.int64), first_met)
-            for _ in self._work([maker], True):
-                pass
-            self.settings[st.EXPORT_DEPTH] = 0
-            n, made = int(self.slots[0].work.at[st.N_TASKS]), self.slots[0].made
+            n, made = self.make_tasks()
+            if last_task is not None and last_task < n:
+                n, self._last_key = last_task, 2 * last_task - 1
+            first_met = self.slots[0].first_met
         if self.stopped_by in (None, "met"):
             self.stopped_by = None
             shared = made, nothing, np.array([n]), np.array([min(n, start[0] // 2)]), first_met
             yield from self._work([self._make_slot(*shared) for _ in range(max(1, min(threads, n)))], keep)
+
+    def make_tasks(self):
+        """Make the cells after some cuts, in one more slot; smaller ones are found on the way: (number of tasks, Tasks)."""
+        nothing, made = empty_tasks(self.root, 0, 0), self.root
+        per_task = made.maps.nbytes + made.planes.nbytes
+        self.settings[st.EXPORT_DEPTH] = max(1, min(_CUTS, int(np.log2(max(2.0, _TASK_BYTES / per_task)))))
+        maker = self._make_slot(made, nothing, np.ones(1, np.int64), np.zeros(1, np.int64), np.full(1, st.NO_KEY))
+        for _ in self._work([maker], True):
+            pass
+        self.settings[st.EXPORT_DEPTH] = 0
+        return int(self.slots[0].work.at[st.N_TASKS]), self.slots[0].made
 
     def _finishes_alone(self, nothing):
         """Return whether a short search by one thread finds everything; otherwise nothing is kept of it."""
@@ -241,7 +252,7 @@ class CellSearch:
 
     def _emitted(self, frontier, keep):
         """Yield the pending rows with keys up to ``frontier``, without those before the start."""
-        parts = []
+        parts, frontier = [], min(frontier, self._last_key)
         for key in () if keep else sorted(k for k in self._pending if k <= frontier):
             for part in self._pending.pop(key):
                 before = self._found.get(key, 0)

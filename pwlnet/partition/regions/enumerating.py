@@ -213,10 +213,10 @@ class Enumeration:
         found = root_in_polytope(self._searched, self.layers, self.search.problem, self.lower, self.upper, self.polytope)
         self.search.root, self.n_exact = found
 
-    def blocks(self, threads=None, *, tasks=False, start=(0, 0)):
+    def blocks(self, threads=None, *, tasks=False, start=(0, 0), last_task=None):
         """Yield RegionBlocks in the order of a search by one thread, each with the position at which it ends."""
         threads = n_threads(threads)
-        found = self.search.stream(threads, tasks=tasks, start=start)
+        found = self.search.stream(threads, tasks=tasks, start=start, last_task=last_task)
         if threads == 1:
             yield from ((self._rows.block(rows, 1), position) for rows, position in found)
             return

@@ -1,0 +1,141 @@
+"""Jobs: what is computed for each of n items, and how its rows reach a store.
+
+Legend: n items, D inputs.
+"""
+
+import dataclasses
+import hashlib
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..errors import InputError
+from ..network import Network
+from ..store.digest import add_bytes, start_array
+from ..store.merge import copy_batch
+from ..tolerances import DEFAULT, Tolerances
+
+_BLOCK = 2**24  # bytes of inputs that are read at once for their digest
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Job:
+    """What is computed for each of n items, in batches; made by ``lines_job``, ``planes_job`` and others.
+
+    Attributes
+    ----------
+    kind : str
+        Of the rows in the store: a key of ``store.schema.KINDS``.
+    network : Network
+    n_items : int
+    first_item : int
+        Number of the first item in the whole job, of which this may be a part.
+    batch : int
+        Items that are computed together.
+    parameters, seeds : dict
+        For the provenance of the store. ``parameters["job"]`` has the settings and a digest of the inputs: a store, or a
+        shard, is continued by the same job only.
+    tolerances : Tolerances
+    """
+
+    kind: ClassVar[str]
+    unit: ClassVar[str] = "item"
+
+    network: Network = dataclasses.field(repr=False)
+    n_items: int
+    batch: int = 1
+    first_item: int = 0
+    parameters: Mapping[str, Any] = dataclasses.field(default_factory=dict, repr=False)
+    seeds: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    tolerances: Tolerances = DEFAULT
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """Names of the steps of ``pwlnet.warmup`` that compile its kernels."""
+        return ()
+
+    def part(self, first: int, last: int) -> "Job":
+        """Return the job of items ``first`` to ``last`` (not included), of the same whole."""
+        return self.with_items(first, last, self.slice(first, last))
+
+    def with_items(self, first: int, last: int, fields: Mapping[str, Any]) -> "Job":
+        """Return the job of items ``first`` to ``last`` (not included), given what ``slice`` returned for them."""
+        return dataclasses.replace(self, n_items=last - first, first_item=self.first_item + first, **fields)
+
+    def compute(self, first: int, last: int, *, threads: int | None = None) -> dict[str, np.ndarray]:
+        """Compute items ``first`` to ``last`` (not included): arrays of ``schema.KINDS[kind]`` by field."""
+        raise NotImplementedError
+
+    def append(self, writer, *, threads: int | None = None) -> Iterator[int]:
+        """Append what a store does not have yet, batch by batch: yields the number of items that it has then."""
+        done = self.n_done(writer)
+        while done < self.n_items:
+            last = min(done - done % self.batch + self.batch, self.n_items)
+            writer.append(self.kind, self.compute(done, last, threads=threads))
+            done = last
+            yield done
+
+    def n_done(self, writer) -> int:
+        """Return the number of items that a store has; DigestMismatchError if it has more than the job."""
+        return writer.n_rows(self.kind)
+
+    def finish_started(self, writer) -> None:
+        """Finish an item of which a store has the first part only, so that shards can follow."""
+
+    def copy(self, stored, writer, first: int, last: int, state: dict | None = None) -> dict | None:
+        """Append a shard to a store that has the shards before it.
+
+        Parameters
+        ----------
+        stored : RegionStore
+            The shard.
+        writer : StoreWriter
+            It may have the first rows of the shard already.
+        first, last : int
+            The items of the shard.
+        state : dict, optional
+            What this returned for the shard before, in this process.
+
+        Returns
+        -------
+        dict or None
+        """
+        n_known = self.n_done(writer) - first
+        for commit in stored.commits:
+            copy_batch(stored, commit, writer, first=n_known)
+
+    def settings(self) -> dict[str, Any]:
+        """Return what results depend on besides the network and the inputs: dict of JSON values."""
+        return {}
+
+    def slice(self, first: int, last: int) -> dict[str, Any]:
+        """Return the fields that items ``first`` to ``last`` (not included) need, and no others: dict."""
+        raise NotImplementedError
+
+    def _inputs(self, first, last):
+        """Return inputs of items ``first`` to ``last``, by their kind: list of sequences of arrays, one of each item."""
+        raise NotImplementedError
+
+    def _finished(self, parameters):
+        """Return the job with its identity in the parameters."""
+        given = {} if parameters is None else parameters
+        if not isinstance(given, Mapping) or "job" in given:
+            raise InputError("parameters must be a dict without the key 'job', which describes the job itself")
+        if not self.n_items:
+            raise InputError(f"the job has no {self.unit}s; give at least one")
+        identity = {"kind": self.kind, "items": self.n_items, "inputs": self._inputs_digest(), **self.settings()}
+        return dataclasses.replace(self, parameters={**given, "job": identity})
+
+    def _inputs_digest(self):
+        """Compute the SHA-256 (hex) of the inputs, some at a time."""
+        sha, first = hashlib.sha256(), 0
+        n = max(1, _BLOCK // max(1, sum(rows[0].nbytes for rows in self._inputs(0, 1))))
+        while first < self.n_items:
+            last = min(first + n, self.n_items)
+            for rows in zip(*self._inputs(first, last), strict=True):
+                for row in rows:
+                    start_array(sha, "", row.dtype, row.shape)
+                    add_bytes(sha, row)
+            first = last
+        return sha.hexdigest()

@@ -1,0 +1,141 @@
+"""Join the shards of a job into one store, in order, as they are finished or afterwards."""
+
+import contextlib
+import os
+from itertools import pairwise
+from pathlib import Path
+
+from ..errors import InputError, StoreError
+from ..store import link, reader
+from ..store.creation import open_or_create
+from ..validation import as_path
+from .jobs import Job
+from .shards import Shard, folder_of, list_shards, plan
+
+
+class Merger:
+    """The store of a whole job, to which shards are appended in order.
+
+    Parameters
+    ----------
+    job : Job
+    writer : StoreWriter
+    keep : bool
+        Keep the files of shards that were appended.
+    """
+
+    def __init__(self, job: Job, writer, *, keep: bool):
+        job.finish_started(writer)
+        self.done, self._job, self._writer, self._keep = job.n_done(writer), job, writer, keep
+        self._waiting: dict[int, Shard] = {}
+        self._state: dict | None = None
+
+    def add(self, shard: Shard) -> None:
+        """Note a shard that is complete."""
+        self._waiting[shard.first] = shard
+
+    @property
+    def next_shard(self) -> Shard | None:
+        """The shard that can be appended now, if it is complete."""
+        first = min((first for first in self._waiting if first <= self.done), default=None)
+        return None if first is None else self._waiting[first]
+
+    def append_next(self) -> None:
+        """Append the shard that follows, and remove its file."""
+        shard = self.next_shard
+        if shard is None:
+            raise StoreError(f"the shard that begins with item {self.done} is missing; resume the job")
+        with reader.RegionStore(shard.path) as stored:
+            self._state = self._job.copy(stored, self._writer, shard.first, shard.last, self._state)
+        del self._waiting[shard.first]
+        self.done = shard.last
+        if not self._keep:
+            shard.path.unlink()
+
+
+class Linker:
+    """The shards of a job, which stay where they are; the store is made when all of them are complete.
+
+    Parameters
+    ----------
+    job : Job
+    """
+
+    done, next_shard = 0, None
+
+    def __init__(self, job: Job):
+        self._job, self._shards = job, dict[int, Shard]()
+
+    def add(self, shard: Shard) -> None:
+        """Note a shard that is complete."""
+        self._shards[shard.first] = shard
+
+    def link(self, path: Path, *, overwrite: bool, threads: int | None) -> None:
+        """Make the store."""
+        shards = [self._shards[first] for first in sorted(self._shards)]
+        if shards[0].first or shards[-1].last != self._job.n_items or any(a.last != b.first for a, b in pairwise(shards)):
+            raise StoreError(f"the shards in {folder_of(path)} overlap, of runs with other sizes; merge them, or begin again")
+        link([shard.path for shard in shards], path, overwrite=overwrite, threads=threads)
+
+
+@contextlib.contextmanager
+def open_store(job: Job, path: str | os.PathLike[str], *, resume=False, overwrite=False, compression="gzip", threads=None):
+    """Create the store of a job, or continue it: a context with the StoreWriter. A new store without rows is removed again."""
+    path = as_path(path)
+    is_new = not (resume and path.exists())
+    made_with = {"parameters": dict(job.parameters), "seeds": dict(job.seeds), "tolerances": job.tolerances}
+    with open_or_create(path, job.network, resume, overwrite, compression, {**made_with, "threads": threads}) as writer:
+        try:
+            yield writer
+        except BaseException:
+            if is_new and writer.is_empty:
+                writer.close()
+                path.unlink(missing_ok=True)
+            raise
+
+
+def merge_shards(job: Job, path: str | os.PathLike[str], *, keep: bool = False, compression: str = "gzip") -> int:
+    """Join the shards of a job that was interrupted, as far as they follow each other.
+
+    Parameters
+    ----------
+    job : Job
+        The same job.
+    path : str or path
+        The store, as for ``run``; its shards are in the folder ``PATH.shards``. It is continued if it exists.
+    keep : bool, optional
+        Keep the shards.
+    compression : str, optional
+        Of a new store.
+
+    Returns
+    -------
+    int
+        Number of items that the store has now. ``run(..., resume=True)`` computes the others.
+
+    Raises
+    ------
+    InputError
+        There are no shards.
+    StoreError, DigestMismatchError
+        The store, or a shard, is damaged or of another job.
+    """
+    folder = folder_of(path)
+    if not list_shards(folder):
+        raise InputError(f"{folder} has no shards; give the path that run was called with")
+    with open_store(job, path, resume=True, compression=compression) as writer:
+        merger = Merger(job, writer, keep=keep)
+        for shard, exists in plan(job, folder, merger.done, job.n_items):
+            if not exists:
+                break
+            merger.add(shard)
+            merger.append_next()
+        done = merger.done
+    remove_folder(folder)
+    return done
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove the folder of shards, if it is empty."""
+    with contextlib.suppress(OSError):
+        folder.rmdir()
