@@ -4,6 +4,7 @@ Printed by ``python -m tests.typing.make_stub``; tests/test_types.py compares it
 """
 
 from . import datasets as datasets
+from . import distribute as distribute
 from . import errors as errors
 from . import learn as learn
 from . import plot as plot
@@ -174,6 +175,7 @@ __all__ = [
     "decide",
     "decision_complex",
     "decompose_paths",
+    "distribute",
     "enumerate_regions",
     "errors",
     "euler_characteristic",

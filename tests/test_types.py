@@ -10,7 +10,6 @@ import re
 import typing
 from functools import cached_property
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -94,7 +93,7 @@ def hints():
         module = inspect.getmodule(value)
         if module not in names:
             names[module] = {**names_for_type_checkers(module), **vars(module)}
-        return typing.get_type_hints(SimpleNamespace(__annotations__=annotations), names[module])
+        return typing.get_type_hints(type("Holder", (), {"__annotations__": annotations}), names[module])
 
     return resolve
 

@@ -7,12 +7,16 @@ when a linked store is opened (``access.ReadFile``).
 Legend: as in ``schema.py``.
 """
 
+from __future__ import annotations
+
 import json
 import os
+from collections.abc import Iterable
 
 import h5py
 import numpy as np
 
+from .._types import PathLike
 from ..errors import InputError, StoreError
 from ..publishing import new_file
 from ..scheduling import n_threads
@@ -31,7 +35,7 @@ _ROWS = 2**20  # offsets that are read at once
 _REFUSED = ("enumerations", "regions", "enumeration_ends")
 
 
-def link(paths, out, *, overwrite=False, threads=None):
+def link(paths: Iterable[PathLike], out: PathLike, *, overwrite: bool = False, threads: int | None = None) -> int:
     """Join stores of the same network and parameters, in this order, without copying them.
 
     Parameters
@@ -63,25 +67,25 @@ def link(paths, out, *, overwrite=False, threads=None):
     --------
     merge : copies the rows to one file, of all kinds of results.
     """
-    paths, out = [as_path(path) for path in paths], as_path(out)
-    if not paths:
+    files, out = [as_path(path) for path in paths], as_path(out)
+    if not files:
         raise InputError("paths is empty; give the stores to link")
-    if out.resolve() in {path.resolve() for path in paths}:
+    if out.resolve() in {path.resolve() for path in files}:
         raise InputError(f"out is {out}, which is one of the stores to link; give another path")
-    ends, commits, numbers = _joined_commits(paths)
-    with RegionStore(paths[0]) as first, new_file(out, overwrite=overwrite) as temporary:
+    ends, commits, numbers = _joined_commits(files)
+    with RegionStore(files[0]) as first, new_file(out, overwrite=overwrite) as temporary:
         with h5py.File(temporary, "w", **OF_FILE):
             pass
         with h5py.File(temporary, "r+", libver=LIBVER) as file:
             write_header(file, first.network_digest, first.provenance, first.compression)
             write_network_group(file["network"], first.network)
-            _link_datasets(file, paths, out, ends, n_threads(threads))
+            _link_datasets(file, files, out, ends, n_threads(threads))
             file.create_dataset(
                 schema.COMMITS, data=commits, maxshape=(None,), chunks=(schema.COMMITS_PER_CHUNK,), **schema.CREATION
             )
             links = file.create_group(LINKS)
             links.create_dataset("commits", data=numbers, chunks=(max(1, len(numbers)),), **schema.CREATION)
-            write_text(links.attrs, "files", json.dumps([link_to(path, out.parent) for path in paths]))
+            write_text(links.attrs, "files", json.dumps([link_to(path, out.parent) for path in files]))
         with temporary.open("r+b") as content:
             write_container(content)
     return len(commits)
