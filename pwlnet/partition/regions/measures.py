@@ -122,6 +122,11 @@ def facet_areas(regions: Regions, *, which: ArrayLike | None = None, threads: in
     -------
     float64[N]
         1 for facets that are points; 0 for facets that are not computed.
+
+    Raises
+    ------
+    MissingDataError
+        The regions were enumerated without facets.
     """
     offsets = as_regions(regions)._needed("facet_offsets")
     n_facets = int(offsets[-1])
