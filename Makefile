@@ -1,10 +1,10 @@
-# make demo | test | test-full | coverage | bench | bench-full | notebooks | lint | clean
+# make demo | test | test-full | coverage | bench | bench-full | notebooks | lint | types | clean
 #
 # Everything runs in .venv, which the first target creates with the pinned versions of constraints.txt; later runs reuse it.
 # Requires make, git and Python >= 3.11 with venv. To choose the interpreter: make test PYTHON=/path/to/python3
 
 .DELETE_ON_ERROR:
-.PHONY: demo test test-full coverage bench bench-full notebooks lint clean
+.PHONY: demo test test-full coverage bench bench-full notebooks lint types clean
 unexport PYTHONPATH
 
 BIN := .venv/bin
@@ -82,9 +82,13 @@ lint: .venv/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+# The type hints of the package, and that type checkers accept and refuse what they should: tests/typing (a minute or two).
+types: .venv/.installed-types
+	$(BIN)/python -m mypy
+
 # Keeps .venv; remove it by hand to start from nothing.
 clean:
-	rm -rf demo_output reproduce_output build dist ./*.egg-info .pytest_cache .hypothesis .ruff_cache .coverage htmlcov coverage.xml
+	rm -rf demo_output reproduce_output build dist ./*.egg-info .mypy_cache .pytest_cache .hypothesis .ruff_cache .coverage htmlcov coverage.xml
 	rm -rf asv_benchmarks/env asv_benchmarks/results asv_benchmarks/html
 	find pwlnet tests asv_benchmarks data -name __pycache__ -prune -exec rm -r {} +
 
@@ -92,6 +96,7 @@ clean:
 .venv/.installed-demo: EXTRAS := onnx,plot
 .venv/.installed-test: EXTRAS := test
 .venv/.installed-bench: EXTRAS := bench
+.venv/.installed-types: EXTRAS := types
 .venv/.installed-notebook: EXTRAS := notebook,onnx,torch
 .venv/.installed-%: $(PACKAGING) | .venv/bin/python
 	@echo "installing pwlnet[$(EXTRAS)] into .venv (a minute or more)"

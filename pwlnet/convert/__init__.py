@@ -1,21 +1,28 @@
 """Conversion of torch modules and network files to a Network; each conversion is compared with its source."""
 
-from collections.abc import Sequence
+from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from .._types import AnyArray, Check
 from ..network import Network
 from ..validation import check_choice
 from .check import CHECKS, Referee, check_conversion
 from .lower import lower
 
+if TYPE_CHECKING:
+    import torch
+
 __all__ = ["check_conversion", "from_torch", "read_network"]
 
 
 def from_torch(
-    module,
-    input_shape,
+    module: torch.nn.Module,
+    input_shape: Sequence[int] | torch.Tensor | AnyArray,
     *,
     outputs: int | str | Sequence[int | str] | None = None,
-    check: str = "strict",
+    check: Check = "strict",
 ) -> Network:
     """Convert a torch module to a network.
 

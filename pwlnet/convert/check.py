@@ -15,14 +15,17 @@ A single weight or bias of a network of two to twenty layers is found to be wron
 No evaluator is trusted alone: a conversion is refused if every one that can evaluate the source disagrees with it.
 """
 
+from __future__ import annotations
+
 import time
 import warnings
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from .. import evaluate
+from .._types import Check
 from ..errors import ConversionError, PwlnetWarning
 from ..kernels.ir import program as ir
 from ..tolerances import CONVERSION_ERRORS, SINGLE_ROUNDOFF, UNIT_ROUNDOFF
@@ -30,7 +33,7 @@ from ..validation import check_choice
 
 __all__ = ["CHECKS", "Referee", "check_conversion", "largest_excess", "rounding_bound"]
 
-CHECKS = ("strict", "warn", "off")
+CHECKS = get_args(Check)
 _POINTS = 16
 _LEAST_POINTS = 2
 _WORK = 2**33  # multiplications of all points together: seconds

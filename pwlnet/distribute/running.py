@@ -144,8 +144,8 @@ def run(
         _check_linked(job, path, client, resume, overwrite)
     folder = folder_of(path)
     _check_folder(folder, resume, overwrite)
-    options = {"resume": resume, "overwrite": overwrite, "compression": compression, "threads": threads}
-    how = {"compression": compression, "threads": threads or 1, "shared": shared, "retries": retries}
+    options: dict[str, Any] = {"resume": resume, "overwrite": overwrite, "compression": compression, "threads": threads}
+    how: dict[str, Any] = {"compression": compression, "threads": threads or 1, "shared": shared, "retries": retries}
     if linked:
         return _run_linked(_Submission(client, job, folder, shard, **how), path, resume, overwrite, threads, progress)
     n_shards = 0

@@ -112,7 +112,8 @@ class SetRows:
 
     def part(self, first: int, last: int) -> "SetRows":
         """Return sets ``first`` to ``last`` (not included)."""
-        return SetRows(self.kind, tuple(rows[first:last] for rows in self.rows), self.norm)
+        points, sizes = self.rows
+        return SetRows(self.kind, (points[first:last], sizes[first:last]), self.norm)
 
     def sets(self, first: int, last: int) -> Box | Ball | Gaussian:
         """Return sets ``first`` to ``last`` (not included) as a domain."""
@@ -242,9 +243,9 @@ def floats_job(
             f"items has dtype {numbers.dtype} and shape {numbers.shape}; one integer for each of {n} sets is needed"
         )
     seeds = {"draws": options.get("seed", 0)} if method == _SEEDED else {}
-    what = {"domain": sets, "method": method, "options": options, "items": numbers.astype(np.int64)}
-    how = {"batch": check_count(batch, "batch"), "with_shares": bool(with_shares), "seeds": seeds}
-    job = FloatsJob(network=network, n_items=n, **what, **how)
+    of_sets: dict[str, Any] = {"domain": sets, "method": method, "options": options, "items": numbers.astype(np.int64)}
+    how: dict[str, Any] = {"batch": check_count(batch, "batch"), "with_shares": bool(with_shares), "seeds": seeds}
+    job = FloatsJob(network=network, n_items=n, **of_sets, **how)
     if n:
         job.compute(0, 1, threads=1)  # options that do not fit each other are refused before there is a store
     return job._finished(parameters)

@@ -10,10 +10,12 @@ Legend: as in ``schema.py``.
 import contextlib
 import json
 import os
+from collections.abc import Iterator, Sequence
 
 import h5py
 import numpy as np
 
+from .._types import PathLike
 from ..errors import InputError, StoreError
 from ..publishing import new_file
 from ..scheduling import n_threads
@@ -32,7 +34,7 @@ _ROWS = 2**20  # offsets that are read at once
 _COPIED = ("enumerations", "regions", "enumeration_ends")
 
 
-def link(paths, out, *, overwrite=False, threads=None):
+def link(paths: Sequence[PathLike], out: PathLike, *, overwrite: bool = False, threads: int | None = None) -> int:
     """Join stores of the same network and parameters, in this order, without copying them.
 
     Parameters
@@ -64,19 +66,19 @@ def link(paths, out, *, overwrite=False, threads=None):
     --------
     merge : copies the rows to one file, of all kinds of results.
     """
-    paths, out = [as_path(path) for path in paths], as_path(out)
-    if not paths:
+    sources, target = [as_path(path) for path in paths], as_path(out)
+    if not sources:
         raise InputError("paths is empty; give the stores to link")
-    if out.resolve() in {path.resolve() for path in paths}:
+    if target.resolve() in {path.resolve() for path in sources}:
         raise InputError(f"out is {out}, which is one of the stores to link; give another path")
-    with linking(out, overwrite=overwrite, threads=threads) as linker:
-        for path in paths:
+    with linking(target, overwrite=overwrite, threads=threads) as linker:
+        for path in sources:
             linker.add(path)
     return linker.n_batches
 
 
 @contextlib.contextmanager
-def linking(out, *, overwrite=False, threads=None):
+def linking(out: PathLike, *, overwrite: bool = False, threads: int | None = None) -> Iterator["Linker"]:
     """Provide a Linker, to which stores are added one by one; the new store is published when the block is left.
 
     Parameters
@@ -110,13 +112,15 @@ class Linker:
 
     def __init__(self, file, folder, threads):
         self._file, self._folder, self._threads = file, folder, threads
-        self._made_with, self._options, self.n_batches = None, None, 0
+        self._made_with: tuple | None = None
+        self._options: dict | None = None
+        self.n_batches = 0
         self._ends = {name: np.zeros(schema.COMMIT_AXES, np.int64) for name in schema.KINDS}
         self._sources = {name: [] for name in schema.KINDS}  # (path, first rows, last rows) of the stores that have the kind
         self._rows, self._appenders = {}, {}  # shapes of rows, and offsets, by the path of the dataset
         self._commits, self._firsts, self._links = [], [0], []
 
-    def add(self, path):
+    def add(self, path: PathLike) -> None:
         """Add a store; errors as for ``link``."""
         with RegionStore(path) as store:
             self._check(store)
@@ -175,7 +179,7 @@ class Linker:
             offsets = store.read_rows(dataset, first, min(first + _ROWS, n + 1))
             self._appenders[dataset.path].append(offsets + base, self._threads)
 
-    def finish(self):
+    def finish(self) -> None:
         """Write what is known when all stores have been added: virtual datasets and the table of batches."""
         if not self._links:
             raise InputError("no store was added; give at least one")
