@@ -34,7 +34,6 @@ version = release = pwlnet.__version__
 extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
-    "sphinx.ext.mathjax",
     "sphinx.ext.viewcode",
     "numpydoc",
     "myst_nb",
@@ -44,7 +43,6 @@ extensions = [
 ]
 exclude_patterns = ["_build", "_extensions", "**/.ipynb_checkpoints"]
 templates_path = ["_templates"]
-default_role = None
 nitpicky = True
 
 html_theme = "furo"
@@ -54,7 +52,6 @@ html_show_sourcelink = False
 html_theme_options = {"navigation_with_keys": True}
 
 myst_heading_anchors = 4
-myst_enable_extensions = ["dollarmath"]
 
 nb_execution_mode = os.environ.get("PWLNET_DOCS_NOTEBOOKS", "cache")
 nb_execution_cache_path = str(DOCS / "_build" / "notebooks" / digest_of_sources())
@@ -68,4 +65,3 @@ autodoc_typehints = "none"  # types are in the docstrings, with shapes
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = True
 numpydoc_xref_ignore = "all"  # link the public names of pwlnet in types (public_names.py), nothing else
-numpydoc_validation_checks = set()
