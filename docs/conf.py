@@ -9,6 +9,7 @@ Built by ``make docs``; nothing is fetched from a network. Variables of the envi
 
 import hashlib
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -53,8 +54,17 @@ html_theme_options = {"navigation_with_keys": True}
 
 myst_heading_anchors = 4
 
+# Notebooks run without the reader's own settings of IPython, and without its notice about the transport.
+ipython = DOCS / "_build" / "ipython"
+(ipython / "profile_default").mkdir(parents=True, exist_ok=True)
+(ipython / "profile_default" / "ipython_kernel_config.py").write_text("c.IPKernelApp.log_level = 40\n")
+os.environ["IPYTHONDIR"] = str(ipython)
+
 nb_execution_mode = os.environ.get("PWLNET_DOCS_NOTEBOOKS", "cache")
 nb_execution_cache_path = str(DOCS / "_build" / "notebooks" / digest_of_sources())
+for folder in (DOCS / "_build" / "notebooks").glob("*"):
+    if str(folder) != nb_execution_cache_path:
+        shutil.rmtree(folder)
 nb_execution_timeout = 600
 nb_execution_raise_on_error = True
 nb_merge_streams = True
