@@ -71,6 +71,7 @@ nb_merge_streams = True
 
 autosummary_generate = True
 autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
 autodoc_typehints = "none"  # types are in the docstrings, with shapes
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = True

@@ -7,12 +7,15 @@ from sphinx.util.nodes import make_refnode
 
 import pwlnet
 
+MODULES = ("store", "smoothing", "learn")  # their classes are linked, too
 SHAPE = re.compile(r"\[[^\]\[`]*\]")  # float64[B, *S]: the star does not start emphasis
 
 
 def link_types(app, config):
     """Make numpydoc link the public names of the package where they are types, and nothing else."""
-    config.numpydoc_xref_aliases_complete = {name: f"pwlnet.{name}" for name in pwlnet._HOMES}
+    classes = {name: f"pwlnet.{m}.{name}" for m in MODULES for name in getattr(pwlnet, m).__all__ if name[0].isupper()}
+    classes["LinePartition"] = "pwlnet.partition.lines.partitions.LinePartition"
+    config.numpydoc_xref_aliases_complete = classes | {name: f"pwlnet.{name}" for name in pwlnet._HOMES}
 
 
 def escape_shapes(app, what, name, member, options, lines):
