@@ -117,7 +117,8 @@ def entries_of_toctrees():
             blocks = re.findall(r"\.\. toctree::\n((?:   .*\n|\n)+)", page.read_text())
         else:
             continue
-        names = [line.strip() for block in blocks for line in block.splitlines() if line.strip() and ":" not in line]
+        lines = [line.strip() for block in blocks for line in block.splitlines() if line.strip() and ":" not in line]
+        names = [re.sub(r".*<(.*)>", r"\1", line) for line in lines]
         entries += [(page.parent / name).relative_to(DOCS).as_posix() for name in names]
     return entries
 
@@ -125,7 +126,9 @@ def entries_of_toctrees():
 def test_every_page_is_in_one_toctree():
     pages = [path.relative_to(DOCS).with_suffix("").as_posix() for path in OF_SITE if path.suffix in (".md", ".rst")]
     pages = [page for page in pages if page != "index" and not page.startswith("_templates/")]
-    pages += ["_repository/changelog", "_repository/contributing", "_repository/data"]  # _extensions/repository_files.py
+    pages += [
+        f"_repository/{name}" for name in ("readme", "changelog", "contributing", "data")
+    ]  # _extensions/repository_files.py
     pages += [f"notebooks/{path.stem}" for path in (ROOT / "notebooks").glob("*.ipynb")]
     assert sorted(entries_of_toctrees()) == sorted(pages)
 

@@ -12,7 +12,12 @@ from pathlib import Path
 
 DOCS = Path(__file__).resolve().parent.parent
 ROOT = DOCS.parent
-PAGES = {"CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md", "data/README.md": "data.md"}
+PAGES = {
+    "README.md": "readme.md",
+    "CHANGELOG.md": "changelog.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "data/README.md": "data.md",
+}
 FOLDER = "_repository"
 NOTEBOOKS = "notebooks"
 LINK = re.compile(r"(\]\()([^)\s#\"\\]+)(#[^)\s\"\\]*)?(\))")
@@ -54,7 +59,7 @@ def _link(match, page, origin):
     if "://" in target or not path.exists() or not path.is_relative_to(ROOT):
         return match[0]
     place = path.relative_to(ROOT).as_posix()
-    if place in ("README.md", "docs"):
+    if place == "docs":
         place = "docs/index.md"
     elif place == NOTEBOOKS:
         place = "docs/notebooks.md"
