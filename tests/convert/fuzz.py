@@ -10,6 +10,7 @@ CPU time, so a crash, a hang or a large allocation is noticed. ``test_fuzz.py`` 
 
 import argparse
 import collections
+import itertools
 import os
 import pickle
 import random
@@ -139,7 +140,7 @@ def _by_nnet(path, points, said):
     sizes, (means, ranges), at = [int(w) for w in rows[1]], ([float(w) for w in row] for row in rows[5:7]), 7
     used = len(means) == len(ranges) == sizes[0] + 1 and min(ranges) > 0
     x = (points - means[:-1]) / ranges[:-1] if used else points
-    for k, (n, m) in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for k, (n, m) in enumerate(itertools.pairwise(sizes)):
         weight = np.array([[float(w) for w in row] for row in rows[at : at + m]]).reshape(m, n)
         x = x @ weight.T + [float(row[0]) for row in rows[at + m : at + 2 * m]]
         x, at = x if k == len(sizes) - 2 else np.maximum(x, 0.0), at + 2 * m
@@ -147,20 +148,23 @@ def _by_nnet(path, points, said):
 
 
 def _by_eran(path, points, said):
-    """Evaluate an .eran file by Python's own reading of its lists."""
+    """Evaluate an .eran file in the simplest way."""
     lines = [line.strip() for line in decode_text(path.read_bytes()).splitlines() if line.strip()]
     x = points
     if lines[0].startswith("Normalize"):
-        mean, std = (np.array(eval(text)) for text in re.findall(r"\[[^\]]*\]", lines.pop(0)))  # of a file made here
+        mean, std = _rows(lines.pop(0))
         x = (x - mean) / std
     for k in range(0, len(lines), 3):
-        weight, bias = np.atleast_2d(np.array(eval(lines[k + 1]), np.float64)), np.ravel(eval(lines[k + 2]))
-        x = x @ weight.T + bias
+        x = x @ np.array(_rows(lines[k + 1])).T + _rows(lines[k + 2])[0]
         if lines[k] == "HardTanh":
             x = np.clip(x, -1.0, 1.0)
         elif lines[k] == "ReLU" and k + 3 < len(lines):
             x = np.maximum(x, 0.0)
     return x
+
+
+def _rows(line):
+    return [[float(w) for w in row.split(",") if w.strip()] for row in re.findall(r"\[([^\[\]]*)\]", line)]
 
 
 # Many files.

@@ -3,6 +3,7 @@
 import functools
 import os
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -13,25 +14,25 @@ NUMBERS = (0, 1, -1, 2, 3, 7, -7, 127, 255, 1000, 2**20, 2**31 - 1, -(2**31), 2*
 FLOATS = (0.0, -0.0, 1.0, -1.0, 0.5, 1e-45, 1e-30, 3.4e38, -3.4e38, float("inf"), -float("inf"), float("nan"))
 NAMES = ("", "x", "y", "nothing", "\u00e9\u4e2d", "a" * 300, "../../etc/passwd", "{}%s%d", "\x01\n")
 WORDS = (
-    "0 1 -1 2 nan NaN inf -inf Infinity 1e999 -1e999 1e308 -1e308 1e-400 0x10 1_000 ++1 --1 1.2.3 . e5 1e abc None True [] [ ] "
-    "[[ ]] ( ) ; : 999999999999 -999999999999 100000 1e6 2.0 3.5 \u0661\u0662 \uff11 \u00bd \u221e \u00a0 // # ReLU relu Affine "
-    "HardTanh Sigmoid Tanh Conv2D Normalize mean=[0] std=[0] ParSumReLU Linear"
-).split()
+    "0 1 -1 2 nan NaN inf -inf Infinity 1e999 -1e999 1e308 -1e308 1e-400 0x10 1_000 ++1 --1 1.2.3 . e5 1e abc None True [] "
+    "[ ] [[ ]] ( ) ; : 999999999999 -999999999999 100000 1e6 2.0 3.5 \u0661\u0662 \uff11 \u00bd \u221e // # ReLU "
+    "relu Affine HardTanh Sigmoid Tanh Conv2D Normalize mean=[0] std=[0] ParSumReLU Linear"
+)
 SEPARATORS = ("", " ", "\t", ",", ",,", ", ,", ";", "\n", "\r\n", "\r", "\x0b", "\x1c", "\u2028", "\x00", "],[", "], [", "]")
 KINDS_OF_NODES = (
     "Add Sub Mul Div Neg Abs Sum Mean Max Min Clip Relu LeakyRelu PRelu Identity Dropout Cast CastLike Gemm MatMul Einsum Conv "
     "ConvTranspose MaxPool AveragePool LpPool GlobalMaxPool GlobalAveragePool GlobalLpPool BatchNormalization Concat Split Pad "
     "Reshape Flatten Squeeze Unsqueeze Transpose Slice Gather GatherElements GatherND ScatterND ScatterElements Expand Tile "
-    "Where Greater Less Equal And Or Not Sign Floor Sigmoid Softmax ArgMax TopK CumSum ReduceSum ReduceMean ReduceMax ReduceMin "
-    "ReduceL1 ReduceL2 Resize Upsample GridSample DepthToSpace SpaceToDepth Trilu Compress Constant ConstantOfShape Range Shape "
-    "Size OneHot NonZero If Loop Scan LSTM Pow Sqrt Shrink ThresholdedRelu HardSigmoid HardSwish DequantizeLinear QuantizeLinear "
-    "QLinearMatMul NoSuchOp EyeLike IsNaN Det DFT Celu CenterCropPad ReverseSequence Col2Im"
-).split()
+    "Where Greater Less Equal And Or Not Sign Floor Sigmoid Softmax ArgMax TopK CumSum ReduceSum ReduceMean ReduceMax "
+    "ReduceMin ReduceL1 ReduceL2 Resize Upsample GridSample DepthToSpace SpaceToDepth Trilu Compress Constant ConstantOfShape "
+    "Range Shape Size OneHot NonZero If Loop Scan LSTM Pow Sqrt Shrink ThresholdedRelu HardSigmoid HardSwish DequantizeLinear "
+    "QuantizeLinear QLinearMatMul NoSuchOp EyeLike IsNaN Det DFT Celu CenterCropPad ReverseSequence Col2Im"
+)
 ATTRIBUTES = (
     "alpha beta transA transB axis axes keepdims kernel_shape strides pads dilations group auto_pad ceil_mode epsilon to value "
     "value_float value_ints shape perm mode equation output_shape output_padding min max count_include_pad p blocksize k "
     "training_mode then_branch else_branch body split num_outputs largest reduction storage_order block_size"
-).split()
+)
 
 
 # Bytes.
@@ -73,7 +74,7 @@ def _of_word(line, rng):
     inside = k % 2 == 0
     kind = rng.randrange(6)
     if kind == 0:
-        words[k] = rng.choice(WORDS if inside else SEPARATORS)
+        words[k] = rng.choice(WORDS.split() if inside else SEPARATORS)
     elif kind == 1:
         words[k] = str(rng.choice(NUMBERS if rng.random() < 0.5 else FLOATS))
     elif kind == 2:
@@ -121,12 +122,16 @@ def _messages(message, found):
     return found
 
 
+def _copy(message):
+    return type(message).FromString(message.SerializeToString())  # a message put into itself crashes protobuf
+
+
 def _scalar(field, old, rng, names):
     kind = field.cpp_type
     if kind in (field.CPPTYPE_FLOAT, field.CPPTYPE_DOUBLE):
         return rng.choice(FLOATS)
     if field.type == field.TYPE_STRING:
-        return rng.choice(names) if rng.random() < 0.6 else rng.choice(NAMES + tuple(KINDS_OF_NODES))
+        return rng.choice(names) if rng.random() < 0.6 else rng.choice(NAMES + tuple(KINDS_OF_NODES.split()))
     if field.type == field.TYPE_BYTES:
         old = bytes(old or b"\0\0\0\0")
         cut = rng.randrange(len(old) + 1)
@@ -154,7 +159,7 @@ def _of_repeated(message, field, rng, names, pool):
             del values[0]
             values.insert(rng.randrange(len(values) + 1), moved)
         elif same:
-            values.append(rng.choice(same))
+            values.append(_copy(rng.choice(same)))
         return
     items = list(values)
     if kind == 0 and items:
@@ -182,7 +187,7 @@ def _of_field(message, rng, names, pool):
     elif field.message_type is not None:
         same = [m for m in pool if m.DESCRIPTOR is field.message_type]
         if same:
-            getattr(message, field.name).CopyFrom(rng.choice(same))
+            getattr(message, field.name).CopyFrom(_copy(rng.choice(same)))
     else:
         setattr(message, field.name, _scalar(field, getattr(message, field.name), rng, names))
 
@@ -206,11 +211,13 @@ def _special(model, rng, names):
         tensor.dims.append(abs(rng.choice(NUMBERS[:-1])))
         tensor.ClearField("raw_data") if rng.random() < 0.5 else None
     elif kind == 4:
-        node.op_type = rng.choice(KINDS_OF_NODES)
+        node.op_type = rng.choice(KINDS_OF_NODES.split())
     elif kind == 5:
-        value = rng.choice([list(NUMBERS[:4]), rng.choice(NUMBERS), rng.choice(FLOATS), "SAME_UPPER", [0.5, 2.0], graph, tensor])
+        value = rng.choice(
+            [list(NUMBERS[:4]), rng.choice(NUMBERS), rng.choice(FLOATS), "SAME_UPPER", [0.5, 2.0], graph, tensor]
+        )
         if not (value is graph and len(graph.SerializeToString()) > 10_000):
-            node.attribute.append(helper.make_attribute(rng.choice(ATTRIBUTES), value))
+            node.attribute.append(helper.make_attribute(rng.choice(ATTRIBUTES.split()), value))
     elif kind == 6:
         body = model.functions.add(name=node.op_type or "f", domain=rng.choice(("", "local", node.domain)))
         body.input.extend(node.input)
@@ -259,7 +266,7 @@ def _text_seeds(kind):
     rng = np.random.default_rng(0)
     found = []
     for sizes in ((2, 3, 2), (1, 1), (3, 4, 4, 1), (5, 2)):
-        layers = [(rng.standard_normal((m, n)).round(3), rng.standard_normal(m).round(3)) for n, m in zip(sizes, sizes[1:])]
+        layers = [(rng.standard_normal((m, n)).round(3), rng.standard_normal(m).round(3)) for n, m in pairwise(sizes)]
         if kind == "eran":
             for normalize in ([], [f"Normalize mean={[0.5] * sizes[0]} std={[2.0] * sizes[0]}"]):
                 lines = list(normalize)
