@@ -31,6 +31,7 @@ _WORD = re.compile(r"[A-Za-z0-9_.:]{1,200}", re.ASCII)
 def shown(error):
     """Return the first line of an error's text, without what is too long to show."""
     text = (str(error).strip() or type(error).__name__).splitlines()[0]
+    text = "".join(letter if letter.isprintable() else "?" for letter in text[: _SHOWN + 1])
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]} ..."
 
 
@@ -50,8 +51,8 @@ def require_text(path, graph):
         names = [node.op_type, node.domain, node.name, *node.input, *node.output, *(a.name for a in node.attribute)]
         if any(isinstance(name, bytes) for name in names) or not _WORD.fullmatch(node.op_type):
             raise ConversionError(
-                f"{path} has a node of type {node.op_type[:_SHOWN]!r}, whose type is not a word or whose names are not text; the "
-                "file is damaged, export it again"
+                f"{path} has a node of type {node.op_type[:_SHOWN]!r}, whose type is not a word or whose names are not text; "
+                "the file is damaged, export it again"
             )
     names = [value.name for value in (*graph.initializer, *graph.input, *graph.output)]
     if any(isinstance(name, bytes) for name in names):
