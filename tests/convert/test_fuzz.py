@@ -85,6 +85,7 @@ W = np.ones((3, 4))
         (WIDE, [op("Softmax", "", "y")], {}, "(which does not depend on its input|Softmax with 0 inputs)"),
         (WIDE, [op("ScatterND", "x i u")], {"i": [[0, 9]], "u": np.ones(1)}, "which do not fit together or to its attributes"),
         ((1, 1, 4, 4), [op("Resize", "x")], {}, "without scales and sizes"),
+        (WIDE, [op("Clip", "x c")], {"c": W[0, :2]}, "node 'clip_y' is Clip with inputs of shapes"),
     ],
 )
 def test_a_damaged_onnx_file_is_refused_at_once(shape, nodes, constants, message, tmp_path):

@@ -20,6 +20,7 @@ from .selection import OF_PIECES, as_tensor
 from .unnamed import affine
 from .validity import require_valid, unfit
 
+_OF_NUMPY = (ValueError, TypeError, IndexError, OverflowError, ZeroDivisionError)  # for shapes and numbers in a damaged file
 RANDOM = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli")
 STEPS = ("Floor", "Ceil", "Round", "Hardmax", "ArgMax", "ArgMin", "NonZero", "Unique", "Mod", "BitShift")
 QUANTISED = [
@@ -145,12 +146,7 @@ def _convert_nodes(nodes, values, opset, graph):
             outputs = _convert_subgraphs(node, values, graph) if subgraphs(proto) else _convert(node, graph)
         except PwlnetError:
             raise
-        except (
-            ValueError,
-            IndexError,
-            OverflowError,
-            ZeroDivisionError,
-        ) as error:  # of NumPy, for shapes and numbers of the file
+        except _OF_NUMPY as error:
             raise unfit(node, error) from error
         values.update((name, value) for name, value in zip(proto.output, outputs) if name)
         if len(outputs) < len(proto.output):
