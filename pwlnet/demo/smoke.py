@@ -21,7 +21,6 @@ from ..analysis.attribution import integrate_gradients
 from ..bounds import bound_preactivations
 from ..domains import Box
 from ..loading import load_network
-from ..network import Network
 from ..partition.lines.partitions import partition_lines
 from ..partition.planes.partitions import partition_planes
 from ..partition.regions.enumerating import enumerate_regions
@@ -85,7 +84,7 @@ def check_planes_and_regions(folder):
     regions = enumerate_regions(network, lower, upper, want=("patterns", "facets", "volumes"))
     n, area = planes.parts[0].n_polygons, float(np.prod(upper - lower))
     _require(n == regions.n_regions > 1, f"{n} polygons, but {regions.n_regions} regions")
-    for name, sizes in (("areas", planes.parts[0].areas), ("volumes", regions.volumes)):
+    for name, sizes in (("areas", planes.parts[0].areas), ("volumes", regions.volumes())):
         _require(abs(sizes.sum() - area) < CLOSE * area, f"{name} add up to {sizes.sum()}, not {area}")
     store.save_planes(folder / "planes.h5", planes)
     store.save_regions(folder / "regions.h5", regions)
@@ -122,7 +121,7 @@ def check_stores(folder):
         _require(opened.digest() == again.digest(), "the digest depends on batches")
         _require(np.array_equal(opened.lines().t, lines.t), "lines come back with other breakpoints")
     network.save(folder / "network.h5")
-    _require(Network.load(folder / "network.h5").digest == network.digest, "a network comes back as another one")
+    _require(load_network(folder / "network.h5").digest == network.digest, "a network comes back as another one")
     return f"{path.stat().st_size >> 10} KiB"
 
 
