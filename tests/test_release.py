@@ -112,3 +112,8 @@ def test_the_smoke_test_names_the_packages_that_its_checks_need():
     needs = {package for _, packages in smoke.CHECKS.values() for package in packages}
     assert needs == {"onnx", "torch", "matplotlib"}
     assert all(check.__doc__ for check, _ in smoke.CHECKS.values())
+
+
+@pytest.mark.slow
+def test_the_smoke_test_passes_in_this_environment(capsys):
+    assert smoke.main([]) == 0, capsys.readouterr().out
