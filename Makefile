@@ -1,10 +1,10 @@
-# make demo | test | test-full | coverage | bench | bench-full | notebooks | docs | lint | types | clean
+# make demo | test | test-full | coverage | bench | bench-full | notebooks | docs | dist | check-dist | lint | types | clean
 #
 # Everything runs in .venv, which the first target creates with the pinned versions of constraints.txt; later runs reuse it.
 # Requires make, git and Python >= 3.11 with venv. To choose the interpreter: make test PYTHON=/path/to/python3
 
 .DELETE_ON_ERROR:
-.PHONY: demo test test-full coverage bench bench-full notebooks docs lint types clean
+.PHONY: demo test test-full coverage bench bench-full notebooks docs dist check-dist lint types clean
 unexport PYTHONPATH
 
 BIN := .venv/bin
@@ -87,6 +87,16 @@ docs: .venv/.installed-docs .venv/.installed-test
 	$(BIN)/python -m sphinx -q -W --keep-going -n -j auto -d docs/_build/doctrees docs $(SITE)
 	@echo "$$(find $(SITE) -name '*.html' | wc -l) pages: $(SITE)/index.html"
 
+# The source distribution and the wheel, in dist/: the same bytes from the same commit. Their content is compared with the tracked files.
+dist: .venv/.installed-dist
+	$(BIN)/python .ci/dist
+
+# The wheel in new environments, with the lowest and with the newest versions of everything: a smoke test (about three minutes
+# each, mostly compiling). CHECK selects: make check-dist CHECK='lowest --extras onnx,plot,torch'
+CHECK ?=
+check-dist: dist .venv/.installed-release
+	$(BIN)/python .ci/check-dist $(CHECK)
+
 lint: .venv/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -107,6 +117,8 @@ clean:
 .venv/.installed-test: EXTRAS := test
 .venv/.installed-bench: EXTRAS := bench
 .venv/.installed-types: EXTRAS := types
+.venv/.installed-dist: EXTRAS := dist
+.venv/.installed-release: EXTRAS := release
 .venv/.installed-notebook: EXTRAS := notebook,onnx,torch
 .venv/.installed-docs: EXTRAS := docs
 .venv/.installed-%: $(PACKAGING) | .venv/bin/python
