@@ -7,7 +7,7 @@ from sphinx.util.nodes import make_refnode
 
 import pwlnet
 
-MODULES = ("store", "smoothing", "learn")  # their classes are linked, too
+MODULES = ("store", "distribute", "smoothing", "learn")  # their classes are linked, too
 SHAPE = re.compile(r"\[[^\]\[`]*\]")  # float64[B, *S]: the star does not start emphasis
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._types import AnyArray
+from .._types import AnyArray, IntArray
 from ..errors import StoreError
 from . import checks, schema
 from .access import ReadFile, check_rows, reading
@@ -37,6 +37,7 @@ class LiveReadMixin:
     _checked: bool
     _file: Any
     _open: dict[str, Any]
+    _ends: dict[str, IntArray]
 
     def refresh(self) -> bool:
         """Move on to the batches that were finished since the store was opened, or since the last call.
@@ -97,6 +98,10 @@ class LiveReadMixin:
         if checked and self._checked and not self.is_verified:
             checks.check_batches(self, dataset, first, last)
         return self._retry(lambda: self._read_once(dataset, first, last))
+
+    def ends_of(self, name: str) -> IntArray:
+        """Return the number of finished rows of a kind along each of its axes: int64[COMMIT_AXES]."""
+        return self._ends[name].copy()
 
     def axis_ranges(self, kind: schema.Kind, first: int, last: int) -> dict[str, tuple[int, int]]:
         """Find the rows that belong to rows ``first`` to ``last`` (not included) of a kind's first axis.
