@@ -51,6 +51,8 @@ html_title = f"pwlnet {release}"
 html_copy_source = False
 html_show_sourcelink = False
 html_theme_options = {"navigation_with_keys": True}
+html_static_path = ["_static"]
+html_css_files = ["wide.css"]
 
 myst_heading_anchors = 4
 
@@ -58,7 +60,7 @@ myst_heading_anchors = 4
 ipython = DOCS / "_build" / "ipython"
 (ipython / "profile_default").mkdir(parents=True, exist_ok=True)
 (ipython / "profile_default" / "ipython_kernel_config.py").write_text("c.IPKernelApp.log_level = 40\n")
-os.environ["IPYTHONDIR"] = str(ipython)
+os.environ.update(IPYTHONDIR=str(ipython), PWLNET_QUIET="1")
 
 nb_execution_mode = os.environ.get("PWLNET_DOCS_NOTEBOOKS", "cache")
 nb_execution_cache_path = str(DOCS / "_build" / "notebooks" / digest_of_sources())

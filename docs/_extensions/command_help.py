@@ -8,7 +8,7 @@ from sphinx.util.docutils import SphinxDirective
 
 from pwlnet.cli import _parser
 
-WIDTH = 110
+WIDTH = 100
 
 
 def commands():

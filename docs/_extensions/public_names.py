@@ -1,6 +1,7 @@
 """Docstrings for the API pages: links from types to public names, shapes as plain text, and no fields without a text."""
 
 import re
+from pathlib import Path
 
 from docutils import nodes
 from sphinx.util.nodes import make_refnode
@@ -8,7 +9,16 @@ from sphinx.util.nodes import make_refnode
 import pwlnet
 
 MODULES = ("store", "distribute", "smoothing", "learn")  # their classes are linked, too
+API = Path(__file__).resolve().parent.parent / "api"
 SHAPE = re.compile(r"\[[^\]\[`]*\]")  # float64[B, *S]: the star does not start emphasis
+
+
+def remove_old_pages(app, config):
+    """Remove the generated pages of names that the API pages no longer list."""
+    names = {line.strip() for page in API.glob("*.rst") for line in page.read_text().splitlines() if line.startswith("   ")}
+    for page in API.glob("generated/*.rst"):
+        if not any(page.stem.endswith(f".{name}") for name in names):
+            page.unlink()
 
 
 def link_types(app, config):
@@ -44,6 +54,7 @@ def find_public(app, env, node, content):
 
 def setup(app):
     """Register with Sphinx: types after numpydoc has collected its own, shapes before it reads a docstring."""
+    app.connect("config-inited", remove_old_pages)
     app.connect("config-inited", link_types, priority=900)
     app.connect("autodoc-process-docstring", escape_shapes, priority=100)
     app.connect("autodoc-skip-member", skip_fields)
