@@ -10,6 +10,7 @@ CPU time, so a crash, a hang or a large allocation is noticed. ``test_fuzz.py`` 
 
 import argparse
 import collections
+import functools
 import itertools
 import os
 import pickle
@@ -236,12 +237,13 @@ def in_children(kind, seed, numbers, folder):
     yield total
 
 
-def fuzz(kind, seconds, seed, keep=None, log=print):
-    """Read mutated files until they have taken so many CPU seconds; return the outcomes, counted."""
+def fuzz(kind, seconds, seed, keep=None, minutes=None, log=print):
+    """Read mutated files until they have taken so many CPU seconds, or minutes; return the outcomes, counted."""
     warm(kind)
+    end = np.inf if minutes is None else time.monotonic() + 60.0 * minutes
     counts, sentences, spent, first, slowest = collections.Counter(), collections.Counter(), 0.0, 0, (0.0, -1)
     with tempfile.TemporaryDirectory() as folder:
-        while spent < seconds:
+        while spent < seconds and time.monotonic() < end:
             for result in in_children(kind, seed, range(first, first + PER_CHILD), folder):
                 if isinstance(result, float):
                     spent += result
@@ -289,6 +291,7 @@ def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("kind", choices=KINDS)
     parser.add_argument("--seconds", type=float, default=60.0, help="CPU seconds")
+    parser.add_argument("--minutes", type=float, help="end after these, on a busy machine")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", type=int, help="the number of one file")
     parser.add_argument("--keep", help="folder for the files that were not read right")
@@ -300,7 +303,8 @@ def main(argv=None):
         folder = options.keep or tempfile.mkdtemp()
         print(*in_children(options.kind, options.seed, [options.only], folder), sep="\n")
         return 0
-    counts = fuzz(options.kind, options.seconds, options.seed, options.keep, lambda text: print(text, flush=True))
+    log = functools.partial(print, flush=True)
+    counts = fuzz(options.kind, options.seconds, options.seed, options.keep, options.minutes, log)
     return int(any(what not in (*GOOD, "crash of onnxruntime") for what, _ in counts))
 
 
