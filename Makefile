@@ -1,10 +1,10 @@
-# make demo | test | test-full | coverage | bench | bench-full | notebooks | lint | types | clean
+# make demo | test | test-full | coverage | bench | bench-full | notebooks | docs | dist | check-dist | lint | types | clean
 #
 # Everything runs in .venv, which the first target creates with the pinned versions of constraints.txt; later runs reuse it.
 # Requires make, git and Python >= 3.11 with venv. To choose the interpreter: make test PYTHON=/path/to/python3
 
 .DELETE_ON_ERROR:
-.PHONY: demo test test-full coverage bench bench-full notebooks lint types clean
+.PHONY: demo test test-full coverage bench bench-full notebooks docs dist check-dist lint types clean
 unexport PYTHONPATH
 
 BIN := .venv/bin
@@ -78,6 +78,25 @@ notebooks: .venv/.installed-notebook
 		[ -e "$$notebook" ] || { echo "no notebooks yet"; break; }; \
 		echo "$$notebook"; $(BIN)/jupyter execute "$$notebook" || exit 1; done
 
+# The site, in docs/_build/html: the examples of pages and docstrings run first, then the notebooks, whose output is kept until a
+# file of pwlnet changes. Any warning is an error. Settings: docs/conf.py.
+SITE := docs/_build/html
+docs: .venv/.installed-docs .venv/.installed-test
+	$(COMPILE)
+	$(PYTEST) tests/test_docs.py
+	$(BIN)/python -m sphinx -q -W --keep-going -n -j auto -d docs/_build/doctrees docs $(SITE)
+	@echo "$$(find $(SITE) -name '*.html' | wc -l) pages: $(SITE)/index.html"
+
+# The source distribution and the wheel, in dist/: the same bytes from the same commit. Their content is compared with the tracked files.
+dist: .venv/.installed-dist
+	$(BIN)/python .ci/dist
+
+# The wheel in new environments, with the lowest and with the newest versions of everything: a smoke test (about three minutes
+# each, mostly compiling). CHECK selects: make check-dist CHECK='lowest --extras onnx,plot,torch'
+CHECK ?=
+check-dist: dist .venv/.installed-release
+	$(BIN)/python .ci/check-dist $(CHECK)
+
 lint: .venv/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -90,14 +109,18 @@ types: .venv/.installed-types
 clean:
 	rm -rf demo_output reproduce_output build dist ./*.egg-info .mypy_cache .pytest_cache .hypothesis .ruff_cache .coverage htmlcov coverage.xml
 	rm -rf asv_benchmarks/env asv_benchmarks/results asv_benchmarks/html
+	rm -rf docs/_build docs/_repository docs/notebooks docs/api/generated
 	find pwlnet tests asv_benchmarks data -name __pycache__ -prune -exec rm -r {} +
 
-# The demo needs few packages; tests, benchmarks and notebooks add theirs to the same environment.
+# The demo needs few packages; tests, benchmarks, notebooks and the site add theirs to the same environment.
 .venv/.installed-demo: EXTRAS := onnx,plot
 .venv/.installed-test: EXTRAS := test
 .venv/.installed-bench: EXTRAS := bench
 .venv/.installed-types: EXTRAS := types
+.venv/.installed-dist: EXTRAS := dist
+.venv/.installed-release: EXTRAS := release
 .venv/.installed-notebook: EXTRAS := notebook,onnx,torch
+.venv/.installed-docs: EXTRAS := docs
 .venv/.installed-%: $(PACKAGING) | .venv/bin/python
 	@echo "installing pwlnet[$(EXTRAS)] into .venv (a minute or more)"
 	@$(PIP_INSTALL) -e '.[$(EXTRAS)]'

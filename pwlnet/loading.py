@@ -73,6 +73,8 @@ def load_network(
         The network contains an operation that cannot be converted exactly; the message names it.
     InputError, ShapeError
         Weights that are not finite; an input_shape that contradicts the file; a ``check`` that is none of the three.
+    CapacityError
+        The network does not fit into memory.
     StoreError
         A damaged HDF5 file.
 

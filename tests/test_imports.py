@@ -38,7 +38,7 @@ LAYERS = {
 LAYER = {name: layer for layer, names in LAYERS.items() for name in names}
 FOUNDATION = {"errors", "tolerances", "_optional", "_types", "_version"}  # anyone may import them; they import errors only
 HEAVY = {  # the packages that may import a library
-    "torch": {"convert", "learn", "smoothing", "reproduce"},
+    "torch": {"convert", "learn", "smoothing", "reproduce", "demo"},
     "onnx": {"convert"},
     "h5py": {"store"},
     "hdf5plugin": {"store"},

@@ -95,8 +95,7 @@ def count_sampled_regions(
     References
     ----------
     .. [1] Chao, "Nonparametric estimation of the number of classes in a population", Scandinavian Journal of Statistics 11,
-    1984,
-       in the form without division by zero.
+       1984, in the form without division by zero.
     .. [2] Good, "The population frequencies of species and the estimation of population parameters", Biometrika 40, 1953.
 
     Examples

@@ -39,12 +39,12 @@ class RuleErrors:
     targets : int64[L] or int64[L, C]
         Indices of the outputs.
     relative : float64[L, M, N]
-        Mean over all D inputs of |a - e| / |e + 1e-11|, as in [1]_; inputs that do not change along the line count as 0. A
+        Mean over all D inputs of ``|a - e| / |e + 1e-11|``, as in [1]_; inputs that do not change along the line count as 0. A
         single attribution that is nearly 0 can make it very large.
     l1 : float64[L, M, N]
-        Sum of |a - e| divided by the sum of |e|; by 1 if all e are 0.
+        Sum of ``|a - e|`` divided by the sum of ``|e|``; by 1 if all e are 0.
     completeness : float64[L, M, N]
-        Completeness error: |sum of a - change of the output|, relative to that change; absolute if it is 0.
+        Completeness error: ``|sum of a - change of the output|``, relative to that change; absolute if it is 0.
     n_segments : int64[L]
         Number of segments of each line.
 

@@ -36,6 +36,7 @@ __all__ = ["CHECKS", "Referee", "check_conversion", "largest_excess", "rounding_
 CHECKS = get_args(Check)
 _POINTS = 16
 _LEAST_POINTS = 2
+_MOST_ENTRIES = 2**26  # of all points together
 _WORK = 2**33  # multiplications of all points together: seconds
 _DRAWS = 2  # perturbed copies of the network; the largest change over all points and draws counts
 _SOURCE_DRAWS = 8  # of the source, where the first estimate says that they differ
@@ -151,6 +152,7 @@ def _ask(network, referee, points):
 def _points(network):
     """Return the points float64[B, *input_shape], whose entries are also float32 numbers."""
     rng, most = np.random.default_rng(0), _WORK // max(1, evaluate._work_per_row(network.code))
+    most = min(most, _MOST_ENTRIES // max(1, network.n_inputs, network.n_outputs))
     half = int(np.clip(most, _LEAST_POINTS, _POINTS)) // 2
     shape = (half, *network.input_shape)
     points = np.stack([rng.standard_normal(shape), rng.random(shape)], axis=1)  # one of each among the first two

@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InputError, StoreError
-from ..store import link, reader
+from ..store import reader
 from ..store.creation import open_or_create
 from ..validation import as_path
 from .jobs import Job
@@ -60,29 +59,32 @@ class Merger:
             shard.path.unlink()
 
 
-class Linker:
-    """The shards of a job, which stay where they are; the store is made when all of them are complete.
+class ShardLinker:
+    """A store that names the shards of a job, which stay where they are; has the interface of Merger.
 
     Parameters
     ----------
-    job : Job
+    linker : store.linking.Linker
     """
 
-    done, next_shard = 0, None
-
-    def __init__(self, job: Job):
-        self._job, self._shards = job, dict[int, Shard]()
+    def __init__(self, linker):
+        self.done, self._linker = 0, linker
+        self._waiting: dict[int, Shard] = {}
 
     def add(self, shard: Shard) -> None:
         """Note a shard that is complete."""
-        self._shards[shard.first] = shard
+        self._waiting[shard.first] = shard
 
-    def link(self, path: Path, *, overwrite: bool, threads: int | None) -> None:
-        """Make the store."""
-        shards = [self._shards[first] for first in sorted(self._shards)]
-        if shards[0].first or shards[-1].last != self._job.n_items or any(a.last != b.first for a, b in pairwise(shards)):
-            raise StoreError(f"the shards in {folder_of(path)} overlap, of runs with other sizes; merge them, or begin again")
-        link([shard.path for shard in shards], path, overwrite=overwrite, threads=threads)
+    @property
+    def next_shard(self) -> Shard | None:
+        """The shard that can be appended now, if it is complete."""
+        return self._waiting.get(self.done)
+
+    def append_next(self) -> None:
+        """Append the shard that follows."""
+        shard = self._waiting.pop(self.done)
+        self._linker.add(shard.path)
+        self.done = shard.last
 
 
 @contextlib.contextmanager

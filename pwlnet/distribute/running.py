@@ -12,10 +12,11 @@ from .._optional import require
 from ..errors import CapacityError, InputError, StoreError
 from ..publishing import new_file
 from ..store import reader
+from ..store.linking import linking
 from ..validation import as_path, check_count
 from .cluster import warm_workers, workers_of
 from .jobs import Job
-from .merging import Linker, Merger, open_store, remove_folder
+from .merging import Merger, ShardLinker, open_store, remove_folder
 from .shards import Shard, compute_shard, folder_of, list_shards, plan
 
 _SHARDS_PER_WORKER = 16  # at least, so that the last ones end at about the same time
@@ -166,10 +167,14 @@ def run(
 def _run_linked(submission, path, resume, overwrite, threads, progress):
     """Compute the shards of a job, and make a store that names them: JobResult."""
     job, started = submission.job, time.monotonic()
-    linker = Linker(job)
-    with contextlib.closing(_bar(job, progress)) as bar:
-        n_shards = submission.run(linker, bar)
-    linker.link(path, overwrite=overwrite or resume, threads=threads)
+    with (
+        contextlib.closing(_bar(job, progress)) as bar,
+        linking(path, overwrite=overwrite or resume, threads=threads) as linker,
+    ):
+        shards = ShardLinker(linker)
+        n_shards = submission.run(shards, bar)
+        if shards.done != job.n_items:
+            raise StoreError(f"shards of {path} overlap, from runs with other sizes; merge_shards joins them, or begin again")
     return JobResult(path, job.kind, job.n_items, n_shards, time.monotonic() - started)
 
 

@@ -168,7 +168,7 @@ def train(
     .. [3] M. Mirman, T. Gehr, M. Vechev, "Differentiable Abstract Interpretation for Provably Robust Neural Networks",
        ICML 2018: training on an abstract domain; here the interval domain, with the loss of [2]_.
     .. [4] Z. Jiang, PhD thesis, Lancaster University, 2025 (SCRFP-2, named in its abstract); the loss is that of public code
-       which is attributed to the author, see ``docs/learning.md``.
+       which is attributed to the author, see ``docs/guide/learning.md``.
     .. [5] J. Jeong, J. Shin, "Consistency Regularization for Certified Robustness of Smoothed Classifiers", NeurIPS 2020
        (the regularised loss).
 

@@ -1,7 +1,7 @@
 """Reproductions of experiments of papers: each writes stores, tables (with the paper's numbers, if it has any), and figures.
 
 ``run("density-training", "results")`` is equivalent to ``pwlnet reproduce density-training --out results``. How to write an
-experiment is described in ``experiment.py``, what each one measures in docs/reproduce.md.
+experiment is described in ``experiment.py``, what each one measures in docs/reports/reproduce.md.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ class NestedClassifier(DerivedClassifier):
     SmoothedClassifier, and ``inner_sigma`` is sigma2.
 
     **Statement.** Let p(z1) = Pr_{n2}[f(r(z1), x + sigma2 n2) = c] and q_R = Pr_{z1}[p(z1) > Phi(R / sigma2)]. If
-    q_R > Phi(R / sigma1), then at every x' with |x' - x| <= R, class c has more than half of the votes.
+    q_R > Phi(R / sigma1), then at every x' with ``|x' - x| <= R``, class c has more than half of the votes.
 
     *Proof.* H = {z1 : p(z1) > Phi(R / sigma2)} is one fixed set. For z1 in H, the theorem of Cohen et al. [1]_ for the fixed
     classifier f(r(z1), .) gives g_{z1}(x') = c for all x' in the ball. So Pr[vote of x' is c] >= Pr[x' + sigma1 n1 in H] >=

@@ -90,7 +90,7 @@ def certify_reachable(
     -----
     **Statement.** At x', the deployed rule multiplies the output of neuron i at the noisy point z by lam_i(x', z): 1 if the
     neuron has the same strict state at x' and z, else 1 + eta. Let S_R be a set of vectors of factors that contains
-    lam(x', z) for all x' with |x' - x| <= R, and h_R(z) = 1 only if c wins at z with all of them. If
+    lam(x', z) for all x' with ``|x' - x| <= R``, and h_R(z) = 1 only if c wins at z with all of them. If
     sigma Phi^-1(E h_R(x + sigma n)) > R, then c has more than half of the votes of the deployed rule at all x' in the ball.
 
     *Proof.* x and R fixed, h_R is one function of z. Where h_R(z) = 1, the vote at z of the rule with centre x' is c, for each

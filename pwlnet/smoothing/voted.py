@@ -86,7 +86,7 @@ class VotedClassifier(DerivedClassifier):
 
     **Statement.** Let g be non-increasing, p_i^-+(R) = Phi(Phi^-1(p_i(x)) -+ R / sigma1), and h_R(z) = 1 only if class c wins
     at z with all factors 1 + eta g_i, g_i between g(p_i^+) and g(p_i^-). If sigma Phi^-1(E h_R(x + sigma n)) > R, then at every
-    x' with |x' - x| <= R, class c has more than half of the votes of the deployed rule, with its factors lam(x').
+    x' with ``|x' - x| <= R``, class c has more than half of the votes of the deployed rule, with its factors lam(x').
 
     *Proof.* p_i is the Gaussian mean of a function to [0, 1], so Phi^-1 of it is 1 / sigma1-Lipschitz [1]_; hence p_i(x') is in
     [p_i^-, p_i^+], and lam(x') is among the factors of h_R. Where h_R(z) = 1, the network with factors lam(x') gives c at z.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from .._types import AnyArray, PathLike
+from .._types import AnyArray, IntArray, PathLike
 from ..errors import DigestMismatchError, InputError, StoreError
 from ..validation import as_path
 from . import checks, schema
@@ -206,6 +206,10 @@ class RegionStore(LiveReadMixin, PartitionReaderMixin, ExportMixin):
         int
         """
         return int(self._ends[self._kind_name(name)][0])
+
+    def ends_of(self, name: str) -> IntArray:
+        """Return the number of finished rows of a kind along each of its axes: int64[COMMIT_AXES]."""
+        return self._ends[self._kind_name(name)].copy()
 
     def read(self, name: str, first: int = 0, last: int | None = None, *, derived: bool = False) -> dict[str, AnyArray]:
         """Read rows ``first`` to ``last`` (not included) of a kind of result, with all rows that belong to them.

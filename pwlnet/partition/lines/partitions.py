@@ -58,7 +58,7 @@ class LinePartitions:
         largest pre-activation of its op.
     ambiguous : int64[L]
         Number of decisions within rounding that are not certain: neurons at a threshold at an end of the line, or that stay at
-        one; crossings united with, or close to, others that float64 can tell apart; equal taps (docs/performance.md).
+        one; crossings united with, or close to, others that float64 can tell apart; equal taps (docs/reports/performance.md).
     t_error : float64[L]
         Bound of the rounding error of the line's breakpoints: ``tolerances.rounding`` standard errors. 0.0 without
         breakpoints, 1.0 (the whole line) if no bound is known. Like the last bits of ``t``, it depends on ``memory``.
