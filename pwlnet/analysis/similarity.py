@@ -52,7 +52,7 @@ def pattern_similarity(
     *,
     measure: Literal["hamming", "jaccard"] = "hamming",
     by_layer: bool = False,
-    out: ArrayLike | None = None,
+    out: FloatArray | None = None,
     threads: int | None = None,
 ) -> FloatArray:
     """Compute the similarity of the activation patterns of all pairs of inputs.

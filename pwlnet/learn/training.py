@@ -52,7 +52,7 @@ def train(
     epochs: int,
     seed: int,
     epsilon: float | None = None,
-    norm: float | None = None,
+    norm: Literal["linf", "l2"] | None = None,
     steps: int | None = None,
     step_size: float | None = None,
     sigma: float | None = None,

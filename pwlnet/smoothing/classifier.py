@@ -344,7 +344,7 @@ class SmoothedClassifier:
         alpha: float = 0.001,
         rng: int | np.random.Generator = 0,
         batch_size: int | None = None,
-        method: str = "clopper_pearson",
+        method: VoteMethod = "clopper_pearson",
         radius: float | None = None,
         max_loss: float = 0.05,
         region_radii: bool | None = None,

@@ -119,7 +119,7 @@ def smoothing(network: pwlnet.Network, module: torch.nn.Module, images: Floats, 
 
 
 def learning(module: torch.nn.Module, images: Floats, labels: Ints) -> None:
-    result = pwlnet.learn.train(module, (images, labels), "pgd", epsilon=0.1, epochs=2, seed=0)
+    result = pwlnet.learn.train(module, (images, labels), "pgd", epsilon=0.1, norm="l2", epochs=2, seed=0)
     assert_type(result.history["epsilon"], Floats)
     adversarial = pwlnet.learn.pgd(result.model, images, labels, epsilon=0.1, norm="l2", rng=np.random.default_rng(0))
     assert_type(adversarial.success, NDArray[np.bool_])

@@ -177,7 +177,7 @@ class Regions:
         """
         return HalfSpaceRows(*self._column("halfspaces", "facet_G", "facet_h"))
 
-    def facets(self, r: int) -> RegionFacets:
+    def facets(self, r: Index) -> RegionFacets:
         """Return the facets of region r: RegionFacets.
 
         Exact up to rounding.
