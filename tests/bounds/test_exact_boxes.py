@@ -105,7 +105,7 @@ def test_decisions_equal_exact_ones_on_boxes_with_few_sides(n_free):
 
 def test_sampled_is_within_exact_is_within_bounds_on_boxes_with_many_sides():
     undecided = neurons = 0
-    for seed in range(few(500, 4, quick=20)):
+    for seed in range(few(500, 4, quick=10)):
         description, network, lower, upper = random_box(seed, None)
         box = pwlnet.Box(lower, upper)
         found = exact_floats_on_box(network, box, time_limit=300.0)

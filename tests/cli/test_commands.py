@@ -430,7 +430,9 @@ def test_demo_gets_its_folder(run, monkeypatch, tmp_path):
     assert folders == [tmp_path]
 
 
-def test_compile_uses_every_kernel(run):
+def test_compile_uses_every_kernel(run, monkeypatch):
+    """In this process; that two others help is tested with the warm-up (test_warmup.py)."""
+    monkeypatch.setattr("pwlnet.warmup._processes_help", lambda: False)
     code, out, _ = run("compile", "--json")
     assert code == 0
     assert {"forward", "jacobian", "partition_lines", "total"} <= set(json.loads(out)["seconds"])
