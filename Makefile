@@ -30,7 +30,7 @@ TEST ?=
 # Quick level: about a tenth of the random cases, no slow tests. TEST selects: make test TEST=tests/store
 # Kernels need the packages of pwlnet itself only: they are compiled while those of the tests are installed.
 test: .venv/.installed-base
-	@{ $(MAKE) --no-print-directory .venv/.installed-test && $(VNNLIB); } & \
+	@{ $(MAKE) -s .venv/.installed-test && $(VNNLIB); } & \
 		$(BIN)/python -m pwlnet compile; code=$$?; wait $$! || code=$$?; exit $$code
 	$(PYTEST) $(TEST)
 
