@@ -45,6 +45,7 @@ def pytest_collection():
         return (yield)
     finally:
         gc.freeze()
+        gc.set_threshold(20_000)  # rational oracles make many objects, and few cycles
         gc.enable()
 
 

@@ -227,7 +227,7 @@ def test_without_linear_programs_nothing_is_wrong():
 def test_huge_and_tiny_weights_are_decided_or_left_open_but_not_wrong():
     for scale in (2.0**-500, 2.0**-60, 2.0**60, 2.0**400):
         network = one_layer([[scale, 0.0], [0.0, scale]], [0.0, -scale], second=([[1.0, 1.0], [1.0, -1.0]], [0.0, 0.0]))
-        found = exact_floats_on_box(network, pwlnet.Box([-1.0, 0.0], [1.0, 1.0]), time_limit=5.0)
+        found = exact_floats_on_box(network, pwlnet.Box([-1.0, 0.0], [1.0, 1.0]), time_limit=1.0)
         expected = [set(), {0}, {1}, {1}]  # the last one: relu(x) - 0
         assert_equals_exact(found, expected)
         assert found.lower[0]
