@@ -27,7 +27,7 @@ VNNLIB := { [ -e .venv/.tried-vnnlib ] || { $(PIP_INSTALL) vnnlib >/dev/null 2>&
 PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
 TEST ?=
 
-# Quick level: about a tenth of the random cases, no slow tests. TEST selects: make test TEST=tests/store
+# Quick level: about a twentieth of the random cases, no slow tests. TEST selects: make test TEST=tests/store
 # Kernels need the packages of pwlnet itself only: they are compiled while those of the tests are installed.
 test: .venv/.installed-base
 	@{ $(MAKE) -s .venv/.installed-test && $(VNNLIB); } & \
