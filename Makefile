@@ -5,7 +5,8 @@
 
 .DELETE_ON_ERROR:
 .PHONY: demo test test-full coverage bench bench-full notebooks docs dist check-dist lint types clean
-unexport PYTHONPATH
+# Modules are parsed once, not again by each of the processes that tests and benchmarks start.
+unexport PYTHONPATH PYTHONDONTWRITEBYTECODE
 
 BIN := .venv/bin
 PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
@@ -20,15 +21,17 @@ demo: .venv/.installed-demo
 
 # Kernels are compiled first, in two processes; the processes of the tests then find them in the cache.
 COMPILE := @$(BIN)/python -m pwlnet compile
-# The package that parses VNN-LIB files has no wheels: it is built while kernels are compiled, where there is a C compiler.
+# The package that parses VNN-LIB files has no wheels: it is built beside other work, where there is a C compiler.
 VNNLIB := { [ -e .venv/.tried-vnnlib ] || { $(PIP_INSTALL) vnnlib >/dev/null 2>&1 || \
 	echo "vnnlib could not be built (it needs a C compiler): the tests of VNN-LIB files are skipped"; touch .venv/.tried-vnnlib; }; }
 PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
 TEST ?=
 
-# Quick level: about a tenth of the random cases, no slow tests. TEST selects: make test TEST=tests/store
-test: .venv/.installed-test
-	@$(VNNLIB) & $(BIN)/python -m pwlnet compile; code=$$?; wait; exit $$code
+# Quick level: about a twentieth of the random cases, no slow tests. TEST selects: make test TEST=tests/store
+# Kernels need the packages of pwlnet itself only: they are compiled while those of the tests are installed.
+test: .venv/.installed-base
+	@{ $(MAKE) -s .venv/.installed-test && $(VNNLIB); } & \
+		$(BIN)/python -m pwlnet compile; code=$$?; wait $$! || code=$$?; exit $$code
 	$(PYTEST) $(TEST)
 
 # All random cases and the slow tests; required for changes of kernels.
@@ -121,6 +124,12 @@ clean:
 .venv/.installed-release: EXTRAS := release
 .venv/.installed-notebook: EXTRAS := notebook,onnx,torch
 .venv/.installed-docs: EXTRAS := docs
+# What pwlnet itself needs, without pwlnet.
+DEPENDENCIES := import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")
+.venv/.installed-base: $(PACKAGING) | .venv/bin/python
+	@$(BIN)/python -c '$(DEPENDENCIES)' | $(PIP_INSTALL) -r /dev/stdin
+	@touch $@
+
 .venv/.installed-%: $(PACKAGING) | .venv/bin/python
 	@echo "installing pwlnet[$(EXTRAS)] into .venv (a minute or more)"
 	@$(PIP_INSTALL) -e '.[$(EXTRAS)]'

@@ -89,7 +89,7 @@ def test_volumes_of_a_cut_cube_are_the_exact_ones(dimensions):
 
 @pytest.mark.parametrize("dimensions", [2, 3])
 def test_volumes_of_degenerate_regions_are_the_exact_ones(dimensions):
-    for seed in range(few(200, 3, quick=14)):
+    for seed in range(few(200, 3, quick=10)):
         made = degenerate(seed, dimensions)[:3]
         regions = enumerate_all(*made)
         expected = {}
