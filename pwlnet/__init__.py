@@ -108,7 +108,7 @@ _HOMES = {
     "Tolerances": "tolerances",
     "PwlnetError": "errors",
 }
-_MODULES = ("datasets", "distribute", "errors", "learn", "plot", "reproduce", "smoothing", "store", "tolerances")
+_MODULES = ("datasets", "distribute", "errors", "learn", "plot", "reproduce", "smoothing", "store", "studies", "tolerances")
 
 __all__ = sorted([*_HOMES, *_MODULES, "__version__"])
 

@@ -23,6 +23,7 @@ LAYERS = {
         "op_graph",
         "program_check",
         "patterns",
+        "point_files",
         "evaluate",
         "validation",
         "value_buffers",
@@ -33,7 +34,7 @@ LAYERS = {
     2: ["partition", "convert", "bounds", "search"],
     3: ["analysis"],
     4: ["learn", "smoothing", "store", "datasets", "shipped"],
-    5: ["cli", "reproduce", "distribute", "plot", "loading", "demo", "warmup", "__main__", "__init__"],
+    5: ["cli", "reproduce", "distribute", "studies", "plot", "loading", "demo", "warmup", "__main__", "__init__"],
 }
 LAYER = {name: layer for layer, names in LAYERS.items() for name in names}
 FOUNDATION = {"errors", "tolerances", "_optional", "_types", "_version"}  # anyone may import them; they import errors only
@@ -46,7 +47,7 @@ HEAVY = {  # the packages that may import a library
     "pyarrow": {"store"},
     "xarray": {"store"},
     "dask": {"distribute"},
-    "distributed": {"distribute"},
+    "distributed": {"distribute", "studies"},
     "matplotlib": {"plot"},
     "anywidget": {"plot"},
     "pooch": {"datasets"},

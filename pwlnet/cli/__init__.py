@@ -14,7 +14,7 @@ import warnings
 
 from .._version import __version__
 from ..errors import PwlnetError
-from . import attribute, certify, decide, floats, lines, networks, planes, regions, reproduce, stores, train
+from . import attribute, certify, decide, floats, lines, networks, planes, regions, reproduce, run, stores, train
 
 __all__ = ["main"]
 
@@ -145,4 +145,5 @@ def _parser():
     stores.add_commands(commands, common)
     train.add_commands(commands, common)
     reproduce.add_commands(commands, common)
+    run.add_commands(commands, common)
     return parser

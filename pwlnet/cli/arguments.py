@@ -2,7 +2,10 @@
 
 import argparse
 import math
-from pathlib import Path
+
+from ..point_files import read_rows
+
+__all__ = ["RandomPoints", "count", "finite", "positive", "read_rows", "row_range", "seed", "shape"]
 
 
 def _integer(least, problem, name="integer"):
@@ -81,58 +84,3 @@ class RandomPoints:
     def __array__(self, dtype=None, copy=None):
         """Generate all points."""
         return self[:].astype(dtype)
-
-
-def read_rows(text):
-    """Read an array from a file.
-
-    Parameters
-    ----------
-    text : str
-        FILE.npy, FILE.npz (with one array), FILE.npz:NAME, or FILE.csv (see ``csv_rows.py``).
-
-    Returns
-    -------
-    ndarray
-        A memory map in the case of .npy: only what is sliced is read.
-
-    Raises
-    ------
-    InputError
-        The file does not exist, is damaged or has another format, or has no such array.
-    """
-    import numpy as np
-
-    from ..errors import InputError
-    from .csv_rows import read_csv
-
-    path, _, name = (text, "", "") if Path(text).exists() else text.partition(":")
-    kind = Path(path).suffix.lower()
-    if kind not in (".npy", ".npz", ".csv"):
-        raise InputError(f"{path} has the suffix {kind!r}; rows must be given as .npy, .npz or .csv")
-    if name and kind != ".npz":
-        raise InputError(f"{text} names an array, but only .npz files have names; omit {name!r}")
-    try:
-        if kind == ".csv":
-            return read_csv(path)
-        loaded = np.load(path, mmap_mode="r", allow_pickle=False)  # members of .npz are read on access
-        return loaded if kind == ".npy" else _member(loaded, path, name)
-    except InputError:
-        raise
-    except Exception as error:  # zip, EOF, OS and value errors alike
-        cause = getattr(error, "strerror", None) or error
-        raise InputError(f"{path} can't be read as {kind} ({cause}); check the path and the file") from error
-
-
-def _member(archive, path, name):
-    """Return one array of an .npz file."""
-    from ..errors import InputError
-
-    with archive:
-        names = archive.files
-        if not name and len(names) == 1:
-            name = names[0]
-        if name not in names:
-            problem = f"has no array {name!r}, only" if name else "has several arrays:"
-            raise InputError(f"{path} {problem} {', '.join(names)}; give {path}:NAME with one of these")
-        return archive[name]
