@@ -11,6 +11,7 @@ from . import plot as plot
 from . import reproduce as reproduce
 from . import smoothing as smoothing
 from . import store as store
+from . import studies as studies
 from . import tolerances as tolerances
 from ._version import __version__ as __version__
 from .analysis.attribution import Attributions as Attributions
@@ -219,6 +220,7 @@ __all__ = [
     "smoothing",
     "stable_radii",
     "store",
+    "studies",
     "summarize_lines",
     "summarize_regions",
     "tolerances",

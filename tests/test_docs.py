@@ -149,7 +149,10 @@ def names_of_api_pages():
 def test_every_public_name_has_an_entry_in_the_api_reference():
     listed = names_of_api_pages()
     assert len(listed) == len(set(listed))
-    modules = [getattr(pwlnet, name) for name in ("store", "distribute", "smoothing", "learn", "plot", "datasets", "reproduce")]
+    modules = [
+        getattr(pwlnet, name)
+        for name in ("store", "distribute", "studies", "smoothing", "learn", "plot", "datasets", "reproduce")
+    ]
     public = [f"{module.__name__}.{name}" for module in modules for name in module.__all__ if not name.isupper()]
     assert set(listed) >= {f"pwlnet.{name}" for name in pwlnet._HOMES} | set(public)
     assert "automodule:: pwlnet.errors" in (DOCS / "api" / "errors.rst").read_text()

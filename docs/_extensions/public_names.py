@@ -8,7 +8,7 @@ from sphinx.util.nodes import make_refnode
 
 import pwlnet
 
-MODULES = ("store", "distribute", "smoothing", "learn")  # their classes are linked, too
+MODULES = ("store", "distribute", "studies", "smoothing", "learn")  # their classes are linked, too
 API = Path(__file__).resolve().parent.parent / "api"
 SHAPE = re.compile(r"\[[^\]\[`]*\]")  # float64[B, *S]: the star does not start emphasis
 
