@@ -1,11 +1,12 @@
-# make demo | test | test-full | coverage | bench | bench-full | notebooks | lint | clean
+# make demo | test | test-full | coverage | bench | bench-full | notebooks | docs | dist | check-dist | lint | types | clean
 #
 # Everything runs in .venv, which the first target creates with the pinned versions of constraints.txt; later runs reuse it.
 # Requires make, git and Python >= 3.11 with venv. To choose the interpreter: make test PYTHON=/path/to/python3
 
 .DELETE_ON_ERROR:
-.PHONY: demo test test-full coverage bench bench-full notebooks lint clean
-unexport PYTHONPATH
+.PHONY: demo test test-full coverage bench bench-full notebooks docs dist check-dist lint types clean
+# Modules are parsed once, not again by each of the processes that tests and benchmarks start.
+unexport PYTHONPATH PYTHONDONTWRITEBYTECODE
 
 BIN := .venv/bin
 PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
@@ -20,15 +21,17 @@ demo: .venv/.installed-demo
 
 # Kernels are compiled first, in two processes; the processes of the tests then find them in the cache.
 COMPILE := @$(BIN)/python -m pwlnet compile
-# The package that parses VNN-LIB files has no wheels: it is built while kernels are compiled, where there is a C compiler.
+# The package that parses VNN-LIB files has no wheels: it is built beside other work, where there is a C compiler.
 VNNLIB := { [ -e .venv/.tried-vnnlib ] || { $(PIP_INSTALL) vnnlib >/dev/null 2>&1 || \
 	echo "vnnlib could not be built (it needs a C compiler): the tests of VNN-LIB files are skipped"; touch .venv/.tried-vnnlib; }; }
 PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
 TEST ?=
 
-# Quick level: about a tenth of the random cases, no slow tests. TEST selects: make test TEST=tests/store
-test: .venv/.installed-test
-	@$(VNNLIB) & $(BIN)/python -m pwlnet compile; code=$$?; wait; exit $$code
+# Quick level: about a twentieth of the random cases, no slow tests. TEST selects: make test TEST=tests/store
+# Kernels need the packages of pwlnet itself only: they are compiled while those of the tests are installed.
+test: .venv/.installed-base
+	@{ $(MAKE) -s .venv/.installed-test && $(VNNLIB); } & \
+		$(BIN)/python -m pwlnet compile; code=$$?; wait $$! || code=$$?; exit $$code
 	$(PYTEST) $(TEST)
 
 # All random cases and the slow tests; required for changes of kernels.
@@ -78,21 +81,55 @@ notebooks: .venv/.installed-notebook
 		[ -e "$$notebook" ] || { echo "no notebooks yet"; break; }; \
 		echo "$$notebook"; $(BIN)/jupyter execute "$$notebook" || exit 1; done
 
+# The site, in docs/_build/html: the examples of pages and docstrings run first, then the notebooks, whose output is kept until a
+# file of pwlnet changes. Any warning is an error. Settings: docs/conf.py.
+SITE := docs/_build/html
+docs: .venv/.installed-docs .venv/.installed-test
+	$(COMPILE)
+	$(PYTEST) tests/test_docs.py
+	$(BIN)/python -m sphinx -q -W --keep-going -n -j auto -d docs/_build/doctrees docs $(SITE)
+	@echo "$$(find $(SITE) -name '*.html' | wc -l) pages: $(SITE)/index.html"
+
+# The source distribution and the wheel, in dist/: the same bytes from the same commit. Their content is compared with the tracked files.
+dist: .venv/.installed-dist
+	$(BIN)/python .ci/dist
+
+# The wheel in new environments, with the lowest and with the newest versions of everything: a smoke test (about three minutes
+# each, mostly compiling). CHECK selects: make check-dist CHECK='lowest --extras onnx,plot,torch'
+CHECK ?=
+check-dist: dist .venv/.installed-release
+	$(BIN)/python .ci/check-dist $(CHECK)
+
 lint: .venv/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+# The type hints of the package, and that type checkers accept and refuse what they should: tests/typing (a minute or two).
+types: .venv/.installed-types
+	$(BIN)/python -m mypy
+
 # Keeps .venv; remove it by hand to start from nothing.
 clean:
-	rm -rf demo_output reproduce_output build dist ./*.egg-info .pytest_cache .hypothesis .ruff_cache .coverage htmlcov coverage.xml
+	rm -rf demo_output reproduce_output build dist ./*.egg-info .mypy_cache .pytest_cache .hypothesis .ruff_cache .coverage htmlcov coverage.xml
 	rm -rf asv_benchmarks/env asv_benchmarks/results asv_benchmarks/html
+	rm -rf docs/_build docs/_repository docs/notebooks docs/api/generated
 	find pwlnet tests asv_benchmarks data -name __pycache__ -prune -exec rm -r {} +
 
-# The demo needs few packages; tests, benchmarks and notebooks add theirs to the same environment.
+# The demo needs few packages; tests, benchmarks, notebooks and the site add theirs to the same environment.
 .venv/.installed-demo: EXTRAS := onnx,plot
 .venv/.installed-test: EXTRAS := test
 .venv/.installed-bench: EXTRAS := bench
+.venv/.installed-types: EXTRAS := types
+.venv/.installed-dist: EXTRAS := dist
+.venv/.installed-release: EXTRAS := release
 .venv/.installed-notebook: EXTRAS := notebook,onnx,torch
+.venv/.installed-docs: EXTRAS := docs
+# What pwlnet itself needs, without pwlnet.
+DEPENDENCIES := import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")
+.venv/.installed-base: $(PACKAGING) | .venv/bin/python
+	@$(BIN)/python -c '$(DEPENDENCIES)' | $(PIP_INSTALL) -r /dev/stdin
+	@touch $@
+
 .venv/.installed-%: $(PACKAGING) | .venv/bin/python
 	@echo "installing pwlnet[$(EXTRAS)] into .venv (a minute or more)"
 	@$(PIP_INSTALL) -e '.[$(EXTRAS)]'

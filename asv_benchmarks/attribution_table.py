@@ -1,4 +1,4 @@
-"""Print the table of docs/attributions.md: exact integrated gradients and the usual methods, one thread, one process.
+"""Print the table of docs/guide/attributions.md: exact integrated gradients and the usual methods, one thread, one process.
 
     export PWLNET_DATA_DIR=... OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
     python asv_benchmarks/attribution_table.py [--images N] [NAME ...]

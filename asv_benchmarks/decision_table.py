@@ -1,4 +1,4 @@
-"""The table of docs/decisions.md: robustness of image classifiers by root bounds, splits of inputs and splits of neurons.
+"""The table of docs/guide/decisions.md: robustness of image classifiers by root bounds, splits of inputs and splits of neurons.
 
 Usage: PWLNET_DATA_DIR=... python -m asv_benchmarks.decision_table [--methods root,splits,neurons] [--limit 20] [NAME ...]
 """

@@ -1,4 +1,4 @@
-"""Table of docs/exact_floats.md: float neurons by sampling, exactly, and by bounds, with times.
+"""Table of docs/guide/exact_floats.md: float neurons by sampling, exactly, and by bounds, with times.
 
     PWLNET_DATA_DIR=... python -m asv_benchmarks.exact_floats_table [seconds]
 

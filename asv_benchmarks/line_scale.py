@@ -1,4 +1,4 @@
-"""Print the tables of docs/performance.md on long lines, deep networks, large data sets and threads.
+"""Print the tables of docs/reports/performance.md on long lines, deep networks, large data sets and threads.
 
     PWLNET_DATA_DIR=... python asv_benchmarks/line_scale.py [long] [million] [deep] [dataset] [threads] [--scale SHARE]
 

@@ -1,4 +1,4 @@
-"""Print the table of docs/performance.md: lines from a black image to test images, one thread.
+"""Print the table of docs/reports/performance.md: lines from a black image to test images, one thread.
 
     PWLNET_DATA_DIR=... OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python asv_benchmarks/line_table.py [NAME ...]
 

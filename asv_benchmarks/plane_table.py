@@ -1,4 +1,4 @@
-"""Print the tables of docs/planes.md: polygons per second, one thread and two, memory, growth.
+"""Print the tables of docs/guide/planes.md: polygons per second, one thread and two, memory, growth.
 
     PWLNET_DATA_DIR=... OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python asv_benchmarks/plane_table.py [speed] [threads] [growth]
 

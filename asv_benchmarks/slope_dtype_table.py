@@ -1,4 +1,4 @@
-"""Print the table of docs/performance.md about slope changes in float32: their time and their accuracy, one thread.
+"""Print the table of docs/reports/performance.md about slope changes in float32: their time and their accuracy, one thread.
 
     PWLNET_DATA_DIR=... OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python asv_benchmarks/slope_dtype_table.py [NAME ...]
 

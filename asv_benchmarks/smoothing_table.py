@@ -1,4 +1,4 @@
-"""Tables of docs/smoothing.md: medians of ratios of times, of certification on one thread.
+"""Tables of docs/guide/smoothing.md: medians of ratios of times, of certification on one thread.
 
     OMP_NUM_THREADS=1 python -m asv_benchmarks.smoothing_table
 

@@ -3,8 +3,13 @@
 Legend: M rows, O outputs, B points.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 import numpy as np
 
+from ._types import ArrayLike, BoolArray, FloatArray, Index
 from .errors import InputError, ShapeError
 from .validation import as_array, check_index, refuse_not_finite
 
@@ -38,7 +43,10 @@ class HalfSpaces:
 
     __slots__ = ("A", "b")
 
-    def __init__(self, A, b):
+    A: FloatArray
+    b: FloatArray
+
+    def __init__(self, A: ArrayLike, b: ArrayLike) -> None:
         matrix, shift = as_array(A, "A"), np.atleast_1d(as_array(b, "b"))
         for array, name in ((matrix, "A"), (shift, "b")):
             if array.dtype.kind not in "fiub":
@@ -52,36 +60,36 @@ class HalfSpaces:
             copy.setflags(write=False)
             object.__setattr__(self, name, copy)
 
-    def __setattr__(self, name, value):
+    def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"HalfSpaces are immutable, so {name!r} cannot be set; make new ones")
 
     @classmethod
-    def largest(cls, output, n_outputs):
+    def largest(cls, output: Index, n_outputs: int) -> HalfSpaces:
         """Return the condition that an output is the largest one, or equal to it."""
         output = check_index(output, "output", n_outputs, "outputs")
         return cls(np.delete(np.eye(n_outputs) - np.eye(n_outputs)[output], output, axis=0), np.zeros(n_outputs - 1))
 
     @classmethod
-    def smallest(cls, output, n_outputs):
+    def smallest(cls, output: Index, n_outputs: int) -> HalfSpaces:
         """Return the condition that an output is the smallest one, or equal to it."""
         return cls(-cls.largest(output, n_outputs).A, np.zeros(n_outputs - 1))
 
-    def margins(self, outputs):
+    def margins(self, outputs: ArrayLike) -> FloatArray:
         """Return the largest entry of ``A @ y - b`` for each row of outputs: float64[B]; not positive where it holds."""
         outputs = np.atleast_2d(np.asarray(outputs, np.float64))
         if outputs.shape[1] != self.A.shape[1]:
             raise ShapeError(f"outputs has shape {outputs.shape}, but the condition is on {self.A.shape[1]} outputs")
         return (outputs @ self.A.T - self.b).max(axis=1, initial=-np.inf)
 
-    def contains(self, outputs):
+    def contains(self, outputs: ArrayLike) -> BoolArray:
         """Return whether the condition holds, for each row of outputs: bool[B]."""
         return self.margins(outputs) <= 0.0
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"HalfSpaces({self.A.shape[0]} rows, {self.A.shape[1]} outputs)"
 
 
-def as_union(condition, n_outputs):
+def as_union(condition: HalfSpaces | Sequence[HalfSpaces], n_outputs: int) -> tuple[HalfSpaces, ...]:
     """Validate a condition on the outputs of a network: tuple of HalfSpaces.
 
     Raises

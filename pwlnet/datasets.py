@@ -6,6 +6,8 @@ images that come with pwlnet (``digits_network_path``, ``control_network_path``,
 ``digits_training_images``) are never downloaded.
 """
 
+from __future__ import annotations
+
 import difflib
 import functools
 import gzip
@@ -13,12 +15,13 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 from urllib.parse import quote
 
 import numpy as np
 
 from ._optional import require
+from ._types import AnyArray, IntArray, UInt8Array
 from .errors import ChecksumError, ConversionError, InputError, MissingDataError
 from .shipped import control_network_path, digits_images, digits_network, digits_network_path, digits_training_images
 
@@ -68,17 +71,17 @@ class DataFile(NamedTuple):
     sha256: str
     size: int
     licence: str
-    local_only: str
+    local_only: str | None
 
     @property
-    def address(self):
+    def address(self) -> str | None:
         """Address to download the file from, or None if it is not available for download."""
         if self.local_only is not None:
             return None
         return RAW_ADDRESS.format(repo=self.repo, commit=self.commit, path=quote(self.path))
 
 
-def names(prefix=""):
+def names(prefix: str = "") -> list[str]:
     """Return the names of all files that ``fetch`` knows, sorted.
 
     Parameters
@@ -98,7 +101,7 @@ def names(prefix=""):
     return [name for name in _table() if name.startswith(prefix)]
 
 
-def describe(name):
+def describe(name: str) -> DataFile:
     """Return a file's row of the fetch table: origin, commit, SHA-256, size in bytes, licence.
 
     Parameters
@@ -120,7 +123,7 @@ def describe(name):
     return _table()[name]
 
 
-def fetch(name):
+def fetch(name: str) -> Path:
     """Return the path of a data file, downloading it if necessary.
 
     The file is searched in the folder ``PWLNET_DATA_DIR``, then in the cache (``PWLNET_CACHE_DIR``, by default pooch's cache
@@ -161,7 +164,7 @@ def fetch(name):
     return _download(file, looked)
 
 
-def trained_folder():
+def trained_folder() -> Path:
     """Return the folder of networks that the scripts of ``data/`` train: Path, which need not exist.
 
     It is the folder ``PWLNET_TRAINED_DIR``, by default the folder ``trained`` in the cache of ``fetch``.
@@ -184,7 +187,9 @@ def trained_folder():
     return Path(cache) / "trained"
 
 
-def load_images(name, *, split="test"):
+def load_images(
+    name: Literal["mnist", "fashion", "cifar10"], *, split: Literal["test", "train"] = "test"
+) -> tuple[UInt8Array, IntArray]:
     """Load an image set, fetching its files.
 
     Parameters
@@ -222,19 +227,19 @@ def load_images(name, *, split="test"):
 
 
 @functools.cache
-def _table():
+def _table() -> dict[str, DataFile]:
     rows = json.loads((Path(__file__).parent / "_fetch_table.json").read_text())
     return {row["name"]: DataFile(**row) for row in rows}
 
 
-def _check(file, path, remedy):
+def _check(file: DataFile, path: Path, remedy: str) -> None:
     with path.open("rb") as stream:
         found = hashlib.file_digest(stream, "sha256").hexdigest()
     if found != file.sha256:
         raise ChecksumError(f"{path} has SHA-256 {found}, but {file.name} must have {file.sha256}; {remedy}")
 
 
-def _download(file, looked):
+def _download(file: DataFile, looked: str) -> Path:
     """Return the path of the file in the cache, downloading it if necessary."""
     pooch = require("pooch", "data", f"downloading {file.name} ({looked})")
     cache = pooch.create(
@@ -258,7 +263,7 @@ def _download(file, looked):
         ) from error
 
 
-def _read_idx(path):
+def _read_idx(path: Path) -> UInt8Array:
     """Read the array of an idx.gz file: two zeros, a type, the rank, the shape as big-endian integers, the bytes."""
     data = gzip.decompress(path.read_bytes())
     rank = data[3]
@@ -266,7 +271,7 @@ def _read_idx(path):
     return np.frombuffer(data, np.uint8, offset=4 + 4 * rank).reshape(shape)
 
 
-def _read_png(path):
+def _read_png(path: Path) -> UInt8Array:
     """Read CIFAR-10 images from a picture with one image per row of 1024 pixels."""
     image = require("PIL.Image", "plot", "reading CIFAR-10 images")
     with image.open(path) as picture:
@@ -274,7 +279,7 @@ def _read_png(path):
     return pixels.reshape(-1, 32, 32, 3).transpose(0, 3, 1, 2)
 
 
-def _read_labels(path):
+def _read_labels(path: Path) -> AnyArray:
     """Read labels from an idx.gz file, or from a line of JavaScript ``var labels=[...];``."""
     if path.suffix == ".gz":
         return _read_idx(path)

@@ -3,15 +3,23 @@
 Legend: B sets, D inputs, V polygon vertices.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
+from ._types import ArrayLike, FloatArray
 from .errors import InputError, ShapeError
 from .validation import as_array, check_number
+
+if TYPE_CHECKING:
+    from .network import Network
 
 NORMS = (1, 2, np.inf)
 
 
-def _as_array(value, name):
+def _as_array(value: Any, name: str) -> FloatArray:
     """Convert an argument to finite, read-only float64."""
     array = as_array(value, name)
     if array.dtype.kind not in "fiub" or not array.ndim:
@@ -27,19 +35,19 @@ def _as_array(value, name):
 class _Domain:
     """An immutable set with named fields, shown by ``repr``."""
 
-    __slots__ = ()
+    __slots__: tuple[str, ...] = ()
 
-    def __setattr__(self, name, value):
+    def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"a {type(self).__name__} is immutable, so {name!r} cannot be set; make a new one")
 
-    def _set(self, **fields):
+    def _set(self, **fields: object) -> None:
         for name, value in fields.items():
             object.__setattr__(self, name, value)
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return type(self), tuple(getattr(self, name) for name in self.__slots__)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         parts = ((name, getattr(self, name)) for name in self.__slots__)
         shapes = (f"{name}{list(x.shape)}" if np.ndim(x) else f"{name}={x:g}" for name, x in parts)
         return f"{type(self).__name__}({', '.join(shapes)})"
@@ -62,13 +70,16 @@ class Segment(_Domain):
 
     __slots__ = ("end", "start")
 
-    def __init__(self, start, end):
+    start: FloatArray
+    end: FloatArray
+
+    def __init__(self, start: ArrayLike, end: ArrayLike) -> None:
         start, end = _as_array(start, "start"), _as_array(end, "end")
         if start.shape != end.shape:
             raise ShapeError(f"start has shape {start.shape} and end {end.shape}; give points of one shape")
         self._set(start=start, end=end)
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return Segment, (self.start, self.end)
 
 
@@ -91,7 +102,12 @@ class Polygon(_Domain):
 
     __slots__ = ("e1", "e2", "origin", "vertices")
 
-    def __init__(self, origin, e1, e2, vertices):
+    origin: FloatArray
+    e1: FloatArray
+    e2: FloatArray
+    vertices: FloatArray
+
+    def __init__(self, origin: ArrayLike, e1: ArrayLike, e2: ArrayLike, vertices: ArrayLike) -> None:
         names = ("origin", "e1", "e2", "vertices")
         arrays = [_as_array(x, name) for x, name in zip((origin, e1, e2, vertices), names, strict=True)]
         if len({a.shape for a in arrays[:3]}) > 1:
@@ -101,7 +117,7 @@ class Polygon(_Domain):
             raise ShapeError(f"vertices has shape {arrays[3].shape}; (vertices, 2) is needed")
         self._set(**dict(zip(names, arrays, strict=True)))
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return Polygon, (self.origin, self.e1, self.e2, self.vertices)
 
 
@@ -128,7 +144,10 @@ class Box(_Domain):
 
     __slots__ = ("lower", "upper")
 
-    def __init__(self, lower, upper):
+    lower: FloatArray
+    upper: FloatArray
+
+    def __init__(self, lower: ArrayLike, upper: ArrayLike) -> None:
         lower, upper = _as_array(lower, "lower"), _as_array(upper, "upper")
         if lower.shape != upper.shape:
             raise ShapeError(f"lower has shape {lower.shape} and upper {upper.shape}; give bounds of one shape")
@@ -143,7 +162,7 @@ class Box(_Domain):
         self._set(lower=lower, upper=upper)
 
     @classmethod
-    def around(cls, points, epsilon, *, limits=None):
+    def around(cls, points: ArrayLike, epsilon: float, *, limits: tuple[float, float] | None = None) -> Box:
         """Return the boxes of half width ``epsilon`` around points (balls of the maximum norm), rounded outward.
 
         Parameters
@@ -189,7 +208,11 @@ class Ball(_Domain):
 
     __slots__ = ("center", "norm", "radius")
 
-    def __init__(self, center, radius, norm=2):
+    center: FloatArray
+    radius: FloatArray
+    norm: float
+
+    def __init__(self, center: ArrayLike, radius: float | ArrayLike, norm: float = 2) -> None:
         center = _as_array(center, "center")
         radius = _as_array(np.atleast_1d(as_array(radius, "radius")), "radius")
         if radius.ndim != 1 or len(radius) not in (1, len(center)):
@@ -200,7 +223,7 @@ class Ball(_Domain):
             raise InputError(f"norm is {norm!r}; the choices are 1, 2 and numpy.inf")
         self._set(center=center, radius=radius if len(radius) > 1 else float(radius[0]), norm=float(norm))
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return Ball, (self.center, self.radius, self.norm)
 
 
@@ -231,7 +254,10 @@ class Gaussian(_Domain):
 
     __slots__ = ("center", "sigma")
 
-    def __init__(self, center, sigma):
+    center: FloatArray
+    sigma: FloatArray
+
+    def __init__(self, center: ArrayLike, sigma: float | ArrayLike) -> None:
         center = _as_array(center, "center")
         sigma = _as_array(np.atleast_1d(as_array(sigma, "sigma")), "sigma")
         if sigma.ndim != 1 or len(sigma) not in (1, len(center)):
@@ -240,19 +266,19 @@ class Gaussian(_Domain):
             raise InputError(f"sigma is {sigma.min():g}; a finite number of at least 0 is needed")
         self._set(center=center, sigma=sigma if len(sigma) > 1 else float(sigma[0]))
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return Gaussian, (self.center, self.sigma)
 
 
-def _down(x):
+def _down(x: FloatArray) -> FloatArray:
     return np.nextafter(x, -np.inf)
 
 
-def _up(x):
+def _up(x: FloatArray) -> FloatArray:
     return np.nextafter(x, np.inf)
 
 
-def box_rows(network, box):
+def box_rows(network: Network, box: Box) -> tuple[FloatArray, FloatArray]:
     """Return the bounds of boxes in rows: (float64[B, D], float64[B, D]).
 
     Raises
@@ -263,7 +289,7 @@ def box_rows(network, box):
     return network.as_points(box.lower, "lower"), network.as_points(box.upper, "upper")
 
 
-def ball_rows(network, ball):
+def ball_rows(network: Network, ball: Ball) -> tuple[FloatArray, FloatArray]:
     """Return the centres and radii of balls in rows: (float64[B, D], float64[B]).
 
     Raises
@@ -274,7 +300,7 @@ def ball_rows(network, ball):
     return _rows_with_one_each(network, ball.center, ball.radius, "radius")
 
 
-def gaussian_rows(network, gaussian):
+def gaussian_rows(network: Network, gaussian: Gaussian) -> tuple[FloatArray, FloatArray]:
     """Return the centres and standard deviations of Gaussian noise in rows: (float64[B, D], float64[B]).
 
     Raises
@@ -285,7 +311,7 @@ def gaussian_rows(network, gaussian):
     return _rows_with_one_each(network, gaussian.center, gaussian.sigma, "sigma")
 
 
-def _rows_with_one_each(network, center, value, name):
+def _rows_with_one_each(network: Network, center: FloatArray, value: FloatArray, name: str) -> tuple[FloatArray, FloatArray]:
     """Return centres in rows, and a number for each: (float64[B, D], float64[B])."""
     centers = network.as_points(center, "center")
     if np.size(value) not in (1, len(centers)):
@@ -293,13 +319,13 @@ def _rows_with_one_each(network, center, value, name):
     return centers, np.ascontiguousarray(np.broadcast_to(value, len(centers)))
 
 
-def is_single(network, domain):
+def is_single(network: Network, domain: _Domain) -> bool:
     """Return whether a domain is one set, not a batch of B sets."""
     points = domain.lower if isinstance(domain, Box) else getattr(domain, "center", None)
     return points is None or points.shape in ((network.n_inputs,), tuple(network.input_shape))
 
 
-def check_domain(domain, kinds=(Segment, Polygon, Box, Ball)):
+def check_domain(domain: Any, kinds: tuple[type[_Domain], ...] = (Segment, Polygon, Box, Ball)) -> Any:
     """Validate that an argument is a domain of one of some kinds.
 
     Raises

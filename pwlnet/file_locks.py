@@ -5,6 +5,8 @@ child replaces its descriptors of locked files by the null device, which it does
 before it closes. On file systems without locks, files are not locked.
 """
 
+from __future__ import annotations
+
 import contextlib
 import gc
 import os
@@ -19,9 +21,9 @@ from .errors import StoreError
 try:
     import fcntl
 except ImportError:
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
-_LOCKS = weakref.WeakSet()
+_LOCKS: weakref.WeakSet[FileLock] = weakref.WeakSet()
 
 
 class FileLock:

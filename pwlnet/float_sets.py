@@ -3,16 +3,23 @@
 Legend: B sets, K neurons, D inputs.
 """
 
+from __future__ import annotations
+
 import enum
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
+from ._types import ArrayLike, BoolArray, FloatArray, Int32Array, IntArray, WordArray
 from .binomial import clopper_pearson
 from .draws import draw_points
 from .errors import InputError, ShapeError
 from .kernels.ir import program as ir
+
+if TYPE_CHECKING:
+    from .network import Network
 
 
 class Scope(enum.Enum):
@@ -30,37 +37,37 @@ class LayerFloats(NamedTuple):
 
     name: str
     neurons: slice
-    lower: np.ndarray  # bool[J] or bool[B, J]
-    upper: np.ndarray
-    always_on: np.ndarray
-    always_off: np.ndarray
-    undecided: np.ndarray
+    lower: BoolArray  # bool[J] or bool[B, J]
+    upper: BoolArray
+    always_on: BoolArray
+    always_off: BoolArray
+    undecided: BoolArray
 
 
 class Sampling(NamedTuple):
     """How the points of a sampled FloatSet were drawn, and for each float neuron the numbers of two draws that show it."""
 
-    draws: object  # Draws
-    sets: np.ndarray  # int64[n]
-    neurons: np.ndarray  # int64[n]
-    numbers: np.ndarray  # int64[n, 2] of draws, the smaller first
+    draws: Any  # Draws
+    sets: IntArray  # int64[n]
+    neurons: IntArray  # int64[n]
+    numbers: IntArray  # int64[n, 2] of draws, the smaller first
 
 
 class PackedMasks(NamedTuple):
     """Masks of neurons as bits: neuron k is bit ``k % 64`` of word ``k // 64``; each uint64[W] or uint64[B, W]."""
 
-    lower: np.ndarray
-    upper: np.ndarray
-    always_on: np.ndarray
+    lower: WordArray
+    upper: WordArray
+    always_on: WordArray
 
 
 class Comparison(NamedTuple):
     """How the float neurons of two FloatSets differ: counts int64 or int64[B], and the Jaccard index (1.0 for empty sets)."""
 
-    both: np.ndarray
-    only_first: np.ndarray
-    only_second: np.ndarray
-    jaccard: np.ndarray
+    both: IntArray
+    only_first: IntArray
+    only_second: IntArray
+    jaccard: FloatArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,28 +105,28 @@ class FloatSet:
         Of draws; ``with_witnesses`` computes the points.
     """
 
-    lower: np.ndarray
-    upper: np.ndarray
-    states: np.ndarray
+    lower: BoolArray
+    upper: BoolArray
+    states: Int32Array
     method: str
     scope: Scope
-    always_on: np.ndarray
-    always_off: np.ndarray
-    layers: tuple
-    active_share: np.ndarray | None = None
-    minority_share: np.ndarray | None = None
+    always_on: BoolArray
+    always_off: BoolArray
+    layers: tuple[tuple[str, int, int], ...]
+    active_share: FloatArray | None = None
+    minority_share: FloatArray | None = None
     n_samples: int | None = None
-    witness_neurons: np.ndarray | None = None
-    witness_sets: np.ndarray | None = None
-    witnesses: np.ndarray | None = None
+    witness_neurons: IntArray | None = None
+    witness_sets: IntArray | None = None
+    witnesses: FloatArray | None = None
     sampling: Sampling | None = None
 
     @property
-    def undecided(self):
+    def undecided(self) -> BoolArray:
         """Neurons that are neither seen to float nor proved to be fixed: bool[K] or bool[B, K]."""
         return self.upper & ~self.lower
 
-    def by_layer(self):
+    def by_layer(self) -> tuple[LayerFloats, ...]:
         """Return the neurons layer by layer: tuple of LayerFloats."""
         return tuple(
             LayerFloats(
@@ -130,11 +137,11 @@ class FloatSet:
             for name, first, last in self.layers
         )
 
-    def pack(self):
+    def pack(self) -> PackedMasks:
         """Return the masks as bits: PackedMasks; ``unpack_masks`` is the inverse."""
         return PackedMasks(*(pack_masks(x) for x in (self.lower, self.upper, self.always_on)))
 
-    def refine(self, other):
+    def refine(self, other: FloatSet) -> FloatSet:
         """Combine two analyses of the same sets, such as draws and bounds: what either of them has decided.
 
         Parameters
@@ -171,7 +178,7 @@ class FloatSet:
         method = self.method if self.method == other.method else f"{self.method}+{other.method}"
         return _from_masks(self, lower, upper, states, self._passes(states, other), method=method, scope=scope, **more)
 
-    def union(self):
+    def union(self) -> FloatSet:
         """Return the float neurons over the union of all sets: a FloatSet of one set.
 
         A neuron that is fixed in different states on two sets floats on the union, or is at a threshold on all of one of them:
@@ -179,20 +186,20 @@ class FloatSet:
         """
         if self.lower.ndim == 1:
             return self
-        lower, upper, known = self.lower.any(axis=0), self.upper.any(axis=0), np.where(self.upper, -1, self.states)
+        lower, upper, on = (np.asarray(x.any(axis=0)) for x in (self.lower, self.upper, self.always_on))
+        known = np.where(self.upper, -1, self.states)
         first = known.max(axis=0, initial=-1)
         differ = ((known >= 0) & (known != first)).any(axis=0)
         lower = lower | differ if self.scope in (Scope.PAIR, Scope.SAMPLES) else lower
         states = np.where(upper | differ, -1, first)
-        return _from_masks(
-            self, lower, upper | differ, states, self.always_on.any(axis=0), method=self.method, scope=self.scope
-        )
+        return _from_masks(self, lower, upper | differ, states, on, method=self.method, scope=self.scope)
 
-    def intersection(self):
+    def intersection(self) -> tuple[BoolArray, BoolArray]:
         """Return the neurons that float on every one of the sets: bool[K], by ``lower`` and by ``upper``."""
-        return np.atleast_2d(self.lower).all(axis=0), np.atleast_2d(self.upper).all(axis=0)
+        lower, upper = (np.all(np.atleast_2d(x), axis=0) for x in (self.lower, self.upper))
+        return lower, upper
 
-    def compare(self, other, *, mask="lower"):
+    def compare(self, other: FloatSet, *, mask: Literal["lower", "upper"] = "lower") -> Comparison:
         """Compare the float neurons of two analyses, set by set.
 
         Parameters
@@ -211,16 +218,16 @@ class FloatSet:
         """
         self._check_alike(other)
         first, second = getattr(self, mask), getattr(other, mask)
-        counts = [x.sum(axis=-1) for x in (first & second, first & ~second, second & ~first)]
-        total = np.add.reduce(counts)
-        return Comparison(*counts, np.where(total > 0, counts[0] / np.maximum(total, 1), 1.0))
+        both, one, other_one = (x.sum(axis=-1) for x in (first & second, first & ~second, second & ~first))
+        total = both + one + other_one
+        return Comparison(both, one, other_one, np.where(total > 0, both / np.maximum(total, 1), 1.0))
 
-    def is_consistent_with(self, other):
+    def is_consistent_with(self, other: FloatSet) -> bool:
         """Return whether two analyses of the same sets can both be right: no neuron floats by one and is fixed by the other."""
         self._check_alike(other)
         return not ((self.lower & ~other.upper) | (other.lower & ~self.upper)).any()
 
-    def confidence(self, alpha=0.05, *, side="both"):
+    def confidence(self, alpha: float = 0.05, *, side: Literal["both", "upper"] = "both") -> tuple[FloatArray, FloatArray]:
         """Compute confidence intervals of Clopper and Pearson (1934) for the flip probability of each neuron.
 
         Estimate: the probability of all states but the most frequent one, from numbers of draws; each interval holds the
@@ -246,7 +253,7 @@ class FloatSet:
             raise InputError(f"the FloatSet has method {self.method!r}, which draws nothing; use method 'sampled'")
         return clopper_pearson(np.rint(self.minority_share * self.n_samples), self.n_samples, alpha, side=side)
 
-    def with_witnesses(self, neurons=None, *, sets=None):
+    def with_witnesses(self, neurons: int | ArrayLike | None = None, *, sets: int | ArrayLike | None = None) -> FloatSet:
         """Compute pairs of draws at which float neurons have different states.
 
         Parameters
@@ -271,7 +278,7 @@ class FloatSet:
             chosen &= True if name is None else np.isin(values, name)
         which, numbers = self.sampling.sets[chosen], self.sampling.numbers[chosen]
         points = [draw_points(self.sampling.draws, which, numbers[:, k]) for k in (0, 1)]
-        arrays = {
+        arrays: dict[str, Any] = {
             "witness_neurons": self.sampling.neurons[chosen],
             "witness_sets": which,
             "witnesses": np.stack(points, axis=1),
@@ -280,7 +287,7 @@ class FloatSet:
             array.setflags(write=False)
         return replace(self, **arrays)
 
-    def summary(self):
+    def summary(self) -> str:
         """Return a table as text: neurons of each layer, shares that float, are always on, always off, undecided (means)."""
         rows = [
             (x.name, x.neurons.stop - x.neurons.start, x.lower, x.always_on, x.always_off, x.undecided) for x in self.by_layer()
@@ -292,27 +299,29 @@ class FloatSet:
             lines.append(f"{name[:24]:<24} {n:>8} {shares[0]:>8} {shares[1]:>8} {shares[2]:>8} {shares[3]:>10}")
         return "\n".join(lines)
 
-    def _check_alike(self, other):
+    def _check_alike(self, other: FloatSet) -> None:
         if self.layers != other.layers or self.lower.shape != other.lower.shape:
             raise ShapeError(
                 f"other has masks of shape {other.lower.shape} and {len(other.layers)} layers, this one {self.lower.shape} and "
                 f"{len(self.layers)}; give analyses of the same network and sets"
             )
 
-    def _passes(self, states, other):
+    def _passes(self, states: Int32Array, other: FloatSet) -> BoolArray:
         """Return which neurons have a state with slope 1, from those of two FloatSets."""
         return np.where(states == self.states, self.always_on, other.always_on)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         sets = f"{len(self.lower)} sets, " if self.lower.ndim > 1 else ""
         counts = ", ".join(f"{name} {int(getattr(self, name).sum())}" for name in ("lower", "upper", "undecided"))
         return f"FloatSet({sets}{self.lower.shape[-1]} neurons: {counts}; method {self.method!r}, scope {self.scope.value!r})"
 
 
-def _from_masks(like, lower, upper, states, passes_slope, **more):
+def _from_masks(
+    like: FloatSet, lower: BoolArray, upper: BoolArray, states: Int32Array, passes_slope: BoolArray, **more: Any
+) -> FloatSet:
     """Make a FloatSet of the layers of another one; passes_slope: bool, where the state of a fixed neuron has slope 1."""
     states = np.where(upper, -1, states).astype(np.int32)
-    arrays = {"lower": lower, "upper": upper, "states": states}
+    arrays: dict[str, Any] = {"lower": lower, "upper": upper, "states": states}
     known = states >= 0
     arrays |= {"always_on": known & passes_slope, "always_off": known & ~passes_slope}
     for array in arrays.values():
@@ -320,9 +329,10 @@ def _from_masks(like, lower, upper, states, passes_slope, **more):
     return FloatSet(**arrays, layers=like.layers, **more)
 
 
-def stack_float_sets(float_sets):
+def stack_float_sets(float_sets: Sequence[FloatSet]) -> FloatSet:
     """Return one FloatSet of the sets of several, which have the same network, method and scope; without witnesses."""
-    first, arrays = float_sets[0], {}
+    first = float_sets[0]
+    arrays: dict[str, Any] = {}
     for name in ("lower", "upper", "states", "always_on", "always_off", "active_share", "minority_share"):
         parts = [getattr(x, name) for x in float_sets]
         arrays[name] = None if any(part is None for part in parts) else np.concatenate([np.atleast_2d(part) for part in parts])
@@ -331,7 +341,7 @@ def stack_float_sets(float_sets):
     return FloatSet(**arrays, method=first.method, scope=first.scope, layers=first.layers, n_samples=first.n_samples)
 
 
-def pack_masks(masks):
+def pack_masks(masks: BoolArray) -> WordArray:
     """Pack masks bool[..., K] into words uint64[..., W]: neuron k is bit ``k % 64`` of word ``k // 64``."""
     words = -(-masks.shape[-1] // 64)
     padded = np.zeros((*masks.shape[:-1], 64 * words), bool)
@@ -339,13 +349,15 @@ def pack_masks(masks):
     return np.packbits(padded, axis=-1, bitorder="little").view("<u8").astype(np.uint64)
 
 
-def unpack_masks(words, n_neurons):
+def unpack_masks(words: WordArray, n_neurons: int) -> BoolArray:
     """Return the masks that ``pack_masks`` has packed: bool[..., K]."""
     octets = np.ascontiguousarray(words, "<u8").view(np.uint8)
     return np.unpackbits(octets, axis=-1, bitorder="little")[..., :n_neurons].astype(bool)
 
 
-def make_float_set(network, lower, upper, states, *, method, scope, **more):
+def make_float_set(
+    network: Network, lower: ArrayLike, upper: ArrayLike, states: ArrayLike, *, method: str, scope: Scope, **more: Any
+) -> FloatSet:
     """Make a FloatSet; the masks of neurons that are always on or off follow from the states.
 
     Parameters
@@ -368,14 +380,14 @@ def make_float_set(network, lower, upper, states, *, method, scope, **more):
     states = np.where(upper, -1, states).astype(np.int32)
     passes_slope = (states == 1) | ((states >= 0) & pool_neurons(network))
     known = states >= 0
-    arrays = {"lower": lower, "upper": upper, "states": states}
+    arrays: dict[str, Any] = {"lower": lower, "upper": upper, "states": states}
     arrays |= {"always_on": known & passes_slope, "always_off": known & ~passes_slope}
     for array in [*arrays.values(), *(x for x in more.values() if isinstance(x, np.ndarray))]:
         array.setflags(write=False)
     return FloatSet(**arrays, method=method, scope=scope, layers=network.neuron_layers, **more)
 
 
-def pool_neurons(network):
+def pool_neurons(network: Network) -> BoolArray:
     """Return which neurons are windows of MaxPool: bool[K]."""
     graph = network.op_graph
     return np.repeat(network.program.op[graph.switching] == ir.MAX_POOL, graph.neuron_counts)

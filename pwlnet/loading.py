@@ -1,11 +1,15 @@
 """Loading of network files of every kind."""
 
+from __future__ import annotations
+
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 
+from ._types import Check, PathLike
 from .errors import ConversionError, InputError, ShapeError, StoreError
 from .network import Network
 from .validation import check_choice
@@ -34,11 +38,11 @@ HDF5_MAGICS = (b"\x89PWL\r\n\x1a\n", b"\x89HDF\r\n\x1a\n")  # with the header of
 
 
 def load_network(
-    path,
+    path: PathLike,
     *,
-    input_shape=None,
+    input_shape: int | Sequence[int] | None = None,
     outputs: int | str | Sequence[int | str] | None = None,
-    check: str = "strict",
+    check: Check = "strict",
 ) -> Network:
     """Read a network from a file: ONNX, .nnet, .eran, or pwlnet's HDF5 format.
 
@@ -69,6 +73,8 @@ def load_network(
         The network contains an operation that cannot be converted exactly; the message names it.
     InputError, ShapeError
         Weights that are not finite; an input_shape that contradicts the file; a ``check`` that is none of the three.
+    CapacityError
+        The network does not fit into memory.
     StoreError
         A damaged HDF5 file.
 
@@ -76,7 +82,7 @@ def load_network(
     --------
     from_torch : convert a torch module.
     """
-    check_choice(check, ("strict", "warn", "off"), "check")
+    check_choice(check, get_args(Check), "check")
     try:
         path = Path(path)
     except TypeError:
@@ -109,13 +115,13 @@ def load_network(
     return network
 
 
-def _folder_advice(path):
+def _folder_advice(path: Path) -> str:
     if (path / "saved_model.pb").is_file():
         return "it is a SavedModel of TensorFlow, export it to ONNX with tf2onnx"
     return f"give the path of a network file ({', '.join(_SUFFIXES)})"
 
 
-def _other_kind(path, magic):
+def _other_kind(path: Path, magic: bytes) -> str:
     """Return what a file of no readable kind is, by its content or else its suffix, and what to do with it."""
     suffix = path.suffix.lower()
     if magic.startswith(b"PK") and suffix not in _FOREIGN:
@@ -132,7 +138,7 @@ def _other_kind(path, magic):
     )
 
 
-def _kind_of_archive(path):
+def _kind_of_archive(path: Path) -> str:
     """Return the suffix that tells the kind of a zip archive, from the names in it; nothing is unpickled."""
     try:
         with zipfile.ZipFile(path) as archive:
@@ -150,7 +156,7 @@ def _kind_of_archive(path):
     return ".npz" if any(name.endswith(".npy") for name in names) else ".zip"
 
 
-def _read_fixed_shape(path, kind):
+def _read_fixed_shape(path: Path, kind: str) -> Network:
     """Read a file of a kind that always contains the shape of its inputs."""
     if kind == "h5":
         from .store.network_file import read_network_file

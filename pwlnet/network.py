@@ -3,18 +3,22 @@
 Legend: B rows, D inputs, O outputs, K neurons, N ops.
 """
 
+from __future__ import annotations
+
 import functools
 import hashlib
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from . import evaluate
+from ._types import AnyArray, ArrayLike, FloatArray, Index, Int32Array, PathLike
 from .errors import InputError, ShapeError
 from .kernels.ir import passes, switching
 from .kernels.ir import program as ir
-from .op_graph import make_op_graph
-from .patterns import ActivationPatterns, pattern_layout
+from .op_graph import OpGraph, make_op_graph
+from .patterns import ActivationPatterns, PatternLayout, pattern_layout
 from .program_check import check_program
 from .scheduling import single_threaded_blas
 from .validation import as_points, check_index
@@ -55,7 +59,20 @@ class Network:
         The arrays do not describe a network, hold weights that are not finite, or an op that some analysis does not handle.
     """
 
-    def __init__(self, program, *, input_shape, output_shape=None, names=()):
+    program: ir.Program
+    code: ir.PackedProgram
+    input_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
+    names: tuple[str, ...]
+
+    def __init__(
+        self,
+        program: ir.Program,
+        *,
+        input_shape: Sequence[int],
+        output_shape: Sequence[int] | None = None,
+        names: Sequence[str] = (),
+    ) -> None:
         check_program(program)
         program = ir.Program(*(_frozen(a) for a in program))
         set_field, code = functools.partial(object.__setattr__, self), ir.pack_program(program)
@@ -74,13 +91,13 @@ class Network:
                 "ops; give matching ones"
             )
 
-    def __setattr__(self, name, value):
+    def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"a Network is immutable, so {name!r} cannot be set; convert the changed source again")
 
-    def __delattr__(self, name):
+    def __delattr__(self, name: str) -> None:
         raise AttributeError(f"a Network is immutable, so {name!r} cannot be deleted; convert the changed source again")
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         return {
             "program": self.program,
             "input_shape": self.input_shape,
@@ -88,31 +105,31 @@ class Network:
             "names": self.names,
         }
 
-    def __setstate__(self, state):
-        self.__init__(state.pop("program"), **state)
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        Network.__init__(self, state.pop("program"), **state)
 
     @property
-    def n_inputs(self):
+    def n_inputs(self) -> int:
         """Number of inputs, D."""
         return int(self.program.input_index.size)
 
     @property
-    def n_outputs(self):
+    def n_outputs(self) -> int:
         """Number of outputs, O."""
         return int(self.program.output_index.size)
 
     @property
-    def n_neurons(self):
+    def n_neurons(self) -> int:
         """Number of neurons, K."""
         return int(self.program.neuron_offsets[-1])
 
     @functools.cached_property
-    def digest(self):
+    def digest(self) -> str:
         """SHA-256 (hex) of the program's arrays: names, dtypes, shapes and bytes."""
         return program_digest(self.program)
 
     @functools.cached_property
-    def float32_code(self):
+    def float32_code(self) -> ir.PackedProgram:
         """The packed program with weights also in float32, for line kernels with slope changes in float32: PackedProgram.
 
         Raises
@@ -129,29 +146,29 @@ class Network:
         return code
 
     @functools.cached_property
-    def op_graph(self):
+    def op_graph(self) -> OpGraph:
         """Which op reads which, and which ops have neurons: OpGraph."""
         return make_op_graph(self.program)
 
     @functools.cached_property
-    def neuron_layers(self):
+    def neuron_layers(self) -> tuple[tuple[str, int, int], ...]:
         """Name, first neuron and last-plus-one neuron of each switching op: tuple of (str, int, int)."""
         starts = self.op_graph.neuron_starts.tolist()
         return tuple((self.names[i], starts[k], starts[k + 1]) for k, i in enumerate(self.op_graph.switching.tolist()))
 
     @functools.cached_property
-    def pattern_layout(self):
+    def pattern_layout(self) -> PatternLayout:
         """Layout of packed activation patterns: PatternLayout."""
         counts = np.zeros(len(self.program.op), np.int64)
         for i in self.op_graph.switching:
             counts[i] = switching.n_states(self.code, i)
         return pattern_layout(self.program.neuron_offsets, counts)
 
-    def as_points(self, points, name="X"):
+    def as_points(self, points: ArrayLike, name: str = "X") -> FloatArray:
         """Return points as float64[B, D]; accept [B, D], [B, *input_shape], or a single point of either form."""
         return as_points(points, self.n_inputs, self.input_shape, name)
 
-    def forward(self, X, *, threads=None):
+    def forward(self, X: ArrayLike, *, threads: int | None = None) -> FloatArray:
         """Evaluate the network.
 
         Exact up to rounding: a float64 forward pass.
@@ -174,21 +191,21 @@ class Network:
         """
         return evaluate.forward(self.code, self.as_points(X), outputs=True, threads=threads).outputs
 
-    def preactivations(self, X, *, threads=None):
+    def preactivations(self, X: ArrayLike, *, threads: int | None = None) -> FloatArray:
         """Evaluate the pre-activation of each neuron: float64[B, K]; for MaxPool windows the maximum.
 
         Exact up to rounding. Parameters and errors as for ``forward``.
         """
         return evaluate.forward(self.code, self.as_points(X), preactivations=True, threads=threads).preactivations
 
-    def states(self, X, *, threads=None):
+    def states(self, X: ArrayLike, *, threads: int | None = None) -> Int32Array:
         """Evaluate the state of each neuron: int32[B, K] (meaning: ActivationPatterns).
 
         Exact up to rounding. Parameters and errors as for ``forward``.
         """
         return evaluate.forward(self.code, self.as_points(X), states=True, threads=threads).states
 
-    def patterns(self, X, *, threads=None):
+    def patterns(self, X: ArrayLike, *, threads: int | None = None) -> ActivationPatterns:
         """Evaluate the activation patterns at points: ActivationPatterns of B rows.
 
         Exact up to rounding. Parameters and errors as for ``forward``.
@@ -196,7 +213,7 @@ class Network:
         layout = self.pattern_layout
         return ActivationPatterns(evaluate.forward(self.code, self.as_points(X), layout=layout, threads=threads).packed, layout)
 
-    def jacobian(self, X, *, threads=None):
+    def jacobian(self, X: ArrayLike, *, threads: int | None = None) -> FloatArray:
         """Evaluate the Jacobian of the affine piece at each point: float64[B, O, D].
 
         Exact up to rounding. On a boundary between pieces, the piece is that of ``states``. Parameters and errors as for
@@ -204,7 +221,7 @@ class Network:
         """
         return evaluate.jacobians(self.code, self.states(X, threads=threads), threads)
 
-    def affine_map(self, x):
+    def affine_map(self, x: ArrayLike) -> tuple[FloatArray, FloatArray]:
         """Compute the affine map of the piece at one point.
 
         Exact up to rounding.
@@ -233,7 +250,7 @@ class Network:
             passes.values_of_states(self.code, states[0], np.zeros(self.n_inputs), c)
         return evaluate.jacobians(self.code, states)[0], c
 
-    def neuron(self, k):
+    def neuron(self, k: Index) -> Neuron:
         """Return the location of neuron ``k``: a Neuron with op, name, kind, channel, row and column.
 
         Raises
@@ -250,7 +267,7 @@ class Network:
         row, column = divmod(position, width)
         return Neuron(i, self.names[i], ir.OP_NAMES[self.program.op[i]], channel, row, column)
 
-    def summary(self):
+    def summary(self) -> str:
         """Return a table of the ops as text: name, kind, shape, neurons, weights."""
         p = self.program
         lines = [f"{'op':>3}  {'name':<28} {'kind':<10} {'shape':<16} {'neurons':>9} {'weights':>10}"]
@@ -263,7 +280,7 @@ class Network:
         lines.append(f"{self.n_inputs} inputs, {self.n_outputs} outputs, {self.n_neurons} neurons, {total} weights")
         return "\n".join(lines)
 
-    def save(self, path):
+    def save(self, path: PathLike) -> None:
         """Write the network to an HDF5 file in pwlnet's format; ``pwlnet.load_network`` reads it back bit for bit.
 
         Raises
@@ -275,17 +292,17 @@ class Network:
 
         save_network(path, self)
 
-    def __eq__(self, other):
+    def __eq__(self, other: object) -> bool:
         return self.digest == other.digest if isinstance(other, Network) else NotImplemented
 
-    def __hash__(self):
+    def __hash__(self) -> int:
         return hash(self.digest)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"Network({self.input_shape} -> {self.output_shape}, {self.n_neurons} neurons, digest {self.digest[:12]})"
 
 
-def program_digest(program):
+def program_digest(program: ir.Program) -> str:
     """Compute the SHA-256 (hex) of the name, dtype, shape and little-endian bytes of each array of a program."""
     sha = hashlib.sha256()
     for name, array in zip(program._fields, program, strict=True):
@@ -294,7 +311,7 @@ def program_digest(program):
     return sha.hexdigest()
 
 
-def _frozen(array):
+def _frozen(array: AnyArray) -> AnyArray:
     """Return a read-only copy of an array, or the array itself if it is read-only and its own memory."""
     if type(array) is np.ndarray and not array.flags.writeable and array.flags.c_contiguous and array.base is None:
         return array

@@ -3,33 +3,39 @@
 Legend: N ops, S switching ops, K neurons.
 """
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ._types import ArrayLike, BoolArray, IntArray
 from .kernels.ir import program as ir
+
+if TYPE_CHECKING:
+    from .kernels.ir.program import Program
 
 
 class OpGraph(NamedTuple):
     """The ops of a program as a graph; available as ``Network.op_graph``."""
 
-    operands: tuple  # of int64[*], length N: the ops that each op reads
-    readers: tuple  # of int64[*], length N: the ops that read each op, increasing
-    is_switching: np.ndarray  # bool[N]
-    switching: np.ndarray  # int64[S] the switching ops, increasing
-    neuron_starts: np.ndarray  # int64[S+1] first neuron of each switching op, then K
-    neuron_counts: np.ndarray  # int64[S] neurons of each switching op
+    operands: tuple[IntArray, ...]  # of int64[*], length N: the ops that each op reads
+    readers: tuple[IntArray, ...]  # of int64[*], length N: the ops that read each op, increasing
+    is_switching: BoolArray  # bool[N]
+    switching: IntArray  # int64[S] the switching ops, increasing
+    neuron_starts: IntArray  # int64[S+1] first neuron of each switching op, then K
+    neuron_counts: IntArray  # int64[S] neurons of each switching op
 
-    def switching_index(self, neurons):
+    def switching_index(self, neurons: ArrayLike) -> Any:
         """Return the position in ``switching`` of the op that each neuron belongs to: int64, shape of ``neurons``."""
         return np.searchsorted(self.neuron_starts, neurons, side="right") - 1
 
-    def op_of(self, neurons):
+    def op_of(self, neurons: ArrayLike) -> Any:
         """Return the op that each neuron belongs to: int64, shape of ``neurons``."""
         return self.switching[self.switching_index(neurons)]
 
 
-def make_op_graph(program):
+def make_op_graph(program: Program) -> OpGraph:
     """Derive the graph of the ops of a program.
 
     Parameters

@@ -3,10 +3,13 @@
 Legend: B rows, K neurons, W words.
 """
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from ._types import ArrayLike, Int32Array, IntArray, WordArray
 from .errors import CapacityError, InputError, ShapeError, UnsupportedOperationError
 from .kernels.ir import bits
 
@@ -16,13 +19,13 @@ _WIDTHS = (1, 2, 4, 8, 16)
 class PatternLayout(NamedTuple):
     """Position of each neuron's state in the packed words, by the rule of kernels/ir/bits.py."""
 
-    neuron_offsets: np.ndarray  # int64[N+1]
-    word_offsets: np.ndarray  # int64[N+1]
-    widths: np.ndarray  # int64[N] bits per neuron of each op, 0 for affine ops
-    word_widths: np.ndarray  # int64[W]
+    neuron_offsets: IntArray  # int64[N+1]
+    word_offsets: IntArray  # int64[N+1]
+    widths: IntArray  # int64[N] bits per neuron of each op, 0 for affine ops
+    word_widths: IntArray  # int64[W]
 
 
-def pattern_layout(neuron_offsets, n_states):
+def pattern_layout(neuron_offsets: IntArray, n_states: IntArray) -> PatternLayout:
     """Compute the layout of the states of a network's neurons.
 
     Parameters
@@ -88,20 +91,23 @@ class ActivationPatterns:
 
     __slots__ = ("layout", "packed")
 
-    def __init__(self, packed, layout):
+    packed: WordArray
+    layout: PatternLayout
+
+    def __init__(self, packed: ArrayLike, layout: PatternLayout) -> None:
         packed = np.ascontiguousarray(packed, np.uint64)
         packed.setflags(write=False)
         object.__setattr__(self, "packed", packed)
         object.__setattr__(self, "layout", layout)
 
-    def __setattr__(self, name, value):
+    def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"ActivationPatterns are immutable, so {name!r} cannot be set; build new ones from states")
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return ActivationPatterns, (self.packed, self.layout)
 
     @classmethod
-    def from_states(cls, states, layout):
+    def from_states(cls, states: ArrayLike, layout: PatternLayout) -> ActivationPatterns:
         """Pack states int[B, K].
 
         Raises
@@ -125,13 +131,13 @@ class ActivationPatterns:
         bits.pack(states, layout.neuron_offsets, layout.word_offsets, layout.widths, packed)
         return cls(packed, layout)
 
-    def unpack(self):
+    def unpack(self) -> Int32Array:
         """Return the states, int32[B, K]."""
         states = np.zeros((len(self), self.layout.neuron_offsets[-1]), np.int32)
         bits.unpack(self.packed, self.layout.neuron_offsets, self.layout.word_offsets, self.layout.widths, states)
         return states
 
-    def hamming(self, other):
+    def hamming(self, other: ActivationPatterns) -> IntArray:
         """Count the neurons in different states, row by row, or one row against many: int64[B].
 
         Raises
@@ -152,29 +158,29 @@ class ActivationPatterns:
         bits.hamming(first, second, self.layout.word_widths, distances)
         return distances
 
-    def unique(self):
+    def unique(self) -> ActivationPatterns:
         """Return the distinct patterns, in order of first appearance."""
         _, first = np.unique(self.packed, axis=0, return_index=True)
         return self[np.sort(first)]
 
-    def _comparable(self, other):
+    def _comparable(self, other: ActivationPatterns) -> bool:
         """Return whether the layouts of both are equal."""
         pairs = zip(self.layout, other.layout, strict=True)
         return self.layout is other.layout or all(np.array_equal(first, second) for first, second in pairs)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.packed.shape[0]
 
-    def __getitem__(self, rows):
+    def __getitem__(self, rows: Any) -> ActivationPatterns:
         return ActivationPatterns(np.atleast_2d(self.packed[rows]), self.layout)
 
-    def __eq__(self, other):
+    def __eq__(self, other: object) -> bool:
         if not isinstance(other, ActivationPatterns):
             return NotImplemented
         return self._comparable(other) and np.array_equal(self.packed, other.packed)
 
-    def __hash__(self):
+    def __hash__(self) -> int:
         return hash((self.packed.shape, self.packed.tobytes()))
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"ActivationPatterns({len(self)} points, {self.layout.neuron_offsets[-1]} neurons)"

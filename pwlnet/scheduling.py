@@ -9,6 +9,8 @@ unsafe; both execute the same machine code.
 a Python function to chunks.
 """
 
+from __future__ import annotations
+
 import contextlib
 import functools
 import multiprocessing
@@ -16,6 +18,7 @@ import os
 import sys
 import threading
 from collections import deque
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -28,11 +31,12 @@ from .validation import check_count
 _POLL = 1.0  # seconds after which a waiting thread checks whether its consumer still exists
 
 
-def n_threads(threads=None):
+def n_threads(threads: int | None = None) -> int:
     """Return the number of threads: the argument, or the processors available to the process, at most NUMBA_NUM_THREADS."""
     if threads is None:
         available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        return max(1, min(numba.config.NUMBA_NUM_THREADS, available or 1))
+        most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]  # numba sets it from the environment
+        return max(1, min(most, available or 1))
     return check_count(threads, "threads", or_none="all processors")
 
 
@@ -49,11 +53,11 @@ class _Blas:
 
     lock = threading.Lock()
     callers = 0
-    before = ()  # numbers of threads of the libraries
+    before: Sequence[int] = ()  # numbers of threads of the libraries
 
 
 @contextlib.contextmanager
-def single_threaded_blas():
+def single_threaded_blas() -> Iterator[None]:
     """Limit BLAS to one thread: kernels call it from several threads, and results must not depend on its settings."""
     libraries = _blas_libraries()
     with _Blas.lock:
@@ -92,7 +96,7 @@ class Execution(NamedTuple):
     n_threads: int
 
 
-def execution(n_slots=None):
+def execution(n_slots: int | None = None) -> Execution:
     """Return how pwlnet runs kernels on several threads in this process at present, and why.
 
     By default, slots run in one parallel kernel. Python threads run the same machine code, with the same results, where a

@@ -1,10 +1,16 @@
 """The networks and images that come with pwlnet, in a checkout or an installed package."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from pwlnet.errors import InputError, MissingDataError
+
+from ._types import FloatArray, IntArray
 
 DIGITS_NETWORKS = (
     "digits_conv",
@@ -25,7 +31,7 @@ _PACKAGE = Path(__file__).resolve().parent
 _FOLDERS = (_PACKAGE / "_data", _PACKAGE.parent / "data")  # of an installed package, of a checkout
 
 
-def digits_network_path(name):
+def digits_network_path(name: str) -> Path:
     """Return the path of a shipped ONNX network that classifies 8x8 digits.
 
     Parameters
@@ -51,7 +57,7 @@ def digits_network_path(name):
     return _find_network(name, DIGITS_NETWORKS + DEPTH_NETWORKS + SMOOTHING_NETWORKS, "network")
 
 
-def digits_network(name):
+def digits_network(name: str) -> Path:
     """Return the path of a shipped ONNX network that classifies 8x8 digits: ``digits_network_path``, by its shorter name.
 
     Parameters
@@ -76,7 +82,7 @@ def digits_network(name):
     return digits_network_path(name)
 
 
-def control_network_path(name="pendulum"):
+def control_network_path(name: Literal["pendulum"] = "pendulum") -> Path:
     """Return the path of a shipped ONNX network that controls a system with two state variables.
 
     Parameters
@@ -105,7 +111,7 @@ def control_network_path(name="pendulum"):
     return _find_network(name, CONTROL_NETWORKS, "control network")
 
 
-def digits_images():
+def digits_images() -> tuple[FloatArray, IntArray]:
     """Load the test images of the shipped digits networks.
 
     Returns
@@ -123,7 +129,7 @@ def digits_images():
     return _load_images("digits_test")
 
 
-def digits_training_images():
+def digits_training_images() -> tuple[FloatArray, IntArray]:
     """Load the training images of the shipped digits networks, for denoisers and for training.
 
     Returns
@@ -141,19 +147,19 @@ def digits_training_images():
     return _load_images("digits_train")
 
 
-def _load_images(name):
+def _load_images(name: str) -> tuple[FloatArray, IntArray]:
     with np.load(_find(f"images/{name}.npz")) as arrays:
         return arrays["images"] / 16.0, arrays["labels"].astype(np.int64)
 
 
-def _find_network(name, names, what):
+def _find_network(name: str, names: Sequence[str], what: str) -> Path:
     """Return the path of one of the shipped networks ``names``."""
     if name not in names:
         raise InputError(f"no shipped {what} is called {name!r}; the names are {', '.join(names)}")
     return _find(f"networks/{name}.onnx")
 
 
-def _find(name):
+def _find(name: str) -> Path:
     for folder in _FOLDERS:
         if (folder / name).is_file():
             return folder / name

@@ -1,7 +1,10 @@
 """All tolerances, with their units, values and derivations. No other module has literals such as 1e-9."""
 
+from __future__ import annotations
+
 from typing import NamedTuple
 
+from ._types import Dtype
 from .errors import InputError
 
 UNIT_ROUNDOFF = 2.0**-53
@@ -25,7 +28,7 @@ CONVERSION_ERRORS = 64.0  # standard rounding errors by which a conversion may d
 INTERIOR_SHARE = 1e-4  # least distance of an interior point from its nearest row, in those from typical rows
 
 
-_SLOPE_DTYPES = {UNIT_ROUNDOFF: "float64", SINGLE_ROUNDOFF: "float32"}
+_SLOPE_DTYPES: dict[float, Dtype] = {UNIT_ROUNDOFF: "float64", SINGLE_ROUNDOFF: "float32"}
 
 
 class Tolerances(NamedTuple):
@@ -49,7 +52,7 @@ class Tolerances(NamedTuple):
     slope_roundoff: float = UNIT_ROUNDOFF
 
     @property
-    def slope_dtype(self):
+    def slope_dtype(self) -> Dtype:
         """Type of the slope changes of lines: "float64" or "float32".
 
         Raises
@@ -62,7 +65,7 @@ class Tolerances(NamedTuple):
             raise InputError(f"{given}; 2**-53 (float64) or 2**-24 (float32) is needed")
         return _SLOPE_DTYPES[self.slope_roundoff]
 
-    def with_slope_dtype(self, slope_dtype):
+    def with_slope_dtype(self, slope_dtype: Dtype | None) -> Tolerances:
         """Return the tolerances for slope changes of a type: "float64", "float32", or None for no change.
 
         Raises
@@ -81,7 +84,7 @@ class Tolerances(NamedTuple):
 DEFAULT = Tolerances()
 
 
-def as_tolerances(tolerances):
+def as_tolerances(tolerances: Tolerances | None) -> Tolerances:
     """Return Tolerances; None stands for the default ones.
 
     Raises

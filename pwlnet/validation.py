@@ -7,13 +7,15 @@ Legend: B points, D inputs, L lines, C outputs of a line.
 
 import numbers
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from ._types import AnyArray, FloatArray, IntArray, PathLike
 from .errors import InputError, ShapeError
 
 
-def check_count(value, name, *, least=1, or_none=None):
+def check_count(value: Any, name: str, *, least: int = 1, or_none: str | None = None) -> Any:
     """Validate an integer.
 
     Parameters
@@ -44,7 +46,7 @@ def check_count(value, name, *, least=1, or_none=None):
     return int(value)
 
 
-def check_number(value, name, *, least=0.0, above=False):
+def check_number(value: Any, name: str, *, least: float = 0.0, above: bool = False) -> float:
     """Validate a finite number of at least ``least``, or above it.
 
     Parameters
@@ -72,7 +74,7 @@ def check_number(value, name, *, least=0.0, above=False):
     return float(value)
 
 
-def check_choice(value, choices, name):
+def check_choice(value: Any, choices: Any, name: str) -> Any:
     """Validate a string that must be one of ``choices``.
 
     Raises
@@ -85,7 +87,7 @@ def check_choice(value, choices, name):
     return value
 
 
-def check_index(value, name, n, what, of="the network"):
+def check_index(value: Any, name: str, n: int, what: str, of: str = "the network") -> int:
     """Validate the number of one of ``n`` things, counted from 0.
 
     Parameters
@@ -108,12 +110,12 @@ def check_index(value, name, n, what, of="the network"):
     InputError
         There is no such thing.
     """
-    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Integral) or not 0 <= value < n:
+    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Integral) or not 0 <= int(value) < n:
         raise InputError(f"{name} is {value!r}, but {of} has {what} 0 to {n - 1}; give one of these")
     return int(value)
 
 
-def check_points_shape(shape, n_inputs, input_shape, name):
+def check_points_shape(shape: tuple[int, ...], n_inputs: int, input_shape: tuple[int, ...], name: str) -> None:
     """Validate the shape of points: [B, D] or [B, *input_shape].
 
     Raises
@@ -127,7 +129,7 @@ def check_points_shape(shape, n_inputs, input_shape, name):
         raise ShapeError(f"{name} has shape {tuple(shape)}, but the network takes {n_inputs} inputs; give {forms}")
 
 
-def as_array(value, name, needed="an array with equally long rows"):
+def as_array(value: Any, name: str, needed: str = "an array with equally long rows") -> AnyArray:
     """Convert what users call an array to one: arrays, nested lists, data frames and torch tensors of every real type.
 
     Tensors are detached and moved to the processor; half precision is converted exactly.
@@ -168,12 +170,12 @@ def as_array(value, name, needed="an array with equally long rows"):
     return array
 
 
-def _is_tensor(value):
+def _is_tensor(value: object) -> bool:
     """Return whether a value is a torch tensor, without importing torch."""
     return type(value).__module__.partition(".")[0] == "torch" and hasattr(value, "is_quantized")
 
 
-def _dense_tensor(tensor, name):
+def _dense_tensor(tensor: Any, name: str) -> AnyArray:
     """Convert a torch tensor to an array."""
     problems = {
         "is_quantized": "quantised tensor; give tensor.dequantize()",
@@ -190,13 +192,13 @@ def _dense_tensor(tensor, name):
     return (tensor.double() if tensor.is_floating_point() else tensor.resolve_conj()).numpy()
 
 
-def _kind(value):
+def _kind(value: object) -> str:
     """Describe a value for messages: its text if it is a short one, else its type."""
     text = repr(value)
     return text if isinstance(value, str | bytes) and len(text) <= 60 else f"of type {type(value).__name__}"
 
 
-def check_network(network, name="network"):
+def check_network(network: Any, name: str = "network") -> Any:
     """Refuse what is no Network: a module of torch or a path, which have to be converted first, and anything else.
 
     Parameters
@@ -225,7 +227,7 @@ def check_network(network, name="network"):
     raise InputError(f"{name} is {_kind(network)}, not a Network; {advice}")
 
 
-def check_lines(lines, name="lines"):
+def check_lines(lines: Any, name: str = "lines") -> Any:
     """Refuse what is no result of ``partition_lines``, and return it.
 
     Raises
@@ -236,7 +238,7 @@ def check_lines(lines, name="lines"):
     return check_result(lines, name, ("network", "t_error", "flip_neurons"), "pwlnet.partition_lines")
 
 
-def check_result(value, name, attributes, maker):
+def check_result(value: Any, name: str, attributes: tuple[str, ...], maker: str) -> Any:
     """Refuse what is no result of ``maker``, by the attributes that such a result has, and return it.
 
     Raises
@@ -249,7 +251,7 @@ def check_result(value, name, attributes, maker):
     return value
 
 
-def as_path(path, name="path"):
+def as_path(path: PathLike, name: str = "path") -> Path:
     """Return a path, given as a string or path object.
 
     Raises
@@ -263,12 +265,12 @@ def as_path(path, name="path"):
         raise InputError(f"{name} is {_kind(path)}; give the path of a file") from None
 
 
-def sliceable_tensor(points, name):
+def sliceable_tensor(points: Any, name: str) -> Any:
     """Return points unchanged unless they are a tensor, which is converted as ``as_array`` does."""
     return as_array(points, name) if _is_tensor(points) else points
 
 
-def as_points(points, n_inputs, input_shape, name, first_row=0):
+def as_points(points: Any, n_inputs: int, input_shape: tuple[int, ...], name: str, first_row: int = 0) -> FloatArray:
     """Convert points [B, D], [B, *input_shape], or one point of either form, to float64[B, D].
 
     Parameters
@@ -303,7 +305,7 @@ def as_points(points, n_inputs, input_shape, name, first_row=0):
     return rows
 
 
-def refuse_not_finite(array, name, first_row=0):
+def refuse_not_finite(array: AnyArray, name: str, first_row: int = 0) -> None:
     """Refuse rows with NaN or infinite entries.
 
     Parameters
@@ -326,7 +328,7 @@ def refuse_not_finite(array, name, first_row=0):
         )
 
 
-def as_targets(targets, n_lines, n_outputs):
+def as_targets(targets: Any, n_lines: int, n_outputs: int) -> IntArray:
     """Convert targets to read-only int64[L] or int64[L, C]: one output for all lines, one per line, or C per line.
 
     Parameters
@@ -358,7 +360,7 @@ def as_targets(targets, n_lines, n_outputs):
     return copy
 
 
-def as_outputs(outputs, n_outputs):
+def as_outputs(outputs: Any, n_outputs: int) -> IntArray:
     """Convert a choice of outputs to int64[C]; None stands for all.
 
     Parameters
@@ -384,7 +386,7 @@ def as_outputs(outputs, n_outputs):
     return array.astype(np.int64)
 
 
-def refuse_missing_outputs(array, n_outputs, what):
+def refuse_missing_outputs(array: AnyArray, n_outputs: int, what: str) -> None:
     """Refuse numbers of outputs that a network does not have.
 
     Raises

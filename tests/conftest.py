@@ -1,5 +1,6 @@
 """Settings for all tests: the level of the run, several processes at once (pytest-xdist), kernels run as Python."""
 
+import gc
 import os
 import signal
 
@@ -34,6 +35,18 @@ def pytest_collection_modifyitems(config, items):
     slow = [item for item in items if item.get_closest_marker("slow")]
     config.hook.pytest_deselected(items=slow)
     items[:] = [item for item in items if not item.get_closest_marker("slow")]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """Leave the imported libraries and the list of tests out of garbage collections: all of them stay until the end."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.set_threshold(20_000)  # rational oracles make many objects, and few cycles
+        gc.enable()
 
 
 @pytest.fixture

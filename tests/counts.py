@@ -1,6 +1,6 @@
 """How many random cases the tests try: the only place that knows the level of the test run.
 
-``PWLNET_TEST_LEVEL=quick`` (the default, ``make test``) tries about a tenth of the cases, ``full`` (``make test-full``) all
+``PWLNET_TEST_LEVEL=quick`` (the default, ``make test``) tries about a twentieth of the cases, ``full`` (``make test-full``) all
 of them. With ``NUMBA_DISABLE_JIT=1`` (``make coverage``) the kernels run as Python, a hundred times slower, and the number of
 cases depends on that alone.
 """
@@ -25,7 +25,7 @@ def few(n, in_python=None, *, quick=None):
     in_python : int, optional
         Cases where kernels run as Python; a tenth by default.
     quick : int, optional
-        Cases at the quick level; by default a tenth, but at least 10 (or all, where there are fewer).
+        Cases at the quick level; by default a twentieth, but at least 10 (or all, where there are fewer).
 
     Returns
     -------
@@ -35,4 +35,4 @@ def few(n, in_python=None, *, quick=None):
         return max(1, n // 10) if in_python is None else in_python
     if LEVEL == "full":
         return n
-    return max(min(n, AT_LEAST), n // 10) if quick is None else quick
+    return max(min(n, AT_LEAST), n // 20) if quick is None else quick

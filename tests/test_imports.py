@@ -1,14 +1,14 @@
 """Who may import whom, read from the syntax trees of all modules, and what ``import pwlnet`` must not load."""
 
 import ast
+import functools
 import graphlib
 import subprocess
 import sys
-from pathlib import Path
 
 import pwlnet
+from tests.sources import PATHS, tree
 
-PACKAGE = Path(__file__).resolve().parent.parent / "pwlnet"
 LAYERS = {
     0: ["kernels"],
     1: [
@@ -37,9 +37,9 @@ LAYERS = {
     5: ["cli", "reproduce", "distribute", "studies", "plot", "loading", "demo", "warmup", "__main__", "__init__"],
 }
 LAYER = {name: layer for layer, names in LAYERS.items() for name in names}
-FOUNDATION = {"errors", "tolerances", "_optional", "_version"}  # anyone may import them; they import errors only
+FOUNDATION = {"errors", "tolerances", "_optional", "_types", "_version"}  # anyone may import them; they import errors only
 HEAVY = {  # the packages that may import a library
-    "torch": {"convert", "learn", "smoothing", "reproduce"},
+    "torch": {"convert", "learn", "smoothing", "reproduce", "demo"},
     "onnx": {"convert"},
     "h5py": {"store"},
     "hdf5plugin": {"store"},
@@ -62,13 +62,23 @@ EXCEPTIONS = {  # (importer, imported): why. Only inside functions.
 }
 
 
+def is_for_type_checkers(node):
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+
+
 def imported_names(path):
-    """Pairs (absolute dotted name, inside a function?), of import statements, require() and import_module()."""
-    package = ("pwlnet", *path.relative_to(PACKAGE).parts[:-1])
-    tree = ast.parse(path.read_text())
-    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
-    inside = {node for function in functions for node in ast.walk(function)}
-    for node in ast.walk(tree):
+    """Pairs (absolute dotted name, inside a function?), of import statements, require() and import_module().
+
+    Without those that only type checkers read (``if TYPE_CHECKING``): a result may name a class of a higher layer.
+    """
+    package = ("pwlnet", *path.parts[:-1])
+    waiting = [(tree(path), False)]
+    while waiting:
+        node, inside = waiting.pop()
+        if is_for_type_checkers(node):
+            continue
+        inside = inside or isinstance(node, ast.FunctionDef)
+        waiting += [(child, inside) for child in ast.iter_child_nodes(node)]
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -78,7 +88,7 @@ def imported_names(path):
             names = [argument.value for argument in node.args[:1] if isinstance(argument, ast.Constant)]
         else:
             continue
-        yield from ((name, node in inside) for name in names)
+        yield from ((name, inside) for name in names)
 
 
 def component(dotted):
@@ -87,47 +97,54 @@ def component(dotted):
     return part if part in LAYER or part in FOUNDATION else "__init__"
 
 
-SOURCES = {path: path.relative_to(PACKAGE).with_suffix("").parts for path in sorted(PACKAGE.rglob("*.py"))}
-IMPORTS = [(parts, name, lazy) for path, parts in SOURCES.items() for name, lazy in imported_names(path)]
-EDGES = {(parts[0], component(name), lazy) for parts, name, lazy in IMPORTS if name.split(".")[0] == "pwlnet"}
+@functools.cache
+def imports():
+    """Imports of the package: (parts of the importer's path, imported name, inside a function?)."""
+    parts = {path: path.with_suffix("").parts for path in PATHS}
+    return [(parts[path], name, lazy) for path in PATHS for name, lazy in imported_names(path)]
+
+
+def edges():
+    """Who imports whom: (part of pwlnet, imported part, inside a function?)."""
+    return {(parts[0], component(name), lazy) for parts, name, lazy in imports() if name.split(".")[0] == "pwlnet"}
 
 
 def test_every_module_has_a_layer():
-    assert {parts[0] for parts in SOURCES.values()} <= set(LAYER) | FOUNDATION
+    assert {path.with_suffix("").parts[0] for path in PATHS} <= set(LAYER) | FOUNDATION
 
 
 def test_imports_point_down():
-    inner = {(a, b, lazy) for a, b, lazy in EDGES if a != b and b not in FOUNDATION}
+    inner = {(a, b, lazy) for a, b, lazy in edges() if a != b and b not in FOUNDATION}
     upward = {(a, b) for a, b, lazy in inner if LAYER.get(a, -1) < LAYER[b] and not (lazy and (a, b) in EXCEPTIONS)}
     assert not upward
 
 
 def test_the_foundation_imports_only_errors():
-    assert {b for a, b, _ in EDGES if a in FOUNDATION} <= {"errors"}
+    assert {b for a, b, _ in edges() if a in FOUNDATION} <= {"errors", "_types"}
 
 
 def test_packages_form_no_cycle():
     graph = {}
-    for a, b, _ in EDGES:
+    for a, b, _ in edges():
         if a != b and (a, b) not in EXCEPTIONS:
             graph.setdefault(a, set()).add(b)
     graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which names the cycle
 
 
 def test_convert_and_partition_do_not_know_each_other():
-    assert not {(a, b) for a, b, _ in EDGES if {a, b} == {"convert", "partition"}}
+    assert not {(a, b) for a, b, _ in edges() if {a, b} == {"convert", "partition"}}
 
 
 def test_analyses_do_not_import_each_other():
     analyses = {home.split(".")[1] for home in pwlnet._HOMES.values() if home.startswith("analysis.")}  # the rest serves them
-    pairs = {(parts[1], name.split(".")[2]) for parts, name, _ in IMPORTS if parts[0] == "analysis" and len(parts) > 1
+    pairs = {(parts[1], name.split(".")[2]) for parts, name, _ in imports() if parts[0] == "analysis" and len(parts) > 1
              and name.startswith("pwlnet.analysis.")}  # fmt: skip
     assert len(analyses) >= 3
     assert not {(a, b) for a, b in pairs if b in analyses and a != b}
 
 
 def test_heavy_libraries_stay_in_their_packages():
-    found = {(parts[0], heavy) for parts, name, _ in IMPORTS for heavy in HEAVY if f"{name}.".startswith(f"{heavy}.")}
+    found = {(parts[0], heavy) for parts, name, _ in imports() for heavy in HEAVY if f"{name}.".startswith(f"{heavy}.")}
     assert not {(part, heavy) for part, heavy in found if part not in HEAVY[heavy]}
 
 

@@ -2,20 +2,18 @@
 
 import ast
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-import pwlnet
 from pwlnet import op_contract
 from pwlnet.errors import InputError
 from pwlnet.kernels.ir import program as ir
 from pwlnet.network import Network
 from pwlnet.op_contract import CHAINS, chains_without, format_how_to, ops_of_family
 from pwlnet.warmup import toy_network
+from tests.sources import PACKAGE, PATHS, nodes, tree
 
-PACKAGE = Path(pwlnet.__file__).parent
 NAMES = ("AFFINE", "CONV2D", "AVG_POOL", "SCALE", "ADD", "CONCAT", "GATHER", "RELU", "LEAKY_RELU", "CLIP", "MAX_POOL")
 OPS = {name: getattr(ir, name) for name in NAMES}
 TABLE = "op_contract.py"
@@ -37,9 +35,9 @@ def named_codes(statement, is_program):
 def places_in_the_source():
     """Every function, class or assigned name at the top of a module that names op codes: place -> codes."""
     places = {}
-    for path in sorted(PACKAGE.rglob("*.py")):
-        module = path.relative_to(PACKAGE).as_posix()
-        for statement in ast.parse(path.read_text()).body if module != TABLE else ():
+    for path in PATHS:
+        module = path.as_posix()
+        for statement in tree(path).body if module != TABLE else ():
             codes = named_codes(statement, module == "kernels/ir/program.py")
             name = getattr(statement, "name", None) or ast.unparse(getattr(statement, "targets", [statement])[0])
             if codes and name != "FIRST_SWITCHING":
@@ -57,10 +55,8 @@ def test_the_table_has_a_row_for_every_function_that_distinguishes_ops_with_the_
 
 def test_op_codes_are_read_from_the_module_that_defines_them():
     """Or the test above would not see them."""
-    for path in sorted(PACKAGE.rglob("*.py")):
-        if path.name != TABLE:
-            imports = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
-            assert not {alias.name for node in imports for alias in node.names} & set(OPS)
+    imports = [node for path, node in nodes(ast.ImportFrom) if path.name != TABLE]
+    assert not {alias.name for node in imports for alias in node.names} & set(OPS)
 
 
 @pytest.mark.parametrize("chain", CHAINS, ids=IDS)

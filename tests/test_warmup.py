@@ -23,11 +23,14 @@ def test_steps_run_in_two_processes(monkeypatch):
 
     def start(command, **options):
         started.append(command[4:])
-        return popen(command, **options)
+        processes.append(popen(command, **options))
+        return processes[-1]
 
+    processes = []
     monkeypatch.setattr(subprocess, "Popen", start)
     seconds = warmup.compile_kernels(warmup.LINE_STEPS)
     assert started == [["trace"], ["forward", "check"]]
+    assert [process.returncode for process in processes] == [0, 0]
     assert list(seconds) == list(warmup.LINE_STEPS)
     assert min(seconds.values()) > 0.0
 
@@ -80,10 +83,9 @@ def test_a_cache_is_cold_until_it_holds_a_kernel(monkeypatch, tmp_path):
     assert not warmup.is_cold()
 
 
-def test_the_program_prints_a_line_per_step():
-    command = [sys.executable, "-m", "pwlnet.warmup", "forward", "check"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert [json.loads(line)[0] for line in done.stdout.splitlines()] == ["forward", "check"]
+def test_the_program_prints_a_line_per_step(capsys):
+    warmup._main(["forward", "check"])
+    assert [json.loads(line)[0] for line in capsys.readouterr().out.splitlines()] == ["forward", "check"]
 
 
 def test_lines_without_breakpoints_compile_the_kernels_that_traced_lines_use():

@@ -3,22 +3,29 @@
 Legend: B inputs, D inputs of the network, O outputs, C attributed outputs, K neurons, n points.
 """
 
+from __future__ import annotations
+
 import functools
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .. import evaluate, scheduling
+from .._types import ArrayLike, FloatArray, IntArray, Integers
 from ..errors import InputError, NumericalError, ShapeError
 from ..kernels.gradients import integral, rank_one
 from ..kernels.ir import program as ir
 from ..partition.lines.ends import points_at
 from ..partition.lines.partitions import iter_line_partitions
 from ..partition.lines.scaling import always_rescaled, rescaled_line
-from ..tolerances import DEFAULT
+from ..tolerances import DEFAULT, Tolerances
 from ..validation import as_outputs, check_network
 from .line_flips import iter_line_flips
 from .quadrature import RULES, quadrature_rule
+
+if TYPE_CHECKING:
+    from ..network import Network
 
 _LINES_AT_ONCE, _STATES_AT_ONCE = 16, 2**22  # lines whose first states are computed together, and the number of these states
 _GRADIENT_BYTES = 2**28  # gradients and their integrals in memory per thread
@@ -48,30 +55,30 @@ class Attributions:
         Number of points of the sampling rule.
     """
 
-    values: np.ndarray = field(repr=False)
-    residual: np.ndarray = field(repr=False)
-    outputs: np.ndarray
+    values: FloatArray = field(repr=False)
+    residual: FloatArray = field(repr=False)
+    outputs: IntArray
     method: str
-    n_segments: np.ndarray | None = field(repr=False)
+    n_segments: IntArray | None = field(repr=False)
     n_samples: int | None
 
-    def __len__(self):
+    def __len__(self) -> int:
         """Return the number of inputs."""
         return len(self.values)
 
 
 def integrate_gradients(
-    network,
-    baselines,
-    inputs,
+    network: Network,
+    baselines: ArrayLike,
+    inputs: ArrayLike,
     *,
-    outputs=None,
-    method="exact",
-    n_samples=None,
-    progress=False,
-    threads=None,
-    tolerances=DEFAULT,
-):
+    outputs: Integers | None = None,
+    method: str = "exact",
+    n_samples: int | None = None,
+    progress: bool = False,
+    threads: int | None = None,
+    tolerances: Tolerances = DEFAULT,
+) -> Attributions:
     """Compute integrated gradients of network outputs along the lines from baselines to inputs, for all outputs at once.
 
     Exact up to rounding with ``method="exact"``; an estimate with a sampling rule.
@@ -152,7 +159,9 @@ def integrate_gradients(
         raise InputError(f"method is {method!r}; use 'exact' or one of {', '.join(RULES)}")
     integrals *= (ends - starts)[:, None, :]
     residual = _residual(network, baselines, inputs, chosen, integrals, threads)
-    return _attributions(integrals, residual, chosen, method, n_segments, None if method == "exact" else int(n_samples))
+    return _attributions(
+        integrals, residual, chosen, method, n_segments, None if n_samples is None or method == "exact" else int(n_samples)
+    )
 
 
 def _residual(network, baselines, inputs, chosen, values, threads):

@@ -3,15 +3,22 @@
 Legend: Q pieces, R polygons, V vertices, O outputs, B boundary segments.
 """
 
+from __future__ import annotations
+
 import functools
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from .._types import FloatArray, Int32Array, IntArray
 from ..conditions import DECISION_RULES
 from ..errors import InputError
 from ..partition.planes import geometry, outputs
 from ..validation import check_choice, check_index
+
+if TYPE_CHECKING:
+    from ..partition.planes.partitions import PlanePartition
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,52 +47,52 @@ class DecisionRegions:
         Number of the region of each piece; regions are numbered in the order of their first pieces.
     """
 
-    part: object = field(repr=False)
+    part: PlanePartition = field(repr=False)
     rule: str
-    offsets: np.ndarray = field(repr=False)
-    vertex_numbers: np.ndarray = field(repr=False)
-    shared_vertices: np.ndarray = field(repr=False)
-    labels: np.ndarray = field(repr=False)
-    polygon: np.ndarray = field(repr=False)
-    areas: np.ndarray = field(repr=False)
-    regions: np.ndarray = field(repr=False)
+    offsets: IntArray = field(repr=False)
+    vertex_numbers: Int32Array = field(repr=False)
+    shared_vertices: FloatArray = field(repr=False)
+    labels: IntArray = field(repr=False)
+    polygon: IntArray = field(repr=False)
+    areas: FloatArray = field(repr=False)
+    regions: IntArray = field(repr=False)
 
     @property
-    def n_pieces(self):
+    def n_pieces(self) -> int:
         """Number of pieces, Q."""
         return len(self.labels)
 
     @property
-    def n_regions(self):
+    def n_regions(self) -> int:
         """Number of connected regions."""
         return int(self.regions.max(initial=-1)) + 1
 
     @functools.cached_property
-    def vertices(self):
+    def vertices(self) -> FloatArray:
         """Corners of all pieces: float64[*, 2]."""
         return self.shared_vertices[self.vertex_numbers]
 
     @property
-    def class_areas(self):
+    def class_areas(self) -> FloatArray:
         """Area of each class: float64[O]."""
-        return np.bincount(self.labels, self.areas, self.part.network.n_outputs)
+        return np.asarray(np.bincount(self.labels, self.areas, self.part.network.n_outputs), np.float64)
 
     @property
-    def shares(self):
+    def shares(self) -> FloatArray:
         """Share of the polygon's area of each class: float64[O]."""
         return self.class_areas / self.areas.sum()
 
     @property
-    def region_labels(self):
+    def region_labels(self) -> IntArray:
         """Class of each region: int64[regions]."""
         labels = np.empty(self.n_regions, np.int64)
         labels[self.regions] = self.labels
         return labels
 
     @property
-    def region_areas(self):
+    def region_areas(self) -> FloatArray:
         """Area of each region: float64[regions]."""
-        return np.bincount(self.regions, self.areas, self.n_regions)
+        return np.asarray(np.bincount(self.regions, self.areas, self.n_regions), np.float64)
 
     @functools.cached_property
     def _sides(self):
@@ -94,7 +101,7 @@ class DecisionRegions:
         rim = (other < 0) | (self.regions[piece] != self.regions[other])
         return piece[rim], ends[rim], other[rim]
 
-    def boundaries(self):
+    def boundaries(self) -> tuple[FloatArray, IntArray]:
         """Return the segments between regions of two classes.
 
         Returns
@@ -109,7 +116,7 @@ class DecisionRegions:
         classes = np.stack([self.labels[piece[chosen]], self.labels[other[chosen]]], axis=1)
         return self.shared_vertices[ends[chosen]], classes
 
-    def outlines(self, region):
+    def outlines(self, region: int) -> list[FloatArray]:
         """Return the boundary of a region.
 
         Parameters
@@ -135,7 +142,7 @@ class DecisionRegions:
         areas = [geometry.polygon_areas(np.array([0, len(x)]), np.arange(len(x)), x)[0] for x in loops]
         return [loops[k] for k in np.argsort(areas, kind="stable")[::-1]]
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"DecisionRegions({self.n_pieces} pieces, {self.n_regions} regions, rule {self.rule!r})"
 
 
@@ -183,7 +190,7 @@ def _angle(uv, v, w):
     return np.arctan2(d[1], d[0])
 
 
-def decision_regions(part, rule="max"):
+def decision_regions(part: PlanePartition, rule: Literal["max", "min"] = "max") -> DecisionRegions:
     """Compute the decision regions of a plane: DecisionRegions.
 
     Parameters

@@ -3,12 +3,17 @@
 Legend: D inputs, O outputs, N open boxes.
 """
 
+from __future__ import annotations
+
 import numbers
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from ..conditions import as_union
+from .._types import FloatArray, PathLike
+from ..conditions import HalfSpaces, as_union
 from ..convert.source import open_source
 from ..domains import Box, box_rows, check_domain
 from ..errors import InputError
@@ -20,6 +25,9 @@ from ..search.confirm import Confirmation, Confirmer, describe
 from ..search.deciding import METHODS, BoxSearch
 from ..search.falsify import descend
 from ..validation import check_choice, check_count, check_network, check_number
+
+if TYPE_CHECKING:
+    from ..network import Network
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,25 +62,33 @@ class Decision:
     """
 
     status: str
-    witness: np.ndarray | None
+    witness: FloatArray | None
     confirmation: Confirmation | None
     box: int | None
     n_open: int
-    open_lower: np.ndarray
-    open_upper: np.ndarray
+    open_lower: FloatArray
+    open_upper: FloatArray
     engine: str
     stopped_by: str | None
     n_branches: int
     n_cells: int
     seconds: float
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         left = f", {self.n_open} open parts, stopped by {self.stopped_by!r}" if self.n_open else ""
         return f"Decision({self.status!r}, engine {self.engine!r}, {self.n_branches} branches{left}, {self.seconds:.2f} s)"
 
 
 def decide(
-    network, box, condition, *, time_limit=None, max_branches=None, method="auto", confirm=None, threads=None
+    network: Network,
+    box: Box | Sequence[Box] | Regions,
+    condition: HalfSpaces | Sequence[HalfSpaces],
+    *,
+    time_limit: float | None = None,
+    max_branches: int | None = None,
+    method: Literal["auto", "splits", "neurons", "cells"] = "auto",
+    confirm: Callable[..., Any] | PathLike | None = None,
+    threads: int | None = None,
 ) -> Decision:
     """Decide whether some input in a box has outputs that meet a condition.
 

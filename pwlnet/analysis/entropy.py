@@ -3,17 +3,23 @@
 Legend: B points, D inputs, K neurons, S states of all neurons together, R resamples.
 """
 
+from __future__ import annotations
+
 import functools
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from .._types import ArrayLike, BoolArray, FloatArray, Int32Array, IntArray
 from ..errors import InputError
 from ..float_sets import pool_neurons
 from ..kernels.ir import switching
 from ..kernels.ir.pattern_counts import BLOCK, CountSlot, count_slot
 from ..scheduling import n_threads, run_slots
 from ..validation import as_array, as_points, check_count, check_network, check_number, check_points_shape, sliceable_tensor
+
+if TYPE_CHECKING:
+    from ..network import Network
 
 _STATES_AT_ONCE = 2**24  # states of a batch in memory
 _RESAMPLES_AT_ONCE = 2**22
@@ -53,7 +59,12 @@ class NeuronEntropy:
         Points in state s of neuron k: ``counts[offsets[k] + s]``.
     """
 
-    def __init__(self, network, offsets, counts, n_samples):
+    network: Network
+    offsets: IntArray
+    counts: IntArray
+    n_samples: int
+
+    def __init__(self, network: Network, offsets: IntArray, counts: IntArray, n_samples: int) -> None:
         self.network, self.offsets, self.counts, self.n_samples = network, offsets, counts, n_samples
         for array in (offsets, counts):
             array.setflags(write=False)
@@ -68,22 +79,22 @@ class NeuronEntropy:
         return np.maximum(0.0, self._sum(_information(counts / self.n_samples)))
 
     @functools.cached_property
-    def entropy(self):
+    def entropy(self) -> FloatArray:
         """The entropy of the shares of points in each state, in bits: float64[K] (plug-in, or maximum likelihood)."""
         return self._plug_in(self.counts)
 
     @functools.cached_property
-    def n_states_seen(self):
+    def n_states_seen(self) -> IntArray:
         """Number of states of each neuron that occur: int64[K]."""
         return self._sum((self.counts > 0).astype(np.int64))
 
     @functools.cached_property
-    def miller_madow(self):
+    def miller_madow(self) -> FloatArray:
         """The plug-in entropy plus Miller's correction of its bias, (m - 1) / (2 n) nats for m states: float64[K], bits."""
         return self.entropy + (self.n_states_seen - 1) / (2.0 * self.n_samples * np.log(2.0))
 
     @functools.cached_property
-    def standard_error(self):
+    def standard_error(self) -> FloatArray:
         """The asymptotic standard error of the plug-in entropy in bits: float64[K]; 0 where all states seen are equally common.
 
         It is the square root of (sum p log2(p)^2 - H^2) / n; ``bootstrap_error`` needs no asymptotics.
@@ -93,7 +104,7 @@ class NeuronEntropy:
         squares = np.divide(information**2, shares, out=np.zeros_like(shares), where=shares > 0.0)
         return np.sqrt(np.maximum(0.0, self._sum(squares) - self.entropy**2) / self.n_samples)
 
-    def bootstrap_error(self, *, rng, n_resamples=200):
+    def bootstrap_error(self, *, rng: np.random.Generator, n_resamples: int = 200) -> FloatArray:
         """Compute the standard deviation of the plug-in entropy of resampled points, in bits.
 
         Estimate: by resampling the counts of each neuron; neurons are resampled independently.
@@ -127,7 +138,7 @@ class NeuronEntropy:
         return errors
 
     @property
-    def constant_states(self):
+    def constant_states(self) -> Int32Array:
         """The state of each neuron that has only one: int32[K]; -1 for the others."""
         states = np.full(len(self.offsets) - 1, -1, np.int32)
         full = np.flatnonzero(self.counts == self.n_samples)
@@ -136,17 +147,17 @@ class NeuronEntropy:
         return states
 
     @property
-    def always_off(self):
+    def always_off(self) -> BoolArray:
         """Neurons that never pass their input on (dead, or saturated): bool[K]."""
         return (self.constant_states >= 0) & ~self.always_on
 
     @property
-    def always_on(self):
+    def always_on(self) -> BoolArray:
         """Neurons that always pass their input on by one piece: state 1, or one tap of a MaxPool: bool[K]."""
         states = self.constant_states
         return (states == 1) | ((states >= 0) & pool_neurons(self.network))
 
-    def by_layer(self):
+    def by_layer(self) -> tuple[LayerEntropy, ...]:
         """Return the entropies and constant neurons of each switching op: tuple of LayerEntropy."""
         off, on, layers = self.always_off, self.always_on, []
         for name, first, last in self.network.neuron_layers:
@@ -155,7 +166,7 @@ class NeuronEntropy:
             layers.append(LayerEntropy(name, part, float(self.entropy[part].mean()), *counts, sum(counts)))
         return tuple(layers)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         mean = float(self.entropy.mean()) if len(self.entropy) else 0.0
         constant = int((self.constant_states >= 0).sum())
         return f"NeuronEntropy({len(self.entropy)} neurons, {self.n_samples} points: mean {mean:.3f} bits, {constant} constant)"
@@ -178,7 +189,14 @@ def check_rng(rng):
     return rng
 
 
-def neuron_entropy(network, X, *, n=None, rng=None, threads=None):
+def neuron_entropy(
+    network: Network,
+    X: ArrayLike | tuple[str, ArrayLike, float],
+    *,
+    n: int | None = None,
+    rng: np.random.Generator | None = None,
+    threads: int | None = None,
+) -> NeuronEntropy:
     """Compute the entropy of the state of each neuron over a data set or under noise.
 
     Estimate: plug-in entropies of the counted states, exact for the given points themselves; for the distribution that they are

@@ -3,13 +3,19 @@
 Legend: B sets, K neurons, D inputs, M most states of a neuron, P pieces, m draws.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, get_args
+
 import numpy as np
 
+from .._types import ArrayLike, BoundMethod, FloatMethod
 from ..binomial import clopper_pearson
 from ..domains import Ball, Box, Gaussian, Polygon, Segment, check_domain, is_single
 from ..draws import draw_points, make_draws
 from ..errors import InputError, ShapeError
-from ..float_sets import Sampling, Scope, make_float_set, pool_neurons
+from ..float_sets import FloatSet, Sampling, Scope, make_float_set, pool_neurons
 from ..partition.lines.ends import points_at
 from ..partition.lines.partitions import partition_lines
 from ..partition.planes.geometry import to_input_space
@@ -18,10 +24,13 @@ from ..validation import check_choice, check_count, check_network, check_number
 from .float_counts import compare_pairs, count_states
 from .right_states import inner_points, n_states_of_neurons, right_states, short_numbers
 
-BOUND_METHODS = ("ibp", "crown_ibp", "crown", "alpha_crown")
-METHODS = ("exact", *BOUND_METHODS, "sampled", "pair", "given")
+if TYPE_CHECKING:
+    from ..network import Network
+
+BOUND_METHODS = get_args(BoundMethod)
+METHODS = get_args(FloatMethod)
 _POINTS_AT_ONCE = 256
-_OPTIONS = {  # arguments of each method, besides ``threads``
+_OPTIONS: dict[str, tuple[str, ...] | None] = {  # arguments of each method, besides ``threads``
     "exact": None,
     "sampled": ("n_samples", "draws", "seed", "first_set", "limits", "delta", "alpha", "dtype", "progress"),
     "pair": ("dtype",),
@@ -29,7 +38,14 @@ _OPTIONS = {  # arguments of each method, besides ``threads``
 }
 
 
-def find_float_neurons(network, domain, *, method, threads=None, **options):
+def find_float_neurons(
+    network: Network,
+    domain: Segment | Polygon | Box | Ball | Gaussian | tuple[ArrayLike, ArrayLike] | ArrayLike,
+    *,
+    method: FloatMethod,
+    threads: int | None = None,
+    **options: Any,
+) -> FloatSet:
     """Find the neurons that are fixed on a set of inputs, and those that float: that change their state on it.
 
     Exact up to rounding with the methods "exact" and "pair". With "ibp", "crown_ibp", "crown" and "alpha_crown", fixed neurons
@@ -102,14 +118,13 @@ def find_float_neurons(network, domain, *, method, threads=None, **options):
     check_choice(method, METHODS, "method")
     known = _OPTIONS.get(method)
     unknown = sorted(set(options) - set(known)) if known is not None else []
-    if unknown:
+    if known and unknown:
         have = ", ".join(known)
         raise InputError(f"method {method!r} was given {unknown[0]!r}, which it does not have; its options are {have}")
     if method in BOUND_METHODS:
         return _from_bounds(network, domain, method, threads=threads, **options)
-    return {"exact": _exact, "sampled": _sampled, "pair": _pair, "given": _given}[method](
-        network, domain, threads=threads, **options
-    )
+    computes: dict[str, Callable[..., FloatSet]] = {"exact": _exact, "sampled": _sampled, "pair": _pair, "given": _given}
+    return computes[method](network, domain, threads=threads, **options)
 
 
 def _from_bounds(network, domain, method, **options):

@@ -3,18 +3,24 @@
 Legend: L lines, C outputs of a line, D inputs of the network, K neurons.
 """
 
+from __future__ import annotations
+
 import functools
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from .. import scheduling
+from .._types import ArrayLike, FloatArray, IntArray
 from ..kernels.gradients import linearity as kernels
 from ..kernels.gradients import rank_one
 from ..tolerances import GRADIENT_OFFSET
 from ..validation import as_targets, check_lines
 from .line_flips import line_flips
+
+if TYPE_CHECKING:
+    from ..partition.lines.partitions import LinePartitions
 
 
 class GradientChange(NamedTuple):
@@ -37,13 +43,13 @@ class GradientChange(NamedTuple):
         it very large: use medians over lines, or ``symmetric``.
     """
 
-    l1: np.ndarray
-    l2: np.ndarray
-    linf: np.ndarray
-    angle: np.ndarray
-    sign: np.ndarray
-    symmetric: np.ndarray
-    relative: np.ndarray
+    l1: FloatArray
+    l2: FloatArray
+    linf: FloatArray
+    angle: FloatArray
+    sign: FloatArray
+    symmetric: FloatArray
+    relative: FloatArray
 
 
 class TangentError(NamedTuple):
@@ -67,12 +73,12 @@ class TangentError(NamedTuple):
         Largest absolute change of the output from its value at the start, on the line.
     """
 
-    largest: np.ndarray
-    largest_at: np.ndarray
-    mean: np.ndarray
-    at_end: np.ndarray
-    predicted: np.ndarray
-    variation: np.ndarray
+    largest: FloatArray
+    largest_at: FloatArray
+    mean: FloatArray
+    at_end: FloatArray
+    predicted: FloatArray
+    variation: FloatArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,26 +108,26 @@ class LinearityMeasures:
         ``tangent.at_end`` from the value by forward passes at both ends, relative to the largest of the three values.
     """
 
-    n_segments: np.ndarray = field(repr=False)
-    length: np.ndarray = field(repr=False)
-    density: np.ndarray = field(repr=False)
-    targets: np.ndarray = field(repr=False)
+    n_segments: IntArray = field(repr=False)
+    length: FloatArray = field(repr=False)
+    density: FloatArray = field(repr=False)
+    targets: IntArray = field(repr=False)
     mean: GradientChange = field(repr=False)
     largest: GradientChange = field(repr=False)
     at_end: GradientChange = field(repr=False)
     tangent: TangentError = field(repr=False)
-    gradient_norm: np.ndarray = field(repr=False)
-    residual: np.ndarray = field(repr=False)
+    gradient_norm: FloatArray = field(repr=False)
+    residual: FloatArray = field(repr=False)
 
-    def __len__(self):
+    def __len__(self) -> int:
         """Return the number of lines."""
         return len(self.n_segments)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"LinearityMeasures({len(self)} lines, {self.n_segments.sum()} segments)"
 
 
-def measure_linearity(lines, targets, *, threads=None):
+def measure_linearity(lines: LinePartitions, targets: ArrayLike, *, threads: int | None = None) -> LinearityMeasures:
     """Measure the linearity of network outputs along lines, relative to the gradient at the start of each line.
 
     Exact up to rounding: every segment is weighted by its length, nothing is sampled; ``residual`` checks the rounding.

@@ -3,11 +3,15 @@
 Legend: B points or sets, D inputs, O outputs, K neurons.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
 from .. import evaluate
+from .._types import ArrayLike, FloatArray, IntArray
 from ..domains import Ball, Box, Polygon, Segment, ball_rows, box_rows, is_single
 from ..errors import InputError, ShapeError
 from ..kernels.ir import switching
@@ -16,6 +20,10 @@ from ..partition.planes.partitions import partition_planes
 from ..validation import check_network
 from .masked_norms import product_bound
 from .operator_norms import DUAL, check_norm, operator_norms, plane_norms, round_up
+
+if TYPE_CHECKING:
+    from ..float_sets import FloatSet
+    from ..network import Network
 
 _AT_ONCE = 2**22  # entries of Jacobians in memory at a time
 
@@ -41,19 +49,28 @@ class LipschitzConstant:
         number them.
     """
 
-    value: float
+    value: float | FloatArray
     kind: str
     norm: float
     output_norm: float
     along: bool = False
-    n_pieces: int = field(default=1, repr=False)
+    n_pieces: int | IntArray = field(default=1, repr=False)
     piece: int | None = field(default=None, repr=False)
 
-    def __float__(self):
+    def __float__(self) -> float:
         return float(self.value)
 
 
-def lipschitz_constant(network, domain, *, norm=2, output_norm=None, along=False, float_set=None, threads=None):
+def lipschitz_constant(
+    network: Network,
+    domain: ArrayLike | Segment | Polygon | Box | Ball,
+    *,
+    norm: float = 2,
+    output_norm: float | None = None,
+    along: bool = False,
+    float_set: FloatSet | ArrayLike | None = None,
+    threads: int | None = None,
+) -> LipschitzConstant:
     """Compute the local Lipschitz constant of a network at points or on a set of inputs.
 
     Exact up to rounding at points, on a Segment and on a Polygon: the largest operator norm of the affine maps of the pieces
@@ -133,9 +150,9 @@ def lipschitz_constant(network, domain, *, norm=2, output_norm=None, along=False
         return _on_polygon(network, domain, p, q, bool(along), threads)
     if is_set:
         return _on_sets(network, domain, p, q, float_set, threads)
-    points = check_network(network).as_points(domain, "domain")
+    points: FloatArray = check_network(network).as_points(domain, "domain")
     values = _norms_of_states(network, network.states(points, threads=threads), p, q, threads)
-    if np.shape(domain) in ((network.n_inputs,), network.input_shape):
+    if np.shape(cast("ArrayLike", domain)) in ((network.n_inputs,), network.input_shape):
         return LipschitzConstant(float(values[0]), "exact", p, q)
     return LipschitzConstant(values, "exact", p, q, n_pieces=np.ones(len(values), np.int64))
 

@@ -6,31 +6,37 @@ fully connected op, or of a group of a convolution at one position, have the sam
 Legend: K neurons, M numbers of float neurons of a path, P positions, C channels.
 """
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from .._types import BoolArray
 from ..errors import UnsupportedOperationError
 from ..kernels.ir import program as ir
+
+if TYPE_CHECKING:
+    from ..network import Network
 
 
 class PathNumbers(NamedTuple):
     """Numbers of paths of one kind, to all outputs together."""
 
-    by_float: tuple  # of int: entry k counts the paths with exactly k float neurons
+    by_float: tuple[int, ...]  # of int: entry k counts the paths with exactly k float neurons
 
     @property
-    def total(self):
+    def total(self) -> int:
         """Number of paths."""
         return sum(self.by_float)
 
     @property
-    def fixed(self):
+    def fixed(self) -> int:
         """Number of paths without float neurons."""
         return self.by_float[0]
 
     @property
-    def float_(self):
+    def float_(self) -> int:
         """Number of paths with at least one float neuron."""
         return self.total - self.fixed
 
@@ -42,22 +48,22 @@ class PathCounts(NamedTuple):
     constants: PathNumbers  # that start at a constant: a bias, a constant of Gather, that of a Clip neuron
 
     @property
-    def total(self):
+    def total(self) -> int:
         """Number of all paths."""
         return self.inputs.total + self.constants.total
 
     @property
-    def fixed(self):
+    def fixed(self) -> int:
         """Number of paths without float neurons."""
         return self.inputs.fixed + self.constants.fixed
 
     @property
-    def float_(self):
+    def float_(self) -> int:
         """Number of paths with at least one float neuron."""
         return self.total - self.fixed
 
 
-def count_by_floats(network, float_mask, depth):
+def count_by_floats(network: Network, float_mask: BoolArray, depth: int) -> PathCounts:
     """Count paths by the number of their float neurons.
 
     Parameters
@@ -72,7 +78,8 @@ def count_by_floats(network, float_mask, depth):
     PathCounts
     """
     p, last_use = network.program, _last_uses(network)
-    counts, n_rows = [], 2 * (depth + 1)  # first the paths from inputs, then those from constants
+    counts: list[Any] = []
+    n_rows = 2 * (depth + 1)  # first the paths from inputs, then those from constants
     for i in range(len(p.op)):
         channels, height, width = p.shapes[i].tolist()
         shape = n_rows, height * width, channels

@@ -3,11 +3,14 @@
 Legend: B rows, D inputs, O outputs, K neurons, M numbers of float neurons of a path.
 """
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import NamedTuple, get_args
 
 import numpy as np
 
 from .. import evaluate
+from .._types import Gates
 from ..errors import InputError, ShapeError, UnsupportedOperationError
 from ..float_sets import FloatSet
 from ..kernels.ir import program as ir
@@ -16,7 +19,7 @@ from ..kernels.paths import decompose, maps, thresholds
 from ..scheduling import n_threads, run_slots
 from ..validation import as_array, as_points, check_choice, check_network
 
-GATES = ("frozen", "live")
+GATES = get_args(Gates)
 _MEMORY = 2**31  # bytes of the buffers of all slots; one slot may have more
 
 

@@ -3,16 +3,24 @@
 Legend: B rows, D inputs, O outputs, K neurons, M numbers of float neurons of a path.
 """
 
+from __future__ import annotations
+
 import functools
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .._types import ArrayLike, BoolArray, FloatArray, Gates, Int32Array
 from ..errors import ShapeError
 from ..validation import check_network, check_number
 from . import path_passes as passes
 from .path_counts import PathCounts as PathCounts
 from .path_counts import count_by_floats
+
+if TYPE_CHECKING:
+    from ..float_sets import FloatSet
+    from ..network import Network
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,15 +42,15 @@ class PathDecomposition:
     gates : {"frozen", "live"}
     """
 
-    network: object = field(repr=False)
-    fixed: np.ndarray = field(repr=False)
-    float_: np.ndarray = field(repr=False)
-    outputs: np.ndarray = field(repr=False)
-    states: np.ndarray = field(repr=False)
-    float_mask: np.ndarray = field(repr=False)
+    network: Network = field(repr=False)
+    fixed: FloatArray = field(repr=False)
+    float_: FloatArray = field(repr=False)
+    outputs: FloatArray = field(repr=False)
+    states: Int32Array = field(repr=False)
+    float_mask: BoolArray = field(repr=False)
     gates: str
 
-    def __len__(self):
+    def __len__(self) -> int:
         """Return the number of rows."""
         return len(self.fixed)
 
@@ -54,20 +62,28 @@ class PathDecomposition:
         return result
 
     @property
-    def A(self):
+    def A(self) -> FloatArray:
         """Matrix of the affine map of the fixed part: float64[B, O, D], computed on first use (8 B O D bytes)."""
         return self._maps[0]
 
     @property
-    def c(self):
+    def c(self) -> FloatArray:
         """Constant of the affine map of the fixed part, float64[B, O]: ``fixed = A x + c`` for each row."""
         return self._maps[1]
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"PathDecomposition({len(self)} rows, gates {self.gates!r}, {self.network!r})"
 
 
-def decompose_paths(network, X, float_mask, *, gates="frozen", maps=False, threads=None):
+def decompose_paths(
+    network: Network,
+    X: ArrayLike,
+    float_mask: ArrayLike | FloatSet,
+    *,
+    gates: Gates = "frozen",
+    maps: bool = False,
+    threads: int | None = None,
+) -> PathDecomposition:
     """Split outputs into the sum over fixed paths and the sum over float paths.
 
     Exact up to rounding. A path is a choice of one entry per op from an input, or from a constant, to an output; its
@@ -139,7 +155,15 @@ def decompose_paths(network, X, float_mask, *, gates="frozen", maps=False, threa
     return result
 
 
-def scale_float_paths(network, X, float_mask, lam, *, gates="frozen", threads=None):
+def scale_float_paths(
+    network: Network,
+    X: ArrayLike,
+    float_mask: ArrayLike | FloatSet,
+    lam: float,
+    *,
+    gates: Gates = "frozen",
+    threads: int | None = None,
+) -> FloatArray:
     """Evaluate a network with the output of each float neuron multiplied by a factor.
 
     Exact up to rounding. With frozen gates, a path with k float neurons is multiplied by ``lam**k``.
@@ -181,7 +205,9 @@ def scale_float_paths(network, X, float_mask, lam, *, gates="frozen", threads=No
     return passes.split(network, points, mask, gates=gates, factor=factor, threads=threads).scaled
 
 
-def path_polynomial(network, X, float_mask, *, threads=None):
+def path_polynomial(
+    network: Network, X: ArrayLike, float_mask: ArrayLike | FloatSet, *, threads: int | None = None
+) -> FloatArray:
     """Sum the paths by the number of float neurons on them.
 
     Exact up to rounding: the sums are carried through the network, nothing is fitted. They are the coefficients of the outputs
@@ -225,7 +251,7 @@ def path_polynomial(network, X, float_mask, *, threads=None):
     return passes.polynomials(network, points, network.states(points, threads=threads), mask, degree, threads)
 
 
-def count_paths(network, float_mask):
+def count_paths(network: Network, float_mask: ArrayLike | FloatSet) -> PathCounts:
     """Count the paths of a network, by the number of float neurons on them.
 
     Exact up to rounding, without any: Python integers. Connections are counted, not values: a weight that is zero is a

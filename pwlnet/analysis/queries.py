@@ -3,12 +3,16 @@
 Legend: J functions, M rows of a condition, O outputs, D inputs, Q pieces, V vertices.
 """
 
+from __future__ import annotations
+
 import functools
 import itertools
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from .._types import FloatArray, IntArray
 from ..conditions import HalfSpaces, as_union
 from ..domains import Box, box_rows, check_domain
 from ..errors import InputError, ShapeError
@@ -31,24 +35,24 @@ _ROUNDINGS = 4.0  # of a condition, relative to the sizes of what is added
 class PlanePieces(NamedTuple):
     """Where a condition holds on a plane: convex polygons."""
 
-    offsets: np.ndarray  # int64[Q+1]
-    vertices: np.ndarray  # float64[*, 2]
-    polygon: np.ndarray  # int64[Q] activation polygon of each piece
-    areas: np.ndarray  # float64[Q]
+    offsets: IntArray  # int64[Q+1]
+    vertices: FloatArray  # float64[*, 2]
+    polygon: IntArray  # int64[Q] activation polygon of each piece
+    areas: FloatArray  # float64[Q]
 
 
 class LinePieces(NamedTuple):
     """Where a condition holds on a line: intervals."""
 
-    t: np.ndarray  # float64[Q, 2]
+    t: FloatArray  # float64[Q, 2]
 
 
 class RegionPieces(NamedTuple):
     """Where a condition holds in enumerated regions: parts of them with interior."""
 
-    region: np.ndarray  # int64[Q]
-    witnesses: np.ndarray  # float64[Q, D] a point inside each part
-    volumes: np.ndarray  # float64[Q]
+    region: IntArray  # int64[Q]
+    witnesses: FloatArray  # float64[Q, D] a point inside each part
+    volumes: FloatArray  # float64[Q]
 
 
 class Found(NamedTuple):
@@ -56,24 +60,28 @@ class Found(NamedTuple):
 
     exists: bool
     share: float  # of the area, length or volume; 0.0 also where the condition holds at single points or on edges only
-    witness: np.ndarray | None  # float64[D] a point where the condition holds
+    witness: FloatArray | None  # float64[D] a point where the condition holds
     margin: float  # largest entry of A y - b there, by a forward pass of the network; not positive, up to rounding
-    pieces: object  # PlanePieces, LinePieces or RegionPieces; a tuple of them for a PlanePartitions or LinePartitions
+    # One of them; a tuple of them for a PlanePartitions or LinePartitions.
+    pieces: PlanePieces | LinePieces | RegionPieces | tuple[PlanePieces | LinePieces | RegionPieces, ...]
 
 
 class OutputRange(NamedTuple):
     """Answer of ``output_range``."""
 
-    lower: np.ndarray  # float64[O]
-    upper: np.ndarray  # float64[O]
-    lower_witnesses: np.ndarray  # float64[O, D] where each output is smallest
-    upper_witnesses: np.ndarray  # float64[O, D]
-    lower_bounds: np.ndarray | None = None  # float64[O] of a box: no value is below, with all rounding errors
-    upper_bounds: np.ndarray | None = None  # float64[O]
+    lower: FloatArray  # float64[O]
+    upper: FloatArray  # float64[O]
+    lower_witnesses: FloatArray  # float64[O, D] where each output is smallest
+    upper_witnesses: FloatArray  # float64[O, D]
+    lower_bounds: FloatArray | None = None  # float64[O] of a box: no value is below, with all rounding errors
+    upper_bounds: FloatArray | None = None  # float64[O]
     complete: bool = True  # False where a limit left a larger gap between a bound and the value that is attained
 
 
-def find_where(partition, condition):
+def find_where(
+    partition: PlanePartition | PlanePartitions | LinePartition | LinePartitions | Regions,
+    condition: HalfSpaces | Sequence[HalfSpaces],
+) -> Found:
     """Find where the outputs of a network satisfy a condition, on planes, on lines, or in regions of boxes.
 
     Exact on planes and in regions: whether the condition holds anywhere, and on which pieces, is decided as the partition is;
@@ -119,7 +127,14 @@ def find_where(partition, condition):
     return Found(exists, float(share), witness, margin, pieces if _is_collection(partition) else pieces[0])
 
 
-def output_range(partition, box=None, *, time_limit=None, max_branches=4096, threads=None):
+def output_range(
+    partition: PlanePartition | PlanePartitions | LinePartition | LinePartitions | Regions | Network,
+    box: Box | None = None,
+    *,
+    time_limit: float | None = None,
+    max_branches: int | None = 4096,
+    threads: int | None = None,
+) -> OutputRange:
     """Compute the minimum and maximum of each output, on planes or lines, or on a box.
 
     Exact up to rounding on planes and lines: outputs are affine between the vertices or breakpoints, where they are evaluated.
@@ -241,7 +256,7 @@ def _find(part, matrix, shift, ends):
 
 
 @_find.register
-def _(part: PlanePartition, matrix, shift, ends):
+def _(part: PlanePartition, matrix: FloatArray, shift: FloatArray, ends: Any) -> Any:
     if len(part.plane.polygon) < 3:
         return _find_flat(part, matrix, shift, ends)
     geometry.refuse_without_mesh(part)
@@ -285,7 +300,7 @@ def _find_flat(part, matrix, shift, ends):
 
 
 @_find.register
-def _(part: Regions, matrix, shift, ends):
+def _(part: Regions, matrix: FloatArray, shift: FloatArray, ends: Any) -> Any:
     """``size`` is the volume; pieces of a union are those of its polytopes, without what earlier ones have."""
     conditions = [HalfSpaces(matrix[first:last], shift[first:last]) for first, last in itertools.pairwise(ends)]
     found = parts_that_meet(part, conditions)
@@ -296,7 +311,7 @@ def _(part: Regions, matrix, shift, ends):
 
 
 @_find.register
-def _(part: LinePartition, matrix, shift, ends):
+def _(part: LinePartition, matrix: FloatArray, shift: FloatArray, ends: Any) -> Any:
     values = part.outputs()
     intervals = _intervals(part.t, values, output_errors(part.t, values, part.t_error), matrix, shift, ends)
     by_length = np.argsort(intervals[:, 0] - intervals[:, 1], kind="stable")[:64]

@@ -6,16 +6,23 @@ beyond float64.
 Legend: F free inputs, K neurons, L switching layers.
 """
 
+from __future__ import annotations
+
 import itertools
 import math
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from .._types import ArrayLike, Integers
 from ..errors import InputError, ShapeError
 from ..kernels.ir import program as ir
 from ..kernels.ir import switching
 from ..validation import check_count, check_network, check_number
+
+if TYPE_CHECKING:
+    from ..float_sets import FloatSet
+    from ..network import Network
 
 
 class RegionCountBounds(NamedTuple):
@@ -52,7 +59,9 @@ class _Layer(NamedTuple):
     before: int  # dimension of its input at most
 
 
-def bound_region_count(network, *, n_free=None, float_set=None):
+def bound_region_count(
+    network: Network | Integers, *, n_free: int | None = None, float_set: FloatSet | ArrayLike | None = None
+) -> RegionCountBounds:
     """Bound the number of activation regions of a network from above, in any box or polytope.
 
     Sound bound: with integers. A layer of n neurons divides a region of dimension d into at most as many parts as n hyperplanes
@@ -111,7 +120,7 @@ def bound_region_count(network, *, n_free=None, float_set=None):
     return RegionCountBounds(min(montufar, serra, states), montufar, serra, states, n_free)
 
 
-def largest_region_count(widths):
+def largest_region_count(widths: Integers) -> tuple[int, int]:
     """Bound from both sides the largest number of regions that a fully connected ReLU network of given widths can have.
 
     Sound bound: ``lower`` is attained by a layer in general position, by folding the input [1]_, or by the folds of [2]_, where
@@ -155,7 +164,7 @@ def largest_region_count(widths):
     return max(candidates), upper
 
 
-def arrangement_count(n_hyperplanes, dimension):
+def arrangement_count(n_hyperplanes: int, dimension: int) -> int:
     """Compute the number of regions of hyperplanes in general position: those of one layer, if all their vertices are inside.
 
     Exact up to rounding: integers. The sum of the binomial coefficients C(n, k) for k <= d [1]_.
@@ -181,7 +190,7 @@ def arrangement_count(n_hyperplanes, dimension):
     return _prefix_sums(n, d)[-1]
 
 
-def expected_region_count(n_inputs, n_neurons, *, volume=1.0, scale=1.0):
+def expected_region_count(n_inputs: int, n_neurons: int, *, volume: float = 1.0, scale: float = 1.0) -> float:
     """Estimate the number of activation regions of a random ReLU network, which does not depend on its depth.
 
     Estimate: volume (T N)^F / F! for N >= F neurons, and 2^N for fewer. For networks without tied weights whose weights and
@@ -222,7 +231,7 @@ def expected_region_count(n_inputs, n_neurons, *, volume=1.0, scale=1.0):
     return _exp(math.log(volume) + (n * math.log(scale * count) if n else 0.0) - math.lgamma(n + 1))
 
 
-def implied_scale(n_regions, n_inputs, n_neurons, *, volume=1.0):
+def implied_scale(n_regions: int, n_inputs: int, n_neurons: int, *, volume: float = 1.0) -> float:
     """Compute the T for which ``expected_region_count`` gives a number of regions that was counted.
 
     Exact up to rounding: (R F! / volume)^(1 / F) / N.

@@ -3,15 +3,22 @@
 Legend: D inputs, O outputs, R regions, F free inputs.
 """
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from .._types import PathLike
 from ..convert.source import open_source
 from ..errors import MissingDataError
 from ..partition.regions.graph import region_graph
 from ..tolerances import REGION_CHECK
 from ..validation import check_count
+
+if TYPE_CHECKING:
+    from ..partition.regions.regions import Regions
 
 
 class RegionCheck(NamedTuple):
@@ -30,7 +37,7 @@ class RegionCheck(NamedTuple):
     source_error: float | None  # largest difference of its outputs at witnesses, relative to the largest output
 
     @property
-    def ok(self):
+    def ok(self) -> bool:
         """Whether all comparisons agree; ``source_error`` is in the precision of the source, and is left to the reader."""
         counts = self.n_equal, self.n_wrong_witnesses, self.n_one_sided, self.n_missing
         errors = np.nan_to_num([self.output_error, self.volume_error])
@@ -38,7 +45,14 @@ class RegionCheck(NamedTuple):
         return bool(not any(counts) and (errors <= REGION_CHECK).all() and in_one_piece)
 
 
-def check_regions(regions, *, source=None, n_points=2000, n_source=200, threads=None):
+def check_regions(
+    regions: Regions,
+    *,
+    source: Callable[..., Any] | PathLike | None = None,
+    n_points: int = 2000,
+    n_source: int = 200,
+    threads: int | None = None,
+) -> RegionCheck:
     """Check enumerated regions (``Regions.verify``).
 
     Exact up to rounding: patterns are compared, and volumes and outputs within rounding errors.
@@ -59,7 +73,7 @@ def check_regions(regions, *, source=None, n_points=2000, n_source=200, threads=
             "these regions have no patterns or facets; give want=('patterns', 'facets') to enumerate_regions"
         )
     n_points, n_source = check_count(n_points, "n_points", least=0), check_count(n_source, "n_source", least=0)
-    network, x = regions.network, regions.witnesses
+    network, x = regions.network, regions._needed("witnesses")
     graph, maps = region_graph(regions, threads=threads), regions.affine_maps()
     y = network.forward(x, threads=threads)
     size = max(1.0, float(np.abs(y).max(initial=0.0)))

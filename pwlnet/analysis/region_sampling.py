@@ -3,16 +3,24 @@
 Legend: B points, D inputs, F free inputs, C numbers of points, W words of a pattern.
 """
 
+from __future__ import annotations
+
 import itertools
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from .._types import ArrayLike, FloatArray, IntArray, Integers
 from ..errors import InputError
 from ..partition.regions.enumerating import as_box
 from ..partition.regions.locating import as_keys
 from ..validation import check_count, check_network
 from .region_arguments import regions_in_memory, volumes_or_none
+
+if TYPE_CHECKING:
+    from ..network import Network
+    from ..partition.regions.regions import Regions
+    from ..store.region_rows import RegionRows
 
 _AT_ONCE = 2**16  # points
 
@@ -38,15 +46,24 @@ class SampledRegions(NamedTuple):
         With ``regions``: the exact share of the volume in the regions that were found; NaN where volumes are not computed.
     """
 
-    n_points: np.ndarray
-    n_found: np.ndarray
-    chao1: np.ndarray
-    unseen_volume: np.ndarray
-    share_found: np.ndarray | None = None
-    volume_found: np.ndarray | None = None
+    n_points: IntArray
+    n_found: IntArray
+    chao1: FloatArray
+    unseen_volume: FloatArray
+    share_found: FloatArray | None = None
+    volume_found: FloatArray | None = None
 
 
-def count_sampled_regions(network, lower, upper, counts, *, rng=None, regions=None, threads=None):
+def count_sampled_regions(
+    network: Network,
+    lower: ArrayLike,
+    upper: ArrayLike,
+    counts: Integers,
+    *,
+    rng: np.random.Generator | None = None,
+    regions: Regions | RegionRows | None = None,
+    threads: int | None = None,
+) -> SampledRegions:
     """Count the activation regions that random points, or the points of grids, find in a box.
 
     Estimate: a lower bound on the number of regions, and estimates of it [1]_ and of the volume of those that are missing
@@ -78,8 +95,7 @@ def count_sampled_regions(network, lower, upper, counts, *, rng=None, regions=No
     References
     ----------
     .. [1] Chao, "Nonparametric estimation of the number of classes in a population", Scandinavian Journal of Statistics 11,
-    1984,
-       in the form without division by zero.
+       1984, in the form without division by zero.
     .. [2] Good, "The population frequencies of species and the estimation of population parameters", Biometrika 40, 1953.
 
     Examples

@@ -3,19 +3,27 @@
 Legend: R regions, F free inputs, D inputs, N facets of all regions, T networks, S sampled regions.
 """
 
+from __future__ import annotations
+
 import math
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from .._types import ArrayLike, BoolArray, FloatArray, IntArray, Integers
 from ..errors import InputError
 from ..partition.regions.enumerating import enumerate_regions
 from ..partition.regions.inscribed import LocalRows, largest_ball
 from ..validation import check_count, check_network
 from .region_arguments import regions_in_memory, volumes_or_none
+
+if TYPE_CHECKING:
+    from ..network import Network
+    from ..partition.regions.regions import Regions
+    from ..store.region_rows import RegionRows
 
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 LARGEST = (1, 10, 100, 1000)
@@ -47,14 +55,14 @@ class VolumeStatistics(NamedTuple):
     """
 
     total: float
-    quantiles: np.ndarray
+    quantiles: FloatArray
     gini: float
     effective_shannon: float
     effective_simpson: float
-    largest: dict
-    log10_edges: np.ndarray
-    counts: np.ndarray
-    volume_by_bin: np.ndarray
+    largest: dict[int, float]
+    log10_edges: FloatArray
+    counts: IntArray
+    volume_by_bin: FloatArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,13 +88,13 @@ class RegionStatistics:
     n_regions: int
     n_free: int
     complete: bool
-    facet_counts: np.ndarray = field(repr=False)
-    neighbour_counts: np.ndarray = field(repr=False)
+    facet_counts: IntArray = field(repr=False)
+    neighbour_counts: IntArray = field(repr=False)
     mean_facets: float
     mean_neighbours: float
     volumes: VolumeStatistics | None = field(repr=False)
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """Convert to a dict that can be written as JSON."""
         values = {name: getattr(self, name) for name in ("n_regions", "n_free", "complete", "mean_facets", "mean_neighbours")}
         values |= {"facet_counts": self.facet_counts.tolist(), "neighbour_counts": self.neighbour_counts.tolist()}
@@ -111,11 +119,11 @@ class RegionInradii(NamedTuple):
     center : float64[S, F]
     """
 
-    lower: np.ndarray
-    upper: np.ndarray
-    sample: np.ndarray
-    radius: np.ndarray
-    center: np.ndarray
+    lower: FloatArray
+    upper: FloatArray
+    sample: IntArray
+    radius: FloatArray
+    center: FloatArray
 
 
 class RegionCounts(NamedTuple):
@@ -130,13 +138,15 @@ class RegionCounts(NamedTuple):
     seconds : float64[T]
     """
 
-    labels: list
-    n_regions: np.ndarray
-    complete: np.ndarray
-    seconds: np.ndarray
+    labels: list[Any]
+    n_regions: IntArray
+    complete: BoolArray
+    seconds: FloatArray
 
 
-def summarize_regions(regions, *, bins_per_decade=2, largest=LARGEST):
+def summarize_regions(
+    regions: Regions | RegionRows, *, bins_per_decade: int = 2, largest: Integers = LARGEST
+) -> RegionStatistics:
     """Compute statistics of regions: numbers of facets and neighbours, and how the volume is distributed.
 
     Exact up to rounding: statistics of all regions that were found, not of a sample. Where the enumeration was stopped, they
@@ -187,7 +197,8 @@ def summarize_regions(regions, *, bins_per_decade=2, largest=LARGEST):
     volumes = None if volumes is None else _volume_statistics(volumes, bins_per_decade, largest)
     means = [float(x.mean()) if n else math.nan for x in (n_facets, n_neighbours)]
     counts = np.bincount(n_facets), np.bincount(n_neighbours)
-    return RegionStatistics(n, len(regions.free), bool(regions.complete), *counts, *means, volumes)
+    n_free, complete = len(regions.free), bool(regions.complete)
+    return RegionStatistics(n, n_free, complete, counts[0], counts[1], means[0], means[1], volumes)
 
 
 def _volume_statistics(volumes, bins_per_decade, largest):
@@ -211,7 +222,9 @@ def _volume_statistics(volumes, bins_per_decade, largest):
     return VolumeStatistics(total, quantiles, max(0.0, gini), math.exp(entropy), simpson, tops, edges, counts, by_bin)
 
 
-def find_inradii(regions, *, n_sample=1000, rng=None):
+def find_inradii(
+    regions: Regions | RegionRows, *, n_sample: int | None = 1000, rng: np.random.Generator | None = None
+) -> RegionInradii:
     """Compute the radii of the largest balls inside regions.
 
     Exact up to rounding: ``radius``, for a random sample of regions, by one linear program for each, a few milliseconds; the
@@ -256,7 +269,7 @@ def find_inradii(regions, *, n_sample=1000, rng=None):
             raise InputError(f"rng is {rng!r}, but {n_sample} of {n} regions are to be drawn; give a numpy.random.Generator")
         sample = np.sort(rng.choice(n, n_sample, replace=False))
     if not n_free:
-        return RegionInradii(*np.zeros((2, n)), sample, np.zeros(len(sample)), np.zeros((len(sample), 0)))
+        return RegionInradii(np.zeros(n), np.zeros(n), sample, np.zeros(len(sample)), np.zeros((len(sample), 0)))
     G, h = regions.halfspaces()
     norms = np.linalg.norm(G, axis=1)
     normals = G / norms[:, None]
@@ -277,7 +290,15 @@ def find_inradii(regions, *, n_sample=1000, rng=None):
     return RegionInradii(np.maximum(lower, 0.0), upper, sample, radius, center)
 
 
-def count_regions_of(networks, lower, upper, *, max_regions=None, time_limit=None, threads=None):
+def count_regions_of(
+    networks: Iterable[Network] | Iterable[tuple[str, Network]],
+    lower: ArrayLike,
+    upper: ArrayLike,
+    *,
+    max_regions: int | None = None,
+    time_limit: float | None = None,
+    threads: int | None = None,
+) -> RegionCounts:
     """Count the activation regions of several networks in a box, such as one network at several times of its training.
 
     Exact up to rounding: as ``enumerate_regions``, where ``complete``; else the number of regions until the search was stopped.
@@ -313,7 +334,7 @@ def count_regions_of(networks, lower, upper, *, max_regions=None, time_limit=Non
     if not isinstance(networks, Iterable):
         raise InputError(f"networks is of type {type(networks).__name__}; give several Networks, or pairs (label, Network)")
     labels, found, complete, seconds = [], [], [], []
-    how = {"max_regions": max_regions, "time_limit": time_limit, "threads": threads}
+    how: dict[str, Any] = {"max_regions": max_regions, "time_limit": time_limit, "threads": threads}
     for k, item in enumerate(networks):
         label, network = item if isinstance(item, tuple) and len(item) == 2 else (k, item)
         start = time.perf_counter()

@@ -3,15 +3,23 @@
 Legend: L lines, C outputs of a line, D inputs of the network, E inputs that change along the line, M methods, N counts.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .. import scheduling
+from .._types import ArrayLike, FloatArray, IntArray, Integers
 from ..errors import InputError
 from ..validation import as_targets, check_count, check_lines
 from .quadrature import RULES
 from .sampling_rules import NONE, rule_counts, rule_errors, rule_line, search_counts, search_recommended
+
+if TYPE_CHECKING:
+    from ..partition.lines.partitions import LinePartitions
 
 METHODS = ("left", "right", "midpoint", "trapezoid", "simpson", "gauss_legendre")
 
@@ -31,12 +39,12 @@ class RuleErrors:
     targets : int64[L] or int64[L, C]
         Indices of the outputs.
     relative : float64[L, M, N]
-        Mean over all D inputs of |a - e| / |e + 1e-11|, as in [1]_; inputs that do not change along the line count as 0. A
+        Mean over all D inputs of ``|a - e| / |e + 1e-11|``, as in [1]_; inputs that do not change along the line count as 0. A
         single attribution that is nearly 0 can make it very large.
     l1 : float64[L, M, N]
-        Sum of |a - e| divided by the sum of |e|; by 1 if all e are 0.
+        Sum of ``|a - e|`` divided by the sum of ``|e|``; by 1 if all e are 0.
     completeness : float64[L, M, N]
-        Completeness error: |sum of a - change of the output|, relative to that change; absolute if it is 0.
+        Completeness error: ``|sum of a - change of the output|``, relative to that change; absolute if it is 0.
     n_segments : int64[L]
         Number of segments of each line.
 
@@ -46,13 +54,13 @@ class RuleErrors:
        definition is that of the authors' code.
     """
 
-    methods: tuple
-    counts: np.ndarray
-    targets: np.ndarray = field(repr=False)
-    relative: np.ndarray = field(repr=False)
-    l1: np.ndarray = field(repr=False)
-    completeness: np.ndarray = field(repr=False)
-    n_segments: np.ndarray = field(repr=False)
+    methods: tuple[str, ...]
+    counts: IntArray
+    targets: IntArray = field(repr=False)
+    relative: FloatArray = field(repr=False)
+    l1: FloatArray = field(repr=False)
+    completeness: FloatArray = field(repr=False)
+    n_segments: IntArray = field(repr=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,14 +81,14 @@ class SampleCounts:
         Number of segments of each line: the number of gradients that the exact method needs.
     """
 
-    methods: tuple
-    targets: np.ndarray = field(repr=False)
-    relative: np.ndarray = field(repr=False)
-    l1: np.ndarray = field(repr=False)
+    methods: tuple[str, ...]
+    targets: IntArray = field(repr=False)
+    relative: IntArray = field(repr=False)
+    l1: IntArray = field(repr=False)
     within: float
     consecutive: int
     max_samples: int
-    n_segments: np.ndarray = field(repr=False)
+    n_segments: IntArray = field(repr=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,14 +113,22 @@ class RecommendedSamples:
 
     method: str
     within: float
-    targets: np.ndarray = field(repr=False)
-    n_samples: np.ndarray = field(repr=False)
-    relative: np.ndarray = field(repr=False)
-    l1: np.ndarray = field(repr=False)
-    n_segments: np.ndarray = field(repr=False)
+    targets: IntArray = field(repr=False)
+    n_samples: IntArray = field(repr=False)
+    relative: FloatArray = field(repr=False)
+    l1: FloatArray = field(repr=False)
+    n_segments: IntArray = field(repr=False)
 
 
-def compare_rules(lines, targets, *, counts, methods=METHODS, threads=None, progress=False):
+def compare_rules(
+    lines: LinePartitions,
+    targets: ArrayLike,
+    *,
+    counts: Integers,
+    methods: Sequence[str] = METHODS,
+    threads: int | None = None,
+    progress: bool = False,
+) -> RuleErrors:
     """Compute the errors of sampling rules for integrated gradients, for many numbers of samples at once.
 
     Exact up to rounding: errors are relative to the exact attributions.
@@ -177,20 +193,21 @@ def compare_rules(lines, targets, *, counts, methods=METHODS, threads=None, prog
         _run_lines(work, lines, targets, threads, progress)
     errors = errors.reshape(3, *targets.shape, len(methods), len(counts))
     _freeze(errors, counts)
-    return RuleErrors(methods, counts, targets, *errors, lines.n_segments)
+    relative, l1, completeness = errors
+    return RuleErrors(methods, counts, targets, relative, l1, completeness, lines.n_segments)
 
 
 def count_samples(
-    lines,
-    targets,
+    lines: LinePartitions,
+    targets: ArrayLike,
     *,
-    methods=METHODS,
-    within=0.05,
-    consecutive=5,
-    max_samples=1000,
-    threads=None,
-    progress=False,
-):
+    methods: Sequence[str] = METHODS,
+    within: float = 0.05,
+    consecutive: int = 5,
+    max_samples: int = 1000,
+    threads: int | None = None,
+    progress: bool = False,
+) -> SampleCounts:
     """Find the number of samples from which on sampling rules for integrated gradients are close to the exact ones.
 
     Exact up to rounding: every count is tried, and errors are relative to the exact attributions.
@@ -254,10 +271,14 @@ def count_samples(
     _run_lines(work, lines, targets, threads, progress)
     counts = counts.reshape(2, *targets.shape, len(methods))
     _freeze(counts)
-    return SampleCounts(methods, targets, *counts, float(within), int(consecutive), int(max_samples), lines.n_segments)
+    relative, l1 = counts
+    return SampleCounts(methods, targets, relative, l1, float(within), int(consecutive), int(max_samples), lines.n_segments)
 
 
-def recommend_samples(lines, targets, *, within=0.01, method="left", first=20, max_samples=1000, threads=None, progress=False):
+def recommend_samples(
+    lines: LinePartitions, targets: ArrayLike, *, within: float = 0.01, method: str = "left", first: int = 20,
+    max_samples: int = 1000, threads: int | None = None, progress: bool = False,
+) -> RecommendedSamples:  # fmt: skip
     """Find the usually recommended number of samples, which makes attributions complete, and the resulting errors.
 
     Exact up to rounding: errors are relative to the exact attributions.
@@ -316,7 +337,8 @@ def recommend_samples(lines, targets, *, within=0.01, method="left", first=20, m
     _run_lines(work, lines, targets, threads, progress)
     n_samples, errors = n_samples.reshape(targets.shape), errors.reshape(2, *targets.shape)
     _freeze(n_samples, errors)
-    return RecommendedSamples(method, float(within), targets, n_samples, *errors, lines.n_segments)
+    relative, l1 = errors
+    return RecommendedSamples(method, float(within), targets, n_samples, relative, l1, lines.n_segments)
 
 
 def _run_lines(work, lines, targets, threads, progress):

@@ -3,16 +3,22 @@
 Legend: B points, D inputs, L layers (switching ops).
 """
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
+from .._types import ArrayLike, FloatArray
 from ..errors import InputError, ShapeError
 from ..float_sets import pool_neurons
 from ..kernels.ir.pattern_counts import EQUAL, JACCARD, ROWS_AT_ONCE, SimilaritySlot, similarity_slot
 from ..scheduling import n_threads, run_slots
 from ..validation import check_choice, check_network
 from .bootstrap import bootstrap_interval
+
+if TYPE_CHECKING:
+    from ..network import Network
 
 _MEASURES = {"hamming": EQUAL, "jaccard": JACCARD}
 _BYTES_PER_CALL = 2**25  # of similarities, before Ctrl-C is noticed
@@ -32,14 +38,23 @@ class NetworkSimilarity(NamedTuple):
     per_input : float64[L, B]
     """
 
-    layers: tuple
-    mean: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-    per_input: np.ndarray
+    layers: tuple[str, ...]
+    mean: FloatArray
+    low: FloatArray
+    high: FloatArray
+    per_input: FloatArray
 
 
-def pattern_similarity(network, X, Y=None, *, measure="hamming", by_layer=False, out=None, threads=None):
+def pattern_similarity(
+    network: Network,
+    X: ArrayLike,
+    Y: ArrayLike | None = None,
+    *,
+    measure: Literal["hamming", "jaccard"] = "hamming",
+    by_layer: bool = False,
+    out: FloatArray | None = None,
+    threads: int | None = None,
+) -> FloatArray:
     """Compute the similarity of the activation patterns of all pairs of inputs.
 
     Exact up to rounding: patterns are those of float64 forward passes; the counts are exact.
@@ -145,7 +160,17 @@ def _run(layout, first, second, measure, paired, similarity, threads):
     run_slots(similarity_slot, [slot] * n_slots)
 
 
-def network_similarity(network, other, X, *, measure="hamming", level=0.95, n_resamples=2000, seed=0, threads=None):
+def network_similarity(
+    network: Network,
+    other: Network,
+    X: ArrayLike,
+    *,
+    measure: Literal["hamming", "jaccard"] = "hamming",
+    level: float = 0.95,
+    n_resamples: int = 2000,
+    seed: int = 0,
+    threads: int | None = None,
+) -> NetworkSimilarity:
     """Compare the activation patterns of two networks of one architecture on the same inputs, layer by layer.
 
     Estimate: means over the inputs, with bootstrap confidence intervals over inputs; exact for the given inputs themselves.

@@ -3,8 +3,10 @@
 Legend: N ops.
 """
 
+from __future__ import annotations
+
 import weakref
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -13,9 +15,12 @@ from ..kernels.ir import program as ir
 from ..op_graph import fan_in
 from ..tolerances import UNIT_ROUNDOFF
 
+if TYPE_CHECKING:
+    from ..network import Network
+
 _SPARE = 8  # roundings in addition to those of the longest sum
 _BLOCK_BYTES = 2**26  # of the coefficients of a block
-_PLANS = weakref.WeakKeyDictionary()
+_PLANS: weakref.WeakKeyDictionary[Network, Any] = weakref.WeakKeyDictionary()
 
 
 class Plan(NamedTuple):

@@ -3,11 +3,14 @@
 Legend: B sets, D inputs, K neurons, O outputs, M rows of a specification, J neurons of a layer, V values of all ops.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from .._types import ArrayLike, BoolArray, BoundMethod, FloatArray, Int32Array
 from ..domains import Ball, Box, ball_rows, box_rows, check_domain
 from ..errors import InputError, ShapeError, UnsupportedOperationError
 from ..float_sets import FloatSet, Scope
@@ -19,6 +22,9 @@ from ..scheduling import n_threads, run_slots
 from ..validation import check_choice, check_count, check_network, refuse_not_finite
 from .plan import block_size, plan_of
 
+if TYPE_CHECKING:
+    from ..network import Network
+
 METHODS = {"ibp": bs.IBP, "crown_ibp": bs.CROWN_IBP, "crown": bs.CROWN, "alpha_crown": bs.CROWN}
 _STEPS = 20  # of the optimisation of slopes
 _WORK_PER_CALL = 2**33  # multiplications of a call of the kernels: a few seconds at most, so that Ctrl-C is noticed
@@ -29,9 +35,9 @@ class LayerBounds(NamedTuple):
 
     name: str
     neurons: slice
-    lower: np.ndarray  # float64[B, J]
-    upper: np.ndarray  # float64[B, J]
-    states: np.ndarray  # int32[B, J]
+    lower: FloatArray  # float64[B, J]
+    upper: FloatArray  # float64[B, J]
+    states: Int32Array  # int32[B, J]
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,19 +62,19 @@ class Bounds:
         Name, first and last-plus-one neuron of each switching op.
     """
 
-    lower: np.ndarray
-    upper: np.ndarray
-    states: np.ndarray
-    output_lower: np.ndarray
-    output_upper: np.ndarray
-    spec_lower: np.ndarray
-    spec_upper: np.ndarray
-    spec_slopes: np.ndarray | None
-    empty: np.ndarray
+    lower: FloatArray
+    upper: FloatArray
+    states: Int32Array
+    output_lower: FloatArray
+    output_upper: FloatArray
+    spec_lower: FloatArray
+    spec_upper: FloatArray
+    spec_slopes: FloatArray | None
+    empty: BoolArray
     method: str
-    layers: tuple
+    layers: tuple[tuple[str, int, int], ...]
 
-    def by_layer(self):
+    def by_layer(self) -> tuple[LayerBounds, ...]:
         """Return the bounds layer by layer: tuple of LayerBounds."""
         return tuple(
             LayerBounds(name, slice(a, b), self.lower[:, a:b], self.upper[:, a:b], self.states[:, a:b])
@@ -76,11 +82,11 @@ class Bounds:
         )
 
     @property
-    def float_mask(self):
+    def float_mask(self) -> BoolArray:
         """Neurons that are not proved to be fixed: bool[B, K]."""
         return self.states < 0
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         b, k = self.lower.shape
         return (
             f"Bounds({b} sets, {k} neurons, {int(self.float_mask.sum())} of {b * k} not proved fixed; method {self.method!r})"
@@ -88,7 +94,16 @@ class Bounds:
 
 
 def bound_preactivations(
-    network, domain, *, method="crown", known=None, spec=None, n_steps=_STEPS, only_open=False, slopes=False, threads=None
+    network: Network,
+    domain: Box | Ball,
+    *,
+    method: BoundMethod = "crown",
+    known: ArrayLike | FloatSet | Bounds | None = None,
+    spec: tuple[ArrayLike, ArrayLike] | None = None,
+    n_steps: int = _STEPS,
+    only_open: bool = False,
+    slopes: bool = False,
+    threads: int | None = None,
 ) -> Bounds:
     """Bound all pre-activations and outputs of a network over boxes or balls.
 
@@ -220,15 +235,15 @@ def _sets(network, domain):
 class Results(NamedTuple):
     """Arrays of results, in the order of BoundSlot."""
 
-    lower: np.ndarray
-    upper: np.ndarray
-    states: np.ndarray
-    output_lower: np.ndarray
-    output_upper: np.ndarray
-    spec_lower: np.ndarray
-    spec_upper: np.ndarray
-    slopes: np.ndarray
-    empty: np.ndarray
+    lower: FloatArray
+    upper: FloatArray
+    states: Int32Array
+    output_lower: FloatArray
+    output_upper: FloatArray
+    spec_lower: FloatArray
+    spec_upper: FloatArray
+    slopes: FloatArray
+    empty: BoolArray
 
 
 def _allocate(network, n, specification, slopes):

@@ -1,21 +1,31 @@
 """Conversion of torch modules and network files to a Network; each conversion is compared with its source."""
 
-from collections.abc import Sequence
+from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .._types import AnyArray, Check
+from ..errors import CapacityError
 from ..network import Network
 from ..validation import check_choice
 from .check import CHECKS, Referee, check_conversion
 from .lower import lower
 
+if TYPE_CHECKING:
+    import torch
+
 __all__ = ["check_conversion", "from_torch", "read_network"]
 
 
 def from_torch(
-    module,
-    input_shape,
+    module: torch.nn.Module,
+    input_shape: Sequence[int] | torch.Tensor | AnyArray,
     *,
     outputs: int | str | Sequence[int | str] | None = None,
-    check: str = "strict",
+    check: Check = "strict",
 ) -> Network:
     """Convert a torch module to a network.
 
@@ -86,7 +96,20 @@ def read_network(path, kind, input_shape=None, outputs=None, check="strict"):
     ------
     ConversionError, UnsupportedOperationError, ShapeError, InputError
         As documented for the readers.
+    CapacityError
+        The network does not fit into memory.
     """
+    try:
+        with np.errstate(all="ignore"):  # what is not finite in the end is refused by the name of its node
+            return _read(path, kind, input_shape, outputs, check)
+    except MemoryError as error:
+        raise CapacityError(
+            f"{path} makes a network that needs more memory than there is ({error or 'out of memory'}); check that it is not "
+            "damaged, or read it on a larger machine"
+        ) from error
+
+
+def _read(path, kind, input_shape, outputs, check):
     if kind == "onnx":
         from .onnx.file import read_onnx
         from .onnx.referees import referees

@@ -15,14 +15,17 @@ A single weight or bias of a network of two to twenty layers is found to be wron
 No evaluator is trusted alone: a conversion is refused if every one that can evaluate the source disagrees with it.
 """
 
+from __future__ import annotations
+
 import time
 import warnings
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from .. import evaluate
+from .._types import Check
 from ..errors import ConversionError, PwlnetWarning
 from ..kernels.ir import program as ir
 from ..tolerances import CONVERSION_ERRORS, SINGLE_ROUNDOFF, UNIT_ROUNDOFF
@@ -30,9 +33,10 @@ from ..validation import check_choice
 
 __all__ = ["CHECKS", "Referee", "check_conversion", "largest_excess", "rounding_bound"]
 
-CHECKS = ("strict", "warn", "off")
+CHECKS = get_args(Check)
 _POINTS = 16
 _LEAST_POINTS = 2
+_MOST_ENTRIES = 2**26  # of all points together
 _WORK = 2**33  # multiplications of all points together: seconds
 _DRAWS = 2  # perturbed copies of the network; the largest change over all points and draws counts
 _SOURCE_DRAWS = 8  # of the source, where the first estimate says that they differ
@@ -148,6 +152,7 @@ def _ask(network, referee, points):
 def _points(network):
     """Return the points float64[B, *input_shape], whose entries are also float32 numbers."""
     rng, most = np.random.default_rng(0), _WORK // max(1, evaluate._work_per_row(network.code))
+    most = min(most, _MOST_ENTRIES // max(1, network.n_inputs, network.n_outputs))
     half = int(np.clip(most, _LEAST_POINTS, _POINTS)) // 2
     shape = (half, *network.input_shape)
     points = np.stack([rng.standard_normal(shape), rng.random(shape)], axis=1)  # one of each among the first two

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..errors import ConversionError
-from .graph import Tensor, refuse
+from .graph import Tensor, refuse, require_size
 
 LARGEST_SORTED = 16
 LONGEST_SCAN = 64
@@ -160,6 +160,7 @@ def along_axis(graph, x, axis, matrix, name):
 def cumulative_sum(graph, x, axis, name, *, reverse=False, exclusive=False):
     """Sum the entries up to each along an axis."""
     n = x.shape[axis]
+    require_size((n, n), f"node {name!r}")
     matrix = np.tril(np.ones((n, n)), -1 if exclusive else 0)
     return along_axis(graph, x, axis, matrix.T if reverse else matrix, name)
 

@@ -9,6 +9,7 @@ Each method adds one node, checks its arguments, infers the shape and returns th
 cast to float64 exactly by lowering.
 """
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -30,6 +31,21 @@ def refuse(name, kind, reason=None):
     """
     reason = reason or "which is not piecewise linear"
     raise UnsupportedOperationError(f"node {name!r} is {kind}, {reason}; docs/supported_ops.md lists what is supported")
+
+
+MOST_ENTRIES, MOST_CONSTANTS = 2**24, 2**28  # of one value of a network; of constants
+MOST_TERMS = 2**33
+
+
+def require_size(shape, what, most=MOST_ENTRIES):
+    """Refuse a shape of more than ``most`` entries, before memory is taken for it; ``what`` begins the sentence."""
+    count = math.prod(int(n) for n in shape)
+    if count > most:
+        shown = str(tuple(int(n) for n in shape))
+        raise ConversionError(
+            f"{what} makes an array of shape {shown}, which has {count} entries; at most {most} are supported, check "
+            "input_shape, or that the source is not damaged"
+        )
 
 
 @dataclass(frozen=True)
@@ -81,6 +97,7 @@ class Graph:
 
     def _add(self, kind, name, inputs, shape, attributes):
         shape = tuple(int(n) for n in shape)
+        require_size(shape, f"node {name!r}" if inputs else "the input")
         self.nodes.append(Node(kind, str(name), tuple(t.node for t in inputs), shape, attributes))
         return Tensor(len(self.nodes) - 1, shape)
 
@@ -156,6 +173,7 @@ class Graph:
                 "the weight must be [channels, outputs / groups, height, width]"
             )
         (sh, sw), (dh, dw) = _pair(stride), _pair(dilation)
+        require_size((channels, height * sh, width * sw), f"node {name!r}")
         index = np.full((channels, (height - 1) * sh + 1, (width - 1) * sw + 1), -1, np.int64)
         index[:, ::sh, ::sw] = x.indices().reshape(channels, height, width)
         top, left, bottom, right = (int(p) for p in padding)
@@ -163,7 +181,7 @@ class Graph:
         pads = (edge_h - top, edge_h - bottom + output_padding[0]), (edge_w - left, edge_w - right + output_padding[1])
         for axis, (before, after) in enumerate(pads, start=1):  # negative padding crops
             index = np.take(index, np.arange(max(0, -before), index.shape[axis] - max(0, -after)), axis=axis)
-        index = np.pad(index, ((0, 0), *((max(0, b), max(0, a)) for b, a in pads)), constant_values=-1)
+        index = padded(index, ((0, 0), *((max(0, b), max(0, a)) for b, a in pads)), name, constant_values=-1)
         spread = self.layout(x, index.reshape(x.shape[:-3] + index.shape), name=name)
         flipped = weight[:, :, ::-1, ::-1].reshape(groups, channels // groups, -1, *weight.shape[2:])
         kernel = flipped.transpose(0, 2, 1, 3, 4).reshape(-1, channels // groups, *weight.shape[2:])
@@ -339,6 +357,10 @@ def _bias(bias, n, name):
 
 def count_windows(n, k, s, d, before, after, ceil_mode, name):
     """Return the number of windows of an axis; as in PyTorch, a window in ceil mode starts inside the input."""
+    if min(k, s, d) < 1:
+        raise ConversionError(
+            f"node {name!r} has a window of {k}, stride {s} and dilation {d}; all must be at least 1, check the source"
+        )
     room = n + before + after - d * (k - 1) - 1
     if room < 0:
         raise ConversionError(
@@ -353,4 +375,22 @@ def _window_shape(size, kernel, stride, padding, dilation, name, *, ceil_mode=Fa
     """Return the output height and width of a sliding window."""
     top, left, bottom, right = (int(p) for p in padding)
     axes = zip(size, kernel, _pair(stride), _pair(dilation), (top, left), (bottom, right), strict=True)
-    return tuple(count_windows(*axis, ceil_mode, name) for axis in axes)
+    counts = tuple(count_windows(*axis, ceil_mode, name) for axis in axes)
+    require_terms(counts, kernel, name)
+    return counts
+
+
+def require_terms(counts, kernel, name):
+    """Refuse windows with more than 2**33 terms in one channel altogether: a damaged kernel or padding."""
+    terms = math.prod(map(int, counts)) * math.prod(map(int, kernel))
+    if terms > MOST_TERMS:
+        raise ConversionError(
+            f"node {name!r} has {tuple(map(int, counts))} windows of {tuple(map(int, kernel))}, which is {terms} terms in each "
+            f"channel; at most {MOST_TERMS} are supported, check that the source is not damaged"
+        )
+
+
+def padded(array, widths, name, **options):
+    """Return ``np.pad(array, widths, **options)``, refused if it is too large."""
+    require_size([n + before + after for n, (before, after) in zip(array.shape, widths, strict=True)], f"node {name!r}")
+    return np.pad(array, widths, **options)

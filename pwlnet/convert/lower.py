@@ -17,6 +17,7 @@ from ..program_check import windows_meet_input
 from .assemble import Op, assemble, fold_scales, prune
 
 _COLUMNS = 8
+_MOST_WEIGHTS = 2**26
 
 
 @dataclass(frozen=True)
@@ -167,6 +168,8 @@ class _Lowering:
         positions = view.index.size // max(1, n_in)
         if positions != 1:
             return self._pointwise(node, view, weight, bias)
+        if self.ops[view.op].size * n_out > max(_MOST_WEIGHTS, 2 * weight.size):  # most of them zero: take the few entries out
+            view = self.gathered(view, (n_in, 1, 1), np.arange(n_in), node.name)
         index = view.index.ravel()
         inside = index >= 0
         stored = _weights_of_entries(weight, index, self.ops[view.op].size)

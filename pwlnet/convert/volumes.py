@@ -13,7 +13,7 @@ import itertools
 import numpy as np
 
 from ..errors import ConversionError
-from .graph import count_windows
+from .graph import count_windows, padded, require_size, require_terms
 from .linear_maps import along_axis
 
 
@@ -61,10 +61,12 @@ def conv(graph, x, weight, bias=None, *, stride, before, after, dilation, groups
     axes = zip(space, kernel, stride, dilation, before, after, strict=True)
     out = [count_windows(n, k, s, d, b, a, False, name) for n, k, s, d, b, a in axes]
     height = before[1] + space[1] + after[1]
+    require_terms(out, kernel, name)
+    require_size((x.shape[1], kernel[0], out[0], height, *space[2:]), f"node {name!r}")
     block = -(-height // stride[1]) * stride[1]
     index = _unfolded(x.indices()[0], out[0], kernel[0], stride[0], dilation[0], before[0])  # [C, taps, D, H, ...]
     widths = [(0, 0), (0, 0), (0, 0), (before[1], block - before[1] - space[1])] + [(0, 0)] * (dims - 2)
-    index = np.pad(index, widths, constant_values=-1)
+    index = padded(index, widths, name, constant_values=-1)
     folded = index.reshape(1, x.shape[1] * kernel[0], out[0] * block, *space[2:])
     y = conv(
         graph,
@@ -121,13 +123,14 @@ def conv_transpose(graph, x, weight, bias=None, *, stride, before, after, output
             "the weight must be [channels, outputs / groups, *kernel]"
         )
     kernel = weight.shape[2:]
+    require_size((channels, *(n * s for n, s in zip(x.shape[2:], stride, strict=True))), f"node {name!r}")
     index = np.full((1, channels, *((n - 1) * s + 1 for n, s in zip(x.shape[2:], stride, strict=True))), -1, np.int64)
     index[(slice(None), slice(None), *(slice(None, None, s) for s in stride))] = x.indices()
     edges = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
     pads = [(e - b, e - a + o) for e, b, a, o in zip(edges, before, after, output_padding, strict=True)]
     for axis, (first, last) in enumerate(pads, start=2):  # negative padding crops
         index = np.take(index, np.arange(max(0, -first), index.shape[axis] - max(0, -last)), axis=axis)
-    index = np.pad(index, [(0, 0), (0, 0)] + [(max(0, f), max(0, e)) for f, e in pads], constant_values=-1)
+    index = padded(index, [(0, 0), (0, 0)] + [(max(0, f), max(0, e)) for f, e in pads], name, constant_values=-1)
     flipped = np.flip(weight, tuple(range(2, weight.ndim))).reshape(groups, channels // groups, -1, *kernel)
     stored = np.moveaxis(flipped, 2, 1).reshape(-1, channels // groups, *kernel)
     none, ones = (0,) * dims, (1,) * dims
@@ -140,7 +143,9 @@ def conv_transpose(graph, x, weight, bias=None, *, stride, before, after, output
 
 def windows(n, k, s, d, before, after, ceil_mode, name):
     """Return the entries inside the axis that each window reads: a list of int64[taps]."""
-    first = np.arange(count_windows(n, k, s, d, before, after, ceil_mode, name)) * s - before
+    count = count_windows(n, k, s, d, before, after, ceil_mode, name)
+    require_size((count, k), f"node {name!r}")
+    first = np.arange(count) * s - before
     entries = [f + np.arange(k) * d for f in first]
     return [e[(e >= 0) & (e < n)] for e in entries]
 

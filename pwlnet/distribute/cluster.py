@@ -51,7 +51,7 @@ def local_client(n_workers: int | None = None, *, threads: int = 1, memory_limit
 
     before = dask.config.get("distributed.nanny.pre-spawn-environ", {})
     settings = {"distributed.nanny.pre-spawn-environ": {**before, **_ENVIRONMENT}}
-    options = {"n_workers": count, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
+    options = {"n_workers": count, "threads_per_worker": 1, "processes": True, "dashboard_address": ":0"}
     memory = {} if memory_limit is None else {"memory_limit": memory_limit}
     with (
         dask.config.set(settings),

@@ -3,10 +3,12 @@
 Legend: n items, D inputs.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import hashlib
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -15,6 +17,10 @@ from ..network import Network
 from ..store.digest import add_bytes, start_array
 from ..store.merge import copy_batch
 from ..tolerances import DEFAULT, Tolerances
+
+if TYPE_CHECKING:
+    from ..store.reader import RegionStore
+    from ..store.writer import StoreWriter
 
 _BLOCK = 2**24  # bytes of inputs that are read at once for their digest
 
@@ -40,7 +46,6 @@ class Job:
     """
 
     kind: ClassVar[str]
-    steps: ClassVar[tuple[str, ...]] = ()  # of pwlnet.warmup that compile its kernels
     unit: ClassVar[str] = "item"
 
     network: Network = dataclasses.field(repr=False)
@@ -51,11 +56,16 @@ class Job:
     seeds: Mapping[str, int] = dataclasses.field(default_factory=dict)
     tolerances: Tolerances = DEFAULT
 
-    def part(self, first: int, last: int) -> "Job":
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """Names of the steps of ``pwlnet.warmup`` that compile its kernels."""
+        return ()
+
+    def part(self, first: int, last: int) -> Job:
         """Return the job of items ``first`` to ``last`` (not included), of the same whole."""
         return self.with_items(first, last, self.slice(first, last))
 
-    def with_items(self, first: int, last: int, fields: Mapping[str, Any]) -> "Job":
+    def with_items(self, first: int, last: int, fields: Mapping[str, Any]) -> Job:
         """Return the job of items ``first`` to ``last`` (not included), given what ``slice`` returned for them."""
         return dataclasses.replace(self, n_items=last - first, first_item=self.first_item + first, **fields)
 
@@ -63,7 +73,7 @@ class Job:
         """Compute items ``first`` to ``last`` (not included): arrays of ``schema.KINDS[kind]`` by field."""
         raise NotImplementedError
 
-    def append(self, writer, *, threads: int | None = None) -> Iterator[int]:
+    def append(self, writer: StoreWriter, *, threads: int | None = None) -> Iterator[int]:
         """Append what a store does not have yet, batch by batch: yields the number of items that it has then."""
         done = self.n_done(writer)
         while done < self.n_items:
@@ -72,14 +82,16 @@ class Job:
             done = last
             yield done
 
-    def n_done(self, writer) -> int:
+    def n_done(self, writer: StoreWriter) -> int:
         """Return the number of items that a store has; DigestMismatchError if it has more than the job."""
         return writer.n_rows(self.kind)
 
-    def finish_started(self, writer) -> None:
+    def finish_started(self, writer: StoreWriter) -> None:
         """Finish an item of which a store has the first part only, so that shards can follow."""
 
-    def copy(self, stored, writer, first: int, last: int, state: dict | None = None) -> dict | None:
+    def copy(
+        self, stored: RegionStore, writer: StoreWriter, first: int, last: int, state: dict[str, Any] | None = None
+    ) -> dict[str, Any] | None:
         """Append a shard to a store that has the shards before it.
 
         Parameters
@@ -100,6 +112,7 @@ class Job:
         n_known = self.n_done(writer) - first
         for commit in stored.commits:
             copy_batch(stored, commit, writer, first=n_known)
+        return None
 
     def settings(self) -> dict[str, Any]:
         """Return what results depend on besides the network and the inputs: dict of JSON values."""

@@ -3,6 +3,8 @@
 Legend: L lines, B inputs, D inputs of the network.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
@@ -11,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .._types import Dtype
 from ..network import Network
 from ..tolerances import DEFAULT, Tolerances, as_tolerances
 from ..validation import check_count, check_network
@@ -24,11 +27,16 @@ class LinesJob(Job):
     """Partitions of lines, computed as ``append_lines_by_length`` does."""
 
     kind: ClassVar[str] = "lines"
-    steps: ClassVar[tuple[str, ...]] = ("forward", "check", "trace", "partition_lines")
     unit: ClassVar[str] = "line"
 
     starts: Any = dataclasses.field(repr=False)
     ends: Any = dataclasses.field(repr=False)
+
+    @property
+    def steps(self):
+        """Names of the steps of ``pwlnet.warmup`` that compile its kernels."""
+        single = self.tolerances.slope_dtype == "float32"
+        return ("forward", "check", "trace", "partition_lines", *(["trace_float32"] if single else []))
 
     @functools.cached_property
     def _lines(self):
@@ -74,7 +82,6 @@ class AttributionsJob(Job):
     """Integrated gradients of all, or of some, outputs."""
 
     kind: ClassVar[str] = "attributions"
-    steps: ClassVar[tuple[str, ...]] = ("forward", "check", "trace", "partition_lines", "jacobian", "integrate_gradients")
     unit: ClassVar[str] = "input"
 
     baselines: Any = dataclasses.field(repr=False)
@@ -82,6 +89,11 @@ class AttributionsJob(Job):
     outputs: tuple[int, ...] | None
     method: str
     n_samples: int | None
+
+    @property
+    def steps(self):
+        """Names of the steps of ``pwlnet.warmup`` that compile its kernels."""
+        return ("forward", "check", "trace", "partition_lines", "jacobian", "integrate_gradients")
 
     @functools.cached_property
     def _lines(self):
@@ -120,7 +132,7 @@ def lines_job(
     ends: ArrayLike,
     *,
     tolerances: Tolerances = DEFAULT,
-    slope_dtype: str | None = None,
+    slope_dtype: Dtype | None = None,
     parameters: Mapping[str, Any] | None = None,
     seeds: Mapping[str, int] | None = None,
 ) -> Job:
@@ -160,7 +172,7 @@ def lines_job(
 
     chosen = as_tolerances(tolerances).with_slope_dtype(slope_dtype)
     n = len(LineEnds(check_network(network), starts, ends))
-    how = {"tolerances": chosen, "seeds": dict(seeds or {})}
+    how: dict[str, Any] = {"tolerances": chosen, "seeds": dict(seeds or {})}
     return LinesJob(network=network, n_items=n, starts=starts, ends=ends, **how)._finished(parameters)
 
 
@@ -211,7 +223,7 @@ def attributions_job(
     lines = LineEnds(check_network(network), baselines, inputs, names=("baselines", "inputs"))
     default = max(1, _ATTRIBUTION_BYTES // (8 * network.n_inputs * (network.n_outputs if chosen is None else len(chosen))))
     batch = default if check_count(batch, "batch", or_none=f"{default}") is None else batch
-    what = {
+    what: dict[str, Any] = {
         "baselines": baselines,
         "inputs": inputs,
         "outputs": chosen,
@@ -219,7 +231,7 @@ def attributions_job(
         "n_samples": n_samples,
         "batch": batch,
     }
-    how = {"tolerances": as_tolerances(tolerances), "seeds": dict(seeds or {})}
+    how: dict[str, Any] = {"tolerances": as_tolerances(tolerances), "seeds": dict(seeds or {})}
     job = AttributionsJob(network=network, n_items=len(lines), **what, **how)
     job.compute(0, 1, threads=1)  # options that do not fit each other are refused before there is a store
     return job._finished(parameters)

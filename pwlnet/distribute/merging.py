@@ -1,8 +1,12 @@
 """Join the shards of a job into one store, in order, as they are finished or afterwards."""
 
+from __future__ import annotations
+
 import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import InputError, StoreError
 from ..store import reader
@@ -10,6 +14,9 @@ from ..store.creation import open_or_create
 from ..validation import as_path
 from .jobs import Job
 from .shards import Shard, folder_of, list_shards, plan
+
+if TYPE_CHECKING:
+    from ..store.writer import StoreWriter
 
 
 class Merger:
@@ -23,7 +30,7 @@ class Merger:
         Keep the files of shards that were appended.
     """
 
-    def __init__(self, job: Job, writer, *, keep: bool):
+    def __init__(self, job: Job, writer: StoreWriter, *, keep: bool) -> None:
         job.finish_started(writer)
         self.done, self._job, self._writer, self._keep = job.n_done(writer), job, writer, keep
         self._waiting: dict[int, Shard] = {}
@@ -52,8 +59,44 @@ class Merger:
             shard.path.unlink()
 
 
+class ShardLinker:
+    """A store that names the shards of a job, which stay where they are; has the interface of Merger.
+
+    Parameters
+    ----------
+    linker : store.linking.Linker
+    """
+
+    def __init__(self, linker):
+        self.done, self._linker = 0, linker
+        self._waiting: dict[int, Shard] = {}
+
+    def add(self, shard: Shard) -> None:
+        """Note a shard that is complete."""
+        self._waiting[shard.first] = shard
+
+    @property
+    def next_shard(self) -> Shard | None:
+        """The shard that can be appended now, if it is complete."""
+        return self._waiting.get(self.done)
+
+    def append_next(self) -> None:
+        """Append the shard that follows."""
+        shard = self._waiting.pop(self.done)
+        self._linker.add(shard.path)
+        self.done = shard.last
+
+
 @contextlib.contextmanager
-def open_store(job: Job, path: str | os.PathLike[str], *, resume=False, overwrite=False, compression="gzip", threads=None):
+def open_store(
+    job: Job,
+    path: str | os.PathLike[str],
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    compression: str = "gzip",
+    threads: int | None = None,
+) -> Iterator[StoreWriter]:
     """Create the store of a job, or continue it: a context with the StoreWriter. A new store without rows is removed again."""
     path = as_path(path)
     is_new = not (resume and path.exists())

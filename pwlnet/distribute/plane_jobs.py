@@ -16,10 +16,14 @@ class PlanesJob(Job):
     """Partitions of planes, each computed alone: bounds of errors then do not depend on the planes beside it."""
 
     kind: ClassVar[str] = "planes"
-    steps: ClassVar[tuple[str, ...]] = ("forward", "planes")
     unit: ClassVar[str] = "plane"
 
     planes: Sequence[Any] = dataclasses.field(repr=False)
+
+    @property
+    def steps(self):
+        """Names of the steps of ``pwlnet.warmup`` that compile its kernels."""
+        return ("forward", "planes")
 
     def compute(self, first, last, *, threads=None):
         """Compute items ``first`` to ``last`` (not included): dict of arrays by field."""

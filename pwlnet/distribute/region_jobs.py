@@ -26,7 +26,6 @@ class RegionsJob(Job):
     """The regions of a box, by subdivision; items are the cells after its first cuts, whose regions follow each other."""
 
     kind: ClassVar[str] = "regions"
-    steps: ClassVar[tuple[str, ...]] = ("forward", "regions")
     unit: ClassVar[str] = "cell"
 
     lower: np.ndarray = dataclasses.field(repr=False)
@@ -36,6 +35,11 @@ class RegionsJob(Job):
     want: tuple[str, ...]
     n_cells: int  # of the whole job
     n_exact_at_start: int  # signs that were decided with integers before there were cells
+
+    @property
+    def steps(self):
+        """Names of the steps of ``pwlnet.warmup`` that compile its kernels."""
+        return ("forward", "regions")
 
     def compute(self, first, last, *, threads=None):
         """Refuse: there may be more regions than fit into memory."""

@@ -12,10 +12,11 @@ from .._optional import require
 from ..errors import CapacityError, InputError, StoreError
 from ..publishing import new_file
 from ..store import reader
+from ..store.linking import linking
 from ..validation import as_path, check_count
 from .cluster import warm_workers, workers_of
 from .jobs import Job
-from .merging import Merger, open_store, remove_folder
+from .merging import Merger, ShardLinker, open_store, remove_folder
 from .shards import Shard, compute_shard, folder_of, list_shards, plan
 
 _SHARDS_PER_WORKER = 16  # at least, so that the last ones end at about the same time
@@ -62,6 +63,7 @@ def run(
     shard: int | None = None,
     shared: bool = True,
     keep_shards: bool = False,
+    linked: bool = False,
     retries: int = 2,
     progress: bool = False,
 ) -> JobResult:
@@ -93,6 +95,8 @@ def run(
         Whether all machines see the same ``path``. Otherwise the files of shards are sent to this process.
     keep_shards : bool, optional
         Keep the files of shards that are in the store; by default, they are removed one by one.
+    linked : bool, optional
+        Do not copy the rows of shards: the store names their files, as ``store.link``. Not for regions.
     retries : int, optional
         How often a shard is computed again after an error that is not one of pwlnet, such as a full disk. Shards of workers
         that end are computed again by others in any case.
@@ -133,12 +137,17 @@ def run(
     path, started = as_path(path), time.monotonic()
     check_count(threads, "threads", or_none="the default")
     check_count(shard, "shard", or_none="the default")
-    retries = check_count(retries, "retries", least=0)
+    check_count(retries, "retries", least=0)
     if client is not None:
         workers_of(client)
+    if linked:
+        _check_linked(job, path, client, resume, overwrite)
     folder = folder_of(path)
     _check_folder(folder, resume, overwrite)
-    options = {"resume": resume, "overwrite": overwrite, "compression": compression, "threads": threads}
+    options: dict[str, Any] = {"resume": resume, "overwrite": overwrite, "compression": compression, "threads": threads}
+    how: dict[str, Any] = {"compression": compression, "threads": threads or 1, "shared": shared, "retries": retries}
+    if linked:
+        return _run_linked(_Submission(client, job, folder, shard, **how), path, resume, overwrite, threads, progress)
     n_shards = 0
     with contextlib.ExitStack() as stack:
         writer = stack.enter_context(open_store(job, path, **options))
@@ -147,7 +156,6 @@ def run(
             if client is None:
                 _run_here(job, writer, folder, bar, threads)
             else:
-                how = {"compression": compression, "threads": threads or 1, "shared": shared, "retries": retries}
                 n_shards = _Submission(client, job, folder, shard, **how).run(Merger(job, writer, keep=keep_shards), bar)
         except BaseException as error:
             error.add_note(f"{path} has the first {job.n_done(writer)} of {job.n_items} {job.unit}s; resume=True continues")
@@ -156,12 +164,40 @@ def run(
     return JobResult(path, job.kind, job.n_items, n_shards, time.monotonic() - started)
 
 
+def _run_linked(submission, path, resume, overwrite, threads, progress):
+    """Compute the shards of a job, and make a store that names them: JobResult."""
+    job, started = submission.job, time.monotonic()
+    with (
+        contextlib.closing(_bar(job, progress)) as bar,
+        linking(path, overwrite=overwrite or resume, threads=threads) as linker,
+    ):
+        shards = ShardLinker(linker)
+        n_shards = submission.run(shards, bar)
+        if shards.done != job.n_items:
+            raise StoreError(f"shards of {path} overlap, from runs with other sizes; merge_shards joins them, or begin again")
+    return JobResult(path, job.kind, job.n_items, n_shards, time.monotonic() - started)
+
+
+def _check_linked(job, path, client, resume, overwrite):
+    """Refuse to link what can't be linked, or in place of an existing store."""
+    if client is None or job.kind == "regions":
+        why = "there is no client" if client is None else "regions can only be copied"
+        raise InputError(f"linked is True, but {why}; leave it out")
+    if path.exists() and not overwrite:
+        if not resume:
+            raise StoreError(f"{path} exists; give another path, or resume=True or overwrite=True")
+        with reader.RegionStore(path) as stored:
+            stored.check_made_with(job.network, dict(job.parameters), dict(job.seeds), job.tolerances)
+            if not stored.is_linked:
+                raise InputError(f"{path} was begun without linked=True; continue it so")
+
+
 def _check_folder(folder, resume, overwrite):
     """Refuse, or remove, shards of an earlier run, unless it is resumed."""
     if resume or not folder.exists():
         return
     if not overwrite:
-        raise StoreError(f"{folder} exists, from a run that was interrupted; give resume=True, or overwrite=True to remove it")
+        raise StoreError(f"{folder} exists, with shards of an earlier run; give resume=True, or overwrite=True to remove them")
     for shard in list_shards(folder):
         shard.path.unlink()
     remove_folder(folder)
@@ -199,7 +235,7 @@ class _Submission:
     """The shards of a job that are computed on the workers of a client."""
 
     def __init__(self, client, job, folder, size, *, compression, threads, shared, retries):
-        self._client, self._job, self._folder, self._shared = client, job, folder, shared
+        self._client, self.job, self._folder = client, job, folder
         self._options, self._retries = (compression, threads, shared), retries
         warm_workers(client, job.steps)
         n_workers = len(workers_of(client))
@@ -210,17 +246,17 @@ class _Submission:
     def run(self, merger, bar):
         """Compute and append all shards that are missing: number of those that were computed."""
         distributed = require("distributed", "dask", "a client")
-        planned = plan(self._job, self._folder, merger.done, self._size)
+        planned = plan(self.job, self._folder, merger.done, self._size)
         for shard, exists in planned:
             if exists:
                 merger.add(shard)
         new = [shard for shard, exists in planned if not exists]
-        _reach(bar, self._job.n_items - sum(shard.last - shard.first for shard in new))
+        _reach(bar, self.job.n_items - sum(shard.last - shard.first for shard in new))
         self._queue, self._done = iter(new), distributed.as_completed()
         self._folder.mkdir(parents=True, exist_ok=True)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Sending large graph")  # networks and inputs may be large
-            self._common = self._client.submit(_same, self._job.with_items(0, 0, self._job.slice(0, 0)), pure=False)
+            self._common = self._client.submit(_same, self.job.with_items(0, 0, self.job.slice(0, 0)), pure=False)
             try:
                 self._work(merger, bar)
             except BaseException:
@@ -249,7 +285,7 @@ class _Submission:
             shard = next(self._queue, None)
             if shard is None:
                 return
-            fields = self._job.slice(shard.first, shard.last)
+            fields = self.job.slice(shard.first, shard.last)
             arguments = (self._common, fields, shard.first, shard.last, str(shard.path.absolute()), *self._options)
             future = self._client.submit(compute_shard, *arguments, pure=False, retries=self._retries)
             self._active[future] = shard
@@ -259,7 +295,7 @@ class _Submission:
         """Take the result of a shard, or raise its error."""
         computed = self._result(future, shard)
         if computed.error is not None:
-            computed.error.add_note(f"in {self._job.unit}s {shard.first} to {shard.last - 1}")
+            computed.error.add_note(f"in {self.job.unit}s {shard.first} to {shard.last - 1}")
             raise computed.error
         if computed.content is not None:
             with new_file(shard.path, overwrite=True) as temporary:
@@ -278,7 +314,7 @@ class _Submission:
             return future.result()
         except KilledWorker as error:
             raise CapacityError(
-                f"{self._job.unit}s {shard.first} to {shard.last - 1} ended several workers, one after the other, usually for "
+                f"{self.job.unit}s {shard.first} to {shard.last - 1} ended several workers, one after the other, usually for "
                 "want of memory; give workers more of it, or a smaller shard, and resume=True"
             ) from error
 

@@ -27,7 +27,6 @@ class FloatsJob(Job):
     """Fixed and float neurons of B boxes, balls or Gaussians, segments, or polygons."""
 
     kind: ClassVar[str] = "float_sets"
-    steps: ClassVar[tuple[str, ...]] = ("forward", "trace", "partition_lines", "planes", "patterns", "bounds", "floats")
     unit: ClassVar[str] = "set"
 
     domain: Any = dataclasses.field(repr=False)  # type and rows: Rows of Box, Ball, Gaussian; list of Segment or Polygon
@@ -35,6 +34,11 @@ class FloatsJob(Job):
     options: Mapping[str, Any]
     items: np.ndarray = dataclasses.field(repr=False)
     with_shares: bool
+
+    @property
+    def steps(self):
+        """Names of the steps of ``pwlnet.warmup`` that compile its kernels."""
+        return ("forward", "trace", "partition_lines", "planes", "patterns", "bounds", "floats")
 
     def compute(self, first, last, *, threads=None):
         """Compute items ``first`` to ``last`` (not included): dict of arrays by field."""
@@ -108,7 +112,8 @@ class SetRows:
 
     def part(self, first: int, last: int) -> "SetRows":
         """Return sets ``first`` to ``last`` (not included)."""
-        return SetRows(self.kind, tuple(rows[first:last] for rows in self.rows), self.norm)
+        points, sizes = self.rows
+        return SetRows(self.kind, (points[first:last], sizes[first:last]), self.norm)
 
     def sets(self, first: int, last: int) -> Box | Ball | Gaussian:
         """Return sets ``first`` to ``last`` (not included) as a domain."""
@@ -123,7 +128,6 @@ class CertificatesJob(Job):
     """Certificates of randomized smoothing; the noise of an image depends on the seed and the image's number only."""
 
     kind: ClassVar[str] = "certificates"
-    steps: ClassVar[tuple[str, ...]] = ("forward", "smoothing")
     unit: ClassVar[str] = "image"
 
     base: Any = dataclasses.field(repr=False)
@@ -132,6 +136,11 @@ class CertificatesJob(Job):
     labels: np.ndarray | None = dataclasses.field(repr=False)
     numbers: np.ndarray = dataclasses.field(repr=False)
     options: Mapping[str, Any]
+
+    @property
+    def steps(self):
+        """Names of the steps of ``pwlnet.warmup`` that compile its kernels."""
+        return ("forward", "smoothing")
 
     def compute(self, first, last, *, threads=None):
         """Compute items ``first`` to ``last`` (not included): dict of arrays by field."""
@@ -234,9 +243,9 @@ def floats_job(
             f"items has dtype {numbers.dtype} and shape {numbers.shape}; one integer for each of {n} sets is needed"
         )
     seeds = {"draws": options.get("seed", 0)} if method == _SEEDED else {}
-    what = {"domain": sets, "method": method, "options": options, "items": numbers.astype(np.int64)}
-    how = {"batch": check_count(batch, "batch"), "with_shares": bool(with_shares), "seeds": seeds}
-    job = FloatsJob(network=network, n_items=n, **what, **how)
+    of_sets: dict[str, Any] = {"domain": sets, "method": method, "options": options, "items": numbers.astype(np.int64)}
+    how: dict[str, Any] = {"batch": check_count(batch, "batch"), "with_shares": bool(with_shares), "seeds": seeds}
+    job = FloatsJob(network=network, n_items=n, **of_sets, **how)
     if n:
         job.compute(0, 1, threads=1)  # options that do not fit each other are refused before there is a store
     return job._finished(parameters)

@@ -5,15 +5,22 @@ Points are float64, and are in the ball and in the box; the model is evaluated i
 Legend: B images, S shape of an image, D its size, O classes.
 """
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch.nn import functional
 
 from .. import validation
+from .._types import ArrayLike, BoolArray, FloatArray, IntArray
 from ..errors import InputError
 from . import classifiers
+
+if TYPE_CHECKING:
+    from ..network import Network
 
 
 class AdversarialExamples(NamedTuple):
@@ -31,10 +38,10 @@ class AdversarialExamples(NamedTuple):
         The attack's loss at these images for the classes in ``labels``.
     """
 
-    images: np.ndarray
-    predictions: np.ndarray
-    success: np.ndarray
-    loss: np.ndarray
+    images: FloatArray
+    predictions: IntArray
+    success: BoolArray
+    loss: FloatArray
 
 
 def _margin(logits, labels):
@@ -81,9 +88,9 @@ def _start_l2(rng, shape):
 class _Norm(NamedTuple):
     """Operations of a norm: step (gradient -> direction), project (delta, epsilon), start (rng, shape) in the unit ball."""
 
-    step: object
-    project: object
-    start: object
+    step: Callable[..., Any]
+    project: Callable[..., Any]
+    start: Callable[..., Any]
 
 
 NORMS = {
@@ -175,7 +182,17 @@ def _collect(attack, parts):
     return AdversarialExamples(images, predictions, success, -loss if attack.targeted else loss)
 
 
-def fgsm(model, images, labels, *, epsilon, norm="linf", clip=(0.0, 1.0), targeted=False, batch_size=256):
+def fgsm(
+    model: Network | torch.nn.Module,
+    images: ArrayLike,
+    labels: ArrayLike,
+    *,
+    epsilon: float,
+    norm: Literal["linf", "l2"] = "linf",
+    clip: tuple[ArrayLike, ArrayLike] | None = (0.0, 1.0),
+    targeted: bool = False,
+    batch_size: int = 256,
+) -> AdversarialExamples:
     """Attack images with one step along the gradient of the cross-entropy (fast gradient sign method).
 
     Estimate: the result is the end of the step, even if it is classified correctly; stronger attacks may exist.
@@ -246,23 +263,23 @@ def fgsm(model, images, labels, *, epsilon, norm="linf", clip=(0.0, 1.0), target
 
 
 def pgd(
-    model,
-    images,
-    labels,
+    model: Network | torch.nn.Module,
+    images: ArrayLike,
+    labels: ArrayLike,
     *,
-    epsilon,
-    rng=None,
-    norm="linf",
-    steps=40,
-    step_size=None,
-    restarts=1,
-    random_start=True,
-    clip=(0.0, 1.0),
-    loss="cross_entropy",
-    targeted=False,
-    batch_size=256,
-    progress=False,
-):
+    epsilon: float,
+    rng: np.random.Generator | None = None,
+    norm: Literal["linf", "l2"] = "linf",
+    steps: int = 40,
+    step_size: float | None = None,
+    restarts: int = 1,
+    random_start: bool = True,
+    clip: tuple[ArrayLike, ArrayLike] | None = (0.0, 1.0),
+    loss: Literal["cross_entropy", "margin"] = "cross_entropy",
+    targeted: bool = False,
+    batch_size: int = 256,
+    progress: bool = False,
+) -> AdversarialExamples:
     """Attack images with projected gradient ascent, and keep the best point of each image.
 
     Estimate: the best of all points of all runs, including the image itself; stronger attacks may exist. A misclassified

@@ -18,17 +18,17 @@ from . import amplification, attacks, classifiers, relaxations
 class Options(NamedTuple):
     """Validated options of a method with defaults; None for options that the method does not have."""
 
-    epsilon: float = None
-    norm: str = None
-    steps: int = None
-    step_size: float = None
-    sigma: float = None
-    kappa: float = None
-    ramp: tuple = None
-    amplification: float = None
-    n_copies: int = None
-    weight: float = None
-    entropy_weight: float = None
+    epsilon: float | None = None
+    norm: str | None = None
+    steps: int | None = None
+    step_size: float | None = None
+    sigma: float | None = None
+    kappa: float | None = None
+    ramp: tuple[float, float] | None = None
+    amplification: float | None = None
+    n_copies: int | None = None
+    weight: float | None = None
+    entropy_weight: float | None = None
 
 
 class Batch(NamedTuple):

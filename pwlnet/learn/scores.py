@@ -3,10 +3,15 @@
 Legend: B images, S shape of an image, O classes.
 """
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 import torch
 
 from .. import validation
+from .._types import ArrayLike, FloatArray
 from ..bounds import bound_preactivations
 from ..convert import from_torch
 from ..domains import Box
@@ -16,7 +21,7 @@ from . import classifiers
 from .attacks import pgd
 
 
-def accuracy(model, images, labels, *, batch_size=256):
+def accuracy(model: Network | torch.nn.Module, images: ArrayLike, labels: ArrayLike, *, batch_size: int = 256) -> float:
     """Compute the fraction of images that a model classifies correctly.
 
     Exact up to rounding, for these images: evaluated in the dtype of the model's weights, in evaluation mode.
@@ -59,7 +64,15 @@ def accuracy(model, images, labels, *, batch_size=256):
     return right / len(images)
 
 
-def adversarial_accuracy(model, images, labels, *, epsilon, rng=None, **options):
+def adversarial_accuracy(
+    model: Network | torch.nn.Module,
+    images: ArrayLike,
+    labels: ArrayLike,
+    *,
+    epsilon: float,
+    rng: np.random.Generator | None = None,
+    **options: Any,
+) -> float:
     """Compute the fraction of images that a model classifies correctly at every point that PGD visits.
 
     Estimate: an upper bound, of unknown accuracy, of the fraction of images that are classified correctly on the whole ball;
@@ -87,7 +100,7 @@ def adversarial_accuracy(model, images, labels, *, epsilon, rng=None, **options)
     return 1.0 - float(np.mean(pgd(model, images, labels, epsilon=epsilon, rng=rng, **options).success))
 
 
-def bound_outputs_ibp(model, lower, upper):
+def bound_outputs_ibp(model: Network | torch.nn.Module, lower: ArrayLike, upper: ArrayLike) -> tuple[FloatArray, FloatArray]:
     """Bound the outputs of a model over boxes of inputs.
 
     Sound bound: interval bound propagation on the converted network (``pwlnet.from_torch``), in float64 with bounds of all
@@ -139,10 +152,10 @@ def bound_outputs_ibp(model, lower, upper):
         raise InputError(f"lower is above upper in row {row}; swap the corners")
     network = _as_network(model, lower)
     found = bound_preactivations(network, Box(lower, upper), method="ibp")
-    ends = tuple(np.array(x.reshape(len(lower), *network.output_shape)) for x in (found.output_lower, found.output_upper))
-    for end in ends:
+    low, high = (np.array(x.reshape(len(lower), *network.output_shape)) for x in (found.output_lower, found.output_upper))
+    for end in (low, high):
         classifiers.check_finite(torch.from_numpy(end), "a bound")
-    return ends
+    return low, high
 
 
 def _as_network(model, points):
@@ -150,7 +163,15 @@ def _as_network(model, points):
     return model if isinstance(model, Network) else from_torch(model, points.shape[1:])
 
 
-def bound_margins_ibp(model, images, labels, *, epsilon, clip=(0.0, 1.0), batch_size=256):
+def bound_margins_ibp(
+    model: Network | torch.nn.Module,
+    images: ArrayLike,
+    labels: ArrayLike,
+    *,
+    epsilon: float,
+    clip: tuple[ArrayLike, ArrayLike] | None = (0.0, 1.0),
+    batch_size: int = 256,
+) -> FloatArray:
     """Compute lower bounds of the margin of the label over all other classes in l_inf balls around images.
 
     Sound bound: at every point of the ball inside ``clip``, the exact score of the label exceeds that of each other class
@@ -213,7 +234,15 @@ def bound_margins_ibp(model, images, labels, *, epsilon, clip=(0.0, 1.0), batch_
     return margins
 
 
-def certified_accuracy_ibp(model, images, labels, *, epsilon, clip=(0.0, 1.0), batch_size=256):
+def certified_accuracy_ibp(
+    model: Network | torch.nn.Module,
+    images: ArrayLike,
+    labels: ArrayLike,
+    *,
+    epsilon: float,
+    clip: tuple[ArrayLike, ArrayLike] | None = (0.0, 1.0),
+    batch_size: int = 256,
+) -> float:
     """Compute the fraction of images for which a model is proved to predict the label on the whole l_inf ball.
 
     Sound bound: at least this fraction of the images is classified correctly at every point of the ball inside ``clip``, in

@@ -3,18 +3,21 @@
 Legend: N images, S shape of an image, O classes.
 """
 
+from __future__ import annotations
+
 import contextlib
 import hashlib
 import json
 import math
 import warnings
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 
 from .. import validation
+from .._types import ArrayLike, FloatArray, PathLike
 from ..errors import InputError, NumericalError, PwlnetWarning
 from . import checkpoints, classifiers, objectives, relaxations
 
@@ -38,37 +41,37 @@ class TrainingResult(NamedTuple):
     """
 
     model: torch.nn.Module
-    history: dict
+    history: dict[str, FloatArray]
 
 
 def train(
-    model,
-    data,
-    method="standard",
+    model: torch.nn.Module,
+    data: tuple[ArrayLike, ArrayLike],
+    method: Literal["standard", "pgd", "diffai", "gaussian", "scrfp2", "consistency"] = "standard",
     *,
-    epochs,
-    seed,
-    epsilon=None,
-    norm=None,
-    steps=None,
-    step_size=None,
-    sigma=None,
-    kappa=None,
-    ramp=None,
-    amplification=None,
-    n_copies=None,
-    weight=None,
-    entropy_weight=None,
-    clip=(0.0, 1.0),
-    batch_size=64,
-    learning_rate=0.001,
-    weight_decay=0.0,
-    schedule="cosine",
-    checkpoint=None,
-    checkpoint_every=1,
-    resume=False,
-    progress=False,
-):
+    epochs: int,
+    seed: int,
+    epsilon: float | None = None,
+    norm: Literal["linf", "l2"] | None = None,
+    steps: int | None = None,
+    step_size: float | None = None,
+    sigma: float | None = None,
+    kappa: float | None = None,
+    ramp: tuple[float, float] | None = None,
+    amplification: float | None = None,
+    n_copies: int | None = None,
+    weight: float | None = None,
+    entropy_weight: float | None = None,
+    clip: tuple[ArrayLike, ArrayLike] | None = (0.0, 1.0),
+    batch_size: int = 64,
+    learning_rate: float = 0.001,
+    weight_decay: float = 0.0,
+    schedule: Literal["cosine", "constant"] = "cosine",
+    checkpoint: PathLike | None = None,
+    checkpoint_every: int = 1,
+    resume: bool = False,
+    progress: bool = False,
+) -> TrainingResult:
     """Train a classifier with AdamW and the cross-entropy: on clean images, or against attacks, boxes or noise.
 
     Estimate: the result is evaluated by ``accuracy``, ``adversarial_accuracy`` and ``certified_accuracy_ibp``. On the
@@ -165,7 +168,7 @@ def train(
     .. [3] M. Mirman, T. Gehr, M. Vechev, "Differentiable Abstract Interpretation for Provably Robust Neural Networks",
        ICML 2018: training on an abstract domain; here the interval domain, with the loss of [2]_.
     .. [4] Z. Jiang, PhD thesis, Lancaster University, 2025 (SCRFP-2, named in its abstract); the loss is that of public code
-       which is attributed to the author, see ``docs/learning.md``.
+       which is attributed to the author, see ``docs/guide/learning.md``.
     .. [5] J. Jeong, J. Shin, "Consistency Regularization for Certified Robustness of Smoothed Classifiers", NeurIPS 2020
        (the regularised loss).
 
@@ -179,7 +182,7 @@ def train(
     >>> result.history["epsilon"].round(3)
     array([0.033, 0.05 ])
     """
-    given = {"epsilon": epsilon, "norm": norm, "steps": steps, "step_size": step_size}
+    given: dict[str, Any] = {"epsilon": epsilon, "norm": norm, "steps": steps, "step_size": step_size}
     given |= {"sigma": sigma, "kappa": kappa, "ramp": ramp, "amplification": amplification}
     given |= {"n_copies": n_copies, "weight": weight, "entropy_weight": entropy_weight}
     options = objectives.make_options(method, given)
@@ -188,7 +191,7 @@ def train(
     every = validation.check_count(checkpoint_every, "checkpoint_every")
     _check_checkpoint(checkpoint, resume)
     with _seeded(run.device, settings["seed"]):
-        if resume and Path(checkpoint).exists():
+        if resume and checkpoint is not None and Path(checkpoint).exists():
             run.restore(checkpoint)
         _run_epochs(run, checkpoint, every, progress)
     return TrainingResult(model.eval(), {name: np.array(column) for name, column in run.history.items()})

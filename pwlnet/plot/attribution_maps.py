@@ -1,12 +1,25 @@
 """Heat maps of attributions to the pixels of images."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
 
+from .._types import ArrayLike
 from ..errors import InputError, ShapeError
 from .figures import new_figure, show_pixels
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
 
-def attributions(values, *, image_shape, ax=None, limit=None):
+
+def attributions(
+    values: ArrayLike, *, image_shape: Sequence[int], ax: Axes | None = None, limit: float | None = None
+) -> AxesImage:
     """Draw the attributions of one output as a heat map: red increases the output, blue decreases it.
 
     Parameters
@@ -42,7 +55,14 @@ def attributions(values, *, image_shape, ax=None, limit=None):
     return ax.imshow(pixels, cmap="RdBu_r", vmin=-limit, vmax=limit)
 
 
-def attribution_figure(images, values, *, image_shape, titles=None, row_titles=None):
+def attribution_figure(
+    images: ArrayLike,
+    values: ArrayLike,
+    *,
+    image_shape: Sequence[int],
+    titles: Sequence[str] | None = None,
+    row_titles: Sequence[str] | None = None,
+) -> Figure:
     """Create a figure of images and their attributions: one row per image, with a heat map for each method.
 
     The heat maps of a row have the same limit, so their colours can be compared.

@@ -1,15 +1,30 @@
 """Curves of certified accuracy, and distributions of the probability of the most likely class under noise."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
 import numpy as np
 
+from .._types import ArrayLike
 from ..errors import InputError
 from .colours import CLASS_COLOURS
 from .figures import new_figure
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
+
+    from ..smoothing.certificates import Certificates
+    from ..smoothing.logs import CertificationLog
+
 _STYLES = {"sound": "-", "conditional": ":", "nominal": "--"}  # by guarantee
 
 
-def certified_accuracy(curves, ax=None):
+def certified_accuracy(
+    curves: Mapping[str, tuple[Certificates, ArrayLike] | CertificationLog], ax: Axes | None = None
+) -> dict[str, Line2D]:
     """Plot certified accuracy against the radius: exact step functions, a curve per certification.
 
     Curves of nominal radii, which certify nothing, are dashed and labelled "nominal"; those that hold under a condition are
@@ -61,7 +76,7 @@ def certified_accuracy(curves, ax=None):
     return drawn
 
 
-def vote_probabilities(curves, ax=None):
+def vote_probabilities(curves: Mapping[str, Certificates], ax: Axes | None = None) -> dict[str, Line2D]:
     """Plot the distribution of the lower bounds of the probability of the most likely class, over images.
 
     Each curve is the share of images whose ``p_low`` is at most p. Images left of 1/2 abstain. An average certified radius is

@@ -1,12 +1,23 @@
 """What all plots share: an empty figure, and inputs drawn as images."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from .._optional import require
+from .._types import FloatArray
 from ..errors import ShapeError
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
 
-def new_figure(size):
+
+def new_figure(size: tuple[float, float]) -> Figure:
     """Create an empty figure that pyplot does not manage.
 
     Parameters
@@ -26,7 +37,7 @@ def new_figure(size):
     return require("matplotlib.figure", "plot", "plotting").Figure(figsize=size, layout="constrained")
 
 
-def show_pixels(ax, point, shape):
+def show_pixels(ax: Axes, point: FloatArray, shape: Sequence[int]) -> AxesImage:
     """Draw an input as an image.
 
     Parameters

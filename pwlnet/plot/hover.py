@@ -1,14 +1,37 @@
 """A view of a plane for notebooks: hover, zoom and pan over any number of polygons."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Literal
+
 from .._optional import require
+from .._types import ArrayLike
 from ..validation import check_count
 from .hover_images import HoverImages
+
+if TYPE_CHECKING:
+    from matplotlib.colors import Colormap
+
+    from ..analysis.decision_regions import DecisionRegions
+    from ..partition.planes.partitions import PlanePartition
+    from .hover_widget import HoverView
 
 _LEAST_SIZE = 50  # pixels
 
 
-def hover_view(part, *, color_by="pattern", output=0, cmap="viridis", regions=None, values=None, names=None, width=640,
-               height=480):  # fmt: skip
+def hover_view(
+    part: PlanePartition,
+    *,
+    color_by: Literal["pattern", "output", "area", "class"] | ArrayLike = "pattern",
+    output: int = 0,
+    cmap: str | Colormap = "viridis",
+    regions: DecisionRegions | None = None,
+    values: Mapping[str, ArrayLike] | None = None,
+    names: Sequence[str] | None = None,
+    width: int = 640,
+    height: int = 480,
+) -> HoverView:
     """Create a notebook view of a plane: hover to read about a polygon, turn the wheel to zoom, drag to move.
 
     The browser has an image of polygon numbers at the current zoom only, and asks the kernel for a new one at each change, so

@@ -1,6 +1,9 @@
 """Outputs along a line: polylines, breakpoints, class intervals, and the inputs as images."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -8,6 +11,17 @@ from ..analysis.boundary import class_intervals
 from ..errors import ShapeError
 from ..partition.lines.ends import points_at
 from .figures import new_figure, show_pixels
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.collections import LineCollection
+    from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Rectangle
+    from matplotlib.text import Text
+
+    from ..partition.lines.partitions import LinePartition
 
 _COLOURS = (
     "#1f77b4",
@@ -30,13 +44,13 @@ _TICKS = 0.05  # height of the ticks of breakpoints above it, likewise
 class LineArtists(NamedTuple):
     """Artists of ``lines``: a Line2D per output, ticks (LineCollection), a Rectangle per class interval, texts."""
 
-    outputs: list
-    breakpoints: object
-    classes: list
-    names: list
+    outputs: list[Line2D]
+    breakpoints: LineCollection
+    classes: list[Rectangle]
+    names: list[Text]
 
 
-def lines(part, *, ax=None, labels=None):
+def lines(part: LinePartition, *, ax: Axes | None = None, labels: Sequence[str] | None = None) -> LineArtists:
     """Plot the outputs along a line exactly: as polylines through the breakpoints.
 
     A strip at the bottom shows which output is the largest (``analysis.boundary.class_intervals``); above it, each
@@ -72,7 +86,9 @@ def lines(part, *, ax=None, labels=None):
     colours = {k: _COLOURS[k % len(_COLOURS)] for k in set(winners.tolist())}
     drawn = []
     for k in range(values.shape[1]):
-        style = {"color": colours[k], "lw": 1.8, "zorder": 3} if k in colours else {"color": _GREY, "lw": 0.8, "zorder": 2}
+        style: dict[str, Any] = (
+            {"color": colours[k], "lw": 1.8, "zorder": 3} if k in colours else {"color": _GREY, "lw": 0.8, "zorder": 2}
+        )
         drawn += ax.plot(part.t, values[:, k], label=labels[k], **style)
     low, high = values.min(), values.max()
     room = (high - low or 1.0) / (1.0 - _STRIP - _TICKS - 0.06)
@@ -85,7 +101,7 @@ def lines(part, *, ax=None, labels=None):
     return LineArtists(drawn, ticks, classes, names)
 
 
-def line_images(part, axes, *, image_shape=None):
+def line_images(part: LinePartition, axes: Sequence[Axes], *, image_shape: Sequence[int] | None = None) -> list[AxesImage]:
     """Draw the inputs at equally spaced points of a line as images, one per axes.
 
     Parameters
@@ -114,7 +130,14 @@ def line_images(part, axes, *, image_shape=None):
     return drawn
 
 
-def line_figure(parts, *, titles=None, labels=None, n_images=7, image_shape=None):
+def line_figure(
+    parts: Sequence[LinePartition],
+    *,
+    titles: Sequence[str] | None = None,
+    labels: Sequence[str] | None = None,
+    n_images: int = 7,
+    image_shape: Sequence[int] | None = None,
+) -> Figure:
     """Create a figure of one line through image space: images at the top, below them the outputs of one or more networks.
 
     Parameters

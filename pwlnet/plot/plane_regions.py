@@ -3,16 +3,30 @@
 Legend: R polygons, Q pieces, B boundary segments.
 """
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
+from .._types import ArrayLike
 from ..errors import InputError, ShapeError
 from ..validation import check_choice, check_index
 from .colours import PATTERN_COLOURS, as_bytes, class_colours, number_patterns
 from .curved import drawn_corners, drawn_triangles
 from .figures import new_figure
 from .polygons import add_to_axes, draw_outlines, draw_polygons, fan_triangles
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.collections import Collection, PathCollection
+    from matplotlib.colorbar import Colorbar
+    from matplotlib.colors import Colormap, Normalize
+    from matplotlib.legend import Legend
+
+    from ..analysis.decision_regions import DecisionRegions
+    from ..partition.planes.partitions import PlanePartition
 
 _COLORINGS = ("pattern", "output", "area")
 _SMALL_AREAS = 0.01  # share of the polygons that have the colour of the smallest area: slivers may be 10**10 times smaller
@@ -23,20 +37,31 @@ _EDGE_WIDTH = 0.3  # points
 class PlaneArtists(NamedTuple):
     """Artists of ``planes``: a PathCollection, or a TriMesh of an output; a PathCollection or None; a Colorbar or None."""
 
-    polygons: object
-    edges: object
-    colorbar: object
+    polygons: Collection
+    edges: Collection | None
+    colorbar: Colorbar | None
 
 
 class DecisionArtists(NamedTuple):
     """Artists of ``decision_regions``: a PathCollection, and a Legend or None."""
 
-    polygons: object
-    legend: object
+    polygons: Collection
+    legend: Legend | None
 
 
-def planes(part, *, ax=None, color_by="pattern", output=0, cmap="viridis", norm=None, colorbar=False, edges=False,
-           transform=None, rasterized=True):  # fmt: skip
+def planes(
+    part: PlanePartition,
+    *,
+    ax: Axes | None = None,
+    color_by: Literal["pattern", "output", "area"] | ArrayLike = "pattern",
+    output: int = 0,
+    cmap: str | Colormap = "viridis",
+    norm: Normalize | None = None,
+    colorbar: bool = False,
+    edges: bool = False,
+    transform: Callable[..., Any] | None = None,
+    rasterized: bool = True,
+) -> PlaneArtists:
     """Plot the activation regions of a plane.
 
     A million polygons take a few seconds: they are one path per colour.
@@ -112,12 +137,20 @@ def planes(part, *, ax=None, color_by="pattern", output=0, cmap="viridis", norm=
         drawn = draw_polygons(ax, offsets, corners, colours, numbers, **style)
     style = {"color": _EDGE_COLOUR, "linewidth": _EDGE_WIDTH, "joinstyle": "round", "zorder": 2}
     outlines = draw_outlines(ax, offsets, corners, rasterized=rasterized, **style) if edges else None
-    label = {"output": f"output {output}", "area": "area"}.get(color_by if isinstance(color_by, str) else None, "")
+    label = {"output": f"output {output}", "area": "area"}.get(color_by if isinstance(color_by, str) else "", "")
     bar = ax.figure.colorbar(drawn, ax=ax, label=label) if colorbar else None
     return PlaneArtists(drawn, outlines, bar)
 
 
-def decision_regions(regions, *, ax=None, names=None, legend=True, transform=None, rasterized=True):
+def decision_regions(
+    regions: DecisionRegions,
+    *,
+    ax: Axes | None = None,
+    names: Sequence[str] | None = None,
+    legend: bool = True,
+    transform: Callable[..., Any] | None = None,
+    rasterized: bool = True,
+) -> DecisionArtists:
     """Plot the decision regions of a plane, coloured by class.
 
     Ten classes have colours that can be told apart with all colour vision deficiencies; further ones repeat them, paler.
@@ -158,7 +191,15 @@ def decision_regions(regions, *, ax=None, names=None, legend=True, transform=Non
     return DecisionArtists(drawn, _class_legend(ax, regions, names, colours) if legend else None)
 
 
-def boundaries(regions, *, ax=None, color="black", linewidth=1.0, transform=None, rasterized=False):
+def boundaries(
+    regions: DecisionRegions,
+    *,
+    ax: Axes | None = None,
+    color: Any = "black",
+    linewidth: float = 1.0,
+    transform: Callable[..., Any] | None = None,
+    rasterized: bool = False,
+) -> PathCollection:
     """Plot the boundaries between classes of a plane.
 
     Parameters

@@ -1,14 +1,25 @@
 """Histograms of segments: how many on a line, and how long."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from ..errors import InputError
 from .figures import new_figure
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.patches import Rectangle, StepPatch
+
+    from ..partition.lines.partitions import LinePartitions
+    from ..partition.lines.summary import LineSummary
+
 _BINS = 40
 
 
-def segment_histogram(lines, ax=None):
+def segment_histogram(lines: LinePartitions | LineSummary, ax: Axes | None = None) -> list[Rectangle]:
     """Plot the histogram of the number of segments per line.
 
     Parameters
@@ -35,15 +46,15 @@ def segment_histogram(lines, ax=None):
     counts = lines.n_segments
     width = max(1, -(-(int(np.ptp(counts)) + 1) // _BINS))  # of a bar, an integer
     edges = np.arange(counts.min(), counts.max() + width + 1, width) - 0.5
-    _, _, bars = ax.hist(counts, bins=edges, color="C0")
+    _, _, bars = ax.hist(counts, bins=edges.tolist(), color="C0")
     ax.axvline(np.median(counts), color="0.2", lw=1.0, ls="--", label=f"median {np.median(counts):g}")
     ax.set(xlabel="segments on a line", ylabel="lines")
     ax.spines[["top", "right"]].set_visible(False)
     ax.legend(frameon=False)
-    return list(bars)
+    return list(bars)  # type: ignore[arg-type]  # of one set of values: a BarContainer
 
 
-def segment_lengths(summary, ax=None, *, label=None):
+def segment_lengths(summary: LineSummary, ax: Axes | None = None, *, label: str | None = None) -> StepPatch:
     """Plot the histogram of segment lengths of a summary.
 
     The axes are logarithmic. Empty bins at both ends are omitted; the number of segments that are shorter or longer than all

@@ -7,12 +7,16 @@ those from ONNX files take and give normalised ones.
 Legend: D inputs, O outputs.
 """
 
+from __future__ import annotations
+
 import itertools
 import re
 from fractions import Fraction
+from typing import Literal
 
 import numpy as np
 
+from .._types import PathLike
 from ..conditions import HalfSpaces
 from ..domains import Box
 from ..errors import InputError
@@ -33,7 +37,9 @@ _INEQUALITY = re.compile(rf"((?:[-+]?\s*[xy]\d+\s*)+)(<=|>=)\s*({_NUMBER})")
 _TERM = re.compile(r"([-+]?)\s*([xy])(\d+)")
 
 
-def read_acas_property(path, box=None, *, units="raw"):
+def read_acas_property(
+    path: PathLike, box: PathLike | None = None, *, units: Literal["raw", "normalized"] = "raw"
+) -> tuple[list[Box], list[list[HalfSpaces]]]:
     """Read a property of ACAS Xu networks: boxes of inputs, and the conditions on outputs that violate it.
 
     Exact up to rounding: decimals are the nearest float64; numbers that are converted between units are rounded once more.

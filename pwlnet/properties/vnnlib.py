@@ -1,22 +1,30 @@
 """VNN-LIB files, through the package ``vnnlib``: its versions 0.* parse VNN-LIB 1, its versions 1.* VNN-LIB 2."""
 
+from __future__ import annotations
+
 import gzip
 import json
 import re
 import warnings
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
 from .._optional import require
+from .._types import PathLike
 from ..errors import InputError
 from ..publishing import decode_text
 from ..validation import as_path
 from .cases import Inequality, conjunction, to_cases
 
+if TYPE_CHECKING:
+    from ..conditions import HalfSpaces
+    from ..domains import Box
+
 _NAME = re.compile(r"([XY])_(\d+)")
 _CLOSED = {"<": "<=", ">": ">="}
 
 
-def read_vnnlib(path):
+def read_vnnlib(path: PathLike) -> tuple[list[Box], list[list[HalfSpaces]]]:
     """Read a VNN-LIB file: boxes of inputs, and the conditions on outputs that are searched for.
 
     Exact up to rounding: decimals are the nearest float64. Strict inequalities are read as if they allowed equality.
@@ -62,7 +70,8 @@ def read_vnnlib(path):
     for kind, n in zip(("inputs X", "outputs Y"), counts, strict=True):
         if not n:
             raise InputError(f"{path} declares no {kind}; a network has inputs X and outputs Y")
-    return to_cases(terms, *counts, path)
+    n_inputs, n_outputs = counts
+    return to_cases(terms, n_inputs, n_outputs, path)
 
 
 def _text(path):

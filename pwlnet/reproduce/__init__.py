@@ -1,11 +1,16 @@
 """Reproductions of experiments of papers: each writes stores, tables (with the paper's numbers, if it has any), and figures.
 
 ``run("density-training", "results")`` is equivalent to ``pwlnet reproduce density-training --out results``. How to write an
-experiment is described in ``experiment.py``, what each one measures in docs/reproduce.md.
+experiment is described in ``experiment.py``, what each one measures in docs/reports/reproduce.md.
 """
 
-import importlib
+from __future__ import annotations
 
+import importlib
+from collections.abc import Sequence
+from typing import Any
+
+from .._types import PathLike
 from ..errors import InputError
 from .experiment import Experiment, Measured, Options
 from .running import Result, run_experiment
@@ -31,7 +36,7 @@ EXPERIMENTS = {  # name: module of this package, loaded on first use
 }
 
 
-def get(name):
+def get(name: str) -> Experiment:
     """Return an experiment.
 
     Parameters
@@ -54,17 +59,17 @@ def get(name):
 
 
 def run(
-    name,
-    out,
+    name: str,
+    out: PathLike,
     *,
-    n_images=100,
-    networks=None,
-    seed=0,
-    threads=None,
-    parameters=None,
-    overwrite=False,
-    progress=False,
-):
+    n_images: int = 100,
+    networks: Sequence[str] | None = None,
+    seed: int = 0,
+    threads: int | None = None,
+    parameters: dict[str, Any] | None = None,
+    overwrite: bool = False,
+    progress: bool = False,
+) -> Result:
     """Run an experiment, or continue an interrupted run.
 
     Estimate: the means and intervals in the tables are those of a sample of images.
@@ -109,5 +114,11 @@ def run(
     ImportError
         A library that the experiment needs is not installed.
     """
-    options = {"n_images": n_images, "networks": networks, "seed": seed, "threads": threads, "parameters": parameters}
+    options: dict[str, Any] = {
+        "n_images": n_images,
+        "networks": networks,
+        "seed": seed,
+        "threads": threads,
+        "parameters": parameters,
+    }
     return run_experiment(get(name), out, **options, overwrite=overwrite, progress=progress)

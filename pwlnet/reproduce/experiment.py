@@ -21,13 +21,16 @@ called again at any time.
 Listing the experiments imports these modules, so torch and other large libraries are imported inside functions.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from .._types import FloatArray
 from ..errors import InputError
 
 
@@ -70,15 +73,15 @@ class Experiment(NamedTuple):
     name: str
     title: str
     source: str
-    keys: tuple
-    columns: tuple
-    measure: Callable
-    tabulate: Callable
-    draw: Callable
-    parameters: dict = {}  # noqa: RUF012
+    keys: tuple[str, ...]
+    columns: tuple[str, ...]
+    measure: Callable[..., Any]
+    tabulate: Callable[..., Any]
+    draw: Callable[..., Any]
+    parameters: dict[str, Any] = {}  # noqa: RUF012
     attributions: Callable | None = None
     version: int = 1
-    defaults: tuple = ()
+    defaults: tuple[str, ...] = ()
     unit: str = "image"
 
 
@@ -99,9 +102,9 @@ class Options(NamedTuple):
     n_images: int
     seed: int
     threads: int | None
-    parameters: dict
+    parameters: dict[str, Any]
 
-    def rng(self, i):
+    def rng(self, i: int) -> np.random.Generator:
         """Return the random generator of image ``i``, independent of other images: numpy.random.Generator."""
         return np.random.default_rng([self.seed, i])
 
@@ -125,23 +128,23 @@ class Measured:
     title: str
     training: str
     dataset: str
-    columns: tuple
-    values: np.ndarray = field(repr=False)
+    columns: tuple[str, ...]
+    values: FloatArray = field(repr=False)
     path: Path
 
     @property
-    def n_images(self):
+    def n_images(self) -> int:
         """Number of images, including excluded ones."""
         return len(np.unique(self["image"]))
 
-    def __getitem__(self, name):
+    def __getitem__(self, name: str) -> FloatArray:
         """Return a column: float64[rows]."""
         if name not in self.columns:
             raise InputError(f"there is no column {name!r}; give one of {', '.join(self.columns)}")
         return self.values[:, self.columns.index(name)]
 
 
-def skipped(i, columns):
+def skipped(i: int, columns: tuple[str, ...]) -> FloatArray:
     """Create the row of an excluded image: its index and NaN, float64[1, columns].
 
     Parameters

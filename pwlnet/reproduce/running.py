@@ -1,16 +1,23 @@
 """The loop that runs an experiment: a store for each network, then tables and figures for all of them."""
 
+from __future__ import annotations
+
 import contextlib
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from .. import store
+from .._types import PathLike
 from ..errors import DigestMismatchError, InputError, MissingDataError, ShapeError, StoreError
 from . import subjects, tables
-from .experiment import Measured, Options
+from .experiment import Experiment, Measured, Options
+
+if TYPE_CHECKING:
+    from .tables import Table
 
 _COMMIT_SECONDS = 4.0  # between two commits, each of which waits for the disk
 
@@ -37,14 +44,14 @@ class Result(NamedTuple):
 
     name: str
     folder: Path
-    tables: list
-    stores: dict
-    n_images: dict
-    figures: list
-    missing: dict
-    notes: list
+    tables: list[Table]
+    stores: dict[str, Path]
+    n_images: dict[str, int]
+    figures: list[Path]
+    missing: dict[str, str]
+    notes: list[str]
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """Convert to a dict that can be written as JSON."""
         return {
             **self._asdict(),
@@ -56,17 +63,17 @@ class Result(NamedTuple):
 
 
 def run_experiment(
-    experiment,
-    out,
+    experiment: Experiment,
+    out: PathLike,
     *,
-    n_images=100,
-    networks=None,
-    seed=0,
-    threads=None,
-    parameters=None,
-    overwrite=False,
-    progress=False,
-):
+    n_images: int = 100,
+    networks: Sequence[str] | None = None,
+    seed: int = 0,
+    threads: int | None = None,
+    parameters: dict[str, Any] | None = None,
+    overwrite: bool = False,
+    progress: bool = False,
+) -> Result:
     """Run an experiment, or continue an interrupted run.
 
     Estimate: the means and intervals in the tables are those of a sample of images.

@@ -1,12 +1,16 @@
 """Tables of results as Markdown, CSV and JSON, with confidence intervals of estimates."""
 
+from __future__ import annotations
+
 import csv
 import io
 import math
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from .._types import ArrayLike
 from ..analysis.bootstrap import bootstrap_interval
 
 _DIGITS = 4  # of numbers in Markdown
@@ -35,12 +39,12 @@ class Table(NamedTuple):
     """
 
     title: str
-    headings: tuple
-    rows: list
-    notes: tuple = ()
+    headings: Sequence[str]
+    rows: list[Sequence[Any]]
+    notes: Sequence[str] = ()
 
 
-def estimate(values, *, statistic=np.mean, seed=0):
+def estimate(values: ArrayLike, *, statistic: Callable[..., Any] = np.mean, seed: int = 0) -> Interval:
     """Estimate a statistic with its 95 % bootstrap interval over images.
 
     Estimate: images are resampled with replacement (``pwlnet.analysis.bootstrap``).
@@ -68,7 +72,7 @@ def estimate(values, *, statistic=np.mean, seed=0):
     return Interval(value, float(low), float(high))
 
 
-def to_markdown(tables):
+def to_markdown(tables: Sequence[Table]) -> str:
     """Format tables as Markdown.
 
     Parameters
@@ -83,7 +87,7 @@ def to_markdown(tables):
     return "\n".join(_markdown(table) for table in tables)
 
 
-def to_csv(table):
+def to_csv(table: Table) -> str:
     """Format a table as CSV: numbers with all digits, an Interval as three columns.
 
     Parameters

@@ -3,13 +3,19 @@
 Legend: D inputs, O outputs, U polytopes.
 """
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from .._types import ArrayLike
 from ..partition.exact_values import exact_margin
 from ..partition.regions.polytopes import contains_point
 from ..tolerances import UNIT_ROUNDOFF
+
+if TYPE_CHECKING:
+    from ..convert.source import Source
 
 _ROUNDINGS = 2.0**20  # of sums of terms of a margin: above this many, exact arithmetic is not worth its time
 _BITS = (44, 32, 20, 10)  # of the numbers to which a point on a boundary is rounded: it may be such a number exactly
@@ -78,7 +84,7 @@ def _rounded(values, bits):
     return np.ldexp(np.round(np.ldexp(fraction, bits)), exponent - bits)
 
 
-def describe(confirmer, point, source=None):
+def describe(confirmer: Confirmer, point: ArrayLike, source: Source | None = None) -> Confirmation:
     """Confirm a witness: Confirmation.
 
     Parameters

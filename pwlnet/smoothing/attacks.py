@@ -3,15 +3,21 @@
 Legend: B images, S shape of an image, m draws of a step.
 """
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from .._types import ArrayLike, BoolArray, FloatArray, IntArray
 from ..binomial import clopper_pearson
 from ..errors import InputError, ShapeError
 from ..validation import check_count, check_number
 from .noise import ATTACK, CHECK, Query, make_seed
 from .plans import progress_bar
+
+if TYPE_CHECKING:
+    from .classifier import SmoothedClassifier
 
 
 class SmoothedAttack(NamedTuple):
@@ -33,18 +39,31 @@ class SmoothedAttack(NamedTuple):
         From the image, in l2.
     """
 
-    images: np.ndarray
-    k: np.ndarray
+    images: FloatArray
+    k: IntArray
     n: int
-    p_high: np.ndarray
-    broken: np.ndarray
-    distance: np.ndarray
+    p_high: FloatArray
+    broken: BoolArray
+    distance: FloatArray
 
 
 def attack_smoothed(
-    smoothed, x, labels, radii, *, steps=40, draws=64, step_size=None, restarts=1, n=10_000, alpha=0.001, rng=0, image=0,
-    batch_size=None, progress=False,
-):  # fmt: skip
+    smoothed: SmoothedClassifier,
+    x: ArrayLike,
+    labels: ArrayLike,
+    radii: float | ArrayLike,
+    *,
+    steps: int = 40,
+    draws: int = 64,
+    step_size: float | None = None,
+    restarts: int = 1,
+    n: int = 10_000,
+    alpha: float = 0.001,
+    rng: int | np.random.Generator = 0,
+    image: int = 0,
+    batch_size: int | None = None,
+    progress: bool = False,
+) -> SmoothedAttack:
     """Search the l2 balls around images for points where a class loses its majority of the votes (EOT-PGD).
 
     Estimate: an attack that fails proves nothing. One that succeeds is confirmed by n fresh votes of the deployed classifier at
@@ -115,7 +134,13 @@ def attack_smoothed(
             if radius > 0.0:
                 found[b] = _attack(smoothed, point, label, radius, settings, image + b)
             center = point if smoothed.base.needs_reference else None
-            query = {"rng": settings.seed, "image": image + b, "purpose": CHECK, "batch_size": batch_size, "center": center}
+            query: dict[str, Any] = {
+                "rng": settings.seed,
+                "image": image + b,
+                "purpose": CHECK,
+                "batch_size": batch_size,
+                "center": center,
+            }
             k[b] = (smoothed.votes(found[b], 0, n, **query) == label).sum()
             bar.update()
     p_high = clopper_pearson(k, n, alpha, side="upper")[1]

@@ -6,14 +6,24 @@ that is NaN votes for no class.
 Legend: n votes, S shape of an input, O classes.
 """
 
+from __future__ import annotations
+
 import hashlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .._types import FloatArray, IntArray
 from ..errors import InputError, PwlnetError, ShapeError
 from ..network import Network
 from ..validation import check_choice
 from ..value_buffers import DTYPES
+
+if TYPE_CHECKING:
+    import torch
+
+    from .noise import Query
 
 NO_CLASS = -1
 
@@ -44,33 +54,33 @@ class BaseClassifier:
         How images are certified, if not by the votes alone: a class like CertificationPlan.
     """
 
-    guarantee = "sound"
-    dtype = "float32"
-    input_shape = None
-    network = None
-    threads = None
-    batch_bytes = 2**21
-    needs_reference = False
-    n_scores = None
-    plan_type = None
+    guarantee: str = "sound"
+    dtype: str = "float32"
+    input_shape: tuple[int, ...] | None = None
+    network: Network | None = None
+    threads: int | None = None
+    batch_bytes: int = 2**21
+    needs_reference: bool = False
+    n_scores: int | None = None
+    plan_type: Any = None
 
-    def scores(self, query):
+    def scores(self, query: Query) -> FloatArray:
         """Compute the scores of the noisy points of a Query: float64[n, O]."""
         return self.scores_of(query.points(threads=self.threads))
 
-    def scores_of(self, points):
+    def scores_of(self, points: FloatArray) -> FloatArray:
         """Compute the scores of noisy points, if these determine them: float64[n, *S] -> float64[n, O]."""
         return self.scores_at(points)
 
-    def scores_at(self, points, references=None, **options):
+    def scores_at(self, points: FloatArray, references: FloatArray | None = None, **options: Any) -> FloatArray:
         """Compute scores at points, as float neurons or factors make them: float64[n, *S] -> float64[n, O]."""
         raise NotImplementedError
 
-    def torch_scores_at(self, points, references=None, **options):
+    def torch_scores_at(self, points: torch.Tensor, references: torch.Tensor | None = None, **options: Any) -> torch.Tensor:
         """Compute the same with gradients: tensor [n, *S] -> tensor [n, O]."""
         raise NotImplementedError
 
-    def torch_scores(self, points, query, centers=None):
+    def torch_scores(self, points: torch.Tensor, query: Query, centers: torch.Tensor | None = None) -> torch.Tensor:
         """Compute scores with gradients: tensor [n, *S] of noisy points -> tensor [n, O].
 
         Parameters
@@ -84,13 +94,13 @@ class BaseClassifier:
         """
         return self.torch_scores_at(points)
 
-    def classes(self, query):
+    def classes(self, query: Query) -> IntArray:
         """Return the votes: int64[n], ``NO_CLASS`` where a score is NaN."""
         scores = self.scores(query)
         self.n_scores = scores.shape[1]
         return votes_of(scores)
 
-    def classes_of(self, queries):
+    def classes_of(self, queries: Sequence[Query]) -> list[IntArray]:
         """Return the votes of several queries, evaluated together where scores depend on the noisy points only: list."""
         if type(self).scores is not BaseClassifier.scores or len(queries) < 2:
             return [self.classes(query) for query in queries]
@@ -98,7 +108,7 @@ class BaseClassifier:
         self.n_scores = scores.shape[1]
         return np.split(votes_of(scores), np.cumsum([query.last - query.first for query in queries])[:-1])
 
-    def settings(self):
+    def settings(self) -> dict[str, Any]:
         """Return what identifies the classifier in logs and stores: dict of numbers and texts."""
         return {"guarantee": self.guarantee, "dtype": self.dtype}
 
@@ -122,16 +132,19 @@ def votes_of(scores):
 class NetworkBase(BaseClassifier):
     """A Network; scores are computed by pwlnet's own kernels, and depend neither on batches nor on threads."""
 
-    def __init__(self, network, *, dtype="float32", threads=None):
+    network: Network
+    _module: Any
+
+    def __init__(self, network: Network, *, dtype: str = "float32", threads: int | None = None) -> None:
         self.network, self.input_shape = network, tuple(network.input_shape)
         self.dtype, self.threads = check_choice(dtype, DTYPES, "dtype"), threads
         self._module = None
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"NetworkBase({self.network!r}, {self.dtype})"
 
     @property
-    def module(self):
+    def module(self) -> torch.nn.Module:
         """The network as a torch module in float64, for gradients."""
         from .torch_network import TorchNetwork
 
@@ -139,7 +152,7 @@ class NetworkBase(BaseClassifier):
             self._module = TorchNetwork(self.network).double().eval()
         return self._module
 
-    def scores_at(self, points, references=None, **options):
+    def scores_at(self, points: FloatArray, references: FloatArray | None = None, **options: Any) -> FloatArray:
         """Compute scores at points: float64[n, *S] -> float64[n, O], with the options of ``repressed_outputs``."""
         from .network_pass import repressed_outputs
 
@@ -147,7 +160,7 @@ class NetworkBase(BaseClassifier):
         references = None if references is None else references.reshape(len(references), -1)
         return repressed_outputs(self.network, points, references, dtype=self.dtype, threads=self.threads, **options)
 
-    def torch_scores_at(self, points, references=None, **options):
+    def torch_scores_at(self, points: torch.Tensor, references: torch.Tensor | None = None, **options: Any) -> torch.Tensor:
         """Compute scores at points with gradients: tensor [n, *S] -> tensor [n, O]."""
         from .module_pass import repressed_scores
 
@@ -163,7 +176,7 @@ class NetworkBase(BaseClassifier):
         bounds = zip(graph.switching, graph.neuron_starts, graph.neuron_starts[1:], strict=False)
         return [torch.from_numpy(factors[..., a:b].reshape(*factors.shape[:-1], *shapes[i])) for i, a, b in bounds]
 
-    def settings(self):
+    def settings(self) -> dict[str, Any]:
         """Return what identifies the classifier in logs and stores."""
         return {**super().settings(), "network": self.network.digest}
 
@@ -174,7 +187,9 @@ class ModuleBase(BaseClassifier):
     The noise does not depend on batches, threads or the device; scores have the rounding of torch, which does.
     """
 
-    def __init__(self, module, *, input_shape=None, threads=None):
+    def __init__(
+        self, module: torch.nn.Module, *, input_shape: Sequence[int] | None = None, threads: int | None = None
+    ) -> None:
         from ..learn import classifiers
 
         self.module, self.input_shape = module, None if input_shape is None else tuple(input_shape)
@@ -189,7 +204,7 @@ class ModuleBase(BaseClassifier):
                 "convert it by module.float()"
             )
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"ModuleBase({type(self.module).__name__}, {self.dtype}, {self.device})"
 
     def _tensor(self, points):
@@ -199,7 +214,7 @@ class ModuleBase(BaseClassifier):
         shape = tensor.shape[1:] if self.input_shape is None else self.input_shape
         return tensor.reshape(len(tensor), *shape).to(device=self.device, dtype=torch_dtype(self.dtype))
 
-    def scores_at(self, points, references=None, **options):
+    def scores_at(self, points: FloatArray, references: FloatArray | None = None, **options: Any) -> FloatArray:
         """Compute scores at points: float64[n, *S] -> float64[n, O], with the options of ``repressed_scores``."""
         import torch
 
@@ -220,12 +235,12 @@ class ModuleBase(BaseClassifier):
             )
         return scores.cpu().numpy().astype(np.float64)
 
-    def settings(self):
+    def settings(self) -> dict[str, Any]:
         """Return what identifies the classifier in logs and stores."""
         arrays = [tensor.detach().cpu().numpy() for tensor in self.module.state_dict().values()]
         return {**super().settings(), "module": type(self.module).__name__, "weights": digest_of(*arrays)}
 
-    def torch_scores_at(self, points, references=None, **options):
+    def torch_scores_at(self, points: Any, references: Any = None, **options: Any) -> torch.Tensor:
         """Compute scores at points with gradients: [n, *S] -> tensor [n, O]."""
         from ..learn import classifiers
 
@@ -242,14 +257,14 @@ class ModuleBase(BaseClassifier):
 class DerivedClassifier(BaseClassifier):
     """A classifier that is made of a NetworkBase or ModuleBase: what it has in common with it."""
 
-    def __init__(self, base):
+    def __init__(self, base: BaseClassifier) -> None:
         self.base, self.network, self.dtype, self.input_shape = base, base.network, base.dtype, base.input_shape
         self.threads, self.batch_bytes = base.threads, base.batch_bytes
 
     @property
-    def module(self):
+    def module(self) -> torch.nn.Module:
         """The torch module of the classifier that it is made of."""
-        return self.base.module
+        return self.base.module  # type: ignore[attr-defined]  # all but BaseClassifier have one
 
 
 def torch_dtype(name):

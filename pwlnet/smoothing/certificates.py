@@ -3,16 +3,22 @@
 Legend: B images.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from typing import get_args, overload
 
 import numpy as np
+from numpy.typing import NDArray
 
+from .._types import AnyArray, ArrayLike, BoolArray, FloatArray, Guarantee, Index, IntArray
 from ..errors import InputError, ShapeError
 from ..tolerances import CERTIFIED_RADIUS
 from ..validation import check_choice
 
 ABSTAINED = -1
-GUARANTEES = ("sound", "conditional", "nominal")
+GUARANTEES = get_args(Guarantee)
 METHODS = ("clopper_pearson", "sequential", "two_stage", "recertified", "voted", "nested", "reachable")
 _MEANINGS = {
     "sound": "with confidence {confidence}, no input within the radius is classified differently",
@@ -91,12 +97,12 @@ class Certificate:
     seconds: float = float("nan")
 
     @property
-    def abstained(self):
+    def abstained(self) -> bool:
         """No class was certified: bool."""
         return self.label == ABSTAINED
 
     @property
-    def sound_radius(self):
+    def sound_radius(self) -> float:
         """Radius that is certified for the deployed classifier; never NaN: float.
 
         Sound bound, with confidence 1 - alpha, unless the guarantee is "conditional".
@@ -107,11 +113,11 @@ class Certificate:
         """
         return float(_sound_radius(self.guarantee, self.radius, self.r_region))
 
-    def correct(self, label):
+    def correct(self, label: int) -> bool:
         """Whether it predicts this class, without abstaining: bool."""
         return bool(self.label != ABSTAINED and self.label == label)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         found = "abstained" if self.abstained else f"class {self.label} within {self.radius:.6g}"
         votes = f"{self.k} of {self.n} votes, p >= {self.p_low:.6g}, sigma {self.sigma:g}"
         sound = f"; sound_radius {self.sound_radius:.6g}" if self.guarantee == "nominal" else ""
@@ -148,23 +154,23 @@ class Certificates:
     (2, True, [True, False])
     """
 
-    label: np.ndarray
-    radius: np.ndarray
-    p_low: np.ndarray
-    k: np.ndarray
-    n: np.ndarray
-    alpha: np.ndarray
+    label: IntArray
+    radius: FloatArray
+    p_low: FloatArray
+    k: IntArray
+    n: IntArray
+    alpha: FloatArray
     guarantee: str
-    r_region: np.ndarray
-    seed: np.ndarray
-    sigma: np.ndarray
-    n0: np.ndarray = 0
-    image: np.ndarray | None = None
-    candidate: np.ndarray = -1
-    method: np.ndarray = "clopper_pearson"
-    seconds: np.ndarray = float("nan")
+    r_region: FloatArray
+    seed: IntArray
+    sigma: FloatArray
+    n0: IntArray = 0  # type: ignore[assignment]  # __post_init__ expands the defaults
+    image: IntArray | None = None
+    candidate: IntArray = -1  # type: ignore[assignment]
+    method: NDArray[np.str_] = "clopper_pearson"  # type: ignore[assignment]
+    seconds: FloatArray = float("nan")  # type: ignore[assignment]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_choice(self.guarantee, GUARANTEES, "guarantee")
         shape = np.shape(self.label)
         if len(shape) != 1:
@@ -176,7 +182,7 @@ class Certificates:
         _refuse_inconsistent(self)
 
     @classmethod
-    def from_list(cls, certificates, guarantee="sound"):
+    def from_list(cls, certificates: Iterable[Certificate], guarantee: str = "sound") -> Certificates:
         """Join single certificates.
 
         Parameters
@@ -200,7 +206,7 @@ class Certificates:
         return cls(guarantee=guarantee, **{name: _list_column(name, rows) for name in COLUMNS})
 
     @classmethod
-    def concatenate(cls, parts, guarantee="sound"):
+    def concatenate(cls, parts: Iterable[Certificates], guarantee: str = "sound") -> Certificates:
         """Join certificates of several groups of images; parameters and errors as for ``from_list``."""
         parts = list(parts)
         guarantee = _common_guarantee(parts, guarantee)
@@ -209,16 +215,16 @@ class Certificates:
         return cls(guarantee=guarantee, **{name: np.concatenate([getattr(part, name) for part in parts]) for name in COLUMNS})
 
     @property
-    def abstained(self):
+    def abstained(self) -> BoolArray:
         """Images for which no class was certified: bool[B]."""
         return self.label == ABSTAINED
 
     @property
-    def sound_radius(self):
+    def sound_radius(self) -> FloatArray:
         """Radii that are certified for the deployed classifier, without NaN: float64[B]; see ``Certificate.sound_radius``."""
         return _sound_radius(self.guarantee, self.radius, self.r_region)
 
-    def correct(self, labels):
+    def correct(self, labels: ArrayLike) -> BoolArray:
         """Compare the predictions with true classes; abstention is wrong.
 
         Parameters
@@ -236,20 +242,25 @@ class Certificates:
         """
         return correct_predictions(self.label, labels)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.label)
 
-    def __getitem__(self, index):
+    @overload
+    def __getitem__(self, index: int) -> Certificate: ...
+    @overload
+    def __getitem__(self, index: slice | AnyArray | Sequence[int] | Sequence[bool]) -> Certificates: ...
+
+    def __getitem__(self, index: Index | slice | AnyArray | Sequence[int] | Sequence[bool]) -> Certificate | Certificates:
         """One Certificate for an integer, Certificates for a slice, a mask or an array of numbers."""
         if isinstance(index, int | np.integer) and not isinstance(index, bool | np.bool_):
             values = {name: getattr(self, name)[index].item() for name in COLUMNS}
             return Certificate(guarantee=self.guarantee, **values)
         return Certificates(guarantee=self.guarantee, **{name: getattr(self, name)[index] for name in COLUMNS})
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Certificate]:
         return (self[index] for index in range(len(self)))
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         if not len(self):
             return f"Certificates(0 images; guarantee {self.guarantee!r})"
         meaning = _describe_guarantee(self.guarantee, self.alpha.max())
@@ -318,7 +329,7 @@ def _refuse_inconsistent(certificates):
         raise InputError(f"{problem}; give the numbers of a finished certification")
 
 
-def inconsistency(columns, known_method):
+def inconsistency(columns: Mapping[str, AnyArray], known_method: BoolArray) -> str | None:
     """Describe the first certificate that no procedure can give.
 
     Parameters

@@ -3,15 +3,26 @@
 Legend: B images, n votes, S shape of an image, C classes.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
 
+from .._types import ArrayLike, Dtype, IntArray, VoteMethod
 from ..binomial import check_level
 from ..errors import InputError, ShapeError
 from ..validation import as_array, check_count, check_number, refuse_not_finite
-from .bases import NO_CLASS, as_base
-from .certificates import ABSTAINED, Certificates
+from .bases import NO_CLASS, BaseClassifier, as_base
+from .certificates import ABSTAINED, Certificate, Certificates
 from .noise import ESTIMATE, PREDICT, Query, make_seed
 from .plans import CertificationPlan, progress_bar
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..network import Network
 
 _BATCH_ROWS = (256, 2**16)
 
@@ -77,7 +88,20 @@ class SmoothedClassifier:
     (True, True)
     """
 
-    def __init__(self, base, sigma, n_classes=None, *, input_shape=None, dtype=None, threads=None):
+    base: BaseClassifier
+    sigma: float
+    guarantee: str
+
+    def __init__(
+        self,
+        base: Network | torch.nn.Module | BaseClassifier,
+        sigma: float,
+        n_classes: int | None = None,
+        *,
+        input_shape: Sequence[int] | None = None,
+        dtype: Dtype | None = None,
+        threads: int | None = None,
+    ) -> None:
         self.base = as_base(base, input_shape=input_shape, dtype=dtype, threads=threads)
         self.sigma = check_number(sigma, "sigma", above=True)
         self.guarantee = self.base.guarantee
@@ -85,7 +109,7 @@ class SmoothedClassifier:
         self._shape = None if shape is None else tuple(int(n) for n in shape)
         self._n_classes = None if n_classes is None else check_count(n_classes, "n_classes")
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"SmoothedClassifier({self.base!r}, sigma={self.sigma:g}, guarantee {self.guarantee!r})"
 
     def _as_images(self, x):
@@ -105,13 +129,24 @@ class SmoothedClassifier:
             return x.reshape(len(x), *shape), False
         raise ShapeError(f"x has shape {x.shape}, but images have shape {shape}; give {shape} or {('B', *shape)}")
 
-    def batch_rows(self, batch_size, n_inputs):
+    def batch_rows(self, batch_size: int | None, n_inputs: int) -> int:
         """Return the number of noisy points that are evaluated together: the argument, or what fits into some memory."""
         if batch_size is not None:
             return check_count(batch_size, "batch_size")
         return int(np.clip(self.base.batch_bytes // (8 * max(1, n_inputs)), *_BATCH_ROWS))
 
-    def votes(self, x, first, last, *, rng=0, image=0, purpose=ESTIMATE, batch_size=None, center=None):
+    def votes(
+        self,
+        x: ArrayLike,
+        first: int,
+        last: int,
+        *,
+        rng: int | np.random.Generator = 0,
+        image: int = 0,
+        purpose: int = ESTIMATE,
+        batch_size: int | None = None,
+        center: ArrayLike | None = None,
+    ) -> IntArray:
         """Return the classes of draws ``first`` to ``last`` (not included) around one image.
 
         Estimate: each is an independent draw of the classifier's class at ``x + sigma n``.
@@ -140,7 +175,7 @@ class SmoothedClassifier:
         query = Query(x, self.sigma, make_seed(rng), purpose, image, first, last, reference)
         return self.vote(query, self.batch_rows(batch_size, x.size))
 
-    def vote(self, query, batch):
+    def vote(self, query: Query, batch: int) -> IntArray:
         """Return the votes of a Query in batches: int64[n]."""
         parts = [
             self.base.classes(query._replace(first=a, last=min(a + batch, query.last)))
@@ -148,14 +183,24 @@ class SmoothedClassifier:
         ]
         return np.concatenate([np.zeros(0, np.int64), *parts])
 
-    def count_classes(self, votes):
+    def count_classes(self, votes: IntArray) -> IntArray:
         """Count votes by class: int64[C]."""
         n = self.base.n_scores
         if self._n_classes is not None and n != self._n_classes:
             raise InputError(f"n_classes is {self._n_classes}, but the classifier gives {n} scores; give their number")
-        return np.bincount(votes[votes != NO_CLASS], minlength=n)
+        return np.bincount(votes[votes != NO_CLASS], minlength=n or 0)
 
-    def predict(self, x, *, n=1000, alpha=0.001, rng=0, batch_size=None, image=0, center=None):
+    def predict(
+        self,
+        x: ArrayLike,
+        *,
+        n: int = 1000,
+        alpha: float = 0.001,
+        rng: int | np.random.Generator = 0,
+        batch_size: int | None = None,
+        image: int = 0,
+        center: ArrayLike | None = None,
+    ) -> int | IntArray:
         """Return the most likely class of each image, or -1 (abstain) where the votes do not tell with confidence 1 - alpha.
 
         Estimate: a class other than the most likely one is returned with probability at most alpha, for each image [1]_.
@@ -205,9 +250,22 @@ class SmoothedClassifier:
         return int(labels[0]) if single else labels
 
     def certify(
-        self, x, *, n0=100, n=10_000, alpha=0.001, rng=0, batch_size=None, method="clopper_pearson", radius=None, max_loss=0.05,
-        image=0, images=None, region_radii=None, progress=False,
-    ):  # fmt: skip
+        self,
+        x: ArrayLike,
+        *,
+        n0: int = 100,
+        n: int = 10_000,
+        alpha: float = 0.001,
+        rng: int | np.random.Generator = 0,
+        batch_size: int | None = None,
+        method: VoteMethod = "clopper_pearson",
+        radius: float | None = None,
+        max_loss: float = 0.05,
+        image: int = 0,
+        images: ArrayLike | None = None,
+        region_radii: bool | None = None,
+        progress: bool = False,
+    ) -> Certificate | Certificates:
         """Certify l2 balls in which the smoothed classifier has one class.
 
         Estimate: each radius is too large, or its class not the most likely one, with probability at most alpha. What the
@@ -279,9 +337,18 @@ class SmoothedClassifier:
         return results[0] if single else Certificates.from_list(results)
 
     def plan(
-        self, *, n0=100, n=10_000, alpha=0.001, rng=0, batch_size=None, method="clopper_pearson", radius=None, max_loss=0.05,
-        region_radii=None,
-    ):  # fmt: skip
+        self,
+        *,
+        n0: int = 100,
+        n: int = 10_000,
+        alpha: float = 0.001,
+        rng: int | np.random.Generator = 0,
+        batch_size: int | None = None,
+        method: VoteMethod = "clopper_pearson",
+        radius: float | None = None,
+        max_loss: float = 0.05,
+        region_radii: bool | None = None,
+    ) -> CertificationPlan:
         """Validate the options of ``certify``: a CertificationPlan (or that of the base), which certifies images one by one."""
         arguments = n0, n, alpha, make_seed(rng), method, radius, max_loss, batch_size, region_radii
         return (self.base.plan_type or CertificationPlan)(self, *arguments)

@@ -6,14 +6,25 @@ classified, nor on the other votes. Then a certificate of the smoothed classifie
 Legend: n votes, N training inputs, S shape of an input, D its size.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal
+
 import numpy as np
 
+from .._types import ArrayLike, Dtype, FloatArray
 from ..errors import InputError, ShapeError
 from ..network import Network
 from ..scheduling import run_chunks
 from ..validation import check_choice, check_number, refuse_not_finite
 from ..value_buffers import DTYPES
-from .bases import DerivedClassifier, ModuleBase, NetworkBase, as_base, digest_of
+from .bases import BaseClassifier, DerivedClassifier, ModuleBase, NetworkBase, as_base, digest_of
+
+if TYPE_CHECKING:
+    import torch
+
+    from .noise import Query
 
 AVERAGES = ("none", "inputs", "probabilities")
 _ROWS = 1000  # at once, which limits the memory
@@ -49,7 +60,10 @@ class PosteriorMean:
            [0.5]])
     """
 
-    def __init__(self, images, sigma, *, dtype="float32"):
+    images: FloatArray
+    sigma: float
+
+    def __init__(self, images: ArrayLike, sigma: float, *, dtype: Dtype = "float32") -> None:
         images = np.array(images, np.float64)
         if images.ndim < 2 or not len(images):
             raise ShapeError(f"images has shape {images.shape}; give one row per image, (N, ...) with N at least 1")
@@ -59,7 +73,7 @@ class PosteriorMean:
         shift = 0.5 * np.square(flat / self.sigma).sum(axis=1)
         self._matrix, self._shift, self._flat = (x.astype(dtype) for x in (flat.T / self.sigma**2, shift, flat))
 
-    def __call__(self, points):
+    def __call__(self, points: FloatArray) -> FloatArray:
         """Denoise: float64[n, *S] -> float64[n, *S]."""
         flat = points.reshape(len(points), -1)
         if flat.shape[1] != self._flat.shape[1]:
@@ -78,7 +92,7 @@ class PosteriorMean:
         run_chunks(denoise, len(flat), _BLOCK)
         return out.reshape(points.shape)
 
-    def torch(self, points):
+    def torch(self, points: torch.Tensor) -> torch.Tensor:
         """Denoise with gradients: tensor [n, *S] -> tensor [n, *S]."""
         import torch
 
@@ -88,7 +102,7 @@ class PosteriorMean:
         )
         return (torch.softmax(flat @ matrix - shift, dim=1) @ images).reshape(points.shape)
 
-    def settings(self):
+    def settings(self) -> dict[str, Any]:
         """Return what identifies the denoiser in logs and stores: a digest of its images, and sigma."""
         return {"denoiser": f"PosteriorMean({digest_of(self.images)}, sigma={self.sigma!r}, {self.dtype})"}
 
@@ -96,19 +110,19 @@ class PosteriorMean:
 class _OfBase:
     """A denoiser that is a Network or a torch module."""
 
-    def __init__(self, base):
+    def __init__(self, base: Any) -> None:
         self.base = base
 
-    def __call__(self, points):
+    def __call__(self, points: FloatArray) -> FloatArray:
         """Denoise: float64[n, *S] -> float64[n, *S]."""
         parts = [self.base.scores_at(points[first : first + _ROWS]) for first in range(0, len(points), _ROWS)]
         return np.concatenate(parts).reshape(points.shape)
 
-    def torch(self, points):
+    def torch(self, points: torch.Tensor) -> torch.Tensor:
         """Denoise with gradients: tensor [n, *S] -> tensor [n, *S]."""
         return self.base.torch_scores_at(points).reshape(points.shape).to(points.dtype)
 
-    def settings(self):
+    def settings(self) -> dict[str, Any]:
         """Return what identifies the denoiser in logs and stores: digests of its weights."""
         settings = self.base.settings()
         return {"denoiser": settings.get("network") or f"{settings['module']}({settings['weights']})"}
@@ -174,11 +188,11 @@ def as_denoiser(denoiser):
 class DenoisedClassifier(DerivedClassifier):
     """A classifier after a denoiser; made by ``denoise_inputs``."""
 
-    def __init__(self, base, denoiser, average):
+    def __init__(self, base: BaseClassifier, denoiser: Any, average: str) -> None:
         super().__init__(base)
         self.denoiser, self.average, self.network = denoiser, average, None  # the regions of the network are not those of this
 
-    def scores_of(self, points):
+    def scores_of(self, points: FloatArray) -> FloatArray:
         """Compute the scores of noisy points: float64[n, *S] -> float64[n, O]."""
         denoised = self.denoiser(points)
         if self.average == "none":
@@ -187,7 +201,7 @@ class DenoisedClassifier(DerivedClassifier):
             return self.base.scores_at(0.5 * (points + denoised))
         return _softmax(self.base.scores_at(points)) + _softmax(self.base.scores_at(denoised))
 
-    def torch_scores(self, points, query, centers=None):
+    def torch_scores(self, points: torch.Tensor, query: Query, centers: torch.Tensor | None = None) -> torch.Tensor:
         """Compute scores with gradients: tensor [n, *S] -> tensor [n, O]."""
         import torch
 
@@ -199,7 +213,7 @@ class DenoisedClassifier(DerivedClassifier):
         both = [torch.softmax(self.base.torch_scores_at(x), dim=1) for x in (points, denoised)]
         return torch.log(0.5 * (both[0] + both[1]))
 
-    def settings(self):
+    def settings(self) -> dict[str, Any]:
         """Return what identifies the classifier in logs and stores."""
         return {**self.base.settings(), **self.denoiser.settings(), "average": self.average}
 
@@ -209,7 +223,14 @@ def _softmax(scores):
     return e / e.sum(axis=1, keepdims=True)
 
 
-def denoise_inputs(base, denoiser, *, average="none", dtype=None, threads=None):
+def denoise_inputs(
+    base: Network | torch.nn.Module,
+    denoiser: PosteriorMean | Network | torch.nn.Module | Callable[..., Any],
+    *,
+    average: Literal["none", "inputs", "probabilities"] = "none",
+    dtype: Dtype | None = None,
+    threads: int | None = None,
+) -> BaseClassifier:
     """Put a denoiser before a classifier: the classifier of the denoised noisy point [1]_, or of an average.
 
     Estimate: certificates of the smoothed result are sound, since it is one fixed classifier of the noisy point. It is what

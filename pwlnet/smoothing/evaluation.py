@@ -7,10 +7,13 @@ nominal radii can be told from certified ones.
 Legend: B images, R radii, Q quantiles.
 """
 
+from __future__ import annotations
+
 from typing import NamedTuple
 
 import numpy as np
 
+from .._types import ArrayLike, FloatArray
 from ..analysis.bootstrap import bootstrap_interval, bootstrap_share_interval
 from ..binomial import clopper_pearson
 from ..errors import InputError, ShapeError
@@ -36,10 +39,10 @@ class Estimate(NamedTuple):
 class AccuracyCurve(NamedTuple):
     """Certified accuracies at radii, with a pointwise confidence interval."""
 
-    radii: np.ndarray  # float64[R]
-    accuracy: np.ndarray  # float64[R]
-    low: np.ndarray  # float64[R]
-    high: np.ndarray  # float64[R]
+    radii: FloatArray  # float64[R]
+    accuracy: FloatArray  # float64[R]
+    low: FloatArray  # float64[R]
+    high: FloatArray  # float64[R]
     n: int
     stride: int | None
     guarantee: str | None
@@ -55,9 +58,9 @@ class Comparison(NamedTuple):
 class VoteSummary(NamedTuple):
     """How probable the most likely class is under noise."""
 
-    levels: np.ndarray  # float64[Q] of the quantiles
-    p_low: np.ndarray  # float64[Q] quantiles of the lower bounds
-    p_votes: np.ndarray  # float64[Q] quantiles of the shares of votes k / n
+    levels: FloatArray  # float64[Q] of the quantiles
+    p_low: FloatArray  # float64[Q] quantiles of the lower bounds
+    p_votes: FloatArray  # float64[Q] quantiles of the shares of votes k / n
     abstained: float  # share of the images
     unanimous: float  # share of the images with k = n, whose radius is limited by n alone
     easiest_share: float  # share of the ACR from the tenth of the images with the largest radii; NaN without labels or ACR
@@ -74,7 +77,10 @@ class _Outcomes(NamedTuple):
     guarantee: str | None
 
 
-def certified_accuracy(certificates, labels=None, radii=(0.0,), *, sound=False):
+def certified_accuracy(
+    certificates: Certificates | CertificationLog, labels: ArrayLike | None = None, radii: ArrayLike = (0.0,), *,
+    sound: bool = False,
+) -> FloatArray:  # fmt: skip
     """Compute the share of images that are correct and certified at radii.
 
     Estimate: a mean over images of what each certificate guarantees; an abstention is wrong. At radius 0, images count that are
@@ -116,7 +122,9 @@ def certified_accuracy(certificates, labels=None, radii=(0.0,), *, sound=False):
     return _reached(outcomes, radii).mean(axis=1)
 
 
-def average_certified_radius(certificates, labels=None, *, sound=False):
+def average_certified_radius(
+    certificates: Certificates | CertificationLog, labels: ArrayLike | None = None, *, sound: bool = False
+) -> float:
     """Compute the average certified radius (ACR): the mean over images of the radius, 0 where the prediction is wrong.
 
     Estimate: a mean over images. It can be increased by certifying easy images better, and it is not a measure of robustness by
@@ -151,7 +159,10 @@ def average_certified_radius(certificates, labels=None, *, sound=False):
     return float(_certified(_outcomes(certificates, labels, sound)).mean())
 
 
-def estimate_acr(certificates, labels=None, *, sound=False, level=0.95, n_resamples=10000, seed=0):
+def estimate_acr(
+    certificates: Certificates | CertificationLog, labels: ArrayLike | None = None, *, sound: bool = False,
+    level: float = 0.95, n_resamples: int = 10000, seed: int = 0,
+) -> Estimate:  # fmt: skip
     """Compute the average certified radius with a bootstrap confidence interval over images.
 
     Estimate: the interval is for another sample of images, not for the noise, whose error each certificate bounds.
@@ -185,7 +196,10 @@ def estimate_acr(certificates, labels=None, *, sound=False, level=0.95, n_resamp
     return _estimate(_certified(outcomes), outcomes, outcomes.guarantee, options)
 
 
-def accuracy_curve(certificates, labels=None, radii=(0.0,), *, sound=False, level=0.95):
+def accuracy_curve(
+    certificates: Certificates | CertificationLog, labels: ArrayLike | None = None, radii: ArrayLike = (0.0,), *,
+    sound: bool = False, level: float = 0.95,
+) -> AccuracyCurve:  # fmt: skip
     """Compute certified accuracies with pointwise confidence intervals over images.
 
     Estimate: bootstrap intervals of shares, without resampling; where all images are certified, or none, by Clopper-Pearson,
@@ -222,7 +236,10 @@ def accuracy_curve(certificates, labels=None, radii=(0.0,), *, sound=False, leve
     return AccuracyCurve(radii, counts / n, low, high, n, outcomes.stride, outcomes.guarantee)
 
 
-def compare_certificates(first, second, labels=None, radii=(0.0,), *, sound=False, level=0.95, n_resamples=10000, seed=0):
+def compare_certificates(
+    first: Certificates | CertificationLog, second: Certificates | CertificationLog, labels: ArrayLike | None = None,
+    radii: ArrayLike = (0.0,), *, sound: bool = False, level: float = 0.95, n_resamples: int = 10000, seed: int = 0,
+) -> Comparison:  # fmt: skip
     """Compute the differences of two certifications of the same images, with bootstrap intervals of paired differences.
 
     Estimate: images that both treat equally do not widen the intervals, as they would in two separate ones. The same resamples
@@ -266,11 +283,12 @@ def compare_certificates(first, second, labels=None, radii=(0.0,), *, sound=Fals
     options = {"level": level, "n_resamples": n_resamples, "seed": seed}
     differences = _reached(a, radii).astype(np.float64) - _reached(b, radii)
     ends = np.reshape([bootstrap_interval(row, **options) for row in differences], (-1, 2))
-    curve = AccuracyCurve(radii, differences.mean(axis=1), *ends.clip(-1.0, 1.0).T, len(a.correct), a.stride, guarantee)
+    low, high = ends.clip(-1.0, 1.0).T
+    curve = AccuracyCurve(radii, differences.mean(axis=1), low, high, len(a.correct), a.stride, guarantee)
     return Comparison(_estimate(_certified(a) - _certified(b), a, guarantee, options), curve)
 
 
-def summarize_votes(certificates, labels=None, *, levels=_LEVELS):
+def summarize_votes(certificates: Certificates, labels: ArrayLike | None = None, *, levels: ArrayLike = _LEVELS) -> VoteSummary:
     """Summarize how probable the most likely class is under noise, over images.
 
     Estimate: quantiles over images of confidence bounds and of shares of votes. The ACR alone hides whether radii come from a

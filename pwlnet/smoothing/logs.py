@@ -12,6 +12,8 @@ References
 .. [1] Cohen et al., "Certified Adversarial Robustness via Randomized Smoothing", ICML 2019, and its published logs.
 """
 
+from __future__ import annotations
+
 import contextlib
 import decimal
 import errno
@@ -19,17 +21,20 @@ import io
 import json
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 
+from .._types import BoolArray, FloatArray, IntArray, PathLike
 from ..errors import DigestMismatchError, InputError, ShapeError, StoreError
 from ..file_locks import FileLock, locked_error, refuse_locked
 from ..publishing import publish, reason
 from ..validation import check_choice, check_count
-from .certificates import ABSTAINED, GUARANTEES, correct_predictions
+from .certificates import ABSTAINED, GUARANTEES, Certificate, Certificates, correct_predictions
 from .log_lines import COLUMNS, parse_log
 
 _FORMAT = "pwlnet-certification-log"
@@ -60,41 +65,41 @@ class CertificationLog:
         Of the file beside the log; empty if there is none.
     """
 
-    idx: np.ndarray
-    label: np.ndarray
-    predict: np.ndarray
-    radius: np.ndarray
-    correct: np.ndarray
-    seconds: np.ndarray
+    idx: IntArray
+    label: IntArray
+    predict: IntArray
+    radius: FloatArray
+    correct: BoolArray
+    seconds: FloatArray
     stride: int | None
-    settings: dict = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def guarantee(self):
+    def guarantee(self) -> str | None:
         """What the radii guarantee: "sound", "conditional" or "nominal"; None if the settings do not say: published logs."""
         return self.settings.get("guarantee")
 
     @property
-    def abstained(self):
+    def abstained(self) -> BoolArray:
         """Images for which no class was certified: bool[B]."""
         return self.predict == ABSTAINED
 
     @property
-    def n_missing(self):
+    def n_missing(self) -> int:
         """Number of images of the stride between the first and the last one that the log does not have: int."""
         if self.stride is None:
             return 0
         return int((self.idx.max() - self.idx.min()) // self.stride + 1 - len(self.idx))
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.idx)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         of = "no settings" if not self.settings else f"guarantee {self.guarantee!r}"
         return f"CertificationLog({len(self)} images, stride {self.stride}, {self.n_missing} missing; {of})"
 
 
-def read_log(path):
+def read_log(path: PathLike) -> CertificationLog:
     """Read a log of certifications, also one with other or missing columns, commas, Windows line ends or a byte order mark.
 
     Parameters
@@ -144,7 +149,10 @@ def find_stride(idx):
     return int(np.gcd.reduce(steps)) if len(steps) else None
 
 
-def write_log(path, certificates, labels, settings, *, digits=None):
+def write_log(
+    path: PathLike, certificates: Certificates, labels: Sequence[int] | IntArray, settings: dict[str, Any], *,
+    digits: int | None = None,
+) -> None:  # fmt: skip
     """Write certificates as a log; it must not exist.
 
     Parameters
@@ -213,10 +221,11 @@ class LogWriter:
     ['20', '3', '3', '0.5', '1', '0:00:01.500000']
     """
 
-    def __init__(self, path, settings, *, resume=False, digits=None):
+    def __init__(self, path: PathLike, settings: dict[str, Any], *, resume: bool = False, digits: int | None = None) -> None:
         self.path, self.settings = Path(path), _checked_settings(settings)
         self._digits = check_count(digits, "digits", or_none="all digits")
-        self._file, self._lock, self.done = None, None, set()
+        self.done: set[int] = set()
+        self._file, self._lock = None, None
         exists = self.path.exists()
         if exists and not resume:
             raise StoreError(f"{self.path} exists; resume it, give another path, or remove it first")
@@ -230,7 +239,7 @@ class LogWriter:
             publish(_settings_path(self.path), text.encode() + b"\n", overwrite=True)
         self._open()
 
-    def append(self, label, certificate):
+    def append(self, label: int, certificate: Certificate) -> None:
         """Write the line of an image.
 
         Parameters
@@ -267,7 +276,7 @@ class LogWriter:
             raise StoreError(f"{self.path} can't be extended ({reason(error)}); free space and resume it") from error
         self.done.add(certificate.image)
 
-    def close(self):
+    def close(self) -> None:
         """Close the file; all lines are on the disk already."""
         if self._file is not None:
             if self._lock is not None:
@@ -276,10 +285,10 @@ class LogWriter:
                 self._file.close()
             self._file = self._lock = None
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
     def _described(self):

@@ -6,8 +6,11 @@ call; it is float for a point and its reference point unless both are strictly o
 Legend: B points, S shape of a point, O scores, K calls of switching functions.
 """
 
+from __future__ import annotations
+
 import contextlib
 import weakref
+from typing import Any
 
 import torch
 
@@ -18,7 +21,9 @@ from ..tolerances import ROW_CHANGE
 from ..validation import check_number
 
 PASSES = (1, 2)
-_CHECKED = weakref.WeakKeyDictionary()  # module: shapes and types of points for which its rows are independent
+_CHECKED: weakref.WeakKeyDictionary[Any, Any] = (
+    weakref.WeakKeyDictionary()
+)  # module: shapes and types of points for which its rows are independent
 
 
 class _RepressingMode(SwitchingMode):

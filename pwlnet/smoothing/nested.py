@@ -3,12 +3,23 @@
 Legend: J outer draws, m inner draws, S shape of an image, O classes.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
+from .._types import IntArray
 from ..errors import InputError
 from ..validation import check_count, check_number
-from .bases import NO_CLASS, DerivedClassifier, votes_of
+from .bases import NO_CLASS, BaseClassifier, DerivedClassifier, votes_of
 from .denoisers import as_denoiser
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..network import Network
+    from .noise import Query
 
 INNER_PURPOSE = 300  # added to a purpose: the inner draws of a query
 _ROWS = 4096  # inner draws at once
@@ -22,7 +33,7 @@ class NestedClassifier(DerivedClassifier):
     SmoothedClassifier, and ``inner_sigma`` is sigma2.
 
     **Statement.** Let p(z1) = Pr_{n2}[f(r(z1), x + sigma2 n2) = c] and q_R = Pr_{z1}[p(z1) > Phi(R / sigma2)]. If
-    q_R > Phi(R / sigma1), then at every x' with |x' - x| <= R, class c has more than half of the votes.
+    q_R > Phi(R / sigma1), then at every x' with ``|x' - x| <= R``, class c has more than half of the votes.
 
     *Proof.* H = {z1 : p(z1) > Phi(R / sigma2)} is one fixed set. For z1 in H, the theorem of Cohen et al. [1]_ for the fixed
     classifier f(r(z1), .) gives g_{z1}(x') = c for all x' in the ball. So Pr[vote of x' is c] >= Pr[x' + sigma1 n1 in H] >=
@@ -53,7 +64,20 @@ class NestedClassifier(DerivedClassifier):
 
     guarantee, reference = "sound", "nested"
 
-    def __init__(self, base, eta, *, denoiser=None, m=100, beta=0.2, gamma=0.01, inner_sigma=None, passes=2):
+    network: Network
+
+    def __init__(
+        self,
+        base: BaseClassifier,
+        eta: float,
+        *,
+        denoiser: Any = None,
+        m: int = 100,
+        beta: float = 0.2,
+        gamma: float = 0.01,
+        inner_sigma: float | None = None,
+        passes: int = 2,
+    ) -> None:
         super().__init__(base)
         self.eta, self.passes = eta, passes
         self.denoiser, self.m = None if denoiser is None else as_denoiser(denoiser), check_count(m, "m")
@@ -63,21 +87,21 @@ class NestedClassifier(DerivedClassifier):
         self.inner_sigma = None if inner_sigma is None else check_number(inner_sigma, "inner_sigma", above=True)
 
     @property
-    def plan_type(self):
+    def plan_type(self) -> type[Any]:
         """How its certificates are made: the class NestedPlan."""
         from .nested_plan import NestedPlan
 
         return NestedPlan
 
-    def sigma2(self, sigma):
+    def sigma2(self, sigma: float) -> float:
         """Return the standard deviation of the inner noise; by default, that of the outer one."""
         return float(sigma if self.inner_sigma is None else self.inner_sigma)
 
-    def slack(self):
+    def slack(self) -> float:
         """Return tau: what the inner probability of a deployed majority must exceed 1/2 by."""
         return float(np.sqrt(np.log(1.0 / self.gamma) / (2.0 * self.m))) if self.gamma > 0.0 else 0.0
 
-    def inner_votes(self, query):
+    def inner_votes(self, query: Query) -> IntArray:
         """Return the inner votes of each outer draw of a query: int64[J, m]."""
         threads, at_once = self.base.threads, max(1, _ROWS // self.m)
         outer = query.points(threads=threads)
@@ -93,13 +117,13 @@ class NestedClassifier(DerivedClassifier):
             self.n_scores = scores.shape[1]
         return votes
 
-    def classes(self, query):
+    def classes(self, query: Query) -> IntArray:
         """Return the votes, majorities of inner votes: int64[J], ``NO_CLASS`` where all of them are."""
         votes = self.inner_votes(query)
         counts = np.stack([(votes == c).sum(axis=1) for c in range(int(votes.max(initial=0)) + 1)], axis=1)
         return np.where(counts.any(axis=1), counts.argmax(axis=1), NO_CLASS)
 
-    def torch_scores(self, points, query, centers=None):
+    def torch_scores(self, points: torch.Tensor, query: Query, centers: torch.Tensor | None = None) -> torch.Tensor:
         """Compute scores of one inner draw per outer draw with gradients: tensor [n, *S] -> tensor [n, O]."""
         import torch
 
@@ -109,12 +133,12 @@ class NestedClassifier(DerivedClassifier):
         inner = points + torch.from_numpy(inner - query.points()).to(points)
         return self.base.torch_scores_at(inner, references, eta=self.eta, passes=self.passes)
 
-    def settings(self):
+    def settings(self) -> dict[str, Any]:
         """Return what identifies the classifier in logs and stores."""
         named = {"eta": self.eta, "reference": "nested", "passes": self.passes, "m": self.m, "beta": self.beta}
         more = {"gamma": self.gamma, "inner_sigma": self.inner_sigma or 0.0}
         denoiser = {"denoiser": "none"} if self.denoiser is None else self.denoiser.settings()
         return {**self.base.settings(), **named, **more, **denoiser}
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"NestedClassifier(eta={self.eta:g}, m={self.m}, guarantee 'sound')"

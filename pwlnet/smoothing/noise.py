@@ -6,10 +6,13 @@ threads, every draw of every image has noise of its own, and any draw can be mad
 Legend: n votes, S shape of an input.
 """
 
+from __future__ import annotations
+
 from typing import NamedTuple
 
 import numpy as np
 
+from .._types import FloatArray
 from ..draws import draw_points
 from ..errors import InputError
 from ..kernels.floats import draws as kinds
@@ -36,7 +39,9 @@ def make_seed(rng):
     return int(rng)
 
 
-def unit_noise(seed, purpose, image, first, last, shape, *, threads=None):
+def unit_noise(
+    seed: int, purpose: int, image: int, first: int, last: int, shape: tuple[int, ...], *, threads: int | None = None
+) -> FloatArray:
     """Draw independent standard normal numbers.
 
     Estimate: normal up to their resolution: 2**32 different radii and angles (Box and Muller's method), so none is beyond 6.7.
@@ -92,21 +97,21 @@ class Query(NamedTuple):
         The stored point whose pattern the votes are compared with, if it is not ``center``.
     """
 
-    center: np.ndarray
+    center: FloatArray
     sigma: float
     seed: int
     purpose: int
     image: int
     first: int
     last: int
-    reference: np.ndarray | None = None
+    reference: FloatArray | None = None
 
-    def points(self, *, threads=None):
+    def points(self, *, threads: int | None = None) -> FloatArray:
         """Return the noisy points: float64[n, *S]. They do not depend on the number of threads."""
         draws = self.purpose, self.image, self.first, self.last
         return _noisy_points(self.seed, *draws, self.center, self.sigma, threads)
 
-    def own_noise(self, *, threads=None):
+    def own_noise(self, *, threads: int | None = None) -> FloatArray:
         """Return standard normal numbers that each vote has for itself, independent of its noise: float64[n, *S]."""
         draws = self.purpose + _OWN, self.image, self.first, self.last
         return unit_noise(self.seed, *draws, self.center.shape, threads=threads)

@@ -3,10 +3,14 @@
 Legend: n votes, S shape of an image.
 """
 
+from __future__ import annotations
+
 import time
+from typing import get_args
 
 import numpy as np
 
+from .._types import VoteMethod
 from ..binomial import check_level, clopper_pearson
 from ..errors import InputError, NumericalError
 from ..validation import check_choice, check_count, check_number
@@ -16,7 +20,7 @@ from .radii import probability_for, radius_of
 from .sample_size import choose_n
 from .sequential import SequentialTest
 
-METHODS = ("clopper_pearson", "sequential", "two_stage")
+METHODS = get_args(VoteMethod)
 
 
 def progress_bar(progress, total):

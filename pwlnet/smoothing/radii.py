@@ -4,8 +4,11 @@ With Gaussian noise of standard deviation sigma, a class whose probability is at
 l2 radius sigma * Phi^-1(p).
 """
 
+from __future__ import annotations
+
 import numpy as np
 
+from .._types import ArrayLike, FloatArray
 from ..errors import InputError
 from ..validation import check_number
 
@@ -15,7 +18,7 @@ _SAFETY = 2.0**-47
 _LAST = 1.0 - 2.0**-53  # largest float64 below 1
 
 
-def radius_of(p_low, sigma):
+def radius_of(p_low: ArrayLike, sigma: float) -> FloatArray:
     """Compute certified l2 radii from lower bounds of the probability of a class.
 
     Sound bound: never above sigma * Phi^-1(p_low) in exact arithmetic for the given float64 numbers, and 0 where p_low <= 1/2.
@@ -65,7 +68,7 @@ def radius_of(p_low, sigma):
     return np.where(p > 0.5, np.maximum(np.nextafter(sigma * quantile, 0.0), 0.0), 0.0)
 
 
-def probability_for(radius, sigma):
+def probability_for(radius: ArrayLike, sigma: float) -> FloatArray:
     """Compute the probability of a class that implies a certified l2 radius.
 
     Sound bound: never below Phi(radius / sigma) in exact arithmetic, so "probability > probability_for(r, sigma)" implies

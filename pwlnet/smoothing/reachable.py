@@ -3,11 +3,15 @@
 Legend: n votes, S shape of an image, K neurons, G radii, P points.
 """
 
+from __future__ import annotations
+
 import time
 from dataclasses import replace
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
+from .._types import ArrayLike, BoundMethod, IntArray
 from ..bounds.elimination import INFLATION, TINY
 from ..bounds.preactivations import bound_preactivations
 from ..domains import Ball
@@ -16,13 +20,16 @@ from ..float_sets import pool_neurons
 from ..scheduling import run_chunks
 from ..tolerances import UNIT_ROUNDOFF
 from ..validation import check_choice
-from .certificates import Certificates
+from .certificates import Certificate, Certificates
 from .factor_bounds import FactorBounds
 from .fixed_sequence import is_confirmed, lower_bound
 from .noise import ESTIMATE
 from .radii import radius_of
 
-METHODS = ("ibp", "crown_ibp", "crown", "alpha_crown")
+if TYPE_CHECKING:
+    from .classifier import SmoothedClassifier
+
+METHODS = get_args(BoundMethod)
 UNDECIDED = -1
 _ROWS = 512
 _PER_OCTAVE, _OCTAVES = 8, 12  # of the grid of radii
@@ -30,8 +37,18 @@ _INSIDE = 1.0 - 2.0**-10  # share of the radius of a region at which bounds, wit
 
 
 def certify_reachable(
-    smoothed, x, *, n0=100, n=10_000, alpha=0.001, rng=0, image=0, radii=None, bounds="crown", batch_size=None
-):
+    smoothed: SmoothedClassifier,
+    x: ArrayLike,
+    *,
+    n0: int = 100,
+    n: int = 10_000,
+    alpha: float = 0.001,
+    rng: int | np.random.Generator = 0,
+    image: int = 0,
+    radii: ArrayLike | None = None,
+    bounds: BoundMethod = "crown",
+    batch_size: int | None = None,
+) -> Certificate | Certificates:
     """Certify SC-RFP with a clean centre soundly, by bounds of the patterns that images in a ball can have.
 
     Estimate: with confidence 1 - alpha, the deployed rule, which compares votes at x' with the pattern of x' itself, gives the
@@ -73,7 +90,7 @@ def certify_reachable(
     -----
     **Statement.** At x', the deployed rule multiplies the output of neuron i at the noisy point z by lam_i(x', z): 1 if the
     neuron has the same strict state at x' and z, else 1 + eta. Let S_R be a set of vectors of factors that contains
-    lam(x', z) for all x' with |x' - x| <= R, and h_R(z) = 1 only if c wins at z with all of them. If
+    lam(x', z) for all x' with ``|x' - x| <= R``, and h_R(z) = 1 only if c wins at z with all of them. If
     sigma Phi^-1(E h_R(x + sigma n)) > R, then c has more than half of the votes of the deployed rule at all x' in the ball.
 
     *Proof.* x and R fixed, h_R is one function of z. Where h_R(z) = 1, the vote at z of the rule with centre x' is c, for each
@@ -107,7 +124,7 @@ def certify_reachable(
     >>> certificate.r_region < 0.02, certificate.radius > 0.2
     (True, True)
     """
-    rule = smoothed.base
+    rule: Any = smoothed.base
     if getattr(rule, "reference", None) != "clean" or rule.network is None or rule.dtype != "float64" or rule.passes != 2:
         raise InputError(
             f"the classifier is {rule!r}; reachable patterns are those of a network with reference='clean', passes=2 and "
@@ -130,7 +147,7 @@ def _check_radii(radii):
     return radii
 
 
-def reachable_states(bounds, center, radius, method="crown"):
+def reachable_states(bounds: FactorBounds, center: ArrayLike, radius: float, method: BoundMethod = "crown") -> IntArray:
     """Find the states of neurons that are proved, strictly, for all float64 forward passes of the points of a ball.
 
     Sound bound: of a neuron with a state, every point of the ball has this state, not at a threshold.

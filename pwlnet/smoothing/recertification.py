@@ -3,11 +3,15 @@
 Legend: B images, S shape of an image.
 """
 
+from __future__ import annotations
+
 import time
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .._types import ArrayLike
 from ..errors import InputError, ShapeError
 from ..validation import check_count
 from .certificates import ABSTAINED, Certificates
@@ -16,8 +20,20 @@ from .plans import progress_bar
 from .radii import radius_of
 from .recertify import recertify_counts
 
+if TYPE_CHECKING:
+    from .classifier import SmoothedClassifier
 
-def recertify_smoothed(old, new, certificates, x, *, m=1000, batch_size=None, progress=False):
+
+def recertify_smoothed(
+    old: SmoothedClassifier,
+    new: SmoothedClassifier,
+    certificates: Certificates,
+    x: ArrayLike,
+    *,
+    m: int = 1000,
+    batch_size: int | None = None,
+    progress: bool = False,
+) -> Certificates:
     """Certify a changed classifier by counting how often it loses votes on the noise of the old one's certificates.
 
     Estimate: with confidence 1 - alpha of the old certificates, of which a tenth is for the lost votes. The new classifier must

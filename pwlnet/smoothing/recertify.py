@@ -1,7 +1,10 @@
 """Certificates of a changed classifier (quantised, pruned, repressed) from those of the old one and their disagreements."""
 
+from __future__ import annotations
+
 import numpy as np
 
+from .._types import ArrayLike, FloatArray
 from ..binomial import as_counts, check_level, clopper_pearson
 from ..errors import InputError
 from ..validation import check_number
@@ -9,7 +12,9 @@ from ..validation import check_number
 _SHARE = 0.1  # of alpha, for the disagreements: their bound is narrow anyway when they are rare
 
 
-def recertify(p_low, disagreements, m, alpha, *, gains=None):
+def recertify(
+    p_low: ArrayLike, disagreements: ArrayLike, m: int, alpha: float, *, gains: ArrayLike | None = None
+) -> FloatArray:
     """Bound the probability of a class under a changed classifier from a bound under the old one.
 
     Sound bound: with confidence 1 - alpha1 - ``alpha``, where 1 - alpha1 is the confidence of ``p_low``.
@@ -75,7 +80,16 @@ def recertify(p_low, disagreements, m, alpha, *, gains=None):
     return np.clip(np.nextafter(p_low + change, -1.0), 0.0, 1.0)
 
 
-def recertify_counts(k, n, disagreements, m, alpha, *, gains=None, share=_SHARE):
+def recertify_counts(
+    k: ArrayLike,
+    n: int,
+    disagreements: ArrayLike,
+    m: int,
+    alpha: float,
+    *,
+    gains: ArrayLike | None = None,
+    share: float = _SHARE,
+) -> FloatArray:
     """Bound the probability of a class under a changed classifier from the votes of the old one, at one level.
 
     Sound bound: with confidence 1 - alpha, of which the disagreements have ``share`` and the votes the rest.

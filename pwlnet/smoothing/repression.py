@@ -3,17 +3,25 @@
 Legend: n votes, S shape of an input, K neurons, O classes.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
 import numpy as np
 
+from .._types import ArrayLike, Dtype, FloatArray, Guarantee
 from ..errors import InputError
 from ..network import Network
 from ..validation import check_choice, check_count, check_number
 from . import references
-from .bases import DerivedClassifier, as_base
+from .bases import BaseClassifier, DerivedClassifier, as_base
 from .certificates import GUARANTEES
 from .nested import NestedClassifier
 from .noise import TRAINING, Query
 from .voted import VotedClassifier
+
+if TYPE_CHECKING:
+    import torch
 
 _OPTIONS = {  # of each reference, in the order of its arguments
     "clean": (references.Clean, ()),
@@ -24,7 +32,7 @@ _OPTIONS = {  # of each reference, in the order of its arguments
     "margin": (references.Margin, ("tau",)),
 }
 _NOT_NEEDED = ("center",)
-_OWN_CLASSES = {  # experimental references that are classifiers of their own
+_OWN_CLASSES: dict[str, Any] = {  # experimental references that are classifiers of their own
     "voted": (VotedClassifier, ("denoiser", "weighting", "layers", "m", "gamma", "reference_sigma")),
     "nested": (NestedClassifier, ("denoiser", "m", "beta", "gamma", "inner_sigma")),
 }
@@ -41,7 +49,7 @@ class RepressedClassifier(DerivedClassifier):
     guarantee : {"sound", "conditional", "nominal"}
     """
 
-    def __init__(self, base, eta, rule, passes):
+    def __init__(self, base: BaseClassifier, eta: float, rule: Any, passes: int) -> None:
         super().__init__(base)
         self.eta, self.rule, self.passes = eta, rule, passes
         self.guarantee, self.reference = rule.guarantee, rule.name
@@ -52,13 +60,13 @@ class RepressedClassifier(DerivedClassifier):
             return {"factors": options["factors"](self.eta)}
         return {"eta": self.eta, "passes": self.passes}
 
-    def scores(self, query):
+    def scores(self, query: Query) -> FloatArray:
         """Compute the scores of the noisy points of a Query: float64[n, O]."""
         points = query.points(threads=self.threads)
         reference, options = self.rule.arguments(self.base, points, query)
         return self.base.scores_at(points, reference, **self._options(options))
 
-    def torch_scores(self, points, query, centers=None):
+    def torch_scores(self, points: torch.Tensor, query: Query, centers: torch.Tensor | None = None) -> torch.Tensor:
         """Compute scores with gradients: tensor [n, *S] -> tensor [n, O]; states carry no gradient."""
         import torch
 
@@ -67,16 +75,26 @@ class RepressedClassifier(DerivedClassifier):
         reference, options = self.rule.torch_arguments(self.base, points, query, centers)
         return self.base.torch_scores_at(points, reference, **self._options(options))
 
-    def settings(self):
+    def settings(self) -> dict[str, Any]:
         """Return what identifies the classifier in logs and stores."""
         named = {"eta": self.eta, "reference": self.reference, "passes": self.passes}
         return {**self.base.settings(), "guarantee": self.guarantee, **named, **self.rule.settings()}
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"RepressedClassifier({self.reference!r}, eta={self.eta:g}, passes={self.passes}, guarantee {self.guarantee!r})"
 
 
-def repress_float_paths(network_or_module, eta, *, reference, passes=2, guarantee=None, dtype=None, threads=None, **options):
+def repress_float_paths(
+    network_or_module: Network | torch.nn.Module,
+    eta: float,
+    *,
+    reference: Literal["clean", "frozen", "denoiser", "self_noise", "global", "margin", "voted", "nested"],
+    passes: Literal[1, 2] = 2,
+    guarantee: Guarantee | None = None,
+    dtype: Dtype | None = None,
+    threads: int | None = None,
+    **options: Any,
+) -> RepressedClassifier | VotedClassifier | NestedClassifier:
     """Make a classifier whose float neurons are multiplied by ``1 + eta``, for ``SmoothedClassifier``.
 
     A neuron of a noisy point z floats if its state differs from that at the reference (scope "pair": a pre-activation at its
@@ -182,7 +200,15 @@ def _wrong_guarantee(reference, actual, wanted):
     )
 
 
-def float_frequency(network, images, sigma, *, n_draws=10, rng=0, threads=None):
+def float_frequency(
+    network: Network,
+    images: ArrayLike,
+    sigma: float,
+    *,
+    n_draws: int = 10,
+    rng: int | np.random.Generator = 0,
+    threads: int | None = None,
+) -> FloatArray:
     """Estimate how often each neuron floats between an image and the same image with noise, for reference "global".
 
     Estimate: the share of pairs (x, x + sigma n) over a training set.

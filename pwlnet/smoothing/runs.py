@@ -3,14 +3,34 @@
 Legend: B images, S shape of an image.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
+from .._types import ArrayLike, IntArray, PathLike
 from ..errors import ShapeError
-from .logs import LogWriter, read_log
+from .logs import CertificationLog, LogWriter, read_log
 from .plans import progress_bar
 
+if TYPE_CHECKING:
+    from .classifier import SmoothedClassifier
 
-def certify_to_log(smoothed, x, labels, path, *, images=None, resume=False, digits=None, progress=False, **options):
+
+def certify_to_log(
+    smoothed: SmoothedClassifier,
+    x: ArrayLike,
+    labels: Sequence[int] | IntArray,
+    path: PathLike,
+    *,
+    images: ArrayLike | None = None,
+    resume: bool = False,
+    digits: int | None = None,
+    progress: bool = False,
+    **options: Any,
+) -> CertificationLog:
     """Certify images, and write each into a log in the published format as soon as it is finished.
 
     Estimate: as ``SmoothedClassifier.certify``. The noise of an image depends on its number only, so that an interrupted and

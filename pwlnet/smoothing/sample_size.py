@@ -1,7 +1,12 @@
 """Numbers of draws that suit an input: few where more would not change its certificate."""
 
+from __future__ import annotations
+
+from typing import Literal
+
 import numpy as np
 
+from .._types import ArrayLike, IntArray
 from ..binomial import as_counts, check_level, clopper_pearson
 from ..errors import InputError
 from ..validation import check_choice, check_count, check_number
@@ -12,7 +17,18 @@ _STEEP_NODES = 240  # the same for a loss of certified accuracy, which has a nar
 _GROWTH = 1.1  # ratio of consecutive candidates of the number of draws
 
 
-def choose_n(k0, n0, *, n_max, alpha, max_loss, sigma=1.0, radius=None, rule="expected", n_min=100):
+def choose_n(
+    k0: int | ArrayLike,
+    n0: int,
+    *,
+    n_max: int,
+    alpha: float,
+    max_loss: float,
+    sigma: float = 1.0,
+    radius: float | None = None,
+    rule: Literal["expected", "worst"] = "expected",
+    n_min: int = 100,
+) -> int | IntArray:
     """Choose numbers of draws from a few first votes: the least whose loss against ``n_max`` draws is at most ``max_loss``.
 
     Estimate: of the loss. The certificate is sound whatever is chosen, if it uses fresh votes only.

@@ -6,12 +6,21 @@ it should be, and classes are guesses. Accuracies tell.
 Legend: B images, S shape of an image.
 """
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from .._types import ArrayLike
 from ..errors import InputError, ShapeError
-from .bases import DerivedClassifier, as_base, votes_of
+from .bases import BaseClassifier, DerivedClassifier, as_base, votes_of
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..network import Network
 
 _DATASETS = {  # mean and standard deviation of the channels, for images in [0, 1]
     "MNIST": ((0.1307,), (0.3081,)),
@@ -36,7 +45,7 @@ class RangeCheck(NamedTuple):
     """
 
     accuracy: float
-    others: dict
+    others: dict[str, float]
     problem: str
 
 
@@ -69,7 +78,13 @@ def _without_first_layer(model):
     return None if trained or type(first).__name__ == "Flatten" else model[1:]
 
 
-def check_range(model, images, labels, *, input_shape=None):
+def check_range(
+    model: Network | torch.nn.Module | BaseClassifier,
+    images: ArrayLike,
+    labels: ArrayLike,
+    *,
+    input_shape: Sequence[int] | None = None,
+) -> RangeCheck:
     """Compare accuracies on images as they are, scaled in other ways, and without the normalisation layer of the classifier.
 
     Exact up to rounding: accuracies on the first 500 images.
@@ -95,7 +110,7 @@ def check_range(model, images, labels, *, input_shape=None):
     images, labels = np.asarray(images, np.float64)[:_MOST_IMAGES], np.asarray(labels)[:_MOST_IMAGES]
     if len(images) != len(labels) or not len(images):
         raise ShapeError(f"there are {len(images)} images and {len(labels)} labels; give one label for each")
-    base = as_base(model, input_shape=input_shape)
+    base: Any = as_base(model, input_shape=input_shape)
     base = base.base if isinstance(base, DerivedClassifier) else base
 
     def accuracy(of, points):
@@ -106,7 +121,7 @@ def check_range(model, images, labels, *, input_shape=None):
     shorter = None if base.network is not None else _without_first_layer(base.module)
     if shorter is not None:
         others["given to the classifier without its first layer"] = accuracy(as_base(shorter, input_shape=input_shape), images)
-    best = max(others, key=others.get)
+    best = max(others, key=lambda name: others[name])
     problem = ""
     if others[best] > actual + _CLEARLY:
         problem = (
@@ -117,7 +132,13 @@ def check_range(model, images, labels, *, input_shape=None):
     return RangeCheck(actual, others, problem)
 
 
-def refuse_wrong_range(model, images, labels, *, input_shape=None):
+def refuse_wrong_range(
+    model: Network | torch.nn.Module | BaseClassifier,
+    images: ArrayLike,
+    labels: ArrayLike,
+    *,
+    input_shape: Sequence[int] | None = None,
+) -> RangeCheck:
     """Validate the range of images by ``check_range``, and return its result.
 
     Raises

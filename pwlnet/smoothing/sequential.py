@@ -4,16 +4,20 @@ They stop as soon as the votes decide, where a fixed number of draws is the same
 for the path draw by draw, so the sizes of the blocks do not matter.
 """
 
+from __future__ import annotations
+
 import math
+from typing import Literal
 
 import numpy as np
 
+from .._types import ArrayLike, FloatArray
 from ..binomial import as_counts, check_level
 from ..errors import InputError
 from ..validation import check_choice, check_count, check_number
 from .boundaries import METHODS, log_evidence, rejection_boundary, rounding_margin
 
-DECISIONS = ("open", "yes", "no")
+DECISIONS: tuple[Literal["open", "yes", "no"], ...] = ("open", "yes", "no")
 _LARGEST_ALPHA = 0.36  # below 1 / e: see the Notes of ConfidenceSequence
 
 
@@ -83,7 +87,15 @@ class SequentialTest:
     True
     """
 
-    def __init__(self, p0, alpha, *, beta=None, max_n=100_000, method="group_sequential"):
+    def __init__(
+        self,
+        p0: float,
+        alpha: float,
+        *,
+        beta: float | None = None,
+        max_n: int = 100_000,
+        method: Literal["group_sequential", "beta_binomial", "checkpoints"] = "group_sequential",
+    ) -> None:
         self.p0 = check_number(p0, "p0")
         if self.p0 > 1.0:
             raise InputError(f"p0 is {p0!r}; a probability is needed")
@@ -92,13 +104,13 @@ class SequentialTest:
         self.max_n = check_count(max_n, "max_n")
         self.method = check_choice(method, METHODS, "method")
         self.hits = self.n = 0
-        self.decision = "open"
+        self.decision: Literal["open", "yes", "no"] = "open"
         self._yes = rejection_boundary(self.p0, self.alpha, self.max_n, method)
         self._no = None if beta is None else rejection_boundary(1.0 - self.p0, self.beta, self.max_n, method)
         self._affordable = _affordable_misses(self._yes)
         self.finished = bool(self._affordable[0] < 0)
 
-    def update(self, votes):
+    def update(self, votes: ArrayLike) -> Literal["open", "yes", "no"]:
         """Use a block of votes, in the order in which they were drawn.
 
         Parameters
@@ -131,7 +143,7 @@ class SequentialTest:
         self.finished = bool(ends.size) or self.n == self.max_n
         return self.decision
 
-    def draws_to_next_check(self):
+    def draws_to_next_check(self) -> int:
         """Return the least number of further draws after which the test can end: a size of block that wastes none.
 
         Returns
@@ -200,12 +212,12 @@ class ConfidenceSequence:
     [0.0, 0.739, 0.856, 0.886]
     """
 
-    def __init__(self, alpha):
+    def __init__(self, alpha: float) -> None:
         self.alpha = check_level(alpha)
         if self.alpha > _LARGEST_ALPHA:
             raise InputError(f"alpha is {alpha!r}; at most {_LARGEST_ALPHA} is needed")
 
-    def lower(self, hits, n):
+    def lower(self, hits: ArrayLike, n: int | ArrayLike) -> FloatArray:
         """Compute the lower bounds.
 
         Sound bound, see the class; the largest of the bounds along one path of draws is one as well.
@@ -236,7 +248,7 @@ class ConfidenceSequence:
             low, high = np.where(rejected, middle, low), np.where(inside & ~rejected, middle, high)
         return low
 
-    def upper(self, hits, n):
+    def upper(self, hits: ArrayLike, n: int | ArrayLike) -> FloatArray:
         """Compute the upper bounds, from the lower bounds of the probability of a miss.
 
         Sound bound, see the class.

@@ -3,14 +3,26 @@
 Legend: n votes, m reference draws, S shape of an image, K neurons, G radii, P points.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
 import numpy as np
 
+from .._types import FloatArray, IntArray
 from ..binomial import clopper_pearson
 from ..errors import InputError, UnsupportedOperationError
 from ..float_sets import pool_neurons
 from ..validation import check_choice, check_count, check_number
-from .bases import DerivedClassifier
+from .bases import BaseClassifier, DerivedClassifier
 from .denoisers import as_denoiser
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..network import Network
+    from .noise import Query
 
 WEIGHTINGS = ("hard", "linear")
 REFERENCE_PURPOSE = 200  # added to a purpose: the reference draws of a query
@@ -74,7 +86,7 @@ class VotedClassifier(DerivedClassifier):
 
     **Statement.** Let g be non-increasing, p_i^-+(R) = Phi(Phi^-1(p_i(x)) -+ R / sigma1), and h_R(z) = 1 only if class c wins
     at z with all factors 1 + eta g_i, g_i between g(p_i^+) and g(p_i^-). If sigma Phi^-1(E h_R(x + sigma n)) > R, then at every
-    x' with |x' - x| <= R, class c has more than half of the votes of the deployed rule, with its factors lam(x').
+    x' with ``|x' - x| <= R``, class c has more than half of the votes of the deployed rule, with its factors lam(x').
 
     *Proof.* p_i is the Gaussian mean of a function to [0, 1], so Phi^-1 of it is 1 / sigma1-Lipschitz [1]_; hence p_i(x') is in
     [p_i^-, p_i^+], and lam(x') is among the factors of h_R. Where h_R(z) = 1, the network with factors lam(x') gives c at z.
@@ -109,9 +121,20 @@ class VotedClassifier(DerivedClassifier):
 
     guarantee, reference = "sound", "voted"
 
+    network: Network
+
     def __init__(
-        self, base, eta, *, denoiser=None, weighting="hard", layers="last", m=10_000, gamma=0.001, reference_sigma=None
-    ):
+        self,
+        base: BaseClassifier,
+        eta: float,
+        *,
+        denoiser: Any = None,
+        weighting: Literal["hard", "linear"] = "hard",
+        layers: Literal["last", "all"] | Sequence[int] = "last",
+        m: int = 10_000,
+        gamma: float = 0.001,
+        reference_sigma: float | None = None,
+    ) -> None:
         if base.network is None:
             raise UnsupportedOperationError(
                 "reference 'voted' needs the neurons of a network, but the classifier is a torch module; convert it by "
@@ -131,20 +154,20 @@ class VotedClassifier(DerivedClassifier):
         if reference_sigma is not None:
             check_number(reference_sigma, "reference_sigma", above=True)
         self.mask = layer_mask(base.network, self.layers)
-        self._factors = None, None
+        self._factors: tuple[Any, Any] = None, None
 
     @property
-    def plan_type(self):
+    def plan_type(self) -> type[Any]:
         """How its certificates are made: the class VotedPlan."""
         from .voted_plan import VotedPlan
 
         return VotedPlan
 
-    def sigma1(self, sigma):
+    def sigma1(self, sigma: float) -> float:
         """Return the standard deviation of the reference noise; by default, that of the votes."""
         return float(sigma if self.reference_sigma is None else self.reference_sigma)
 
-    def count_active(self, query, first, last):
+    def count_active(self, query: Query, first: int, last: int) -> IntArray:
         """Count the reference draws of a query at which each neuron is active: int64[K]."""
         counts = np.zeros(self.network.n_neurons, np.int64)
         draws = query._replace(purpose=query.purpose + REFERENCE_PURPOSE, sigma=self.sigma1(query.sigma))
@@ -154,7 +177,7 @@ class VotedClassifier(DerivedClassifier):
             counts += (self.network.states(points, threads=self.base.threads) == 1).sum(axis=0)
         return counts
 
-    def factors(self, query, m=None):
+    def factors(self, query: Query, m: int | None = None) -> FloatArray:
         """Return the factors of all votes of a query, from m reference draws: float64[K]."""
         m = self.m if m is None else m
         key = query.seed, query.purpose, query.image, query.sigma, m, query.center.tobytes()
@@ -164,7 +187,7 @@ class VotedClassifier(DerivedClassifier):
             self._factors = key, np.where(self.mask, 1.0 + self.eta * g, 1.0)
         return self._factors[1]
 
-    def factor_box(self, p_low, p_high):
+    def factor_box(self, p_low: FloatArray, p_high: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Bound the factors where probabilities are between ``p_low`` and ``p_high``: (float64[..., K], float64[..., K])."""
         if self.weighting == "hard":  # both one-sided values at the edge
             ends = (p_high < 0.5).astype(np.float64), (p_low <= 0.5).astype(np.float64)
@@ -177,12 +200,12 @@ class VotedClassifier(DerivedClassifier):
             lower, upper = lower - slack, upper + slack
         return np.where(self.mask, lower, 1.0), np.where(self.mask, upper, 1.0)
 
-    def slack(self):
+    def slack(self) -> float:
         """Return tau, the largest error of all estimates of probabilities with probability 1 - gamma."""
         n = int(self.mask.sum())
         return float(np.sqrt(np.log(2.0 * n / self.gamma) / (2.0 * self.m))) if self.gamma > 0.0 and n else 0.0
 
-    def boxes(self, query, m, alpha, grid):
+    def boxes(self, query: Query, m: int, alpha: float, grid: Any) -> tuple[FloatArray, FloatArray]:
         """Bound the factors of all queries within each radius, with confidence 1 - alpha.
 
         Returns
@@ -196,22 +219,23 @@ class VotedClassifier(DerivedClassifier):
             p_low = shift_probability(low, -np.nextafter(radius / sigma, np.inf), upper=False)
             p_high = shift_probability(high, np.nextafter(radius / sigma, np.inf), upper=True)
             ends.append(self.factor_box(np.maximum(p_low - tau, 0.0), np.minimum(p_high + tau, 1.0)))
-        return tuple(np.array(x) for x in zip(*ends, strict=True))
+        lower, upper = (np.array(x) for x in zip(*ends, strict=True))
+        return lower, upper
 
-    def scores(self, query):
+    def scores(self, query: Query) -> FloatArray:
         """Compute the scores of the noisy points of a Query: float64[n, O]."""
         return self.base.scores_at(query.points(threads=self.base.threads), factors=self.factors(query))
 
-    def torch_scores(self, points, query, centers=None):
+    def torch_scores(self, points: torch.Tensor, query: Query, centers: torch.Tensor | None = None) -> torch.Tensor:
         """Compute scores with gradients: tensor [n, *S] -> tensor [n, O]; factors are constants, from fewer draws."""
         return self.base.torch_scores_at(points, factors=self.factors(query, min(self.m, _ROWS)))
 
-    def settings(self):
+    def settings(self) -> dict[str, Any]:
         """Return what identifies the classifier in logs and stores."""
         named = {"eta": self.eta, "reference": "voted", "weighting": self.weighting, "m": self.m, "gamma": self.gamma}
         more = {"layers": ",".join(map(str, self.layers)), "reference_sigma": self.reference_sigma or 0.0}
         denoiser = {"denoiser": "none"} if self.denoiser is None else self.denoiser.settings()
         return {**self.base.settings(), **named, **more, **denoiser}
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"VotedClassifier(eta={self.eta:g}, {self.weighting}, layers {self.layers}, guarantee 'sound')"

@@ -1,6 +1,9 @@
 """Open stores and other HDF5 files of pwlnet for reading, and report errors of h5py and of the system in one sentence each."""
 
 import contextlib
+import hashlib
+import json
+import os
 import warnings
 
 import h5py
@@ -9,9 +12,11 @@ from ..errors import ChecksumError, PwlnetError, StoreError, UnverifiedStoreWarn
 from ..publishing import reason
 from ..validation import as_path
 from .container.checksummed_file import ChecksummedFile, PageError
+from .container.layout import HEADER_SIZE
 
 _H5PY_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, IndexError, OverflowError, MemoryError)
 _INDEX_BYTES = 8  # at least, of a chunk in the index
+LINKS = "/links"  # of a store whose rows are in other files
 
 
 class ReadFile(h5py.File):
@@ -24,12 +29,15 @@ class ReadFile(h5py.File):
     ----------
     container : ChecksummedFile
         The file below it.
+    links : list of dict
+        The files that hold the rows of a linked store: their names, relative to the folder, sizes and headers.
     """
 
     def __init__(self, container):
-        self.container = container
+        self.container, self._plain = container, None
         super().__init__(container, "r")
         self._prefix = "" if container.is_verified else _group_with_network(self)
+        self.links = json.loads(self[LINKS].attrs["files"]) if LINKS in self else []
 
     @property
     def header(self):
@@ -41,7 +49,18 @@ class ReadFile(h5py.File):
 
     def member(self, path):
         """Return an object of the store by its path in the schema."""
-        return self[self._prefix + path]
+        stored = self[self._prefix + path]
+        if isinstance(stored, h5py.Dataset) and stored.is_virtual:
+            return self._plain_file()[self._prefix + path]
+        return stored
+
+    def _plain_file(self):
+        """Open the file once more, without the container: HDF5 opens the files of virtual datasets as it opened this one."""
+        if self._plain is None:
+            for entry in self.links:
+                _check_link(self.container.path, entry)
+            self._plain = h5py.File(self.container.path, "r")
+        return self._plain
 
     def has(self, path):
         """Return whether the store has an object, by its path in the schema."""
@@ -49,8 +68,34 @@ class ReadFile(h5py.File):
 
     def close(self):
         """Close both."""
+        if self._plain is not None:
+            self._plain.close()
         super().close()
         self.container.close()
+
+
+def link_to(path, folder):
+    """Describe a file that a linked store in a folder names: dict of JSON values.
+
+    Parameters
+    ----------
+    path, folder : pathlib.Path
+    """
+    with path.open("rb") as file:
+        header = hashlib.sha256(file.read(HEADER_SIZE)).hexdigest()
+    name = os.path.relpath(path.resolve(), folder.resolve())
+    return {"name": name, "bytes": path.stat().st_size, "header": header}
+
+
+def _check_link(path, entry):
+    """Refuse a file of a linked store that is missing or has changed since: HDF5 would read zeros."""
+    source = path.parent / entry["name"]
+    try:
+        now = link_to(source, path.parent)
+    except OSError as error:
+        raise StoreError(f"{path} has rows in {source}, which can't be read ({reason(error)}); restore that file") from None
+    if now != entry:
+        raise StoreError(f"{path} has rows in {source}, which was changed; restore that file, or link the stores again")
 
 
 def _group_with_network(file):

@@ -1,16 +1,33 @@
 """Partition many lines or planes into a store batch by batch; very long lines chunk by chunk."""
 
+from __future__ import annotations
+
 import contextlib
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .._types import ArrayLike
 from ..validation import check_count
 from .reader import RegionStore
 
+if TYPE_CHECKING:
+    from ..partition.lines.summary import LineSummary
+    from .writer import StoreWriter
+
 
 def append_lines_by_length(
-    writer, starts, ends, *, stream=False, max_points=2**20, max_segments=None, progress=False, threads=None
-):
+    writer: StoreWriter,
+    starts: ArrayLike,
+    ends: ArrayLike,
+    *,
+    stream: bool = False,
+    max_points: int = 2**20,
+    max_segments: int | None = None,
+    progress: bool = False,
+    threads: int | None = None,
+) -> Iterator[LineSummary]:
     """Partition lines and append them to a store, batch by batch; very long lines are written chunk by chunk.
 
     Exact up to rounding, and bit for bit what ``partition_lines`` gives. Lines that the store has already are skipped, and
@@ -62,7 +79,7 @@ def append_lines_by_length(
             with RegionStore(writer.path) as stored:
                 yield stored.summary(run.first)
             continue
-        options = {"max_points": max_points, "tolerances": writer.tolerances, **limits}
+        options: dict[str, Any] = {"max_points": max_points, "tolerances": writer.tolerances, **limits}
         with contextlib.closing(iter_line_partitions(network, *lines.select(run.first, run.last), **options)) as batches:
             for batch in batches:
                 writer.append_lines(batch)
@@ -81,8 +98,18 @@ def _runs(writer, lines, max_points, stream, threads):
 
 
 def append_planes_in_batches(
-    writer, origins, e1, e2, polygons, *, stream=False, max_planes=128, max_polygons=2**17, progress=False, threads=None
-):
+    writer: StoreWriter,
+    origins: ArrayLike,
+    e1: ArrayLike,
+    e2: ArrayLike,
+    polygons: ArrayLike | Sequence[ArrayLike],
+    *,
+    stream: bool = False,
+    max_planes: int = 128,
+    max_polygons: int = 2**17,
+    progress: bool = False,
+    threads: int | None = None,
+) -> Iterator[int | None]:
     """Partition planes and append them to a store, batch by batch, or each of them chunk by chunk.
 
     Exact, as ``partition_planes``. Planes that the store has already are skipped, and a plane of which it has the first chunks
@@ -136,8 +163,8 @@ def append_planes_in_batches(
                 yield None
             else:
                 batch = planes[first : first + 1 if stream else first - first % max_planes + max_planes]
-                frames = (np.stack(points) for points in list(zip(*batch, strict=True))[:3])
-                made = partition_planes(writer.network, *frames, [plane.polygon for plane in batch], threads=threads)
+                origins, e1, e2 = (np.stack(points) for points in list(zip(*batch, strict=True))[:3])
+                made = partition_planes(writer.network, origins, e1, e2, [plane.polygon for plane in batch], threads=threads)
                 writer.append_planes(made)
                 yield made.n_exact
             bar.update(writer.n_planes - first)

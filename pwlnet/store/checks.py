@@ -8,7 +8,7 @@ import numpy as np
 
 from ..errors import ChecksumError, PwlnetError, StoreError
 from . import in_chunks, schema
-from .access import reading, unverified_problem
+from .access import LINKS, open_for_reading, reading, unverified_problem
 from .consistency import batch_problem
 from .digest import add_bytes, start_array
 from .plane_check import plane_problems
@@ -36,6 +36,7 @@ def find_problems(store, n_samples):
     """
     damage = itertools.islice(store.file.container.iter_damage(), _PROBLEMS)
     problems = [_with_datasets(store, error) for error in damage]
+    problems += list(itertools.islice(_damage_of_links(store), _PROBLEMS))
     try:
         sizes = axis_sizes(store.network)
     except PwlnetError as error:
@@ -51,6 +52,16 @@ def find_problems(store, n_samples):
 
 def _container_problems(store):
     return [] if store.is_verified else [unverified_problem(store.path)]
+
+
+def _damage_of_links(store):
+    """Yield a sentence for each damaged page of the files that hold the rows of a linked store."""
+    for entry in store.file.links:
+        try:
+            with open_for_reading(store.path.parent / entry["name"]) as file:
+                yield from (str(error) for error in file.container.iter_damage())
+        except PwlnetError as error:
+            yield str(error)
 
 
 def batch_problems(store):
@@ -105,7 +116,7 @@ def problems_of_batch(store, number, sizes=None):
     commit, rows = store.commits[number], _batch_name(store, number)
     name = commit["kind"].decode()
     try:
-        if not _matches_digest(store, commit):
+        if not _matches_digest(store, number):
             return [f"{rows} does not match its checksum; the file is damaged, restore a copy or compute it again"]
         store.checked_batches.add(number)
         for first, last in batch_ranges(store, commit):
@@ -158,26 +169,39 @@ def _batch_name(store, number):
     return f"batch {number} ({name} {first}..{last - 1}) of {store.path}"
 
 
-def _matches_digest(store, commit):
+def _matches_digest(store, number):
     """Return whether the rows of a batch in the file, and the 0 before the first offsets, are those that were committed."""
-    kind, sha = schema.KINDS[commit["kind"].decode()], hashlib.sha256()
+    commit = store.commits[number]
+    kind, sha, bases = schema.KINDS[commit["kind"].decode()], hashlib.sha256(), _link_bases(store, number)
     for dataset in kind.stored:
         axis = kind.axes.index(dataset.axis)
         first, last = (int(commit[end][axis]) + dataset.lead for end in ("first", "last"))
         if first == dataset.lead and store.read_rows(dataset, 0, dataset.lead, checked=False).any():
             return False
-        _add_rows(sha, store, dataset, first, last, checked=False)
+        base = int(bases[kind.axes.index(kind.counts[dataset.path])]) if dataset.lead else 0
+        _add_rows(sha, store, dataset, first, last, checked=False, base=base)
     return sha.hexdigest().encode() == commit["sha256"]
 
 
-def _add_rows(sha, store, dataset, first, last, *, checked=True):
-    """Feed rows of a dataset to a hash, some at a time."""
+def _link_bases(store, number):
+    """Return the rows, along the axes of its kind, before the file that a batch of a linked store is in; else zeros."""
+    if not store.is_linked:
+        return np.zeros(schema.COMMIT_AXES, np.int64)
+    commits, firsts = store.commits, store.file.member(f"{LINKS}/commits")[()]
+    start = int(firsts[np.searchsorted(firsts, number, side="right") - 1])
+    of_kind = np.flatnonzero(commits["kind"][start:] == commits["kind"][number])
+    return commits["first"][start + int(of_kind[0])]
+
+
+def _add_rows(sha, store, dataset, first, last, *, checked=True, base=0):
+    """Feed rows of a dataset to a hash, some at a time; offsets less ``base``."""
     stored = store.open_dataset(dataset)
     start_array(sha, dataset.path, stored.dtype, (last - first, *stored.shape[1:]))
     rows_per_chunk = stored.chunks[0] if stored.chunks else 1
     step = max(1, _BYTES_AT_ONCE // (_row_bytes(stored) * rows_per_chunk)) * rows_per_chunk
     for low in range(first, last, step):
-        add_bytes(sha, store.read_rows(dataset, low, min(low + step, last), checked=checked))
+        rows = store.read_rows(dataset, low, min(low + step, last), checked=checked)
+        add_bytes(sha, rows - rows.dtype.type(base) if base else rows)
 
 
 def content_digest(store):
@@ -220,7 +244,7 @@ def check_batches(store, dataset, first, last):
     needed[:1] |= first < dataset.lead  # the 0 before the first offsets belongs to the first batch
     for number in numbers[needed].tolist():
         if number not in store.checked_batches:
-            if not _matches_digest(store, store.commits[number]):
+            if not _matches_digest(store, number):
                 batch = _batch_name(store, number)
                 raise ChecksumError(f"{batch} does not match its checksum; restore a copy of the file, or repair it")
             store.checked_batches.add(number)
@@ -237,7 +261,7 @@ def _format_problems(store, sizes):
                 problems.append(str(error))
                 continue
             row = stored.shape[1:]
-            if not stored.chunks:
+            if not stored.chunks and not stored.is_virtual:
                 problems.append(f"{dataset.path} of {store.path} has no chunks; repair the store")
             expected = row_shape(dataset, sizes, free_lengths(dataset, stored.shape))
             if row != expected:

@@ -3,10 +3,15 @@
 Legend: as in ``schema.py``.
 """
 
+from __future__ import annotations
+
 import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .._types import AnyArray, ArrayLike, IntArray
 from ..errors import InputError
 from ..validation import check_choice
 from . import in_chunks, long_line, planes, schema
@@ -14,9 +19,20 @@ from .consistency import row_problem
 from .header import read_text, write_text
 from .summary import derived_last_row
 
+if TYPE_CHECKING:
+    from ..network import Network
+    from ..partition.planes.polygons import Plane
+
 
 class ChunkWriterMixin:
     """The lines and planes of a StoreWriter that are appended in chunks."""
+
+    network: Network  # this and the others: of the StoreWriter
+    _file: Any
+    _sizes: dict[str, int]
+    _ends: dict[str, Any]
+    _check_open: Any
+    _write: Any
 
     def _find_finished(self):
         """Find where the rows of finished lines and planes end, and where the chunks of unfinished ones do."""
@@ -50,13 +66,13 @@ class ChunkWriterMixin:
             end = self._chunk_ends[name]
             self._chunk_ends[name] = in_chunks.START[name] if is_finished else in_chunks.chunk_end(name, rows, end)
 
-    def unfinished_lengths(self, name):
+    def unfinished_lengths(self, name: str) -> dict[str, int]:
         """Return the numbers of rows of a line or a plane ("lines", "planes") that is not finished, by axis: dict of int."""
         kind = schema.KINDS[name]
         counts = (self._ends[name] - self._finished[name]).tolist()
         return {axis: counts[kind.axes.index(axis)] for axis in kind.chunk_axes}
 
-    def read_unfinished(self, name, field, first, last):
+    def read_unfinished(self, name: str, field: str, first: int, last: int) -> AnyArray:
         """Read rows ``first`` to ``last`` (not included) of a line or a plane that is not finished; offsets are not shifted.
 
         Parameters
@@ -78,23 +94,23 @@ class ChunkWriterMixin:
         return self._file[dataset.path][begin + first : begin + last + dataset.lead]
 
     @property
-    def unfinished_t(self):
+    def unfinished_t(self) -> float | None:
         """The last breakpoint of a line that is not finished, in [0, 1]; None if there is no such line."""
         return self._chunk_ends["lines"]
 
     @property
-    def unfinished_polygons(self):
+    def unfinished_polygons(self) -> int | None:
         """Number of polygons of a plane that is not finished; None if there is no such plane."""
         lengths = self.unfinished_lengths("planes")
         return lengths["R"] if any(lengths.values()) else None
 
     @property
-    def resume_state(self):
+    def resume_state(self) -> dict[str, Any] | None:
         """What was stored to resume a line that is not finished: dict or None."""
         return self._read_resume_state("lines")
 
     @property
-    def plane_resume_state(self):
+    def plane_resume_state(self) -> dict[str, Any] | None:
         """What was stored to resume a plane that is not finished: dict or None."""
         return self._read_resume_state("planes")
 
@@ -116,7 +132,7 @@ class ChunkWriterMixin:
             one = f"{name[:-1]} {self.n_rows(name)} of {self.path}"
             raise InputError(f"{one} is not finished; append its chunks and finish it first")
 
-    def append_chunk(self, name, arrays, *, resume_state=None):
+    def append_chunk(self, name: str, arrays: Mapping[str, Any], *, resume_state: dict[str, Any] | None = None) -> None:
         """Append a chunk of one line or plane; ``finish`` completes it after its last chunk.
 
         Until then readers do not see it; after ``resume`` it continues after its last chunk.
@@ -144,7 +160,7 @@ class ChunkWriterMixin:
         if any(map(len, rows.values())):
             self._write(name, rows, resume_state)
 
-    def finish(self, name, row):
+    def finish(self, name: str, row: Mapping[str, Any]) -> None:
         """Complete the line or plane whose chunks were appended.
 
         Parameters
@@ -176,7 +192,15 @@ class ChunkWriterMixin:
         derived = derived_last_row(name, row, self._file, self.network, first)
         self._write(name, in_chunks.last_rows(name, row, derived, lengths, self._sizes))
 
-    def append_line_chunk(self, t, flip_offsets, flip_neurons, flip_states, *, resume_state=None):
+    def append_line_chunk(
+        self,
+        t: ArrayLike,
+        flip_offsets: ArrayLike,
+        flip_neurons: ArrayLike,
+        flip_states: ArrayLike,
+        *,
+        resume_state: dict[str, Any] | None = None,
+    ) -> None:
         """Append a chunk of one very long line: ``append_chunk`` with the fields of LineChunk; ``finish_line`` completes it.
 
         Parameters
@@ -193,7 +217,7 @@ class ChunkWriterMixin:
         chunk = {"t": t, "flip_offsets": flip_offsets, "flip_neurons": flip_neurons, "flip_states": flip_states}
         self.append_chunk("lines", chunk, resume_state=resume_state)
 
-    def append_long_line(self, start, end, **options):
+    def append_long_line(self, start: ArrayLike, end: ArrayLike, **options: Any) -> None:
         """Partition a line and append it chunk by chunk; a line whose first chunks are in the store is continued.
 
         Exact up to rounding, and bit for bit what ``partition_lines`` and ``append_lines`` give. Each chunk is on the disk
@@ -220,7 +244,7 @@ class ChunkWriterMixin:
         self._check_open()
         long_line.append_long_line(self, start, end, **options)
 
-    def unfinished_points(self, numbers=()):
+    def unfinished_points(self, numbers: Sequence[int] = ()) -> tuple[int, list[tuple[float, IntArray]]]:
         """Read breakpoints inside (0, 1) of the line that is not finished.
 
         Parameters
@@ -240,7 +264,7 @@ class ChunkWriterMixin:
             points.append((float(t), self._file["/flips/neuron"][first:last]))
         return self.unfinished_lengths("lines")["T"] - 2, points
 
-    def finish_line(self, start, end, *, residual, ambiguous, t_error):
+    def finish_line(self, start: ArrayLike, end: ArrayLike, *, residual: float, ambiguous: int, t_error: float) -> None:
         """Complete the line whose chunks were appended.
 
         Parameters
@@ -264,7 +288,9 @@ class ChunkWriterMixin:
                 raise InputError(f"{name[:-1]} has shape {points.shape[1:]}; {self._sizes['D']} finite numbers are needed")
         self.finish("lines", {**ends, "residual": [residual], "ambiguous": [ambiguous], "t_error": [t_error]})
 
-    def append_large_plane(self, origin, e1, e2, polygon, *, n_checked=16, **options):
+    def append_large_plane(
+        self, origin: ArrayLike, e1: ArrayLike, e2: ArrayLike, polygon: ArrayLike, *, n_checked: int = 16, **options: Any
+    ) -> None:
         """Partition a plane and append it chunk by chunk; a plane whose first chunks are in the store is continued.
 
         Exact, as ``partition_planes``. Each chunk is on the disk before the next one is requested. After an interruption, the
@@ -296,7 +322,7 @@ class ChunkWriterMixin:
         (plane,) = as_planes(self.network, origin, e1, e2, polygon)
         planes.append_large_plane(self, plane, chunks, n_checked)
 
-    def finish_plane(self, plane, *, residual):
+    def finish_plane(self, plane: Plane, *, residual: float) -> None:
         """Complete the plane whose chunks were appended; errors as for ``finish``.
 
         Parameters

@@ -1,15 +1,20 @@
 """Create a store, resume one, and write all lines in one call."""
 
+from __future__ import annotations
+
 import itertools
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .._types import ArrayLike, Dtype, PathLike
 from ..errors import DigestMismatchError, InputError, StoreError
 from ..file_locks import refuse_locked
 from ..publishing import publish
 from ..scheduling import n_threads
-from ..tolerances import DEFAULT, as_tolerances
+from ..tolerances import DEFAULT, Tolerances, as_tolerances
 from ..validation import as_path, check_network
 from . import schema
 from .header import write_header
@@ -19,21 +24,26 @@ from .network_file import write_network_group
 from .provenance import make_provenance
 from .reader import RegionStore
 from .results import ResultFile
-from .writer import StoreWriter
+from .writer import StoreWriter, Written, WrittenPlanes
+
+if TYPE_CHECKING:
+    from ..network import Network
+    from ..partition.lines.partitions import LinePartitions
+    from ..partition.planes.partitions import PlanePartitions
 
 
 def create(
-    path,
-    network,
+    path: PathLike,
+    network: Network,
     *,
-    parameters=None,
-    seeds=None,
-    tolerances=DEFAULT,
-    slope_dtype=None,
-    overwrite=False,
-    threads=None,
-    compression="gzip",
-):
+    parameters: dict[str, Any] | None = None,
+    seeds: dict[str, Any] | None = None,
+    tolerances: Tolerances = DEFAULT,
+    slope_dtype: Dtype | None = None,
+    overwrite: bool = False,
+    threads: int | None = None,
+    compression: str = "gzip",
+) -> StoreWriter:
     """Create a store for the results of one network.
 
     Parameters
@@ -83,7 +93,14 @@ def create(
     return _create(as_path(path), network, provenance, tolerances, compression, overwrite, n_threads(threads))
 
 
-def create_like(store, path, *, seeds=None, overwrite=False, threads=None):
+def create_like(
+    store: RegionStore,
+    path: PathLike,
+    *,
+    seeds: dict[str, Any] | None = None,
+    overwrite: bool = False,
+    threads: int | None = None,
+) -> StoreWriter:
     """Create a store with network, provenance and compression of another; ``seeds`` replace those of the other.
 
     Parameters
@@ -112,7 +129,15 @@ def _create(path, network, provenance, tolerances, compression, overwrite, threa
     return StoreWriter(path, network, tolerances, threads, compression)
 
 
-def resume(path, network=None, *, parameters=None, seeds=None, tolerances=None, threads=None):
+def resume(
+    path: PathLike,
+    network: Network | None = None,
+    *,
+    parameters: dict[str, Any] | None = None,
+    seeds: dict[str, Any] | None = None,
+    tolerances: Tolerances | None = None,
+    threads: int | None = None,
+) -> StoreWriter:
     """Open a store to append after its last finished batch, whatever stopped the program that wrote it.
 
     Parameters
@@ -156,6 +181,8 @@ def resume(path, network=None, *, parameters=None, seeds=None, tolerances=None, 
             )
         if not store.has_lines:
             raise StoreError(f"{path} holds a network only; create a new store for results")
+        if store.is_linked:
+            raise StoreError(f"{path} is linked to other stores, so nothing can be appended; merge them first")
         store.check_made_with(network, parameters, seeds, tolerances)
         problems = store.last_batch_problems()
         if problems:
@@ -167,7 +194,15 @@ def resume(path, network=None, *, parameters=None, seeds=None, tolerances=None, 
 _resume = resume
 
 
-def save_lines(path, lines, *, parameters=None, overwrite=False, threads=None, compression="gzip"):
+def save_lines(
+    path: PathLike,
+    lines: LinePartitions | Iterable[LinePartitions],
+    *,
+    parameters: dict[str, Any] | None = None,
+    overwrite: bool = False,
+    threads: int | None = None,
+    compression: str = "gzip",
+) -> Written:
     """Write line partitions to a new store.
 
     Parameters
@@ -193,7 +228,15 @@ def save_lines(path, lines, *, parameters=None, overwrite=False, threads=None, c
     return _save(path, lines, "lines", options).written
 
 
-def save_planes(path, planes, *, parameters=None, overwrite=False, threads=None, compression="gzip"):
+def save_planes(
+    path: PathLike,
+    planes: PlanePartitions | Iterable[PlanePartitions],
+    *,
+    parameters: dict[str, Any] | None = None,
+    overwrite: bool = False,
+    threads: int | None = None,
+    compression: str = "gzip",
+) -> WrittenPlanes:
     """Write plane partitions to a new store.
 
     Parameters
@@ -238,19 +281,10 @@ def _save(path, results, name, options):
 
 
 def save_long_line(
-    path,
-    network,
-    start,
-    end,
-    *,
-    resume=False,
-    parameters=None,
-    overwrite=False,
-    compression="gzip",
-    tolerances=DEFAULT,
-    slope_dtype=None,
-    **options,
-):
+    path: PathLike, network: Network, start: ArrayLike, end: ArrayLike, *, resume: bool = False,
+    parameters: dict[str, Any] | None = None, overwrite: bool = False, compression: str = "gzip",
+    tolerances: Tolerances = DEFAULT, slope_dtype: Dtype | None = None, **options: Any,
+) -> Written:  # fmt: skip
     """Partition one line and write it to a store chunk by chunk, a bounded number of breakpoints in memory.
 
     Exact up to rounding, and bit for bit what ``partition_lines`` and ``save_lines`` give.
@@ -296,19 +330,10 @@ def save_long_line(
 
 
 def save_large_plane(
-    path,
-    network,
-    origin,
-    e1,
-    e2,
-    polygon,
-    *,
-    resume=False,
-    parameters=None,
-    overwrite=False,
-    compression="gzip",
-    **options,
-):
+    path: PathLike, network: Network, origin: ArrayLike, e1: ArrayLike, e2: ArrayLike, polygon: ArrayLike, *,
+    resume: bool = False, parameters: dict[str, Any] | None = None, overwrite: bool = False, compression: str = "gzip",
+    **options: Any,
+) -> WrittenPlanes:  # fmt: skip
     """Partition one plane and write it to a store chunk by chunk, a bounded number of polygons in memory.
 
     Exact up to rounding, as ``partition_planes``.

@@ -136,6 +136,21 @@ The digest of a store's content (`RegionStore.digest`) is the SHA-256 of all row
 their 0. It does not depend on batches, chunks or compression.
 """
 
+_VERSIONS = """\
+## Versions
+
+The format has a version of its own, `major.minor`, in the attribute `pwlnet-format-version`; it does not follow that of pwlnet.
+
+- A new minor version MAY add kinds of results, with new datasets, and attributes. Everything else stays as it was, digests too,
+  so programs for an older minor version read all that they know.
+- Whatever changes a dataset or a kind of a released version (its name, dtype, dimensions, order or meaning, a new dataset in
+  it, what its digest covers), a commit or the container, needs a new major version.
+- pwlnet reads stores of every version up to its own, and of later minor versions. A greater major version is refused with
+  `FormatVersionError`, which names both. It writes its own version only, and appends to stores of its own major version.
+- For each released version a store with results of all kinds is kept in `tests/store/kept`, with the digests of all that is in
+  it. It is never made again, and each later pwlnet must read it bit for bit (`tests/store/test_kept_stores.py`).
+"""
+
 _COMPRESSION = """\
 ## Compression
 
@@ -294,6 +309,7 @@ def format_page():
             *(_table(f"Results: {name} (axes {', '.join(kind.axes)})", kind.stored) for name, kind in schema.KINDS.items()),
             "",
             _COMMITS.format(commits=schema.COMMITS, resume_state=schema.RESUME_STATE, axes=f"`<i8[{width}]`", **fields),
+            _VERSIONS,
             _COMPRESSION.format(chunk=schema.CHUNK_BYTES // 1024),
             _GROWING.format(retries=live_read.MAX_RETRIES),
             _OTHERS.format(header=layout.HEADER_SIZE),

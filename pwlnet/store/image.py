@@ -11,8 +11,8 @@ from .container.hdf5_superblock import find_content
 from .container.layout import HEADER_SIZE, write_container
 
 LIBVER = ("v110", "v110")  # of the content: everything has a checksum; read by every HDF5 since 1.10
-_OF_FILE = {"libver": ("v108", "v108"), "userblock_size": HEADER_SIZE}  # v110 would mark a file that is open for writing
-_SUPERBLOCK_VERSION = 2  # that of _OF_FILE
+OF_FILE = {"libver": ("v108", "v108"), "userblock_size": HEADER_SIZE}  # v110 would mark a file that is open for writing
+_SUPERBLOCK_VERSION = 2  # that of OF_FILE
 
 
 def new_image(write):
@@ -29,7 +29,7 @@ def new_image(write):
         The whole file.
     """
     image = _Image()
-    with h5py.File(image, "w", **_OF_FILE):
+    with h5py.File(image, "w", **OF_FILE):
         pass
     with h5py.File(image, "r+", libver=LIBVER) as file:
         write(file)
@@ -72,7 +72,7 @@ def copy_into_container(file, path):
 
 def _copy_objects(file, path):
     """Copy all objects and attributes of a store to a new file without a container."""
-    with h5py.File(path, "w", **_OF_FILE):
+    with h5py.File(path, "w", **OF_FILE):
         pass
     with h5py.File(path, "r+", libver=LIBVER) as copy:
         store = file.member("/")

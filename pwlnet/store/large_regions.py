@@ -3,8 +3,13 @@
 Legend: as in ``schema.py``.
 """
 
-import contextlib
+from __future__ import annotations
 
+import contextlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from .._types import ArrayLike, PathLike
 from ..errors import DigestMismatchError, InputError, UnsupportedOperationError
 from ..kernels.regions.state import NO_KEY
 from ..partition.lines.rounds import Progress
@@ -14,27 +19,31 @@ from ..validation import check_count
 from .creation import open_or_create
 from .in_chunks import closing
 from .region_appending import append_regions, finish_regions
-from .region_rows import load_regions
+from .region_rows import RegionRows, load_regions
+
+if TYPE_CHECKING:
+    from ..conditions import HalfSpaces
+    from ..network import Network
 
 
 def save_large_regions(
-    path,
-    network,
-    lower,
-    upper,
+    path: PathLike,
+    network: Network,
+    lower: ArrayLike,
+    upper: ArrayLike,
     *,
-    polytope=None,
-    classes=None,
-    want=("patterns", "facets"),
-    max_regions=None,
-    time_limit=None,
-    resume=False,
-    parameters=None,
-    overwrite=False,
-    compression="gzip",
-    threads=None,
-    progress=False,
-):
+    polytope: HalfSpaces | tuple[ArrayLike, ArrayLike] | None = None,
+    classes: str | None = None,
+    want: str | Sequence[str] = ("patterns", "facets"),
+    max_regions: int | None = None,
+    time_limit: float | None = None,
+    resume: bool = False,
+    parameters: dict[str, Any] | None = None,
+    overwrite: bool = False,
+    compression: str = "gzip",
+    threads: int | None = None,
+    progress: bool = False,
+) -> RegionRows:
     """Enumerate the regions of a box, by subdivision, and write them to a store as they are found.
 
     Exact up to rounding, as ``enumerate_regions``. Whatever stops the program, Ctrl-C included, at most the regions of the last

@@ -5,15 +5,23 @@ compared with the checksum of the state that was opened, so a reader gets the by
 mixture. After such an error the file is opened again, and the same rows are read from its newest state.
 """
 
+from __future__ import annotations
+
 import os
 import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .._types import AnyArray, IntArray
 from ..errors import StoreError
-from . import checks
-from .access import check_rows, reading
+from . import checks, schema
+from .access import ReadFile, check_rows, reading
 from .container.layout import HEADER_SIZE
+
+if TYPE_CHECKING:
+    import h5py
 
 MAX_RETRIES = 30
 _PAUSE = 0.002  # seconds before the first retry; longer each time
@@ -23,7 +31,15 @@ _SNAPSHOT = ("commits", "_ends", "n_lines", "n_breakpoints", "n_flips", "n_plane
 class LiveReadMixin:
     """The file of a RegionStore and its rows, which can be read while a writer commits."""
 
-    def refresh(self):
+    path: Path  # this and the others: of the RegionStore
+    is_verified: bool
+    n_batches: int
+    _checked: bool
+    _file: Any
+    _open: dict[str, Any]
+    _ends: dict[str, IntArray]
+
+    def refresh(self) -> bool:
         """Move on to the batches that were finished since the store was opened, or since the last call.
 
         Returns
@@ -42,12 +58,12 @@ class LiveReadMixin:
         return self.n_batches > before
 
     @property
-    def file(self):
+    def file(self) -> ReadFile:
         """The open file: ReadFile; StoreError after ``close``."""
         self._check_open()
         return self._file
 
-    def open_dataset(self, dataset):
+    def open_dataset(self, dataset: schema.Dataset) -> h5py.Dataset:
         """Open a dataset of the schema and compare its form: h5py.Dataset.
 
         Parameters
@@ -60,12 +76,12 @@ class LiveReadMixin:
             stored = self.file.member(dataset.path)
             if stored.dtype != np.dtype(dataset.dtype) or len(stored.shape) != len(dataset.dims):
                 raise TypeError(f"it has dtype {stored.dtype} and {len(stored.shape)} dimensions")
-            if self.is_verified and not stored.chunks:
+            if self.is_verified and not stored.chunks and not stored.is_virtual:
                 raise TypeError("it has no chunks")
         self._open[dataset.path] = stored
         return stored
 
-    def read_rows(self, dataset, first, last, *, checked=True):
+    def read_rows(self, dataset: schema.Dataset, first: int, last: int, *, checked: bool = True) -> AnyArray:
         """Read rows ``first`` to ``last`` (not included) of a dataset, whether or not a writer commits in the meantime.
 
         Parameters
@@ -83,7 +99,11 @@ class LiveReadMixin:
             checks.check_batches(self, dataset, first, last)
         return self._retry(lambda: self._read_once(dataset, first, last))
 
-    def axis_ranges(self, kind, first, last):
+    def ends_of(self, name: str) -> IntArray:
+        """Return the number of finished rows of a kind along each of its axes: int64[COMMIT_AXES]."""
+        return self._ends[name].copy()
+
+    def axis_ranges(self, kind: schema.Kind, first: int, last: int) -> dict[str, tuple[int, int]]:
         """Find the rows that belong to rows ``first`` to ``last`` (not included) of a kind's first axis.
 
         Parameters
@@ -100,10 +120,10 @@ class LiveReadMixin:
         for dataset in kind.datasets:
             if dataset.lead:
                 low, high = ranges[dataset.axis]
-                ends = [int(self.read_rows(dataset, row, row + 1)[0]) for row in (low, high)]
-                if not 0 <= ends[0] <= ends[1]:
+                begin, end = (int(self.read_rows(dataset, row, row + 1)[0]) for row in (low, high))
+                if not 0 <= begin <= end:
                     raise StoreError(f"{dataset.path} of {self.path} does not increase; restore a copy of the file")
-                ranges[kind.counts[dataset.path]] = tuple(ends)
+                ranges[kind.counts[dataset.path]] = begin, end
         return ranges
 
     def _read_once(self, dataset, first, last):

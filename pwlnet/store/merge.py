@@ -1,8 +1,13 @@
 """Join stores, and copy batches of one store to another."""
 
-import contextlib
-from pathlib import Path
+from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .._types import PathLike
 from ..errors import DigestMismatchError, InputError, StoreError
 from ..publishing import new_file
 from . import checks, in_chunks
@@ -10,8 +15,11 @@ from .access import warn_unverified
 from .creation import create_like
 from .reader import RegionStore
 
+if TYPE_CHECKING:
+    from .writer import StoreWriter, Written
 
-def merge(paths, out, *, overwrite=False, threads=None):
+
+def merge(paths: Iterable[PathLike], out: PathLike, *, overwrite: bool = False, threads: int | None = None) -> Written:
     """Join stores of the same network and parameters, in this order.
 
     Parameters
@@ -44,23 +52,23 @@ def merge(paths, out, *, overwrite=False, threads=None):
     UnverifiedStoreWarning
         As for ``open``.
     """
-    paths = [Path(path) for path in paths]
-    if not paths:
+    stores = [Path(path) for path in paths]
+    if not stores:
         raise InputError("paths is empty; give the stores to merge")
-    if Path(out).resolve() in {path.resolve() for path in paths}:
+    if Path(out).resolve() in {path.resolve() for path in stores}:
         raise InputError(f"out is {out}, which is one of the stores to merge; give another path")
-    with RegionStore(paths[0]) as first:
+    with RegionStore(stores[0]) as first:
         seeds = dict(first.provenance["seeds"])
-        for path in paths:
+        for path in stores:
             with RegionStore(path) as store:
                 if not store.is_verified:
                     warn_unverified(path, stacklevel=2)
                 store.check_made_with(first.network, first.provenance["parameters"], None, first.tolerances)
                 if not store.has_lines:
                     raise StoreError(f"{path} holds a network only; leave it out")
-                _join_seeds(seeds, store.provenance["seeds"], is_first=path == paths[0])
+                _join_seeds(seeds, store.provenance["seeds"], is_first=path == stores[0])
         with new_store_like(first, out, seeds=seeds, overwrite=overwrite, threads=threads) as writer:
-            for path in paths:
+            for path in stores:
                 with RegionStore(path) as store:
                     for commit, problems in zip(store.commits, checks.batch_problems(store)):
                         if problems:
@@ -70,7 +78,7 @@ def merge(paths, out, *, overwrite=False, threads=None):
 
 
 @contextlib.contextmanager
-def new_store_like(store, path, *, overwrite, **options):
+def new_store_like(store: RegionStore, path: PathLike, *, overwrite: bool, **options: Any) -> Iterator[StoreWriter]:
     """Provide a writer of a store like another, which is published when the block is left without an error.
 
     Parameters

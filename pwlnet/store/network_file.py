@@ -1,8 +1,11 @@
 """Networks in HDF5: the group /network of every store, and files that hold only a network."""
 
+from __future__ import annotations
+
 import h5py
 import numpy as np
 
+from .._types import PathLike
 from ..errors import ChecksumError, DigestMismatchError, StoreError
 from ..kernels.ir.program import Program
 from ..network import Network, program_digest
@@ -16,7 +19,7 @@ from .image import new_image
 from .provenance import make_provenance
 
 
-def save_network(path, network):
+def save_network(path: PathLike, network: Network) -> None:
     """Write a network to a new file.
 
     Parameters
@@ -41,7 +44,7 @@ def save_network(path, network):
     publish(path, new_image(write))
 
 
-def read_network_file(path):
+def read_network_file(path: PathLike) -> Network:
     """Read the network of a store or of a file that ``Network.save`` wrote.
 
     Parameters
@@ -95,7 +98,7 @@ def write_network_group(group, network):
     write_text(group.attrs, "labels-sha256", digest_arrays(labels.items()))
 
 
-def read_network_group(group, path):
+def read_network_group(group: h5py.Group, path: PathLike) -> Network:
     """Read a network from an HDF5 group.
 
     Parameters

@@ -1,16 +1,40 @@
 """Read partitions of lines and planes, and their summaries, float sets and certificates: methods of RegionStore."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, cast
+
+from .._types import AnyArray, Guarantee, IntArray
 from . import in_chunks, schema
 from .certificates import certificates_from_arrays, rows_with_guarantee
 from .float_sets import float_set_from_arrays
 from .planes import planes_from_arrays
-from .summary import stored_line_summary, stored_plane_summary
+from .summary import PlaneSummary, stored_line_summary, stored_plane_summary
+
+if TYPE_CHECKING:
+    from ..float_sets import FloatSet
+    from ..partition.lines.partitions import LinePartitions
+    from ..partition.lines.summary import LineSummary
+    from ..partition.planes.partitions import PlanePartitions
+    from ..partition.planes.polygons import Plane
+    from ..smoothing.certificates import Certificates
+    from ..tolerances import Tolerances
+    from .reader import RegionStore
+    from .region_rows import RegionRows
 
 
 class PartitionReaderMixin:
     """The line and plane partitions, float sets and certificates of a RegionStore; rows are read when they are asked for."""
 
-    def lines(self, first=0, last=None):
+    network: Any  # this and the others: of the RegionStore
+    tolerances: Tolerances
+    read: Any
+    read_rows: Any
+    checked_range: Any
+    refuse_network_only: Any
+
+    def lines(self, first: int = 0, last: int | None = None) -> LinePartitions:
         """Read the partitions of lines ``first`` to ``last`` (not included).
 
         Parameters
@@ -34,7 +58,7 @@ class PartitionReaderMixin:
         self.refuse_network_only("lines")
         return LinePartitions(network=self.network, tolerances=self.tolerances, **self.read("lines", first, last))
 
-    def batches(self):
+    def batches(self) -> Iterator[LinePartitions]:
         """Read the lines batch by batch, as they were written: a bounded number of them in memory.
 
         Yields
@@ -45,7 +69,7 @@ class PartitionReaderMixin:
         for first, last in self._batch_ranges("lines"):
             yield self.lines(first, last)
 
-    def summary(self, first=0, last=None):
+    def summary(self, first: int = 0, last: int | None = None) -> LineSummary:
         """Summarize lines ``first`` to ``last`` (not included), a bounded number of breakpoints in memory.
 
         Returns
@@ -55,7 +79,7 @@ class PartitionReaderMixin:
         """
         return stored_line_summary(self, *self.checked_range("lines", first, last))
 
-    def planes(self, first=0, last=None):
+    def planes(self, first: int = 0, last: int | None = None) -> PlanePartitions:
         """Read the partitions of planes ``first`` to ``last`` (not included).
 
         Parameters
@@ -78,15 +102,15 @@ class PartitionReaderMixin:
         self.refuse_network_only("planes")
         return planes_from_arrays(self.network, self.read("planes", first, last))
 
-    def plane(self, number):
+    def plane(self, number: int) -> Plane:
         """Read one plane without its polygons: Plane; errors as for ``planes``."""
         from ..partition.planes.polygons import Plane
 
         self.checked_range("planes", number, number + 1)
         row = in_chunks.stored_row(self, "planes", number)
-        return Plane(*(row[name][0] for name in ("origins", "e1", "e2")), row["outlines"])
+        return Plane(row["origins"][0], row["e1"][0], row["e2"][0], row["outlines"])
 
-    def plane_batches(self):
+    def plane_batches(self) -> Iterator[PlanePartitions]:
         """Read the planes batch by batch, as they were written: a bounded number of them in memory.
 
         Yields
@@ -97,7 +121,7 @@ class PartitionReaderMixin:
         for first, last in self._batch_ranges("planes"):
             yield self.planes(first, last)
 
-    def plane_chunks(self, number):
+    def plane_chunks(self, number: int) -> Iterator[dict[str, AnyArray]]:
         """Read one large plane in chunks, a bounded number of rows in memory: all vertices first, then all polygons.
 
         Parameters
@@ -113,7 +137,7 @@ class PartitionReaderMixin:
         self.checked_range("planes", number, number + 1)
         yield from in_chunks.iter_stored_chunks(self, "planes", number)
 
-    def plane_summary(self, first=0, last=None):
+    def plane_summary(self, first: int = 0, last: int | None = None) -> PlaneSummary:
         """Count the polygons of planes ``first`` to ``last`` (not included), and return their areas; no polygon is read.
 
         Returns
@@ -124,7 +148,7 @@ class PartitionReaderMixin:
         """
         return stored_plane_summary(self, *self.checked_range("planes", first, last))
 
-    def float_sets(self, first=0, last=None):
+    def float_sets(self, first: int = 0, last: int | None = None) -> FloatSet:
         """Read the fixed and float neurons of sets ``first`` to ``last`` (not included).
 
         Parameters
@@ -147,7 +171,7 @@ class PartitionReaderMixin:
         self.refuse_network_only("float_sets")
         return float_set_from_arrays(self.network, self.read("float_sets", first, last))
 
-    def certificates(self, first=0, last=None, *, guarantee=None):
+    def certificates(self, first: int = 0, last: int | None = None, *, guarantee: Guarantee | None = None) -> Certificates:
         """Read the certificates of rows ``first`` to ``last`` (not included).
 
         Parameters
@@ -174,13 +198,13 @@ class PartitionReaderMixin:
         """
         return certificates_from_arrays(self._certificate_rows(schema.CERTIFICATES.datasets[1:], first, last), guarantee)
 
-    def true_labels(self, first=0, last=None, *, guarantee=None):
+    def true_labels(self, first: int = 0, last: int | None = None, *, guarantee: Guarantee | None = None) -> IntArray:
         """Read the true classes of certified images, -1 where they are not known: int64[B]; as for ``certificates``."""
         datasets = [dataset for dataset in schema.CERTIFICATES.datasets if dataset.field in ("true_labels", "guarantees")]
         arrays = self._certificate_rows(datasets, first, last)
         return arrays["true_labels"][rows_with_guarantee(arrays["guarantees"], guarantee)]
 
-    def regions(self, number=-1):
+    def regions(self, number: int = -1) -> RegionRows:
         """Find the regions of an enumeration; their rows are read when they are asked for.
 
         Parameters
@@ -202,7 +226,7 @@ class PartitionReaderMixin:
         from .region_rows import RegionRows
 
         self.refuse_network_only("regions")
-        return RegionRows(self, number)
+        return RegionRows(cast("RegionStore", self), number)
 
     def _certificate_rows(self, datasets, first, last):
         """Read some columns of certificates: dict of arrays by field."""

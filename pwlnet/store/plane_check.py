@@ -56,8 +56,9 @@ def _polygon_problem(store, number, rows):
     from ..partition.planes.polygons import Plane
 
     network, polygons = store.network, read_polygons(store, rows, number, number + 1)
-    frame = (read_at(store, name, np.array([number]))[0] for name in ("origins", "e1", "e2"))
-    plane, uv, outputs = Plane(*frame, None), *(read_at(store, name, polygons.row) for name in ("shared_vertices", "outputs"))
+    origin, e1, e2 = (read_at(store, name, np.array([number]))[0] for name in ("origins", "e1", "e2"))
+    uv, outputs = (read_at(store, name, polygons.row) for name in ("shared_vertices", "outputs"))
+    plane = Plane(origin, e1, e2, np.zeros((0, 2)))
     states = ActivationPatterns(read_at(store, "packed", rows), network.pattern_layout).unpack()
     maps = np.repeat(affine_maps(network, plane, states, 1), np.diff(polygons.offsets), axis=0)
     from_maps = np.einsum("cok,ck->co", maps[:, :, :2], uv) + maps[:, :, 2]

@@ -1,7 +1,14 @@
 """Read a store: rows are read when they are asked for."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
 import numpy as np
 
+from .._types import AnyArray, PathLike
 from ..errors import DigestMismatchError, InputError, StoreError
 from ..validation import as_path
 from . import checks, schema
@@ -13,8 +20,14 @@ from .network_file import read_stored_network
 from .partition_reader import PartitionReaderMixin
 from .results import load_plugin
 
+if TYPE_CHECKING:
+    from ..network import Network
+    from ..partition.lines.partitions import LinePartitions
+    from ..partition.planes.partitions import PlanePartitions
+    from ..tolerances import Tolerances
 
-def open(path, *, network=None):
+
+def open(path: PathLike, *, network: Network | None = None) -> RegionStore:
     """Open a store for reading.
 
     Parameters
@@ -66,13 +79,13 @@ def _open(path, network=None):
     return store
 
 
-def load_lines(path):
+def load_lines(path: PathLike) -> LinePartitions:
     """Read all line partitions of a store into memory; errors as ``open`` and ``RegionStore.lines``."""
     with _open(path) as store:
         return store.lines()
 
 
-def load_planes(path, network=None):
+def load_planes(path: PathLike, network: Network | None = None) -> PlanePartitions:
     """Read all plane partitions of a store into memory.
 
     Parameters
@@ -107,6 +120,8 @@ class RegionStore(LiveReadMixin, PartitionReaderMixin, ExportMixin):
         False for a file that holds a network only.
     is_verified : bool
         False if another program changed or copied the file, so that its checksums are missing.
+    is_linked : bool
+        Whether its rows are in other files (``link``).
     n_lines, n_breakpoints, n_flips, n_planes, n_polygons, n_batches : int
         Of finished batches only.
     commits : schema.COMMIT[n_batches]
@@ -115,16 +130,34 @@ class RegionStore(LiveReadMixin, PartitionReaderMixin, ExportMixin):
         Batches that were compared with their digests.
     """
 
-    def __init__(self, path, *, checked=True):
+    path: Path
+    network_digest: str
+    provenance: dict[str, Any]
+    tolerances: Tolerances
+    compression: str
+    created: str
+    is_verified: bool
+    n_lines: int
+    n_breakpoints: int
+    n_flips: int
+    n_planes: int
+    n_polygons: int
+    n_batches: int
+    commits: AnyArray
+    checked_batches: set[int]
+
+    def __init__(self, path: PathLike, *, checked: bool = True) -> None:
         self.path, self._checked = as_path(path), checked
         self.checked_batches = set()
-        self._file, self._network, self._open = None, None, {}
+        self._file: Any = None
+        self._network: Any = None
+        self._open: dict[str, Any] = {}
         self._open_newest()
 
     def _load(self):
         """Open the file and read everything but rows."""
         self._file = open_for_reading(self.path, checked=self._checked)
-        self.is_verified = self._file.container.is_verified
+        self.is_verified, self.is_linked = self._file.container.is_verified, bool(self._file.links)
         self.checked_batches.clear()
         try:
             self.format_version = check_format(self._file, self.path)
@@ -139,13 +172,13 @@ class RegionStore(LiveReadMixin, PartitionReaderMixin, ExportMixin):
             raise
 
     @property
-    def network(self):
+    def network(self) -> Network:
         """The network, read on first use: Network."""
         if self._network is None:
             self._network = self._retry(lambda: read_stored_network(self.file, self.path))
         return self._network
 
-    def use_network(self, network):
+    def use_network(self, network: Network | None) -> None:
         """Use a network of the caller, where the stored copy is damaged; None: no-op.
 
         Parameters
@@ -160,7 +193,7 @@ class RegionStore(LiveReadMixin, PartitionReaderMixin, ExportMixin):
         self.check_made_with(network)
         self._network = self._network if network is None else network
 
-    def n_rows(self, name):
+    def n_rows(self, name: str) -> int:
         """Return the number of rows of a kind of result, along its first axis.
 
         Parameters
@@ -174,7 +207,7 @@ class RegionStore(LiveReadMixin, PartitionReaderMixin, ExportMixin):
         """
         return int(self._ends[self._kind_name(name)][0])
 
-    def read(self, name, first=0, last=None, *, derived=False):
+    def read(self, name: str, first: int = 0, last: int | None = None, *, derived: bool = False) -> dict[str, AnyArray]:
         """Read rows ``first`` to ``last`` (not included) of a kind of result, with all rows that belong to them.
 
         Parameters
@@ -207,7 +240,7 @@ class RegionStore(LiveReadMixin, PartitionReaderMixin, ExportMixin):
             raise StoreError(f"{self.path} holds no {name}; append some first")
         return self.read_datasets(kind, first, last, kind.derived if derived else kind.datasets)
 
-    def verify(self, *, n_samples=0):
+    def verify(self, *, n_samples: int = 0) -> list[str]:
         """Check the whole file: the checksum of every byte, the format, the network, commits, and that arrays are consistent.
 
         Parameters
@@ -227,11 +260,17 @@ class RegionStore(LiveReadMixin, PartitionReaderMixin, ExportMixin):
         """
         return checks.find_problems(self, n_samples)
 
-    def last_batch_problems(self):
+    def last_batch_problems(self) -> list[str]:
         """Check the last finished batch only: list of str, as ``verify``."""
         return checks.problems_of_batch(self, self.n_batches - 1) if self.n_batches else []
 
-    def check_made_with(self, network=None, parameters=None, seeds=None, tolerances=None):
+    def check_made_with(
+        self,
+        network: Network | None = None,
+        parameters: dict[str, Any] | None = None,
+        seeds: dict[str, Any] | None = None,
+        tolerances: Tolerances | None = None,
+    ) -> None:
         """Validate what a store was made with; None: do not compare.
 
         Parameters
@@ -259,28 +298,28 @@ class RegionStore(LiveReadMixin, PartitionReaderMixin, ExportMixin):
                     f"{self.path} was made with other {name}: {difference}; give the same, or write to another store"
                 )
 
-    def digest(self):
+    def digest(self) -> str:
         """Compute the SHA-256 (hex) of all results; it does not depend on how they were split into batches."""
         return checks.content_digest(self)
 
-    def info(self):
+    def info(self) -> dict[str, Any]:
         """Describe the store: a dict of JSON values; sizes in bytes, ``ratio`` of the raw results to those in the file."""
         return checks.describe(self)
 
-    def close(self):
+    def close(self) -> None:
         """Close the file."""
         if self._file is not None:
             self._open.clear()
             self._file.close()
             self._file = None
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"RegionStore({str(self.path)!r}, {self.n_lines} lines, network {self.network_digest[:12]})"
 
     def _kind_name(self, name):
@@ -288,7 +327,7 @@ class RegionStore(LiveReadMixin, PartitionReaderMixin, ExportMixin):
             raise InputError(f"{name!r} is not a kind of result; give one of {', '.join(schema.KINDS)}")
         return name
 
-    def refuse_network_only(self, name):
+    def refuse_network_only(self, name: str) -> None:
         """Refuse to read results, such as "lines", from a file that holds a network only."""
         if not self.has_lines:
             others = {
@@ -300,7 +339,7 @@ class RegionStore(LiveReadMixin, PartitionReaderMixin, ExportMixin):
             one = others.get(name, "partition_lines")
             raise StoreError(f"{self.path} holds a network, but no {name}; compute them with {one}")
 
-    def checked_range(self, name, first, last):
+    def checked_range(self, name: str, first: int, last: int | None) -> tuple[int, int]:
         """Validate a range of rows of a kind, where None stands for the last one: (first, last)."""
         n_rows = self.n_rows(name)
         last = n_rows if last is None else last
@@ -332,7 +371,9 @@ class RegionStore(LiveReadMixin, PartitionReaderMixin, ExportMixin):
         self.n_lines, self.n_breakpoints, self.n_flips = (int(n) for n in self._ends["lines"][:3])
         self.n_planes, self.n_polygons = (int(self._ends["planes"][schema.PLANES.axes.index(axis)]) for axis in "PR")
 
-    def read_datasets(self, kind, first, last, datasets):
+    def read_datasets(
+        self, kind: schema.Kind, first: int, last: int, datasets: Sequence[schema.Dataset]
+    ) -> dict[str, AnyArray]:
         """Read some datasets of a kind for a range of its first axis: read-only arrays by field, offsets from 0.
 
         Parameters

@@ -3,11 +3,15 @@
 Legend: as in ``schema.py``; n regions of a block.
 """
 
+from __future__ import annotations
+
 import time
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from .._types import PathLike, StopReason
 from ..errors import DigestMismatchError, InputError
 from ..partition.regions.blocks import COLUMNS, FIELDS_OF, STOPS, RegionBlock, RegionHeader
 from ..validation import check_choice, check_count, check_result
@@ -15,6 +19,10 @@ from . import schema
 from .creation import create
 from .in_chunks import closing
 from .regions import RegionCounts, block_to_arrays
+
+if TYPE_CHECKING:
+    from ..partition.regions.regions import Regions
+    from .writer import StoreWriter
 
 ROWS = 2**16  # regions of a commit ...
 _BYTES = 2**25  # ... unless they have more bytes
@@ -28,7 +36,14 @@ class WrittenRegions(NamedTuple):
     n_facets: int
 
 
-def append_regions(writer, header, blocks, *, first_row=0, rows=None):
+def append_regions(
+    writer: StoreWriter,
+    header: RegionHeader,
+    blocks: Iterable[tuple[RegionBlock, dict[str, Any] | None]],
+    *,
+    first_row: int = 0,
+    rows: int | None = None,
+) -> WrittenRegions:
     """Append the regions of an enumeration to a store as they are made; ``finish_regions`` completes it.
 
     A bounded number of them is in memory. Blocks are joined until they have enough rows, and committed with the resume state
@@ -160,7 +175,15 @@ class _Pending:
                 )
 
 
-def finish_regions(writer, *, complete, stopped_by=None, certified=False, n_exact=0, n_regions=None):
+def finish_regions(
+    writer: StoreWriter,
+    *,
+    complete: bool,
+    stopped_by: StopReason | None = None,
+    certified: bool = False,
+    n_exact: int = 0,
+    n_regions: int | None = None,
+) -> None:
     """Complete the enumeration whose regions were appended.
 
     Parameters
@@ -193,7 +216,16 @@ def finish_regions(writer, *, complete, stopped_by=None, certified=False, n_exac
     writer.end_regions(RegionCounts(n_regions, stored, bool(complete), stopped_by, bool(certified), n_exact))
 
 
-def save_regions(path, regions, *, parameters=None, overwrite=False, threads=None, compression="gzip", rows=None):
+def save_regions(
+    path: PathLike,
+    regions: Regions,
+    *,
+    parameters: dict[str, Any] | None = None,
+    overwrite: bool = False,
+    threads: int | None = None,
+    compression: str = "gzip",
+    rows: int | None = None,
+) -> WrittenRegions:
     """Write an enumeration of regions to a new store.
 
     Parameters
@@ -224,10 +256,10 @@ def save_regions(path, regions, *, parameters=None, overwrite=False, threads=Non
     """
     check_result(regions, "regions", ("network", "n_regions", "facet_offsets", "complete"), "pwlnet.enumerate_regions")
     header, block = header_of(regions), block_of(regions)
-    rows = ROWS if check_count(rows, "rows", or_none=f"{ROWS}") is None else rows
-    options = {"parameters": parameters, "overwrite": overwrite, "threads": threads, "compression": compression}
+    rows_at_once: int = check_count(rows, "rows", or_none=f"{ROWS}") or ROWS
+    options: dict[str, Any] = {"parameters": parameters, "overwrite": overwrite, "threads": threads, "compression": compression}
     with create(path, regions.network, **options) as writer:
-        blocks = ((block[low : low + rows], None) for low in range(0, len(block), rows))
+        blocks = ((block[low : low + rows_at_once], None) for low in range(0, len(block), rows_at_once))
         written = append_regions(writer, header, blocks, rows=rows)
         n_regions = int(regions.n_regions)
         finish_regions(

@@ -3,21 +3,34 @@
 Legend: as in ``schema.py``; n regions of the enumeration that are stored, F free inputs.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Literal, Self
+
 import numpy as np
 
+from .._types import FloatArray, Int32Array, IntArray, PathLike, StopReason, WordArray
 from ..errors import InputError, StoreError
 from ..patterns import ActivationPatterns
 from ..validation import check_count
 from . import schema
-from .reader import _open
+from .reader import RegionStore, _open
 from .region_consistency import row_range
 from .regions import RegionCounts, block_from_arrays, counts_from_arrays, empty_block, header_from_arrays
 from .results import axis_sizes
 
+if TYPE_CHECKING:
+    import pandas
+
+    from ..network import Network
+    from ..partition.regions.blocks import RegionBlock, RegionHeader
+    from ..partition.regions.regions import AffineMaps, HalfSpaceRows, Regions, RegionVertices
+
 _AT_ONCE = 2**24  # bytes of the widest dataset in a block, by default
 
 
-def load_regions(path, network=None, *, number=-1):
+def load_regions(path: PathLike, network: Network | None = None, *, number: int = -1) -> RegionRows:
     """Open the regions of an enumeration in a store.
 
     Parameters
@@ -70,7 +83,7 @@ def load_regions(path, network=None, *, number=-1):
     return rows
 
 
-def _column(field, meaning):
+def _column(field: str, meaning: str) -> Any:
     """Make a property that reads an array of all regions."""
     return property(lambda rows: rows._array(field), doc=meaning)
 
@@ -95,7 +108,20 @@ class RegionRows:
         False while it is being written, or after that was interrupted.
     """
 
-    def __init__(self, store, number=-1):
+    header: RegionHeader
+    lower: FloatArray
+    upper: FloatArray
+    polytope: tuple[FloatArray, FloatArray] | None
+    method: str
+    free: IntArray
+    n_regions: int
+    complete: bool
+    stopped_by: StopReason | None
+    certified: bool
+    n_exact: int
+    is_finished: bool
+
+    def __init__(self, store: RegionStore, number: int = -1) -> None:
         n = store.n_rows("enumerations")
         if isinstance(number, bool) or not isinstance(number, (int, np.integer)) or not -n <= number < n:
             raise InputError(f"number is {number!r}, but {store.path} has {n} enumerations of regions; count from 0")
@@ -112,24 +138,24 @@ class RegionRows:
         for name in ("n_regions", "complete", "stopped_by", "certified", "n_exact"):
             setattr(self, name, getattr(counts, name))
 
-    packed = _column("packed", "Activation patterns, uint64[n, W], or None.")
-    witnesses = _column("witnesses", "A point inside each region, float64[n, D], or None.")
-    facet_offsets = _column("facet_offsets", "Range of facets of each region, int64[n+1], or None.")
-    facet_neurons = _column("facet_neurons", "What each facet belongs to, int32[N], or None.")
-    facet_states = _column("facet_states", "The state on the other side of each facet, int32[N], or None.")
-    classes = _column("classes", "The largest (smallest) outputs, int32[n], or None.")
+    packed: WordArray | None = _column("packed", "Activation patterns, uint64[n, W], or None.")
+    witnesses: FloatArray | None = _column("witnesses", "A point inside each region, float64[n, D], or None.")
+    facet_offsets: IntArray | None = _column("facet_offsets", "Range of facets of each region, int64[n+1], or None.")
+    facet_neurons: Int32Array | None = _column("facet_neurons", "What each facet belongs to, int32[N], or None.")
+    facet_states: Int32Array | None = _column("facet_states", "The state on the other side of each facet, int32[N], or None.")
+    classes: Int32Array | None = _column("classes", "The largest (smallest) outputs, int32[n], or None.")
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self._last - self._first
 
-    def __getitem__(self, rows):
+    def __getitem__(self, rows: slice) -> RegionBlock:
         """Read the regions of a slice with step 1: RegionBlock."""
         if not isinstance(rows, slice) or rows.step not in (None, 1):
             raise InputError(f"rows is {rows!r}; give a slice with step 1")
         first, last, _ = rows.indices(len(self))
         return self._read(first, max(first, last), schema.REGIONS.datasets)
 
-    def blocks(self, rows=None):
+    def blocks(self, rows: int | None = None) -> Iterator[RegionBlock]:
         """Read the regions block by block, a bounded number of them in memory.
 
         Parameters
@@ -141,11 +167,11 @@ class RegionRows:
         ------
         RegionBlock
         """
-        step = self._rows_at_once() if check_count(rows, "rows", or_none="a choice by size") is None else rows
+        step: int = check_count(rows, "rows", or_none="a choice by size") or self._rows_at_once()
         for first in range(0, len(self), step):
             yield self[first : first + step]
 
-    def read(self):
+    def read(self) -> Regions:
         """Read all of it into memory: Regions."""
         from ..partition.regions.regions import Regions
 
@@ -153,7 +179,13 @@ class RegionRows:
         facts = {name: getattr(self, name) for name in names} | {"class_rule": self.header.classes}
         return Regions.of_block(self.network, domain, self.n_regions, self[:], **facts)
 
-    def to_dataframe(self, table="regions", first=0, last=None, **options):
+    def to_dataframe(
+        self,
+        table: Literal["regions", "facets", "region_vertices"] = "regions",
+        first: int = 0,
+        last: int | None = None,
+        **options: Any,
+    ) -> pandas.DataFrame:
         """Read a table of these regions as a DataFrame.
 
         Parameters
@@ -170,7 +202,9 @@ class RegionRows:
         """
         return self.store.to_dataframe(*self._table_arguments(table, first, last), **options)
 
-    def iter_dataframes(self, table="regions", first=0, last=None, **options):
+    def iter_dataframes(
+        self, table: str = "regions", first: int = 0, last: int | None = None, **options: Any
+    ) -> Iterator[pandas.DataFrame]:
         """Read a table as DataFrames, a bounded number of rows in memory: iterator, as ``RegionStore.iter_dataframes``."""
         return self.store.iter_dataframes(*self._table_arguments(table, first, last), **options)
 
@@ -182,7 +216,7 @@ class RegionRows:
             raise InputError(f"first is {first} and last is {last}, but there are {len(self)} regions; give a range of them")
         return table, self._first + first, self._first + last
 
-    def patterns(self, first=0, last=None):
+    def patterns(self, first: int = 0, last: int | None = None) -> ActivationPatterns:
         """Read the activation patterns of regions ``first`` to ``last`` (not included): ActivationPatterns."""
         if "packed" not in self.header.fields:
             raise StoreError(f"the regions of {self.store.path} were enumerated without patterns; request them in want")
@@ -190,23 +224,23 @@ class RegionRows:
         block = self._read(first, max(first, last), schema.REGIONS.datasets[:1])
         return ActivationPatterns(block.packed, self.network.pattern_layout)
 
-    def volumes(self):
+    def volumes(self) -> FloatArray:
         """Read the volumes of all regions: float64[n]."""
         return self._requested("volumes", "volumes")[0]
 
-    def halfspaces(self):
+    def halfspaces(self) -> HalfSpaceRows:
         """Read the facets of all regions as half-spaces: HalfSpaceRows."""
         from ..partition.regions.regions import HalfSpaceRows
 
         return HalfSpaceRows(*self._requested("halfspaces", "facet_G", "facet_h"))
 
-    def affine_maps(self):
+    def affine_maps(self) -> AffineMaps:
         """Read the network on each region: AffineMaps."""
         from ..partition.regions.regions import AffineMaps
 
         return AffineMaps(*self._requested("affine_maps", "affine_maps_A", "affine_maps_c"))
 
-    def vertices(self):
+    def vertices(self) -> RegionVertices:
         """Read the corners of all regions: RegionVertices."""
         from ..partition.regions.regions import RegionVertices
 
@@ -217,23 +251,23 @@ class RegionRows:
             raise StoreError(f"the regions of {self.store.path} were enumerated without {column}; request them in want")
         return [self._array(field) for field in fields]
 
-    def close(self):
+    def close(self) -> None:
         """Close the store, if ``load_regions`` opened it."""
         if self.owns_store:
             self.store.close()
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         state = "" if self.is_finished else ", not finished"
         return f"RegionRows({str(self.store.path)!r}, {self.n_regions} regions{state})"
 
     @property
-    def network(self):
+    def network(self) -> Network:
         """The network: Network."""
         return self.store.network
 

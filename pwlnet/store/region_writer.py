@@ -3,12 +3,22 @@
 Legend: as in ``schema.py``.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
+from .._types import AnyArray
 from ..errors import InputError
 from . import schema
 from .region_consistency import sides_problem
-from .regions import block_to_arrays, counts_to_arrays, free_widths, header_from_arrays, header_to_arrays
+from .regions import RegionCounts, block_to_arrays, counts_to_arrays, free_widths, header_from_arrays, header_to_arrays
+
+if TYPE_CHECKING:
+    from ..partition.regions.blocks import RegionBlock, RegionHeader
 
 _KINDS = ("enumerations", "regions", "enumeration_ends")
 
@@ -16,25 +26,33 @@ _KINDS = ("enumerations", "regions", "enumeration_ends")
 class RegionWriterMixin:
     """The enumerations of regions of a StoreWriter."""
 
-    _header_of_row = (None, None)  # the header that was read last, and its enumeration
+    path: Path  # this and the others: of the StoreWriter
+    n_rows: Callable[[str], int]
+    _file: Any
+    _sizes: dict[str, int]
+    _append: Any
+    _check_open: Any
+    _read_resume_state: Any
+
+    _header_of_row: tuple[Any, Any] = (None, None)  # the header that was read last, and its enumeration
 
     @property
-    def n_enumerations(self):
+    def n_enumerations(self) -> int:
         """Number of enumerations of regions in the store, one that is not finished included."""
         return self.n_rows("enumerations")
 
     @property
-    def n_regions(self):
+    def n_regions(self) -> int:
         """Number of regions in the store, of all enumerations."""
         return self.n_rows("regions")
 
     @property
-    def region_sizes(self):
+    def region_sizes(self) -> dict[str, int]:
         """Sizes of the axes that the network determines, by their letter: dict."""
         return self._sizes
 
     @property
-    def unfinished_header(self):
+    def unfinished_header(self) -> RegionHeader | None:
         """What the enumeration that is not finished was requested with: RegionHeader; None if there is none."""
         if self.n_rows("enumerations") == self.n_rows("enumeration_ends"):
             return None
@@ -50,18 +68,18 @@ class RegionWriterMixin:
         return self._header_of_row[1]
 
     @property
-    def unfinished_regions(self):
+    def unfinished_regions(self) -> int | None:
         """Number of stored regions of an enumeration that is not finished; None if there is no such enumeration."""
         if self.n_rows("enumerations") == self.n_rows("enumeration_ends"):
             return None
         return self.n_regions - self._first_region()
 
     @property
-    def region_resume_state(self):
+    def region_resume_state(self) -> dict[str, Any] | None:
         """What was stored with the last block of an enumeration that is not finished: dict or None."""
         return self._read_resume_state("regions")
 
-    def begin_regions(self, header):
+    def begin_regions(self, header: RegionHeader) -> None:
         """Begin an enumeration of regions; ``pwlnet.store.append_regions`` does it, too.
 
         Parameters
@@ -78,7 +96,7 @@ class RegionWriterMixin:
         self._check_open()
         self._append("enumerations", header_to_arrays(header), "give bounds of the inputs of this network")
 
-    def append_region_block(self, block, *, resume_state=None):
+    def append_region_block(self, block: RegionBlock, *, resume_state: dict[str, Any] | None = None) -> None:
         """Append a block of the enumeration that is not finished.
 
         Parameters
@@ -101,7 +119,7 @@ class RegionWriterMixin:
         arrays = block_to_arrays(block, header, self._sizes)
         self._append("regions", arrays, "give the blocks of enumerate_regions unchanged", resume_state)
 
-    def end_regions(self, counts):
+    def end_regions(self, counts: RegionCounts) -> None:
         """Finish the enumeration; ``pwlnet.store.finish_regions`` does it, too.
 
         Parameters
@@ -118,7 +136,7 @@ class RegionWriterMixin:
         self._check_open()
         self._append("enumeration_ends", counts_to_arrays(counts), "give the numbers of Regions")
 
-    def read_unfinished_regions(self, field, first, last):
+    def read_unfinished_regions(self, field: str, first: int, last: int) -> AnyArray:
         """Read rows ``first`` to ``last`` (not included) of the enumeration that is not finished; offsets are not shifted.
 
         Parameters

@@ -1,9 +1,12 @@
 """Repair a store: keep the intact batches of a damaged one, and write the container of one that lost it."""
 
+from __future__ import annotations
+
 import itertools
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from .._types import PathLike
 from ..errors import InputError, PwlnetError, StoreError
 from ..file_locks import refuse_locked
 from ..publishing import new_file, reason
@@ -14,20 +17,30 @@ from .image import copy_into_container
 from .merge import copy_batch, new_store_like
 from .reader import RegionStore
 
+if TYPE_CHECKING:
+    from ..network import Network
+
 
 class Repaired(NamedTuple):
     """What ``repair`` did: where the intact batches are now (None: nowhere), their number, what was lost and why."""
 
-    path: object
+    path: Path | None
     n_batches: int
     n_lines: int
     n_batches_lost: int
-    problems: list
+    problems: list[str]
     n_planes: int
     n_regions: int
 
 
-def repair(path, out=None, *, in_place=False, network=None, threads=None):
+def repair(
+    path: PathLike,
+    out: PathLike | None = None,
+    *,
+    in_place: bool = False,
+    network: Network | None = None,
+    threads: int | None = None,
+) -> Repaired:
     """Write the batches before the first damaged one to a new store; the damaged file is only read.
 
     A store that is intact but not verified, because another program changed or copied it, is checked completely, batch by
@@ -80,7 +93,7 @@ def repair(path, out=None, *, in_place=False, network=None, threads=None):
         ends = schema.rows_at_end(commits)
         if in_place and n_lost and not n_intact:
             raise StoreError(f"{path} has no intact batch before the first damaged one; it was left as it is, restore a copy")
-        target = path if in_place else out and Path(out)
+        target = path if in_place else Path(out) if out else None
         if target and is_intact and not store.is_verified:
             _write_container(store, target, overwrite=in_place)
         elif target:

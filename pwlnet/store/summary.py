@@ -3,15 +3,24 @@
 Legend: as in ``schema.py``.
 """
 
+from __future__ import annotations
+
 import itertools
 import math
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from .._types import AnyArray, FloatArray, IntArray
 from . import schema
 from .certificates import correct_rows
 from .float_sets import count_layers
+
+if TYPE_CHECKING:
+    import h5py
+
+    from ..network import Network
 
 _AT_ONCE = 2**20
 
@@ -19,14 +28,14 @@ _AT_ONCE = 2**20
 class PlaneSummary(NamedTuple):
     """Numbers of polygons and vertices of planes, and areas in units of (u, v)."""
 
-    n_polygons: np.ndarray  # int64[P]
-    n_vertices: np.ndarray  # int64[P]
-    area: np.ndarray  # float64[P] sum of the areas of the polygons
-    smallest_area: np.ndarray  # float64[P]
-    largest_area: np.ndarray  # float64[P]
-    residual: np.ndarray  # float64[P] as in PlanePartitions
+    n_polygons: IntArray  # int64[P]
+    n_vertices: IntArray  # int64[P]
+    area: FloatArray  # float64[P] sum of the areas of the polygons
+    smallest_area: FloatArray  # float64[P]
+    largest_area: FloatArray  # float64[P]
+    residual: FloatArray  # float64[P] as in PlanePartitions
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """Return totals and distributions as JSON values: dict."""
         counts, has = self.n_polygons, len(self.area) > 0
         spread = {name: float(getattr(np, name)(counts)) if has else None for name in ("min", "median", "max")}
@@ -41,7 +50,7 @@ class PlaneSummary(NamedTuple):
         }
 
 
-def derived_rows(name, arrays, network):
+def derived_rows(name: str, arrays: dict[str, AnyArray], network: Network) -> dict[str, AnyArray]:
     """Compute the derived datasets of a batch.
 
     Parameters
@@ -75,7 +84,9 @@ def derived_rows(name, arrays, network):
     return {}
 
 
-def derived_last_row(name, row, file, network, first):
+def derived_last_row(
+    name: str, row: dict[str, AnyArray], file: h5py.File, network: Network, first: Mapping[str, int]
+) -> dict[str, AnyArray]:
     """Compute the derived datasets of a line or a plane whose chunks are all in the store.
 
     Parameters

@@ -1,14 +1,18 @@
 """Append batches of results to a store."""
 
+from __future__ import annotations
+
 import contextlib
 import errno
 import weakref
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import h5py
 import numpy as np
 
+from .._types import AnyArray, ArrayLike, PathLike
 from ..errors import DigestMismatchError, InputError, PwlnetError, StoreError
 from ..file_locks import locked_error
 from ..publishing import reason
@@ -26,6 +30,15 @@ from .planes import planes_to_arrays
 from .region_writer import RegionWriterMixin
 from .results import ResultFile, axis_sizes
 from .summary import derived_rows
+
+if TYPE_CHECKING:
+    from ..domains import Ball, Box, Gaussian, Polygon, Segment
+    from ..float_sets import FloatSet
+    from ..network import Network
+    from ..partition.lines.partitions import LinePartitions
+    from ..partition.planes.partitions import PlanePartitions
+    from ..smoothing.certificates import Certificate, Certificates
+    from ..tolerances import Tolerances
 
 
 class Written(NamedTuple):
@@ -66,9 +79,10 @@ class StoreWriter(ChunkWriterMixin, RegionWriterMixin):
         In the store.
     """
 
-    def __init__(self, path, network, tolerances, threads, compression):
+    def __init__(self, path: PathLike, network: Network, tolerances: Tolerances, threads: int | None, compression: str) -> None:
         self.path, self.network, self.tolerances = Path(path), network, tolerances
-        self._sizes, self._file = axis_sizes(network), None
+        self._sizes = axis_sizes(network)
+        self._file: Any = None
         try:
             self._container = TransactionFile(self.path)
         except PwlnetError:
@@ -92,55 +106,55 @@ class StoreWriter(ChunkWriterMixin, RegionWriterMixin):
         self._finalizer = weakref.finalize(self, _release, self._file, self._container)
 
     @property
-    def n_lines(self):
+    def n_lines(self) -> int:
         """Number of lines in the store."""
         return self.n_rows("lines")
 
     @property
-    def n_segments(self):
+    def n_segments(self) -> int:
         """Number of segments in the store."""
         return int(self._finished["lines"][1]) - self.n_lines
 
     @property
-    def n_planes(self):
+    def n_planes(self) -> int:
         """Number of planes in the store."""
         return self.n_rows("planes")
 
     @property
-    def n_polygons(self):
+    def n_polygons(self) -> int:
         """Number of polygons in the store."""
         return int(self._finished["planes"][2])
 
     @property
-    def n_float_sets(self):
+    def n_float_sets(self) -> int:
         """Number of sets of inputs with fixed and float neurons in the store."""
         return self.n_rows("float_sets")
 
     @property
-    def n_certificates(self):
+    def n_certificates(self) -> int:
         """Number of certified images in the store."""
         return self.n_rows("certificates")
 
     @property
-    def is_empty(self):
+    def is_empty(self) -> bool:
         """Whether the store has no rows of any kind, not even of a line or a plane that is not finished."""
         return not any(ends.any() for ends in self._ends.values())
 
     @property
-    def written(self):
+    def written(self) -> Written:
         """Numbers of lines and segments in the store: Written."""
         return Written(self.n_lines, self.n_segments)
 
     @property
-    def written_planes(self):
+    def written_planes(self) -> WrittenPlanes:
         """Numbers of planes and polygons in the store: WrittenPlanes."""
         return WrittenPlanes(self.n_planes, self.n_polygons)
 
-    def n_rows(self, name):
+    def n_rows(self, name: str) -> int:
         """Return the number of rows of a kind of result in the store, along its first axis."""
         return int(self._ends[name][0])
 
-    def append_lines(self, lines):
+    def append_lines(self, lines: LinePartitions) -> None:
         """Append a batch of line partitions.
 
         Parameters
@@ -167,7 +181,7 @@ class StoreWriter(ChunkWriterMixin, RegionWriterMixin):
         arrays = {d.field: getattr(lines, d.field) for d in schema.LINES.datasets}
         self._append("lines", arrays, "give the result of partition_lines unchanged")
 
-    def append_planes(self, planes):
+    def append_planes(self, planes: PlanePartitions) -> None:
         """Append a batch of plane partitions.
 
         Parameters
@@ -187,7 +201,14 @@ class StoreWriter(ChunkWriterMixin, RegionWriterMixin):
         self._check_network(check_result(planes, "planes", ("network", "parts"), "pwlnet.partition_planes"), "planes")
         self._append("planes", planes_to_arrays(planes), "give the result of partition_planes unchanged")
 
-    def append_float_sets(self, float_set, domain=None, *, items=None, with_shares=True):
+    def append_float_sets(
+        self,
+        float_set: FloatSet,
+        domain: Segment | Polygon | Box | Ball | Gaussian | tuple[ArrayLike, ArrayLike] | None = None,
+        *,
+        items: int | ArrayLike | None = None,
+        with_shares: bool = True,
+    ) -> None:
         """Append the fixed and float neurons of one or several sets of inputs.
 
         Parameters
@@ -213,7 +234,9 @@ class StoreWriter(ChunkWriterMixin, RegionWriterMixin):
         arrays = float_sets_to_arrays(self.network, float_set, domain, items=items, with_shares=with_shares)
         self._append("float_sets", arrays, "give the result of find_float_neurons unchanged")
 
-    def append_certificates(self, certificates, inputs=None, *, labels=None):
+    def append_certificates(
+        self, certificates: Certificates | Certificate, inputs: ArrayLike | None = None, *, labels: ArrayLike | None = None
+    ) -> None:
         """Append certificates of randomized smoothing.
 
         Parameters
@@ -236,7 +259,7 @@ class StoreWriter(ChunkWriterMixin, RegionWriterMixin):
         arrays = certificates_to_arrays(self.network, certificates, inputs, labels=labels)
         self._append("certificates", arrays, "give the certificates unchanged")
 
-    def append(self, name, arrays):
+    def append(self, name: str, arrays: Mapping[str, AnyArray]) -> None:
         """Append a batch of results of any kind.
 
         Parameters
@@ -262,7 +285,7 @@ class StoreWriter(ChunkWriterMixin, RegionWriterMixin):
             raise InputError(f"{name} were given with {', '.join(sorted(arrays))}; give exactly {', '.join(fields)}")
         self._append(name, arrays, "give them as docs/store_format.md says")
 
-    def close(self):
+    def close(self) -> None:
         """Close the file; all batches are on the disk already."""
         if self._file is None:
             return
@@ -274,10 +297,10 @@ class StoreWriter(ChunkWriterMixin, RegionWriterMixin):
                 self._container.close()
         self._finalizer.detach()
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
     def _check_open(self):

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ def run_study(
     workers: int | None = None,
     scheduler: str | None = None,
     progress: bool = False,
-    report=None,
+    report: Callable[[Task, int, int], None] | None = None,
 ) -> StudyResult:
     """Compute all analyses of a study, each of a network into one store, and write ``summary.json``.
 

@@ -89,7 +89,7 @@ def test_class_areas_pieces_and_outlines_equal_the_exact_ones(first):
 
 def test_planes_whose_meshes_were_divided_have_the_same_classes(monkeypatch):
     monkeypatch.setattr(dividing, "MOST_FACES", 3)
-    for seed in range(600, 600 + few(100, 10, quick=20)):
+    for seed in range(600, 600 + few(100, 10)):
         check_case(seed, "max")
 
 

@@ -22,7 +22,7 @@ from tests.reference.random_cases import random_case
 from tests.reference.random_planes import random_plane_case, random_plane_cells
 
 find = pwlnet.find_float_neurons
-LINE_SEEDS, PLANE_SEEDS = range(few(300, 4, quick=40)), range(few(80, 1, quick=8))
+LINE_SEEDS, PLANE_SEEDS = range(few(300, 4, quick=16)), range(few(80, 1, quick=8))
 
 
 @functools.cache

@@ -205,7 +205,7 @@ def test_a_segment_of_length_zero_has_no_change_along_it():
 @pytest.mark.parametrize("p", NORMS)
 def test_bounds_on_boxes_are_above_the_norms_of_all_jacobians_there(p):
     """With the neurons that have one state on a sample taken as fixed, for the points of the sample."""
-    for seed in range(few(120, 10, quick=30)):
+    for seed in range(few(120, 10, quick=15)):
         _, network, points = draw(seed, generic=True, n_points=1)
         sample = points + 0.3 * np.random.default_rng(seed).uniform(-1.0, 1.0, (20, points.size))
         states = network.states(sample)

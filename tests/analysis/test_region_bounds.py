@@ -86,7 +86,7 @@ def drawn(seed, n_free):
 
 def test_no_network_has_more_regions_than_the_bound_for_any_op():
     ratios = []
-    for seed in range(few(2000, 30, quick=60)):
+    for seed in range(few(2000, 30, quick=30)):
         description, lower, upper = drawn(seed, 1 + seed % 2)
         network = to_network(description)
         exact = len(patterns(description, lower, upper))

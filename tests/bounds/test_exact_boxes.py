@@ -105,7 +105,7 @@ def test_decisions_equal_exact_ones_on_boxes_with_few_sides(n_free):
 
 def test_sampled_is_within_exact_is_within_bounds_on_boxes_with_many_sides():
     undecided = neurons = 0
-    for seed in range(few(500, 4, quick=20)):
+    for seed in range(few(500, 4, quick=10)):
         description, network, lower, upper = random_box(seed, None)
         box = pwlnet.Box(lower, upper)
         found = exact_floats_on_box(network, box, time_limit=300.0)
@@ -227,7 +227,7 @@ def test_without_linear_programs_nothing_is_wrong():
 def test_huge_and_tiny_weights_are_decided_or_left_open_but_not_wrong():
     for scale in (2.0**-500, 2.0**-60, 2.0**60, 2.0**400):
         network = one_layer([[scale, 0.0], [0.0, scale]], [0.0, -scale], second=([[1.0, 1.0], [1.0, -1.0]], [0.0, 0.0]))
-        found = exact_floats_on_box(network, pwlnet.Box([-1.0, 0.0], [1.0, 1.0]), time_limit=5.0)
+        found = exact_floats_on_box(network, pwlnet.Box([-1.0, 0.0], [1.0, 1.0]), time_limit=1.0)
         expected = [set(), {0}, {1}, {1}]  # the last one: relu(x) - 0
         assert_equals_exact(found, expected)
         assert found.lower[0]

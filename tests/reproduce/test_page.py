@@ -1,11 +1,11 @@
-"""docs/reproduce.md names every experiment and every network, and nothing else."""
+"""docs/reports/reproduce.md names every experiment and every network, and nothing else."""
 
 import re
 from pathlib import Path
 
 from pwlnet.reproduce import EXPERIMENTS, subjects
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "reproduce.md").read_text()
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "reports" / "reproduce.md").read_text()
 
 
 def test_the_page_names_every_experiment():

@@ -8,6 +8,7 @@ from collections import ChainMap
 
 import numpy as np
 
+from ...errors import ConversionError
 from ..graph import Tensor
 from ..piecewise import is_activation
 from .layout import constant_tensor
@@ -58,6 +59,9 @@ def _graph(node, key):
 def _run(graph, values, inputs, constants_of, convert):
     scope = ChainMap({**constants_of(graph), **inputs}, values)
     convert(graph.node, scope)
+    missing = [value.name for value in graph.output if value.name not in scope]
+    if missing:
+        raise ConversionError(f"a subgraph returns {missing[0]!r}, which none of its nodes makes; the file is damaged")
     return [scope[value.name] for value in graph.output]
 
 

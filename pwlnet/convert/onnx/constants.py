@@ -5,6 +5,7 @@ import numpy as np
 from ...errors import ConversionError
 from ..graph import refuse
 from .node import OnnxNode, onnx_module
+from .sizes import require_small_result
 
 MISSING = ("No implementation", "not implemented", "NotImplementedError", "OpRunImplementationError")
 
@@ -30,6 +31,7 @@ def evaluate(node, values):
     UnsupportedOperationError
         Weights are stored in a type of 8-bit floats.
     """
+    require_small_result(node, values)
     if node.op == "DequantizeLinear":
         return [_dequantized(node, *values)]
     latest = onnx_module("defs").onnx_opset_version()

@@ -102,9 +102,9 @@ def replace_ends(model):
     """Drop the functions at the end of a model that do not change the decision; change it in place: Ends."""
     producers = {name: node for node in model.graph.node for name in node.output if name}
     cut, name = [], model.graph.output[0].name
-    while True:
+    while len(cut) < len(model.graph.node):
         node = _through(name, producers, RESHAPES)
-        if node is None or node.op_type != "ArgMax":
+        if node is None or node.op_type != "ArgMax" or not node.input:
             break
         cut.append(node)
         name = node.input[0]
@@ -121,8 +121,11 @@ def replace_ends(model):
 
 def _through(name, producers, kinds):
     """Return the node that makes a value, or the first one before nodes of some kinds; None for an input."""
-    node = producers.get(name)
+    node, seen = producers.get(name), set()
     while node is not None and node.domain in STANDARD_DOMAINS and node.op_type in kinds and node.input:
+        if id(node) in seen:  # a damaged file
+            return None
+        seen.add(id(node))
         node = producers.get(node.input[0])
     return node if node is not None and node.domain in STANDARD_DOMAINS else None
 
@@ -132,7 +135,7 @@ def _ends(graph, producers):
     ends, logarithms, path, stack = {}, {}, {}, [graph.output[0].name]
     while stack:
         node = producers.get(stack.pop())
-        if node is None or node.domain not in STANDARD_DOMAINS:
+        if node is None or node.domain not in STANDARD_DOMAINS or not node.input:
             return []
         if id(node) in path or id(node) in ends or id(node) in logarithms:
             continue

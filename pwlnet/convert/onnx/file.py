@@ -7,18 +7,20 @@ a classifier that do not change its decision (`ends`).
 import warnings
 from dataclasses import dataclass
 
-from ...errors import PwlnetWarning
+from ...errors import ConversionError, PwlnetError, PwlnetWarning
 from ..ends import add_end, drop_ends
 from ..graph import Graph, Tensor, refuse
 from ..piecewise import Piecewise, is_activation
 from .branches import subgraphs, take_branch, unroll
 from .ends import normalised_axes
-from .model import independent_output, open_model
-from .node import STANDARD_DOMAINS, OnnxNode, node_name, onnx_module
+from .model import array_of, independent_output, open_model
+from .node import STANDARD_DOMAINS, OnnxNode, node_name
 from .ops import HANDLERS
 from .selection import OF_PIECES, as_tensor
 from .unnamed import affine
+from .validity import require_valid, unfit
 
+_OF_NUMPY = (ValueError, TypeError, IndexError, OverflowError, ZeroDivisionError)  # for shapes and numbers in a damaged file
 RANDOM = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli")
 STEPS = ("Floor", "Ceil", "Round", "Hardmax", "ArgMax", "ArgMin", "NonZero", "Unique", "Mod", "BitShift")
 QUANTISED = [
@@ -134,9 +136,18 @@ class _MissingOutput:
 def _convert_nodes(nodes, values, opset, graph):
     """Convert nodes in their order, and add their outputs to ``values``."""
     for proto in nodes:
-        inputs = tuple(values[name] if name else None for name in proto.input)
-        node = OnnxNode(proto, opset, inputs)
-        outputs = _convert_subgraphs(node, values, graph) if subgraphs(proto) else _convert(node, graph)
+        missing = next((name for name in proto.input if name and name not in values), None)
+        if missing is not None:
+            raise ConversionError(
+                f"node {node_name(proto)!r} reads {missing!r}, which no node before it makes; the file is damaged"
+            )
+        node = OnnxNode(proto, opset, tuple(values[name] if name else None for name in proto.input))
+        try:
+            outputs = _convert_subgraphs(node, values, graph) if subgraphs(proto) else _convert(node, graph)
+        except PwlnetError:
+            raise
+        except _OF_NUMPY as error:
+            raise unfit(node, error) from error
         values.update((name, value) for name, value in zip(proto.output, outputs) if name)
         if len(outputs) < len(proto.output):
             values.update((name, _MissingOutput(node_name(proto))) for name in proto.output[len(outputs) :] if name)
@@ -149,8 +160,11 @@ def _convert_subgraphs(node, values, graph):
         _convert_nodes(nodes, scope, node.opset, graph)
 
     def constants_of(body):
-        return {tensor.name: onnx_module("numpy_helper").to_array(tensor) for tensor in body.initializer}
+        return {tensor.name: array_of(tensor, f"node {node.name!r}") for tensor in body.initializer}
 
+    if node.op in ("If", "Loop"):
+        _check(node)
+        require_valid(node)
     if node.op == "If":
         return take_branch(node, values, constants_of, convert)
     if node.op == "Loop":
@@ -163,6 +177,7 @@ def _convert(node, graph):
     _check(node)
     if not any(is_activation(value) for value in node.inputs):
         return tuple(node.evaluate(node.inputs))
+    require_valid(node)
     pieces = any(isinstance(value, Piecewise) for value in node.inputs)
     if pieces and node.op in OF_PIECES:
         outputs = OF_PIECES[node.op](node, graph)

@@ -7,7 +7,7 @@ every opset for axes, negative steps and special values apply.
 import numpy as np
 
 from ...errors import ConversionError
-from ..graph import Tensor
+from ..graph import Tensor, padded
 
 
 def constant_tensor(graph, like, value, name):
@@ -105,7 +105,7 @@ def _pad(node, graph):
     for axis, (before, after) in enumerate(widths):  # negative padding crops
         index = np.take(index, np.arange(max(0, -before), index.shape[axis] - max(0, -after)), axis=axis)
     options = {"constant_values": -1} if mode == "constant" else {}
-    index = np.pad(index, np.maximum(widths, 0), mode=mode, **options)
+    index = padded(index, np.maximum(widths, 0).tolist(), node.name, mode=mode, **options)
     return graph.layout(x, index, fill=0.0 if fill is None else float(np.reshape(fill, ())), name=node.name)
 
 

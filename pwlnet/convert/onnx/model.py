@@ -12,6 +12,7 @@ from .branches import reads, subgraphs
 from .constants import fold_stored_weights
 from .ends import Ends, choose_outputs, replace_ends
 from .node import STANDARD_DOMAINS, float_types, node_name, onnx_module
+from .validity import require_one_maker, require_opset, require_text, shown, type_name
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,9 @@ def prepared_model(path, outputs, row_of=None, input_name=None):
     With ``row_of``, the batch size of the file, it is rewritten for one row of its input ``input_name``.
     """
     model = load_model(path)
+    require_text(path, model.graph)
+    require_one_maker(path, model.graph)
+    require_opset(path, max(entry.version for entry in model.opset_import if entry.domain in STANDARD_DOMAINS))
     choose_outputs(path, model, outputs)
     ends = replace_ends(model)
     if row_of is not None:
@@ -128,7 +132,7 @@ def load_model(path):
     try:
         model = onnx.load_model_from_string(Path(path).read_bytes())
     except Exception as error:  # protobuf's DecodeError is not public
-        text = str(getattr(error, "strerror", None) or error)
+        text = getattr(error, "strerror", None) or shown(error)
         raise ConversionError(f"{path} is not a readable ONNX file ({text}); check the path, or export it again") from error
     if not model.HasField("graph") or not any(e.domain in STANDARD_DOMAINS for e in model.opset_import):
         domains = [e.domain for e in model.opset_import]
@@ -145,16 +149,24 @@ def load_model(path):
         onnx_module("external_data_helper").load_external_data_for_model(model, str(Path(path).parent))
     except Exception as error:
         raise ConversionError(
-            f"{path} keeps weights in another file that can't be read ({error}); put that file beside it"
+            f"{path} keeps weights in another file that can't be read ({shown(error)}); put that file beside it"
         ) from error
-    return onnx_module("inliner").inline_local_functions(model) if model.functions else model
+    if not model.functions:
+        return model
+    try:
+        return onnx_module("inliner").inline_local_functions(model)
+    except (onnx_module("checker").ValidationError, RuntimeError) as error:
+        raise ConversionError(
+            f"{path} has local functions that can't be inlined ({shown(error)}); the file is damaged, or export "
+            "it without functions"
+        ) from error
 
 
 def _constants(path, graph):
     """Return the initializers, floats as float64."""
     if graph.sparse_initializer:
         raise ConversionError(f"{path} has sparse initializers, which are not supported; save dense weights")
-    return {tensor.name: _array(path, tensor) for tensor in graph.initializer}
+    return {tensor.name: array_of(tensor, path) for tensor in graph.initializer}
 
 
 def _require_finite(path, constants):
@@ -168,12 +180,13 @@ def _require_finite(path, constants):
             )
 
 
-def _array(path, tensor):
+def array_of(tensor, place):
+    """Return a TensorProto as an array, floats as float64; ``place`` names where it is, for errors."""
     try:
         value = onnx_module("numpy_helper").to_array(tensor)
     except Exception as error:
         raise ConversionError(
-            f"initializer {tensor.name!r} of {path} can't be read ({error}); the file is damaged, export it again"
+            f"initializer {tensor.name!r} of {place} can't be read ({shown(error)}); the file is damaged, export it again"
         ) from error
     return value.astype(np.float64) if tensor.data_type in float_types() else value
 
@@ -184,7 +197,7 @@ def _node_to_float64(node):
     double, numpy_helper = onnx.TensorProto.DOUBLE, onnx_module("numpy_helper")
     for attribute in node.attribute:
         if attribute.type == onnx.AttributeProto.TENSOR and attribute.t.data_type in float_types():
-            attribute.t.CopyFrom(numpy_helper.from_array(_array(node_name(node), attribute.t)))
+            attribute.t.CopyFrom(numpy_helper.from_array(array_of(attribute.t, node_name(node))))
         elif node.op_type == "Constant" and attribute.name in ("value_float", "value_floats"):
             value = np.float64(attribute.f) if attribute.name == "value_float" else np.array(attribute.floats, np.float64)
             attribute.CopyFrom(onnx.helper.make_attribute("value", numpy_helper.from_array(np.asarray(value))))
@@ -193,7 +206,7 @@ def _node_to_float64(node):
     for graph in subgraphs(node):
         for tensor in graph.initializer:
             if tensor.data_type in float_types():
-                tensor.CopyFrom(numpy_helper.from_array(_array(node_name(node), tensor), tensor.name))
+                tensor.CopyFrom(numpy_helper.from_array(array_of(tensor, node_name(node)), tensor.name))
         for inner in graph.node:
             _node_to_float64(inner)
     if node.op_type == "ConstantOfShape" and not node.attribute:
@@ -259,7 +272,7 @@ def _input_shape(path, value, requested):
     """Return the full shape of the input, with batch axis 1, and whether it has a batch axis."""
     tensor = value.type.tensor_type
     if tensor.elem_type not in float_types():
-        kind = onnx_module().TensorProto.DataType.Name(tensor.elem_type)
+        kind = type_name(tensor.elem_type)
         raise ConversionError(f"{path} has input {value.name!r} of type {kind}; a network needs a float input")
     requested = None if requested is None else tuple(int(n) for n in np.atleast_1d(requested))
     if not tensor.HasField("shape"):

@@ -5,6 +5,8 @@ The coordinates, filters and edges follow the text of Resize in the operator's s
 
 import numpy as np
 
+from ...errors import ConversionError
+from ..graph import require_size
 from ..linear_maps import along_axis
 
 FILTERS = {"linear": 1, "cubic": 2}  # half of the width of the filter
@@ -21,6 +23,7 @@ def resize(node, graph):
     for k, (axis, (size, scale)) in enumerate(zip(axes, _targets(node, x, axes), strict=True)):
         if size == x.shape[axis] and scale == 1.0 and _rule(node) != "tf_crop_and_resize":
             continue
+        require_size((size, x.shape[axis]), f"node {node.name!r}")
         position, beyond = _coordinates(node, x.shape[axis], size, scale, _region(node, k, len(axes)))
         resized.append((axis, _matrix(node, mode, x.shape[axis], position, scale)))
         outside = outside | beyond.reshape((-1,) + (1,) * (len(x.shape) - axis - 1))
@@ -50,11 +53,13 @@ def _targets(node, x, axes):
         scales = node.attribute("scales")
         if scales is None:
             scales = [1.0] * (len(axes) - 2) + [node.attribute("height_scale"), node.attribute("width_scale")]
-    if node.op == "Upsample" and min(map(float, scales)) < 1.0:
+    if node.op == "Upsample" and np.size(scales) and min(map(float, np.ravel(scales))) < 1.0:
         node.refuse("with a scale below 1, for which Upsample is not defined; export it in opset 10 or later, as Resize")
     if scales is not None and np.size(scales):
         lengths = np.asarray(lengths, np.float32)  # sizes as onnxruntime computes them: 6 * 1.1666666 is 7
         return [(int(np.floor(n * np.float32(s))), float(s)) for n, s in zip(lengths, scales, strict=True)]
+    if sizes is None:
+        raise ConversionError(f"node {node.name!r} is {node.op} without scales and sizes; it needs one of them, check the file")
     policy = node.attribute("keep_aspect_ratio_policy", "stretch")
     ratios = [int(m) / n for n, m in zip(lengths, sizes, strict=True)]
     if policy == "stretch":
@@ -132,6 +137,8 @@ def _filter(node, mode, distance):
 def _nearest(node, n, position):
     """Return the nearest of ``n`` inputs for each output."""
     rounding = "floor" if _is_old(node) else node.attribute("nearest_mode")
+    if rounding not in ("floor", "ceil", "round_prefer_floor", "round_prefer_ceil"):
+        node.refuse(f"with nearest_mode {rounding!r}, which is not supported")
     rounded = {
         "floor": np.floor(position),
         "ceil": np.ceil(position),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...errors import ConversionError
 from .. import volumes
 from ..graph import Tensor
 from .resizing import resize
@@ -72,12 +73,28 @@ def _window(node, kernel):
         node.refuse(f"with a window of {len(kernel)} axes on an input of shape {x.shape}; check the file")
     stride, dilation = _integers(node, "strides", 1, dims), _integers(node, "dilations", 1, dims)
     mode, pads = node.attribute("auto_pad", "NOTSET"), _integers(node, "pads", 0, 2 * dims)
+    _require_window(node, dims, kernel, stride, dilation, pads)
     if mode == "VALID" or (mode != "NOTSET" and node.op == "ConvTranspose"):
         pads = (0,) * 2 * dims
     before, after = pads[:dims], pads[dims:]
     if mode not in ("NOTSET", "VALID") and node.op != "ConvTranspose":
         before, after = _same_padding(node, x.shape[2:], kernel, stride, dilation, mode)
     return _Window(x, kernel, stride, dilation, before, after)
+
+
+def _require_window(node, dims, kernel, stride, dilation, pads):
+    """Refuse numbers of a window that do not fit its axes or each other."""
+    given, mode = node.attribute("kernel_shape"), node.attribute("auto_pad", "NOTSET")
+    fits = len(stride) == len(dilation) == dims and len(pads) == 2 * dims and min(*kernel, *stride, *dilation) > 0
+    fits = fits and min(pads) >= 0 and tuple(given or kernel) == kernel
+    if fits and "Conv" not in node.op:  # a window that lies in the padding has no maximum
+        fits = all(p < d * (k - 1) + 1 for p, k, d in zip(pads, kernel * 2, dilation * 2))
+    if not fits or mode not in ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"):
+        raise ConversionError(
+            f"node {node.name!r} has a window of {kernel} with kernel_shape {given}, strides {stride}, dilations {dilation}, "
+            f"pads {pads} and auto_pad {mode!r} on {dims} axes; there must be one number per axis (two pads), of which the "
+            "pads are at least 0 and in pools less than the window, and the others at least 1"
+        )
 
 
 def _conv(node, graph):

@@ -13,10 +13,11 @@ import numpy as np
 from ...errors import ConversionError, InputError, PwlnetWarning
 from ...publishing import decode_text
 from ..graph import Graph, refuse
+from .words import parse_numbers, shown
 
 LAYERS = ("ReLU", "HardTanh", "Affine")
 LAST_RELU = ("keep", "drop")
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|[+-]?nan|[+-]?inf(inity)?", re.IGNORECASE)
+_SHOWN, _FEW = 40, 8  # letters and numbers in errors
 
 
 def read_eran(path, *, last_relu=None):
@@ -107,11 +108,11 @@ def _layer(path, lines, n_before):
     if kind not in LAYERS:
         if re.fullmatch(r"[A-Za-z]\w*(\s.*|,.*)?", kind) is None:
             raise ConversionError(
-                f"line {number} of {path} is {kind[:40]!r}, where an ERAN text file has a layer's type: one of {LAYERS}"
+                f"line {number} of {path} is {shown(kind)}, where an ERAN text file has a layer's type: one of {LAYERS}"
             )
         refuse(
             f"line {number}",
-            re.match(r"\w+", kind)[0],
+            re.match(r"\w+", kind)[0][:_SHOWN],
             f"which is not a layer type that is read; it must be one of {LAYERS}",
         )
     if len(lines) < 3:
@@ -120,7 +121,7 @@ def _layer(path, lines, n_before):
     if len(bias) != 1 or len(bias[0]) != len(rows) or len({len(row) for row in rows}) != 1:
         raise ConversionError(
             f"lines {lines[1][0]} and {lines[2][0]} of {path} have {len(rows)} rows of weights of lengths "
-            f"{sorted({len(row) for row in rows})} and {sum(map(len, bias))} biases; all rows must be equally long, "
+            f"{sorted({len(row) for row in rows})[:_FEW]} and {sum(map(len, bias))} biases; all rows must be equally long, "
             "with one bias each"
         )
     weight = np.array(rows)
@@ -134,25 +135,17 @@ def _layer(path, lines, n_before):
 def _matrix(path, line):
     """Parse the rows of ``[[1, 2], [3, 4]]``, or the one row of ``[1, 2]``; a comma may follow the last number."""
     number, text = line
-    nested = re.fullmatch(r"\[\s*\[(.*)\]\s*,?\s*\]", text)
+    nested = re.fullmatch(r"\[\s*\[(.*)\]\s*(,\s*)?\]", text)
     flat = re.fullmatch(r"\[([^\[\]]*)\]", text)
     if nested is None and flat is None:
-        raise ConversionError(f"line {number} of {path} is {text[:40]!r}, where a list [...] must be; the file is damaged")
+        raise ConversionError(f"line {number} of {path} is {shown(text)}, where a list [...] must be; the file is damaged")
     rows = re.split(r"\]\s*,\s*\[", nested[1]) if nested else [flat[1]]
     return [_numbers(path, number, row) for row in rows]
 
 
 def _numbers(path, number, text):
     words = [word.strip() for word in text.strip().rstrip(",").split(",")]
-    for word in words:
-        if not NUMBER.fullmatch(word):
-            raise ConversionError(f"line {number} of {path} holds {word[:40]!r}, which is not a number; the file is damaged")
-    values = [float(word) for word in words]
-    if not np.isfinite(values).all():
-        raise InputError(
-            f"line {number} of {path} holds a number that is not finite; a network needs finite weights, check the file"
-        )
-    return values
+    return parse_numbers(path, number, words)
 
 
 def _normalize(path, line):
@@ -160,7 +153,7 @@ def _normalize(path, line):
     number, text = line
     match = re.fullmatch(r"Normalize\s+mean\s*=\s*\[([^\]]*)\][\s,]*std\s*=\s*\[([^\]]*)\]", text)
     if match is None:
-        raise ConversionError(f"line {number} of {path} is {text[:40]!r}; it must be Normalize mean=[...] std=[...]")
+        raise ConversionError(f"line {number} of {path} is {shown(text)}; it must be Normalize mean=[...] std=[...]")
     mean, std = (np.array(_numbers(path, number, part)) for part in match.groups())
     if not (std > 0.0).all():
         raise ConversionError(f"line {number} of {path} divides by the std {std.min()}; standard deviations must be positive")

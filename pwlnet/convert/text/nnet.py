@@ -12,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ...errors import ConversionError, InputError, PwlnetWarning
+from ...errors import ConversionError, PwlnetWarning
 from ...publishing import decode_text
 from ..graph import Graph
+from .words import parse_count, parse_numbers, shown, shown_counts
 
 N_HEADER_LINES = 5  # flag, minima, maxima, means, ranges: after the layer sizes
 
@@ -90,15 +91,14 @@ def _parse(path):
     counts, sizes = _sizes(path, lines[0]), _sizes(path, lines[1])
     if len(sizes) != counts[0] + 1 or counts[1:3] not in ((), sizes[:1], (sizes[0], sizes[-1])):
         raise ConversionError(
-            f"line {lines[0][0]} of {path} announces {counts}, but line {lines[1][0]} has the layer sizes {sizes}; "
-            "the number of layers, of inputs and of outputs must agree"
+            f"line {lines[0][0]} of {path} announces {shown_counts(counts)}, but line {lines[1][0]} has the layer "
+            f"sizes {shown_counts(sizes)}; the number of layers, of inputs and of outputs must agree"
         )
     header, body = lines[2 : 2 + N_HEADER_LINES], lines[2 + N_HEADER_LINES :]
-    needed = 2 * sum(sizes[1:])
+    needed, last = 2 * sum(sizes[1:]), lines[-1][0]
     if len(body) != needed:
-        last = lines[-1][0]
         raise ConversionError(
-            f"{path} ends at line {last} after {len(body)} rows of weights and biases; layer sizes {sizes} need "
+            f"{path} ends at line {last} after {len(body)} rows of weights and biases; layer sizes {shown_counts(sizes)} need "
             f"{needed}, so the file is cut off or damaged"
         )
     layers, start = [], 0
@@ -113,13 +113,10 @@ def _parse(path):
 def _sizes(path, line):
     """Parse a header line of positive integers."""
     number, text = line
-    try:
-        values = tuple(int(word) for word in _words(text))
-    except ValueError:
-        values = ()
-    if not values or min(values) < 1:
+    values = tuple(parse_count(word) for word in _words(text))
+    if not all(values):
         raise ConversionError(
-            f"line {number} of {path} is {text[:40]!r}, where a .nnet file has positive integers: the number of "
+            f"line {number} of {path} is {shown(text)}, where a .nnet file has positive integers: the number of "
             "layers, then their sizes; check that it is such a file"
         )
     return values
@@ -132,18 +129,7 @@ def _words(text):
 def _numbers(path, line, n=None):
     """Parse the ``n`` finite numbers of a line."""
     number, text = line
-    values = []
-    for word in _words(text):
-        try:
-            values.append(float(word))
-        except ValueError:
-            raise ConversionError(
-                f"line {number} of {path} holds {word[:40]!r}, which is not a number; the file is damaged"
-            ) from None
-    if not np.isfinite(values).all():
-        raise InputError(
-            f"line {number} of {path} holds a number that is not finite; a network needs finite weights, check the file"
-        )
+    values = parse_numbers(path, number, _words(text))
     if n is not None and len(values) != n:
         raise ConversionError(f"line {number} of {path} has {len(values)} numbers; the layer sizes ask for {n}")
     return values

@@ -1,7 +1,10 @@
 """Handlers of torch layers with weights or windows: linear maps, convolutions, pooling, batch normalization."""
 
+from __future__ import annotations
+
 import inspect
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -257,7 +260,7 @@ OPERATIONS = {
     "aten::batch_norm": aten_batch_norm,
     "aten::_native_batch_norm_legit_no_training": aten_batch_norm_inference,
 }
-MODULES = {
+MODULES: dict[Any, Any] = {
     **volumes.MODULES,
     torch.nn.BatchNorm1d: partial(batch_norm_module, ranks=(2, 3)),
     torch.nn.BatchNorm2d: partial(batch_norm_module, ranks=(4,)),

@@ -3,11 +3,14 @@
 Legend: T breakpoints and F flips of a chunk.
 """
 
+from __future__ import annotations
+
 import bisect
 from typing import NamedTuple
 
 import numpy as np
 
+from ..._types import FloatArray, Int32Array, IntArray
 from ...errors import DigestMismatchError
 from .windows import Points, window_points
 
@@ -21,14 +24,14 @@ class LineChunk(NamedTuple):
     with 1.0) they are those of the whole line. ``residual`` is that of the line in the last chunk, and None in the others.
     """
 
-    t: np.ndarray  # float64[T]
-    flip_offsets: np.ndarray  # int64[T+1]
-    flip_neurons: np.ndarray  # int64[F]
-    flip_states: np.ndarray  # int32[F]
+    t: FloatArray  # float64[T]
+    flip_offsets: IntArray  # int64[T+1]
+    flip_neurons: IntArray  # int64[F]
+    flip_states: Int32Array  # int32[F]
     boundary: float
     ambiguous: int
     t_error: float
-    residual: object = None  # float
+    residual: float | None = None  # float
 
 
 class ResumePoint(NamedTuple):

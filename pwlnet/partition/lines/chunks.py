@@ -7,38 +7,45 @@ breakpoint, since nothing after it depends on what is before it.
 Legend: D inputs, K neurons, T breakpoints and F flips of a chunk.
 """
 
+from __future__ import annotations
+
 import contextlib
 import functools
 import itertools
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from ..._types import ArrayLike, Dtype
 from ...errors import CapacityError, DigestMismatchError, ShapeError
 from ...scheduling import look_ahead, n_threads, single_threaded_blas
-from ...tolerances import DEFAULT, as_tolerances
+from ...tolerances import DEFAULT, Tolerances, as_tolerances
 from ...validation import check_count, check_network
 from . import check, windows
-from .chunk_buffer import LINE_START, BreakpointIndex, ChunkBuffer, ResumePoint, end_point
+from .chunk_buffer import LINE_START, BreakpointIndex, ChunkBuffer, LineChunk, ResumePoint, end_point
 from .rounds import Progress, Settings, check_limits, trace_in_rounds, waiting_bytes
 from .tracing import borrowed_tracer
 from .windows import Joiner, TraceResult, largest_error, retrace_close_boundaries
 
+if TYPE_CHECKING:
+    from ...network import Network
+
 
 def iter_line_chunks(
-    network,
-    start,
-    end,
+    network: Network,
+    start: ArrayLike,
+    end: ArrayLike,
     *,
-    max_points=2**20,
-    max_segments=None,
-    progress=False,
-    threads=None,
-    tolerances=DEFAULT,
-    slope_dtype=None,
-    memory=2**30,
-    n_checked=3,
-):
+    max_points: int = 2**20,
+    max_segments: int | None = None,
+    progress: bool = False,
+    threads: int | None = None,
+    tolerances: Tolerances = DEFAULT,
+    slope_dtype: Dtype | None = None,
+    memory: int = 2**30,
+    n_checked: int = 3,
+) -> Iterator[LineChunk]:
     """Split one line as ``partition_lines`` does, and return its breakpoints in chunks while others are traced.
 
     Exact up to rounding: concatenated, the chunks are bit for bit the result of ``partition_lines``.

@@ -3,14 +3,19 @@
 Legend: L lines, D inputs, O outputs, K neurons, n points of one line.
 """
 
+from __future__ import annotations
+
 import contextlib
 import functools
 import itertools
 import math
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..._types import ArrayLike, Dtype, FloatArray, Int32Array, IntArray, PathLike
 from ...patterns import ActivationPatterns
 from ...scheduling import look_ahead, n_threads, single_threaded_blas
 from ...tolerances import DEFAULT, Tolerances, as_tolerances
@@ -19,6 +24,9 @@ from . import check as line_check
 from . import tracing, windows
 from .ends import LineEnds, lengths, points_at
 from .rounds import Progress, Settings, assemble, batches, check_limits, trace_blocks, waiting_bytes
+
+if TYPE_CHECKING:
+    from ...network import Network
 
 _MEMORY = 2**30
 _MAX_POINTS = 2**20
@@ -50,52 +58,52 @@ class LinePartitions:
         largest pre-activation of its op.
     ambiguous : int64[L]
         Number of decisions within rounding that are not certain: neurons at a threshold at an end of the line, or that stay at
-        one; crossings united with, or close to, others that float64 can tell apart; equal taps (docs/performance.md).
+        one; crossings united with, or close to, others that float64 can tell apart; equal taps (docs/reports/performance.md).
     t_error : float64[L]
         Bound of the rounding error of the line's breakpoints: ``tolerances.rounding`` standard errors. 0.0 without
         breakpoints, 1.0 (the whole line) if no bound is known. Like the last bits of ``t``, it depends on ``memory``.
     tolerances : Tolerances
     """
 
-    network: object = field(repr=False)
-    starts: np.ndarray = field(repr=False)
-    ends: np.ndarray = field(repr=False)
-    offsets: np.ndarray = field(repr=False)
-    t: np.ndarray = field(repr=False)
-    flip_offsets: np.ndarray = field(repr=False)
-    flip_neurons: np.ndarray = field(repr=False)
-    flip_states: np.ndarray = field(repr=False)
-    residual: np.ndarray = field(repr=False)
-    ambiguous: np.ndarray = field(repr=False)
-    t_error: np.ndarray = field(repr=False)
+    network: Network = field(repr=False)
+    starts: FloatArray = field(repr=False)
+    ends: FloatArray = field(repr=False)
+    offsets: IntArray = field(repr=False)
+    t: FloatArray = field(repr=False)
+    flip_offsets: IntArray = field(repr=False)
+    flip_neurons: IntArray = field(repr=False)
+    flip_states: Int32Array = field(repr=False)
+    residual: FloatArray = field(repr=False)
+    ambiguous: IntArray = field(repr=False)
+    t_error: FloatArray = field(repr=False)
     tolerances: Tolerances = field(default=DEFAULT, repr=False)
 
-    def __len__(self):
+    def __len__(self) -> int:
         """Return the number of lines."""
         return len(self.offsets) - 1
 
     @property
-    def n_segments(self):
+    def n_segments(self) -> IntArray:
         """Number of segments of each line: int64[L]."""
         return np.diff(self.offsets) - 1
 
     @property
-    def length(self):
+    def length(self) -> FloatArray:
         """Euclidean length of each line: float64[L]."""
         return lengths(self.starts, self.ends)
 
     @property
-    def density(self):
+    def density(self) -> FloatArray:
         """Segments per unit length: float64[L]; inf for a line of length zero."""
         length = self.length
         return np.divide(self.n_segments, length, out=np.full(len(self), np.inf), where=length > 0)
 
     @property
-    def parts(self):
+    def parts(self) -> Sequence[LinePartition]:
         """The lines as a sequence of LinePartition."""
         return _Parts(self)
 
-    def check(self, *, n_samples=16, rng=None):
+    def check(self, *, n_samples: int = 16, rng: np.random.Generator | None = None) -> list[str]:
         """Compare the partition with forward passes: states inside sampled segments against the flips.
 
         Exact up to rounding. With 16 samples a line this takes about as long as the partition, or twice as long.
@@ -114,17 +122,17 @@ class LinePartitions:
         """
         return line_check.find_problems(self, n_samples, rng)
 
-    def save(self, path):
+    def save(self, path: PathLike) -> None:
         """Write to a new HDF5 store (``pwlnet.store``); ``pwlnet.store.load_lines`` reads it back."""
         from ...store import save_lines
 
         save_lines(path, self)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"LinePartitions({len(self)} lines, {len(self.t) - len(self)} segments, {self.network!r})"
 
 
-class _Parts:
+class _Parts(Sequence["LinePartition"]):
     """Sequence view of the lines of a LinePartitions."""
 
     def __init__(self, lines):
@@ -146,7 +154,7 @@ class LinePartition:
 
     __slots__ = ("_lines", "index")
 
-    def __init__(self, lines, index):
+    def __init__(self, lines: LinePartitions, index: int) -> None:
         self._lines = lines
         self.index = index
 
@@ -159,66 +167,66 @@ class LinePartition:
         return self._lines.flip_offsets[self._range.start : self._range.stop + 1]
 
     @property
-    def network(self):
+    def network(self) -> Network:
         """The network."""
         return self._lines.network
 
     @property
-    def start(self):
+    def start(self) -> FloatArray:
         """Start of the line: float64[D]."""
         return self._lines.starts[self.index]
 
     @property
-    def end(self):
+    def end(self) -> FloatArray:
         """End of the line: float64[D]."""
         return self._lines.ends[self.index]
 
     @property
-    def t(self):
+    def t(self) -> FloatArray:
         """Breakpoints, from 0.0 to 1.0: float64[n]."""
         return self._lines.t[self._range]
 
     @property
-    def n_segments(self):
+    def n_segments(self) -> int:
         """Number of segments: n - 1."""
         return len(self.t) - 1
 
     @property
-    def residual(self):
+    def residual(self) -> float:
         """Residual of this line (see LinePartitions)."""
         return float(self._lines.residual[self.index])
 
     @property
-    def t_error(self):
+    def t_error(self) -> float:
         """Bound of the rounding error of this line's breakpoints (see LinePartitions)."""
         return float(self._lines.t_error[self.index])
 
     @property
-    def flips(self):
+    def flips(self) -> list[tuple[IntArray, Int32Array]]:
         """For each t the neurons that change state there and their new states: list of (int64[*], int32[*])."""
         neurons, states, offsets = self._lines.flip_neurons, self._lines.flip_states, self._flip_offsets.tolist()
         return [(neurons[a:b], states[a:b]) for a, b in itertools.pairwise(offsets)]
 
-    def points(self):
+    def points(self) -> FloatArray:
         """Return the inputs at the breakpoints: float64[n, D]; the ends are exact."""
         return points_at(self.start, self.end, self.t)
 
-    def midpoints(self):
+    def midpoints(self) -> FloatArray:
         """Return the inputs at the midpoints of the segments: float64[n - 1, D]."""
         return points_at(self.start, self.end, 0.5 * (self.t[:-1] + self.t[1:]))
 
-    def outputs(self):
+    def outputs(self) -> FloatArray:
         """Evaluate the network at the breakpoints: float64[n, O]; affine in t between them.
 
         Exact up to rounding: a float64 forward pass at each breakpoint.
         """
         return self.network.forward(self.points())
 
-    def states(self):
+    def states(self) -> Int32Array:
         """Return the state of each neuron on each segment: int32[n - 1, K], from the first segment's states and the flips."""
         return np.concatenate(list(self.state_blocks()))
 
-    def state_blocks(self):
+    def state_blocks(self) -> Iterator[Int32Array]:
         """Yield the states of consecutive segments in blocks of rows: int32[*, K]; ``states`` in bounded memory."""
         row = tracing.initial_states(self.network, self.start, self.end, self.t, self._lines.tolerances)
         neurons, states = self._lines.flip_neurons, self._lines.flip_states
@@ -230,7 +238,7 @@ class LinePartition:
                 block[k] = row
             yield block
 
-    def patterns(self):
+    def patterns(self) -> ActivationPatterns:
         """Return the activation pattern of each segment: ActivationPatterns of n - 1 rows.
 
         Exact up to rounding: from the pattern at the start and the flips; no sign is evaluated at a breakpoint.
@@ -239,23 +247,15 @@ class LinePartition:
         blocks = [ActivationPatterns.from_states(block, layout).packed for block in self.state_blocks()]
         return ActivationPatterns(np.concatenate(blocks), layout)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"LinePartition({self.n_segments} segments, residual {self.residual:.1e})"
 
 
 def partition_lines(
-    network,
-    starts,
-    ends,
-    *,
-    max_segments=None,
-    progress=False,
-    threads=None,
-    tolerances=DEFAULT,
-    slope_dtype=None,
-    memory=_MEMORY,
-    n_checked=3,
-):
+    network: Network, starts: ArrayLike, ends: ArrayLike, *, max_segments: int | None = None, progress: bool = False,
+    threads: int | None = None, tolerances: Tolerances = DEFAULT, slope_dtype: Dtype | None = None, memory: int = _MEMORY,
+    n_checked: int = 3,
+) -> LinePartitions:  # fmt: skip
     """Split lines into the segments on which the activation pattern of a network is constant, so that it is affine.
 
     Exact up to rounding: ties are decided by rounding bounds; each line's residual and ``t_error`` are returned.
@@ -320,23 +320,14 @@ def partition_lines(
     lines = LineEnds(network, check_network(network).as_points(starts, "starts"), network.as_points(ends, "ends"))
     settings = Settings(network, as_tolerances(tolerances).with_slope_dtype(slope_dtype), memory, n_checked, max_segments)
     results = list(_partitions(settings, lines, math.inf, progress, n_threads(threads)))
-    return results[0] if results else LinePartitions(network, *assemble([], network.n_inputs), settings.tolerances)
+    return results[0] if results else LinePartitions(network, *assemble([], network.n_inputs), settings.tolerances)  # type: ignore[call-arg]
 
 
 def iter_line_partitions(
-    network,
-    starts,
-    ends,
-    *,
-    max_points=_MAX_POINTS,
-    max_segments=None,
-    progress=False,
-    threads=None,
-    tolerances=DEFAULT,
-    slope_dtype=None,
-    memory=_MEMORY,
-    n_checked=3,
-):
+    network: Network, starts: ArrayLike, ends: ArrayLike, *, max_points: int = _MAX_POINTS, max_segments: int | None = None,
+    progress: bool = False, threads: int | None = None, tolerances: Tolerances = DEFAULT, slope_dtype: Dtype | None = None,
+    memory: int = _MEMORY, n_checked: int = 3,
+) -> Generator[LinePartitions, None, None]:  # fmt: skip
     """Split lines as ``partition_lines`` does, and return them in batches while others are traced.
 
     Exact up to rounding, and bit for bit the result of ``partition_lines``.

@@ -3,16 +3,23 @@
 Legend: L lines, S switching ops, E edges.
 """
 
+from __future__ import annotations
+
 import contextlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ..._types import ArrayLike, Dtype, FloatArray, IntArray
 from ...errors import InputError
 from ...kernels.ir.program import OP_NAMES
 from ...tolerances import DEFAULT, Tolerances, as_tolerances
 from .partitions import LinePartitions, iter_line_partitions, partition_lines
+
+if TYPE_CHECKING:
+    from ...network import Network
 
 # 2^(k/4) from 2^-40 to 2^20: about 13 per factor of ten. Computed by square roots, which have the same bits on every machine.
 DEFAULT_EDGES = np.sqrt(np.sqrt(2.0 ** np.arange(-160, 81)))
@@ -60,21 +67,21 @@ class LineSummary:
     tolerances : Tolerances
     """
 
-    network: object = field(repr=False)
-    n_segments: np.ndarray = field(repr=False)
-    length: np.ndarray = field(repr=False)
-    shortest_t: np.ndarray = field(repr=False)
-    longest_t: np.ndarray = field(repr=False)
-    residual: np.ndarray = field(repr=False)
-    ambiguous: np.ndarray = field(repr=False)
-    t_error: np.ndarray = field(repr=False)
-    op_flips: np.ndarray = field(repr=False)
-    edges: np.ndarray = field(repr=False)
-    histogram: np.ndarray = field(repr=False)
+    network: Network = field(repr=False)
+    n_segments: IntArray = field(repr=False)
+    length: FloatArray = field(repr=False)
+    shortest_t: FloatArray = field(repr=False)
+    longest_t: FloatArray = field(repr=False)
+    residual: FloatArray = field(repr=False)
+    ambiguous: IntArray = field(repr=False)
+    t_error: FloatArray = field(repr=False)
+    op_flips: IntArray = field(repr=False)
+    edges: FloatArray = field(repr=False)
+    histogram: IntArray = field(repr=False)
     tolerances: Tolerances = field(default=DEFAULT, repr=False)
 
     @classmethod
-    def of(cls, lines, *, edges=None):
+    def of(cls, lines: LinePartitions | Iterable[LinePartitions], *, edges: ArrayLike | None = None) -> LineSummary:
         """Summarize line partitions.
 
         Exact up to rounding.
@@ -103,7 +110,7 @@ class LineSummary:
             raise InputError("lines gave no line partitions, so the network is not known; give at least one")
         return summaries[0].merge(*summaries[1:])
 
-    def merge(self, *others):
+    def merge(self, *others: LineSummary) -> LineSummary:
         """Merge with the summaries of the lines that follow, in their order.
 
         Parameters
@@ -129,35 +136,35 @@ class LineSummary:
             array.setflags(write=False)
         return LineSummary(network=self.network, edges=self.edges, tolerances=self.tolerances, **rows)
 
-    def __add__(self, other):
+    def __add__(self, other: LineSummary) -> LineSummary:
         """Merge with the summary of the lines that follow."""
         return self.merge(other) if isinstance(other, LineSummary) else NotImplemented
 
-    def __len__(self):
+    def __len__(self) -> int:
         """Return the number of lines."""
         return len(self.n_segments)
 
     @property
-    def density(self):
+    def density(self) -> FloatArray:
         """Segments per unit length: float64[L]; inf for a line of length zero."""
         return np.divide(self.n_segments, self.length, out=np.full(len(self), np.inf), where=self.length > 0)
 
     @property
-    def shortest(self):
+    def shortest(self) -> FloatArray:
         """Length of each line's shortest segment in input units: float64[L]."""
         return self.shortest_t * self.length
 
     @property
-    def longest(self):
+    def longest(self) -> FloatArray:
         """Length of each line's longest segment in input units: float64[L]."""
         return self.longest_t * self.length
 
     @property
-    def n_flips(self):
+    def n_flips(self) -> IntArray:
         """Number of flips on each line: int64[L]. Several neurons may flip at one breakpoint."""
         return self.op_flips.sum(axis=1)
 
-    def by_op(self):
+    def by_op(self) -> list[OpFlips]:
         """Count the flips in each op.
 
         Returns
@@ -172,7 +179,7 @@ class LineSummary:
             for i, n, f in zip(graph.switching, graph.neuron_counts, flips, strict=True)
         ]
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """Convert to totals that can be written as JSON.
 
         Returns
@@ -198,7 +205,7 @@ class LineSummary:
             "t_error": _extreme(np.max, self.t_error),
         }
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"LineSummary({len(self)} lines, {self.n_segments.sum()} segments, {self.network!r})"
 
     def _trimmed_histogram(self):
@@ -228,8 +235,17 @@ class LineSummary:
 
 
 def summarize_lines(
-    network, starts, ends, *, edges=None, progress=False, threads=None, tolerances=DEFAULT, slope_dtype=None, **options
-):
+    network: Network,
+    starts: ArrayLike,
+    ends: ArrayLike,
+    *,
+    edges: ArrayLike | None = None,
+    progress: bool = False,
+    threads: int | None = None,
+    tolerances: Tolerances = DEFAULT,
+    slope_dtype: Dtype | None = None,
+    **options: Any,
+) -> LineSummary:
     """Count and measure the segments of lines without keeping their breakpoints.
 
     Exact up to rounding: from the exact partitions of ``iter_line_partitions``, with one batch in memory at a time.
@@ -301,7 +317,7 @@ def segment_widths(offsets, t):
     return np.delete(np.diff(t), offsets[1:-1] - 1)  # not from the end of a line to the start of the next
 
 
-def measure_lines(starts, ends, offsets, t):
+def measure_lines(starts: FloatArray, ends: FloatArray, offsets: IntArray, t: FloatArray) -> dict[str, FloatArray]:
     """Measure lines and their segments.
 
     Parameters

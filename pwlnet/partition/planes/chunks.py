@@ -3,19 +3,27 @@
 Legend: R polygons of a chunk, V new vertices of a chunk, D inputs, O outputs, W words.
 """
 
+from __future__ import annotations
+
 import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..._types import ArrayLike, FloatArray, IntArray, WordArray
 from ...errors import InputError
 from ...kernels.planes import mesh as ms
 from ...scheduling import n_threads
 from ...validation import check_count
 from ..lines.rounds import Progress
 from .geometry import polygon_areas
-from .polygons import as_planes
+from .polygons import Plane, as_planes
 from .running import finished_meshes, make_problem
+
+if TYPE_CHECKING:
+    from ...network import Network
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,24 +47,34 @@ class PlaneChunk:
         As in PlanePartition.
     """
 
-    plane: object = field(repr=False)
+    plane: Plane = field(repr=False)
     first_polygon: int
     first_vertex: int
-    offsets: np.ndarray = field(repr=False)
-    vertex_numbers: np.ndarray = field(repr=False)
-    shared_vertices: np.ndarray = field(repr=False)
-    outputs: np.ndarray = field(repr=False)
-    error: np.ndarray = field(repr=False)
-    packed: np.ndarray = field(repr=False)
-    areas: np.ndarray = field(repr=False)
+    offsets: IntArray = field(repr=False)
+    vertex_numbers: IntArray = field(repr=False)
+    shared_vertices: FloatArray = field(repr=False)
+    outputs: FloatArray = field(repr=False)
+    error: FloatArray = field(repr=False)
+    packed: WordArray = field(repr=False)
+    areas: FloatArray = field(repr=False)
 
     @property
-    def n_polygons(self):
+    def n_polygons(self) -> int:
         """Number of polygons of the chunk, R."""
         return len(self.areas)
 
 
-def iter_plane_chunks(network, origin, e1, e2, polygon, *, max_polygons=2**17, progress=False, threads=None):
+def iter_plane_chunks(
+    network: Network,
+    origin: ArrayLike,
+    e1: ArrayLike,
+    e2: ArrayLike,
+    polygon: ArrayLike,
+    *,
+    max_polygons: int = 2**17,
+    progress: bool = False,
+    threads: int | None = None,
+) -> Iterator[PlaneChunk]:
     """Split one polygon as ``partition_planes`` does, and return its activation regions in chunks while others are cut.
 
     Exact up to rounding: as for ``partition_planes``. Memory does not grow with the number of polygons, but for the numbers of

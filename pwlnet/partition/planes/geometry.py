@@ -3,10 +3,13 @@
 Legend: R polygons, V vertices, D inputs, O outputs, M pairs of neighbours.
 """
 
+from __future__ import annotations
+
 from typing import NamedTuple
 
 import numpy as np
 
+from ..._types import IntArray
 from ...errors import CapacityError, InputError
 from ...kernels.planes import areas as area_kernels
 from ...tolerances import UNIT_ROUNDOFF
@@ -15,8 +18,8 @@ from ...tolerances import UNIT_ROUNDOFF
 class Adjacency(NamedTuple):
     """Pairs of polygons that share an edge."""
 
-    polygons: np.ndarray  # int64[M, 2] the smaller number first
-    vertices: np.ndarray  # int64[M, 2] numbers of the ends of the edge
+    polygons: IntArray  # int64[M, 2] the smaller number first
+    vertices: IntArray  # int64[M, 2] numbers of the ends of the edge
 
 
 def polygon_areas(offsets, numbers, uv):

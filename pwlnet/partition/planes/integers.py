@@ -1,14 +1,20 @@
 """Integers for exact answers: the weights of a network over one denominator, points and lines in homogeneous coordinates."""
 
+from __future__ import annotations
+
 import functools
 import math
 import weakref
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ...errors import UnsupportedOperationError
 from ...kernels.ir import program as ir
 from ...kernels.ir.affine import pool_divisor
+
+if TYPE_CHECKING:
+    from ...network import Network
 
 
 def as_integers(values):
@@ -91,7 +97,7 @@ class ExactOps:
         return channels, height * width
 
 
-_OPS = weakref.WeakKeyDictionary()  # Network -> ExactOps
+_OPS: weakref.WeakKeyDictionary[Network, ExactOps] = weakref.WeakKeyDictionary()  # Network -> ExactOps
 
 
 def exact_ops(network):

@@ -19,7 +19,6 @@ from . import assembly
 from .cutting import cut_mesh
 from .dividing import divide_off
 from .exact import unpack_bits
-from .meshes import Mesh
 from .stages import CONDITIONS, LARGEST, Comparison, Stage
 
 
@@ -133,7 +132,7 @@ def _cut(part, stage, make_rows):
     return cut, np.concatenate(polygons)
 
 
-def _set_rows(mesh: Mesh, stage, make_rows):
+def _set_rows(mesh, stage, make_rows):
     """Give a mesh with rows of outputs the rows of one more stage."""
     n, old = mesh.n_vertices, mesh.vertices
     new, growth, constant = make_rows(old.rows[:n])

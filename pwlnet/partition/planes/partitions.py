@@ -3,19 +3,29 @@
 Legend: P planes, D inputs, O outputs, R polygons, V vertices, K neurons, W words.
 """
 
+from __future__ import annotations
+
 import contextlib
 import functools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from ..._types import ArrayLike, FloatArray, Int32Array, IntArray, PathLike, WordArray
 from ...patterns import ActivationPatterns
 from ...scheduling import n_threads
 from ...validation import check_count
 from ..lines.rounds import Progress
 from . import flat, geometry, locating, maps
-from .polygons import as_planes
+from .polygons import Plane, as_planes
 from .running import cut_planes, make_problem
+
+if TYPE_CHECKING:
+    from ...analysis.decision_regions import DecisionRegions
+    from ...network import Network
+    from .geometry import Adjacency
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,32 +46,32 @@ class PlanePartitions:
         Number of decisions in integer arithmetic.
     """
 
-    network: object = field(repr=False)
-    planes: tuple = field(repr=False)
-    parts: tuple = field(repr=False)
+    network: Network = field(repr=False)
+    planes: tuple[Plane, ...] = field(repr=False)
+    parts: tuple[PlanePartition, ...] = field(repr=False)
     n_exact: int = 0
 
-    def __len__(self):
+    def __len__(self) -> int:
         """Return the number of planes."""
         return len(self.parts)
 
     @property
-    def n_polygons(self):
+    def n_polygons(self) -> IntArray:
         """Number of polygons of each plane: int64[P]."""
         return np.array([part.n_polygons for part in self.parts], np.int64)
 
     @property
-    def residual(self):
+    def residual(self) -> FloatArray:
         """Largest difference from forward passes, of each plane: float64[P] (``PlanePartition.residual``)."""
         return np.array([part.residual for part in self.parts])
 
-    def save(self, path):
+    def save(self, path: PathLike) -> None:
         """Write to a new HDF5 store (``pwlnet.store``); ``pwlnet.store.load_planes`` reads it back."""
         from ...store import save_planes
 
         save_planes(path, self)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"PlanePartitions({len(self)} planes, {int(self.n_polygons.sum())} polygons, {self.network!r})"
 
 
@@ -93,47 +103,47 @@ class PlanePartition:
         Largest difference between ``outputs`` and forward passes at sampled vertices, relative to the largest output.
     """
 
-    network: object = field(repr=False)
-    plane: object = field(repr=False)
-    offsets: np.ndarray = field(repr=False)
-    vertex_numbers: np.ndarray = field(repr=False)
-    shared_vertices: np.ndarray = field(repr=False)
-    outputs: np.ndarray = field(repr=False)
-    error: np.ndarray = field(repr=False)
-    packed: np.ndarray = field(repr=False)
-    areas: np.ndarray = field(repr=False)
+    network: Network = field(repr=False)
+    plane: Plane = field(repr=False)
+    offsets: IntArray = field(repr=False)
+    vertex_numbers: Int32Array = field(repr=False)
+    shared_vertices: FloatArray = field(repr=False)
+    outputs: FloatArray = field(repr=False)
+    error: FloatArray = field(repr=False)
+    packed: WordArray = field(repr=False)
+    areas: FloatArray = field(repr=False)
     residual: float = field(repr=False)
-    _problem: object = field(default=None, repr=False)
-    _meshes: tuple = field(default=(), repr=False)
+    _problem: Any = field(default=None, repr=False)
+    _meshes: tuple[Any, ...] = field(default=(), repr=False)
 
     @property
-    def n_polygons(self):
+    def n_polygons(self) -> int:
         """Number of polygons, R."""
         return len(self.offsets) - 1
 
     @functools.cached_property
-    def vertices(self):
+    def vertices(self) -> FloatArray:
         """Corners of all polygons: float64[*, 2]."""
         return self.shared_vertices[self.vertex_numbers]
 
     @functools.cached_property
-    def slivers(self):
+    def slivers(self) -> IntArray:
         """Polygons whose area is less than the rounding errors of their coordinates: int64[*]."""
         return geometry.find_slivers(self)
 
-    def points(self):
+    def points(self) -> FloatArray:
         """Return the shared vertices in the input space: float64[V, D]."""
         return geometry.to_input_space(self.plane, self.shared_vertices)
 
-    def centroids(self):
+    def centroids(self) -> FloatArray:
         """Return the mean of each polygon's corners, a point inside: float64[R, 2]."""
         return geometry.centroids(self)
 
-    def patterns(self):
+    def patterns(self) -> ActivationPatterns:
         """Return the activation pattern of each polygon: ActivationPatterns of R rows."""
         return ActivationPatterns(self.packed, self.network.pattern_layout)
 
-    def affine_maps(self, *, threads=None):
+    def affine_maps(self, *, threads: int | None = None) -> FloatArray:
         """Compute the affine map of each polygon.
 
         Exact up to rounding.
@@ -145,7 +155,7 @@ class PlanePartition:
         """
         return maps.affine_maps(self.network, self.plane, self.patterns().unpack(), threads)
 
-    def adjacency(self):
+    def adjacency(self) -> Adjacency:
         """Find the polygons that share an edge.
 
         Returns
@@ -155,7 +165,7 @@ class PlanePartition:
         """
         return geometry.adjacency(self)
 
-    def locate(self, points):
+    def locate(self, points: ArrayLike) -> IntArray:
         """Find the polygon of each point.
 
         Exact up to rounding; a point on an edge is in the polygon with the smallest number.
@@ -172,7 +182,7 @@ class PlanePartition:
         """
         return self._locator(points)
 
-    def classes(self, rule="max"):
+    def classes(self, rule: Literal["max", "min"] = "max") -> DecisionRegions:
         """Compute the decision regions: where which output is the largest (``rule="max"``) or the smallest (``"min"``).
 
         Exact, as the partition; a class of equal outputs is the lowest of them.
@@ -195,11 +205,22 @@ class PlanePartition:
     def _locator(self):
         return locating.Locator(self)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"PlanePartition({self.n_polygons} polygons, {self.network!r})"
 
 
-def partition_planes(network, origins, e1, e2, polygons, *, progress=False, threads=None, max_polygons=None, n_checked=16):
+def partition_planes(
+    network: Network,
+    origins: ArrayLike,
+    e1: ArrayLike,
+    e2: ArrayLike,
+    polygons: ArrayLike | Sequence[ArrayLike],
+    *,
+    progress: bool = False,
+    threads: int | None = None,
+    max_polygons: int | None = None,
+    n_checked: int = 16,
+) -> PlanePartitions:
     """Split polygons in planes into the activation regions of a network, on each of which it is affine.
 
     Exact up to rounding: only coordinates and outputs are rounded. No region with interior is missing, none is reported twice,
@@ -275,8 +296,17 @@ def partition_planes(network, origins, e1, e2, polygons, *, progress=False, thre
 
 
 def iter_plane_partitions(
-    network, origins, e1, e2, polygons, *, max_planes=1024, progress=False, threads=None, n_checked=16
-):  # fmt: skip
+    network: Network,
+    origins: ArrayLike,
+    e1: ArrayLike,
+    e2: ArrayLike,
+    polygons: ArrayLike | Sequence[ArrayLike],
+    *,
+    max_planes: int = 1024,
+    progress: bool = False,
+    threads: int | None = None,
+    n_checked: int = 16,
+) -> Iterator[PlanePartitions]:
     """Split polygons in planes as ``partition_planes`` does, and return them in batches while others are cut.
 
     Exact up to rounding: as for ``partition_planes``.

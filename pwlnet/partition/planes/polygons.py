@@ -3,30 +3,39 @@
 Legend: P planes, D inputs, V corners of a polygon.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from fractions import Fraction
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from ..._types import ArrayLike, FloatArray
 from ...errors import InputError, ShapeError
 from ...validation import as_array, check_network, refuse_not_finite
+
+if TYPE_CHECKING:
+    from ...network import Network
 
 
 class Plane(NamedTuple):
     """One plane and its polygon."""
 
-    origin: np.ndarray  # float64[D]
-    e1: np.ndarray  # float64[D]
-    e2: np.ndarray  # float64[D]
-    polygon: np.ndarray  # float64[V, 2] counter-clockwise, or the ends of a segment, or a point
+    origin: FloatArray  # float64[D]
+    e1: FloatArray  # float64[D]
+    e2: FloatArray  # float64[D]
+    polygon: FloatArray  # float64[V, 2] counter-clockwise, or the ends of a segment, or a point
 
-    def sizes(self):
+    def sizes(self) -> FloatArray:
         """Return a bound of the absolute value of each input, and of what is added for it, on the polygon: float64[D]."""
         u, v = np.abs(self.polygon).max(axis=0)
         return np.abs(self.origin) + u * np.abs(self.e1) + v * np.abs(self.e2)
 
 
-def as_planes(network, origins, e1, e2, polygons):
+def as_planes(
+    network: Network, origins: ArrayLike, e1: ArrayLike, e2: ArrayLike, polygons: ArrayLike | Sequence[ArrayLike]
+) -> list[Plane]:
     """Validate planes.
 
     Parameters
@@ -56,11 +65,11 @@ def as_planes(network, origins, e1, e2, polygons):
     corners = [
         as_convex_polygon(polygon, "polygons" if len(listed) == 1 else f"polygons[{k}]") for k, polygon in enumerate(listed)
     ]
-    frames = [np.broadcast_to(x, (n, x.shape[1])) for x in arrays]
+    origin, e1, e2 = (np.broadcast_to(x, (n, x.shape[1])) for x in arrays)
     alone = len(arrays[1]) == len(arrays[2]) == 1
     for k in range(min(n, 1) if alone else n):
-        _refuse_parallel(frames[1][k], frames[2][k], "" if alone else f" of plane {k}")
-    return [Plane(*(x[k] for x in frames), corners[k if len(corners) > 1 else 0]) for k in range(n)]
+        _refuse_parallel(e1[k], e2[k], "" if alone else f" of plane {k}")
+    return [Plane(origin[k], e1[k], e2[k], corners[k if len(corners) > 1 else 0]) for k in range(n)]
 
 
 def _is_one_polygon(polygons):

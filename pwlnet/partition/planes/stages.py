@@ -7,8 +7,10 @@ that later ops read. ``kernels/planes/mesh.py`` explains the units of the column
 Legend: C columns of a row, J functions of a stage.
 """
 
+from __future__ import annotations
+
 import weakref
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -17,6 +19,9 @@ from ...kernels.ir import program as ir
 from ...kernels.planes import rows
 from ...kernels.planes.mesh import UNIT_ROUNDOFF
 from ...op_graph import fan_in
+
+if TYPE_CHECKING:
+    from ...network import Network
 
 OUTPUTS = -1  # ``Stage.op`` of the outputs, which cut nothing
 LARGEST = -2  # of a stage that compares outputs, or their negatives, as MaxPool compares taps
@@ -62,7 +67,7 @@ class _Loads(NamedTuple):
     clip: list  # (op, first lower function or -1, first upper function or -1, first column of the value, both limits)
 
 
-_PLANS = weakref.WeakKeyDictionary()  # Network -> {exponents of the inputs: plan}
+_PLANS: weakref.WeakKeyDictionary[Network, dict] = weakref.WeakKeyDictionary()  # Network -> {exponents of the inputs: plan}
 
 
 def plan_stages(network, sizes):

@@ -4,11 +4,16 @@ Legend: n regions of a block, D inputs, F free inputs (sides of the box of posit
 N facets, V vertices, M rows of a polytope.
 """
 
+from __future__ import annotations
+
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 
+from ..._types import FloatArray, Int32Array, IntArray, WordArray
 from ...errors import InputError, ShapeError
 from ...validation import check_choice
 
@@ -73,32 +78,32 @@ class RegionBlock:
     (3, [[1.0], [2.0]])
     """
 
-    packed: np.ndarray | None = None
-    witnesses: np.ndarray | None = None
-    facet_offsets: np.ndarray | None = None
-    facet_neurons: np.ndarray | None = None
-    facet_states: np.ndarray | None = None
-    affine_maps_A: np.ndarray | None = None
-    affine_maps_c: np.ndarray | None = None
-    volumes: np.ndarray | None = None
-    classes: np.ndarray | None = None
-    vertex_offsets: np.ndarray | None = None
-    vertices: np.ndarray | None = None
-    vertex_facets: np.ndarray | None = None
-    facet_G: np.ndarray | None = None
-    facet_h: np.ndarray | None = None
+    packed: WordArray | None = None
+    witnesses: FloatArray | None = None
+    facet_offsets: IntArray | None = None
+    facet_neurons: Int32Array | None = None
+    facet_states: Int32Array | None = None
+    affine_maps_A: FloatArray | None = None
+    affine_maps_c: FloatArray | None = None
+    volumes: FloatArray | None = None
+    classes: Int32Array | None = None
+    vertex_offsets: IntArray | None = None
+    vertices: FloatArray | None = None
+    vertex_facets: WordArray | None = None
+    facet_G: FloatArray | None = None
+    facet_h: FloatArray | None = None
 
-    def __len__(self):
+    def __len__(self) -> int:
         for name, array in self.arrays().items():
             if name not in _OF_RAGGED:
                 return len(array) - (name in RAGGED)
         return 0
 
-    def arrays(self):
+    def arrays(self) -> dict[str, Any]:
         """Return the arrays that it has: dict of ndarray by name."""
         return {field.name: getattr(self, field.name) for field in fields(self) if getattr(self, field.name) is not None}
 
-    def __getitem__(self, rows):
+    def __getitem__(self, rows: slice) -> RegionBlock:
         """Return the regions of a slice with step 1: RegionBlock of views, but for offsets."""
         if not isinstance(rows, slice) or rows.step not in (None, 1):
             raise InputError(f"rows is {rows!r}; give a slice with step 1")
@@ -112,7 +117,7 @@ class RegionBlock:
         return RegionBlock(**chosen)
 
     @staticmethod
-    def join(blocks):
+    def join(blocks: Sequence[RegionBlock]) -> RegionBlock:
         """Join consecutive blocks with the same columns: RegionBlock.
 
         Parameters
@@ -158,14 +163,14 @@ class RegionHeader:
         Bounds are not finite, or not in order; a name is unknown.
     """
 
-    lower: np.ndarray
-    upper: np.ndarray
+    lower: FloatArray
+    upper: FloatArray
     polytope: tuple | None = None
-    want: tuple = ("patterns", "facets")
+    want: tuple[str, ...] = ("patterns", "facets")
     classes: str | None = None
     method: str = "subdivision"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         lower, upper = (np.array(side, np.float64) for side in (self.lower, self.upper))
         if lower.ndim != 1 or upper.shape != lower.shape:
             raise ShapeError(f"lower has shape {lower.shape} and upper {upper.shape}; give one number for each input")
@@ -186,25 +191,25 @@ class RegionHeader:
             object.__setattr__(self, name, side)
 
     @property
-    def free(self):
+    def free(self) -> IntArray:
         """Numbers of the inputs whose sides have a positive width: int64[F]."""
         return np.flatnonzero(self.lower < self.upper)
 
     @property
-    def fields(self):
+    def fields(self) -> tuple[str, ...]:
         """Names of the arrays that blocks of this enumeration have: tuple of str."""
         columns = (*self.want, *(["classes"] if self.classes else []))
         return tuple(name for column in columns for name in FIELDS_OF[column])
 
     @property
-    def key(self):
+    def key(self) -> str:
         """SHA-256 (hex) of all of it: equal headers have equal keys."""
         A, b = self.polytope or (np.zeros((0, len(self.lower))), np.zeros(0))
         text = f"{len(self.lower)} {len(b)} {self.want} {self.classes} {self.method}"
         parts = (text.encode(), *((a + 0.0).astype("<f8").tobytes() for a in (self.lower, self.upper, A, b)))
         return hashlib.sha256(b"".join(parts)).hexdigest()
 
-    def with_method(self, method):
+    def with_method(self, method: str) -> RegionHeader:
         """Return a header with another method: RegionHeader."""
         return replace(self, method=method)
 

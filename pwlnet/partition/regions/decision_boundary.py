@@ -3,13 +3,20 @@
 Legend: R regions, B pieces, C components, F free inputs, N facets, O outputs.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..._types import FloatArray, Int32Array, IntArray
 from ...errors import InputError
-from .graph import as_regions, region_graph
+from .graph import RegionGraph, as_regions, region_graph
 from .measures import facet_areas, region_volumes
+
+if TYPE_CHECKING:
+    from .regions import Regions
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,34 +44,34 @@ class DecisionComplex:
     class_volumes : float64[O]
     """
 
-    facets: np.ndarray = field(repr=False)
-    regions: np.ndarray = field(repr=False)
-    classes: np.ndarray = field(repr=False)
-    areas: np.ndarray = field(repr=False)
-    normals: np.ndarray = field(repr=False)
-    components: np.ndarray = field(repr=False)
-    component_classes: np.ndarray
-    component_volumes: np.ndarray
-    component_areas: np.ndarray
-    class_volumes: np.ndarray
+    facets: IntArray = field(repr=False)
+    regions: IntArray = field(repr=False)
+    classes: Int32Array = field(repr=False)
+    areas: FloatArray = field(repr=False)
+    normals: FloatArray = field(repr=False)
+    components: IntArray = field(repr=False)
+    component_classes: Int32Array
+    component_volumes: FloatArray
+    component_areas: FloatArray
+    class_volumes: FloatArray
 
     @property
-    def n_components(self):
+    def n_components(self) -> int:
         """Number of components of all classes."""
         return len(self.component_classes)
 
     @property
-    def component_widths(self):
+    def component_widths(self) -> FloatArray:
         """Twice the volume by the area of the boundary: less than the distance of the sides of a slab. float64[C]."""
         return 2.0 * self.component_volumes / self.component_areas
 
     @property
-    def thinnest(self):
+    def thinnest(self) -> int:
         """The component with the least width."""
         return int(self.component_widths.argmin())
 
 
-def decision_complex(regions, *, graph=None, threads=None):
+def decision_complex(regions: Regions, *, graph: RegionGraph | None = None, threads: int | None = None) -> DecisionComplex:
     """Find the pieces of the decision boundary, and the connected components of the decision regions.
 
     Exact up to rounding: the combinatorics are those of the regions; volumes, areas and normals have rounding errors.
@@ -99,14 +106,15 @@ def decision_complex(regions, *, graph=None, threads=None):
     >>> bool(np.isclose(found.class_volumes.sum(), 16.0**2))
     True
     """
-    if as_regions(regions).classes is None:
+    classes = as_regions(regions).classes
+    if classes is None:
         raise InputError("the regions are not divided by classes; give classes='max' or 'min' to enumerate_regions")
     if not regions.complete:
         raise InputError(f"the regions are not complete (stopped by {regions.stopped_by}); enumerate all of them")
     if not len(regions.free):
         raise InputError("the box is a point, which has no boundary; give a box with a side of positive width")
     graph = region_graph(regions, threads=threads) if graph is None else graph
-    owners, neighbours, classes = graph.owners, graph.neighbours, regions.classes
+    owners, neighbours = graph.owners, graph.neighbours
     same = (neighbours >= 0) & (classes[owners] == classes[np.maximum(neighbours, 0)])
     areas, volumes = facet_areas(regions, which=~same, threads=threads), region_volumes(regions, threads=threads)
     facets = np.flatnonzero(~same & (neighbours > owners))
@@ -117,6 +125,6 @@ def decision_complex(regions, *, graph=None, threads=None):
     _, first = np.unique(components, return_index=True)
     return DecisionComplex(
         facets, sides, classes[sides], areas[facets], normals / np.linalg.norm(normals, axis=1, keepdims=True), components,
-        classes[first], np.bincount(components, volumes, n), np.bincount(components[owners], areas, n),
-        np.bincount(classes, volumes, regions.network.n_outputs),
+        classes[first], np.bincount(components, volumes, n), np.bincount(components[owners], areas, n),  # type: ignore[arg-type]
+        np.bincount(classes, volumes, regions.network.n_outputs),  # type: ignore[arg-type]  # the stub ignores the weights
     )  # fmt: skip

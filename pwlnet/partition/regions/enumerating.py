@@ -3,12 +3,16 @@
 Legend: D inputs, F free inputs, R regions.
 """
 
+from __future__ import annotations
+
 import contextlib
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
+from ..._types import ArrayLike, FloatArray, SearchMethod
 from ...domains import Box, box_rows
 from ...errors import CapacityError, InfeasibleError, InputError, ShapeError
 from ...kernels.regions import state as st
@@ -27,18 +31,22 @@ from .regions import Regions
 from .results import Points, states_in_rows
 from .searching import regions_by_search
 
-METHODS = ("auto", "subdivision", "search", "planes")
+if TYPE_CHECKING:
+    from ...conditions import HalfSpaces
+    from ...network import Network
+
+METHODS = get_args(SearchMethod)
 WANTS = ("patterns", "facets", "halfspaces", "affine_maps", "volumes", "vertices")
 _AHEAD = 2**26  # bytes of rows that are found while earlier ones are written as regions
 
 
 def enumerate_regions(
-    network,
-    lower,
-    upper,
+    network: Network,
+    lower: ArrayLike,
+    upper: ArrayLike,
     *,
-    method: str = "auto",
-    polytope=None,
+    method: SearchMethod = "auto",
+    polytope: HalfSpaces | tuple[ArrayLike, ArrayLike] | None = None,
     classes: str | None = None,
     want: str | Sequence[str] = ("patterns", "facets"),
     max_regions: int | None = None,
@@ -117,10 +125,10 @@ def enumerate_regions(
     if time_limit is not None:
         time_limit = check_number(time_limit, "time_limit")
     if method == "planes":
-        how = {"polytope": as_polytope(polytope, check_network(network).n_inputs), "classes": classes}
-        limits = {"max_regions": max_regions, "time_limit": time_limit}
-        box = as_box(network, lower, upper)
-        return regions_by_planes(network, *box, as_wants(want), **how, **limits, threads=threads, progress=progress)
+        how: dict[str, Any] = {"polytope": as_polytope(polytope, check_network(network).n_inputs), "classes": classes}
+        low, high = as_box(network, lower, upper)
+        how |= {"max_regions": max_regions, "time_limit": time_limit, "threads": threads, "progress": progress}
+        return regions_by_planes(network, low, high, as_wants(want), **how)
     box = as_box(check_network(network), lower, upper)
     if method == "search" or (method == "auto" and int((box[1] > box[0]).sum()) > MOST_FREE):
         return _by_search(network, box, polytope, classes, as_wants(want), max_regions, time_limit, threads, progress)
@@ -271,9 +279,10 @@ def as_wants(want):
     return tuple(w for w in WANTS if w in wants or (w == "patterns" and wants))
 
 
-def as_box(network, lower, upper):
+def as_box(network: Network, lower: ArrayLike, upper: ArrayLike) -> tuple[FloatArray, FloatArray]:
     """Return the bounds of a box of inputs: float64[D], float64[D]."""
     rows = box_rows(network, Box(as_array(lower, "lower"), as_array(upper, "upper")))
     if len(rows[0]) != 1:
         raise ShapeError(f"lower and upper have {len(rows[0])} rows; give one box")
-    return tuple(np.ascontiguousarray(x[0], np.float64) for x in rows)
+    low, high = (np.ascontiguousarray(x[0], np.float64) for x in rows)
+    return low, high

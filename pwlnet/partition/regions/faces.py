@@ -3,23 +3,29 @@
 Legend: R regions, F free inputs, V vertices of all regions.
 """
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from ..._types import IntArray
 from ...errors import InputError, NumericalError
 from ...tolerances import SAME_FACET
-from .graph import as_regions, region_graph
+from .graph import RegionGraph, as_regions, region_graph
+
+if TYPE_CHECKING:
+    from .regions import Regions
 
 
 class FaceCounts(NamedTuple):
     """Faces of all regions, each counted once."""
 
-    counts: np.ndarray  # int64[F+1] faces of each dimension: vertices first, regions last
+    counts: IntArray  # int64[F+1] faces of each dimension: vertices first, regions last
     euler_characteristic: int  # the alternating sum: 1 for all regions of a box or polytope
 
 
-def count_faces(regions, *, graph=None):
+def count_faces(regions: Regions, *, graph: RegionGraph | None = None) -> FaceCounts:
     """Count the faces of the complex of regions by dimension.
 
     Exact up to rounding: faces are sets of vertices by the facets that these lie on. Vertices of neighbouring regions on their
@@ -68,7 +74,7 @@ def count_faces(regions, *, graph=None):
     graph = region_graph(regions) if graph is None else graph
     names, offsets, words = shared_vertices(regions, graph), regions.vertices().offsets, regions.vertices().facets
     dimensions = len(regions.free)
-    faces = [set() for _ in range(dimensions + 1)]
+    faces: list[set[int]] = [set() for _ in range(dimensions + 1)]
     for r in range(regions.n_regions):
         here = slice(int(offsets[r]), int(offsets[r + 1]))
         list_faces(words[here].tolist(), names[here].tolist(), dimensions, faces)
@@ -77,7 +83,7 @@ def count_faces(regions, *, graph=None):
     return FaceCounts(counts, int((signs * counts).sum()))
 
 
-def euler_characteristic(regions, *, graph=None):
+def euler_characteristic(regions: Regions, *, graph: RegionGraph | None = None) -> int:
     """Compute the Euler characteristic of the complex of regions.
 
     Exact up to rounding: as ``count_faces``, which has the parameters.
@@ -128,7 +134,7 @@ def list_faces(words, names, dimensions, faces_out):
         level = below
 
 
-def shared_vertices(regions, graph):
+def shared_vertices(regions: Regions, graph: RegionGraph) -> IntArray:
     """Number the vertices of the complex.
 
     Parameters

@@ -5,13 +5,20 @@ Coordinates: v = (y - p) / s with p an interior point and s its distance from th
 Legend: D inputs, F free inputs, M rows, n facets.
 """
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from ..._types import FloatArray, IntArray
 from ...errors import NumericalError
 from ...tolerances import FACET_SLACK, INTERIOR_SHARE, LP_CERTIFICATE, PARALLEL
 from .inscribed import LocalRows, largest_ball, local_rows, solve
+
+if TYPE_CHECKING:
+    from ...domains import Box
+    from .region import Region
 
 _RAY_BYTES = 2**26  # of the products of rows and rays in memory at a time
 _RETRIES = 8  # rays from other interior points where several rows are hit at once
@@ -39,22 +46,22 @@ class Facets(NamedTuple):
         Number of linear programs that were solved.
     """
 
-    rows: np.ndarray
-    flip_offsets: np.ndarray
-    flip_neurons: np.ndarray
-    flip_states: np.ndarray
-    witnesses: np.ndarray
-    unclear: np.ndarray
+    rows: IntArray
+    flip_offsets: IntArray
+    flip_neurons: IntArray
+    flip_states: IntArray
+    witnesses: FloatArray
+    unclear: IntArray
     full_dimensional: bool
     n_programs: int
 
     @property
-    def complete(self):
+    def complete(self) -> bool:
         """Whether every row was decided."""
         return self.full_dimensional and not self.unclear.size
 
 
-def find_facets(region, box):
+def find_facets(region: Region, box: Box | None) -> Facets:
     """Find the facets of a region, or of its part in a box (``Region.facets``).
 
     Parameters

@@ -3,15 +3,26 @@
 Legend: R regions, N facets of all regions, W words, K neurons.
 """
 
+from __future__ import annotations
+
 import functools
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..._types import BoolArray, IntArray
 from ...errors import MissingDataError, NumericalError
 from ...kernels.regions import neighbours as kernels
 from ...scheduling import run_chunks
 from ...validation import check_result
+
+if TYPE_CHECKING:
+    import networkx
+    from scipy.sparse import csr_array
+
+    from ...patterns import PatternLayout
+    from .regions import Regions
 
 OUTSIDE, NOT_FOUND = kernels.OUTSIDE, kernels.NOT_FOUND
 _CHUNK = 2**15  # regions of one call
@@ -33,18 +44,18 @@ class RegionGraph:
         Facets at which several neurons change their states.
     """
 
-    neighbours: np.ndarray = field(repr=False)
-    facet_offsets: np.ndarray = field(repr=False)
+    neighbours: IntArray = field(repr=False)
+    facet_offsets: IntArray = field(repr=False)
     n_regions: int
     n_several: int
 
     @property
-    def owners(self):
+    def owners(self) -> IntArray:
         """The region of each facet: int64[N]."""
         return np.repeat(np.arange(self.n_regions), np.diff(self.facet_offsets))
 
     @functools.cached_property
-    def adjacency(self):
+    def adjacency(self) -> csr_array:
         """Which regions share a facet: scipy.sparse.csr_array of int8[R, R], symmetric if all regions are there."""
         import scipy.sparse
 
@@ -55,7 +66,7 @@ class RegionGraph:
         made.sort_indices()
         return made
 
-    def components(self, keep=None):
+    def components(self, keep: BoolArray | None = None) -> tuple[int, IntArray]:
         """Find the connected components.
 
         Parameters
@@ -81,11 +92,11 @@ class RegionGraph:
         return int(n), renumbered(labels)
 
     @property
-    def n_components(self):
+    def n_components(self) -> int:
         """Number of connected components: 1 for all regions of a box or polytope."""
         return self.components()[0]
 
-    def to_networkx(self):
+    def to_networkx(self) -> networkx.Graph:
         """Return the graph as a networkx.Graph, with the facet of the first region as the attribute ``facet`` of each edge.
 
         Raises
@@ -112,7 +123,7 @@ def renumbered(labels):
     return rank[inverse.ravel()]
 
 
-def region_graph(regions, *, threads=None):
+def region_graph(regions: Regions, *, threads: int | None = None) -> RegionGraph:
     """Find the region on the other side of each facet.
 
     Exact up to rounding: patterns are compared, so nothing is rounded where every neuron has two states. Where hyperplanes of
@@ -210,7 +221,7 @@ def words_of(regions):
     return np.ascontiguousarray(words), np.ascontiguousarray(places), widths
 
 
-def state_places(layout):
+def state_places(layout: PatternLayout) -> IntArray:
     """Return the word, the lowest bit and the number of bits of each neuron's state in a pattern: int64[K, 3].
 
     Parameters

@@ -3,13 +3,19 @@
 Legend: D inputs, F free inputs, M rows.
 """
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from ..._types import BoolArray, FloatArray, IntArray
 from ...domains import Box, box_rows, check_domain
 from ...errors import InfeasibleError, NumericalError, ShapeError
 from ...tolerances import LP_FEASIBILITY
+
+if TYPE_CHECKING:
+    from .region import Region
 
 _UNBOUNDED, _INFEASIBLE, _SOLVED = 3, 2, 0  # status of scipy.optimize.linprog
 
@@ -27,7 +33,7 @@ class InscribedBall(NamedTuple):
     norm : {1, 2, inf}
     """
 
-    center: np.ndarray
+    center: FloatArray
     radius: float
     norm: float
 
@@ -51,13 +57,13 @@ class LocalRows(NamedTuple):
         -inf and inf without a box.
     """
 
-    point: np.ndarray
-    free: np.ndarray
-    rows: np.ndarray
-    normals: np.ndarray
-    slacks: np.ndarray
-    lower: np.ndarray
-    upper: np.ndarray
+    point: FloatArray
+    free: BoolArray
+    rows: IntArray
+    normals: FloatArray
+    slacks: FloatArray
+    lower: FloatArray
+    upper: FloatArray
 
 
 def local_rows(region, box):
@@ -145,7 +151,7 @@ def largest_ball(local, norm, most=np.inf):
     return v * scale, max(0.0, float(room) * scale)
 
 
-def find_inscribed_ball(region, norm, box):
+def find_inscribed_ball(region: Region, norm: float, box: Box | None) -> InscribedBall:
     """Find a largest ball inside a region and a box (``Region.inscribed_ball``).
 
     Parameters

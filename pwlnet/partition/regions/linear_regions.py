@@ -3,29 +3,35 @@
 Legend: R regions, C linear regions, D inputs, F free inputs, O outputs, N facets, K neurons, E pairs of neighbours.
 """
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from ..._types import FloatArray, IntArray
 from ..planes.integers import as_integers, exact_ops
 from .exact import _StateEvaluation
-from .graph import as_regions, region_graph, renumbered
+from .graph import RegionGraph, as_regions, region_graph, renumbered
 from .layers import make_layers
 from .matching import unique_rows
+
+if TYPE_CHECKING:
+    from .regions import Regions
 
 
 class LinearRegions(NamedTuple):
     """How many regions there are, by three definitions."""
 
-    labels: np.ndarray  # int64[R] linear region of each activation region, numbered by their first ones
-    map_labels: np.ndarray  # int64[R] number of its affine map, likewise
+    labels: IntArray  # int64[R] linear region of each activation region, numbered by their first ones
+    map_labels: IntArray  # int64[R] number of its affine map, likewise
     n_activation: int  # activation regions: sets with interior on which all neurons keep their states
     n_linear: int  # linear regions: connected sets of activation regions, across facets, with one affine map
     n_maps: int  # distinct affine maps: linear regions, if those with the same map count once
     n_exact: int  # activation regions whose maps were computed with integers
 
 
-def linear_regions(regions, *, graph=None):
+def linear_regions(regions: Regions, *, graph: RegionGraph | None = None) -> LinearRegions:
     """Merge the activation regions that have the same affine map.
 
     Exact up to rounding: maps are different where they differ by more than a sound bound on their rounding errors; the others
@@ -112,7 +118,7 @@ def _equal_maps(rows, bounds, regions, exact):
     return labels
 
 
-def map_error_bounds(regions):
+def map_error_bounds(regions: Regions) -> FloatArray:
     """Bound the rounding errors of the affine maps of all regions.
 
     Sound bound: by the weights' absolute values, with each neuron on its steepest piece.

@@ -3,25 +3,31 @@
 Legend: R regions, D inputs, F free inputs, N facets, V vertices, S simplices.
 """
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from ..._types import ArrayLike, FloatArray, IntArray
 from ...errors import CapacityError, InputError, ShapeError
 from ...validation import as_array, check_number
 from .cell_volumes import simplices_of_cells, volumes_of_cells
 from .graph import as_regions
 from .matching import vertices_of_facets
 
+if TYPE_CHECKING:
+    from .regions import Regions
+
 
 class Simplices(NamedTuple):
     """Simplices that divide regions."""
 
-    offsets: np.ndarray  # int64[R+1] simplices of each region
-    vertices: np.ndarray  # int64[S, F+1] numbers of their corners among the vertices of all regions
-    points: np.ndarray  # float64[V, F]
+    offsets: IntArray  # int64[R+1] simplices of each region
+    vertices: IntArray  # int64[S, F+1] numbers of their corners among the vertices of all regions
+    points: FloatArray  # float64[V, F]
 
-    def volumes(self):
+    def volumes(self) -> FloatArray:
         """Compute the volume of each simplex, in the F free inputs: float64[S].
 
         Exact up to rounding.
@@ -36,11 +42,11 @@ class Simplices(NamedTuple):
 class Masses(NamedTuple):
     """Masses of regions under a normal density."""
 
-    masses: np.ndarray  # float64[R]
-    errors: np.ndarray  # float64[R] estimates of their errors
+    masses: FloatArray  # float64[R]
+    errors: FloatArray  # float64[R] estimates of their errors
 
 
-def region_volumes(regions, *, threads=None):
+def region_volumes(regions: Regions, *, threads: int | None = None) -> FloatArray:
     """Compute the volumes of regions from their vertices.
 
     Exact up to rounding: sums of the volumes of simplices, all of which are positive.
@@ -69,10 +75,11 @@ def region_volumes(regions, *, threads=None):
     >>> bool(np.isclose(region_volumes(regions).sum(), 0.1**network.n_inputs))
     True
     """
-    return volumes_of_cells(*as_regions(regions).vertices(), threads)
+    offsets, points, words = as_regions(regions).vertices()
+    return volumes_of_cells(offsets, points, words, threads)
 
 
-def region_simplices(regions, *, threads=None):
+def region_simplices(regions: Regions, *, threads: int | None = None) -> Simplices:
     """Divide regions into simplices, whose corners are the regions' vertices.
 
     Exact up to rounding.
@@ -95,10 +102,11 @@ def region_simplices(regions, *, threads=None):
     if not len(as_regions(regions).free):
         raise InputError("the box is a point, which has no simplices; give a box with a side of positive width")
     vertices = regions.vertices()
-    return Simplices(*simplices_of_cells(*vertices, threads), vertices.points)
+    offsets, corners = simplices_of_cells(*vertices, threads)
+    return Simplices(offsets, corners, vertices.points)
 
 
-def facet_areas(regions, *, which=None, threads=None):
+def facet_areas(regions: Regions, *, which: ArrayLike | None = None, threads: int | None = None) -> FloatArray:
     """Compute the volumes of facets, of F - 1 dimensions.
 
     Exact up to rounding.
@@ -114,8 +122,14 @@ def facet_areas(regions, *, which=None, threads=None):
     -------
     float64[N]
         1 for facets that are points; 0 for facets that are not computed.
+
+    Raises
+    ------
+    MissingDataError
+        The regions were enumerated without facets.
     """
-    n_facets = int(as_regions(regions).facet_offsets[-1])
+    offsets = as_regions(regions)._needed("facet_offsets")
+    n_facets = int(offsets[-1])
     which = np.ones(n_facets, bool) if which is None else np.asarray(which, bool)
     facets, areas = np.flatnonzero(which), np.zeros(n_facets)
     if len(regions.free) < 2:
@@ -124,7 +138,7 @@ def facet_areas(regions, *, which=None, threads=None):
     normals = regions.halfspaces().G[facets]
     axes = np.abs(normals).argmax(axis=1)
     largest = np.abs(normals[np.arange(len(facets)), axes])
-    owners = np.repeat(np.arange(regions.n_regions), np.diff(regions.facet_offsets))[facets]
+    owners = np.repeat(np.arange(regions.n_regions), np.diff(offsets))[facets]
     row, points, words = vertices_of_facets(regions, facets, owners)
     axis = axes[row]
     points[np.arange(len(row)), axis] = points[:, -1]  # projected along the axis, the last one in its place
@@ -134,7 +148,7 @@ def facet_areas(regions, *, which=None, threads=None):
     return areas
 
 
-def uniform_masses(regions, *, threads=None):
+def uniform_masses(regions: Regions, *, threads: int | None = None) -> FloatArray:
     """Compute the share of each region in the volume of all: its probability under the uniform density.
 
     Exact up to rounding.
@@ -161,7 +175,14 @@ def uniform_masses(regions, *, threads=None):
     return volumes / volumes.sum()
 
 
-def normal_masses(regions, mean, sigma, *, tolerance=None, max_evaluations=2**24):
+def normal_masses(
+    regions: Regions,
+    mean: ArrayLike | float,
+    sigma: ArrayLike | float,
+    *,
+    tolerance: float | None = None,
+    max_evaluations: int = 2**24,
+) -> Masses:
     """Compute the mass of each region under a normal density with independent coordinates.
 
     Estimate: ``errors`` are differences between two cubature rules, summed over simplices; zero to rounding for intervals and

@@ -3,16 +3,22 @@
 Legend: B points, D inputs.
 """
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from ..._types import ArrayLike, FloatArray, IntArray
 from ...domains import NORMS
 from ...errors import InputError
 from ...kernels.regions.halfspaces import region_slot
 from ...scheduling import n_threads, run_slots
 from ...validation import check_network
 from .planning import RADII, check_known, make_plan, make_slots
+
+if TYPE_CHECKING:
+    from ...network import Network
 
 _POINTS_PER_CALL = 64  # of a slot, before Ctrl-C is noticed
 
@@ -30,9 +36,9 @@ class StableRadii(NamedTuple):
         Sound lower bounds of the radii.
     """
 
-    radius: np.ndarray
-    neuron: np.ndarray
-    lower: np.ndarray
+    radius: FloatArray
+    neuron: IntArray
+    lower: FloatArray
 
 
 def check_norm(norm):
@@ -48,7 +54,7 @@ def check_norm(norm):
     return norm
 
 
-def stable_radii(network, X, *, norm=2, threads=None):
+def stable_radii(network: Network, X: ArrayLike, *, norm: float = 2, threads: int | None = None) -> StableRadii:
     """Compute the radius of the largest ball around each point in which every neuron keeps its state.
 
     Exact up to rounding: ``radius``; ``lower`` is a sound bound, and ``radius - lower`` the error that rounding may have made.

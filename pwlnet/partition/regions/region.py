@@ -3,21 +3,28 @@
 Legend: B points, D inputs, O outputs, K neurons, M rows.
 """
 
+from __future__ import annotations
+
 import functools
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ..._types import ArrayLike, BoolArray, FloatArray, Int32Array, IntArray
 from ...errors import ShapeError
 from ...kernels.regions.halfspaces import region_slot
 from ...patterns import ActivationPatterns
 from ...scheduling import n_threads, run_slots
 from ...tolerances import UNIT_ROUNDOFF
 from ...validation import check_network
-from .facets import find_facets
-from .inscribed import find_inscribed_ball
+from .facets import Facets, find_facets
+from .inscribed import InscribedBall, find_inscribed_ball
 from .planning import DESCRIBE, GRADIENTS, check_known, make_plan, make_slots, tile_starts
 from .radii import check_norm
+
+if TYPE_CHECKING:
+    from ...domains import Box
+    from ...network import Network
 
 _DUAL = {1: np.inf, 2: 2, np.inf: 1}
 
@@ -32,9 +39,9 @@ class ConstantRows(NamedTuple):
         Distance of the constant value from the threshold: 0 where it is on it.
     """
 
-    neurons: np.ndarray
-    other_states: np.ndarray
-    margins: np.ndarray
+    neurons: IntArray
+    other_states: IntArray
+    margins: FloatArray
 
 
 class Inradius(NamedTuple):
@@ -73,7 +80,11 @@ class Region:
     states : int32[K]
     """
 
-    def __init__(self, network, x, states, plan, slot, threads):
+    network: Network
+    x: FloatArray
+    states: Int32Array
+
+    def __init__(self, network: Network, x: FloatArray, states: Int32Array, plan: Any, slot: Any, threads: int | None) -> None:
         self.network, self.x, self.states = network, x, states
         self._plan, self._slot, self._threads = plan, slot, threads
         n = 0 if slot is None else int(slot.n_rows[0])
@@ -86,12 +97,12 @@ class Region:
             array.setflags(write=False)
 
     @functools.cached_property
-    def pattern(self):
+    def pattern(self) -> ActivationPatterns:
         """The activation pattern: ActivationPatterns of one row."""
         return ActivationPatterns.from_states(self.states[None], self.network.pattern_layout)
 
     @functools.cached_property
-    def affine_map(self):
+    def affine_map(self) -> tuple[FloatArray, FloatArray]:
         """The network on the region, ``A @ y + c``: (float64[O, D], float64[O])."""
         return self.network.affine_map(self.x)
 
@@ -117,61 +128,61 @@ class Region:
         return array if self._varies.all() else array[self._varies]
 
     @functools.cached_property
-    def G(self):
+    def G(self) -> FloatArray:
         """Left sides of the rows: float64[M, D], none of them zero."""
         return self._varying(self._gradients)
 
     @functools.cached_property
-    def h(self):
+    def h(self) -> FloatArray:
         """Right sides of the rows: float64[M]. Near x, ``margins`` is more accurate."""
         return self.margins + self.G @ self.x
 
     @property
-    def neurons(self):
+    def neurons(self) -> IntArray:
         """The neuron of each row: int64[M]."""
         return self._varying(self._rows[0])
 
     @property
-    def other_states(self):
+    def other_states(self) -> IntArray:
         """The state of the row's neuron on its other side: int64[M]; for MaxPool the other tap."""
         return self._varying(self._rows[1])
 
     @property
-    def margins(self):
+    def margins(self) -> FloatArray:
         """``h - G x``, computed without cancellation: float64[M], not negative."""
         return self._varying(self._rows[2])
 
     @property
-    def margin_errors(self):
+    def margin_errors(self) -> FloatArray:
         """Sound bounds on the rounding errors of the margins: float64[M]."""
         return self._varying(self._rows[3])
 
     @property
-    def gradient_errors(self):
+    def gradient_errors(self) -> FloatArray:
         """Sound bounds on the rounding errors of the rows of G, in the l1 norm: float64[M]."""
         return self._varying(self._rows[4])
 
     @property
-    def constant(self):
+    def constant(self) -> ConstantRows:
         """The rows without a gradient, which hold everywhere: ConstantRows."""
         return ConstantRows(*(a[~self._varies] for a in self._rows[:3]))
 
     @property
-    def on_boundary(self):
+    def on_boundary(self) -> IntArray:
         """The neurons on one of whose thresholds x is: int64[*], increasing. Constant neurons are not among them."""
         return np.unique(self.neurons[self.margins == 0.0])
 
     @property
-    def ambiguous(self):
+    def ambiguous(self) -> IntArray:
         """The neurons whose state at x rounding errors may have changed: int64[*], increasing, without ``on_boundary``."""
         return np.unique(self.neurons[(self.margins > 0.0) & (self.margins <= self.margin_errors)])
 
-    def unit_rows(self):
+    def unit_rows(self) -> tuple[FloatArray, FloatArray]:
         """Return the rows scaled to unit l2 norm: (float64[M, D], float64[M]); no row is zero."""
         norms = row_norms(self.G, 2)
         return self.G / norms[:, None], self.margins / norms + (self.G / norms[:, None]) @ self.x
 
-    def stable_radius(self, norm=2):
+    def stable_radius(self, norm: float = 2) -> FloatArray:
         """Compute for each neuron the radius of the largest ball around x on which it keeps its state, by the region's map.
 
         Exact up to rounding: ``|z_j| / ||grad z_j||_*`` with the dual norm, for MaxPool the least over the other taps. Only the
@@ -191,7 +202,7 @@ class Region:
         np.minimum.at(radii, self.neurons, self.margins / row_norms(self.G, _DUAL[check_norm(norm)]))
         return radii
 
-    def inradius(self, norm=2):
+    def inradius(self, norm: float = 2) -> Inradius:
         """Compute the radius of the largest ball around x in which every neuron keeps its state.
 
         Exact up to rounding: ``radius``; ``lower`` is a sound bound.
@@ -214,7 +225,7 @@ class Region:
         row = int(np.argmin(radii))
         return Inradius(float(radii[row]), min(lower, float(radii[row])), int(self.neurons[row]))
 
-    def contains(self, points):
+    def contains(self, points: ArrayLike) -> BoolArray:
         """Return which points are in the region: bool[B].
 
         Exact up to rounding: the region is closed, and a point counts as inside if it is within the rounding error of every
@@ -245,7 +256,7 @@ class Region:
             inside[first : first + step] = (slack >= -sums).all(axis=0)
         return inside
 
-    def inscribed_ball(self, norm=2, *, box=None):
+    def inscribed_ball(self, norm: float = 2, *, box: Box | None = None) -> InscribedBall:
         """Find the largest ball inside the region, wherever it is: its Chebyshev centre and radius.
 
         Exact up to rounding: one linear program; ``radius`` is recomputed at the centre, so that the ball is inside.
@@ -268,7 +279,7 @@ class Region:
         """
         return find_inscribed_ball(self, check_norm(norm), box)
 
-    def facets(self, *, box=None):
+    def facets(self, *, box: Box | None = None) -> Facets:
         """Find the rows that are not redundant: those on whose other side there is a neighbouring region.
 
         Exact up to rounding: each facet comes with a point on it that is inside all other rows by a margin. Rows that
@@ -300,7 +311,7 @@ class Region:
         """
         return find_facets(self, box)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"Region({len(self.x)} inputs, {len(self._rows[0])} rows of {self.network.n_neurons} neurons)"
 
 
@@ -318,7 +329,7 @@ def row_norms(G, norm):
     return norms
 
 
-def region_of(network, x, *, threads=None):
+def region_of(network: Network, x: ArrayLike, *, threads: int | None = None) -> Region:
     """Compute the activation region of a point: its affine map, half-spaces and facts about them.
 
     Exact up to rounding: rows come with sound bounds on their rounding errors. The states are those of ``Network.states``, also

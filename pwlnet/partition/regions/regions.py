@@ -3,16 +3,26 @@
 Legend: D inputs, F free inputs, R regions, K neurons, W words, O outputs, N facets of all regions, V vertices of all regions.
 """
 
+from __future__ import annotations
+
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ..._types import AnyArray, ArrayLike, FloatArray, Index, Int32Array, IntArray, PathLike, StopReason, WordArray
 from ...errors import InputError, MissingDataError
 from ...patterns import ActivationPatterns
 from ...validation import check_index
 from .blocks import RegionBlock
+
+if TYPE_CHECKING:
+    from ...analysis.region_checks import RegionCheck
+    from ...network import Network
+    from .graph import RegionGraph
+    from .region import Region
 
 # Columns that are computed on first use.
 COLUMNS = (
@@ -24,32 +34,32 @@ ARRAYS = ("packed", "witnesses", "facet_offsets", "facet_neurons", "facet_states
 class HalfSpaceRows(NamedTuple):
     """The facets of all regions as half-spaces ``G x <= h`` of the free inputs; rows of region r as in ``facet_offsets``."""
 
-    G: np.ndarray  # float64[N, F]
-    h: np.ndarray  # float64[N]
+    G: FloatArray  # float64[N, F]
+    h: FloatArray  # float64[N]
 
 
 class RegionFacets(NamedTuple):
     """The facets of one region: it is the set ``G x <= h`` of the free inputs, and no row is redundant."""
 
-    G: np.ndarray  # float64[n, F]
-    h: np.ndarray  # float64[n]
-    neurons: np.ndarray  # int32[n] as ``Regions.facet_neurons``
-    states: np.ndarray  # int32[n] as ``Regions.facet_states``
+    G: FloatArray  # float64[n, F]
+    h: FloatArray  # float64[n]
+    neurons: Int32Array  # int32[n] as ``Regions.facet_neurons``
+    states: Int32Array  # int32[n] as ``Regions.facet_states``
 
 
 class AffineMaps(NamedTuple):
     """The network on each region, ``A x + c`` of the free inputs; the others are folded into c."""
 
-    A: np.ndarray  # float64[R, O, F]
-    c: np.ndarray  # float64[R, O]
+    A: FloatArray  # float64[R, O, F]
+    c: FloatArray  # float64[R, O]
 
 
 class RegionVertices(NamedTuple):
     """The corners of all regions."""
 
-    offsets: np.ndarray  # int64[R+1]
-    points: np.ndarray  # float64[V, F]
-    facets: np.ndarray  # uint64[V]; bit j is set where the corner lies on facet ``facet_offsets[r] + j``
+    offsets: IntArray  # int64[R+1]
+    points: FloatArray  # float64[V, F]
+    facets: WordArray  # uint64[V]; bit j is set where the corner lies on facet ``facet_offsets[r] + j``
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,29 +101,36 @@ class Regions:
     class_rule : {"max", "min"} or None
     """
 
-    network: object = field(repr=False)
-    lower: np.ndarray = field(repr=False)
-    upper: np.ndarray = field(repr=False)
-    polytope: tuple | None = field(repr=False)
-    free: np.ndarray = field(repr=False)
+    network: Network = field(repr=False)
+    lower: FloatArray = field(repr=False)
+    upper: FloatArray = field(repr=False)
+    polytope: tuple[FloatArray, FloatArray] | None = field(repr=False)
+    free: IntArray = field(repr=False)
     n_regions: int
     complete: bool
-    stopped_by: str | None
+    stopped_by: StopReason | None
     method: str
     certified: bool
     n_exact: int
     n_undecided: int = 0
-    packed: np.ndarray | None = field(default=None, repr=False)
-    witnesses: np.ndarray | None = field(default=None, repr=False)
-    facet_offsets: np.ndarray | None = field(default=None, repr=False)
-    facet_neurons: np.ndarray | None = field(default=None, repr=False)
-    facet_states: np.ndarray | None = field(default=None, repr=False)
-    classes: np.ndarray | None = field(default=None, repr=False)
+    packed: WordArray | None = field(default=None, repr=False)
+    witnesses: FloatArray | None = field(default=None, repr=False)
+    facet_offsets: IntArray | None = field(default=None, repr=False)
+    facet_neurons: Int32Array | None = field(default=None, repr=False)
+    facet_states: Int32Array | None = field(default=None, repr=False)
+    classes: Int32Array | None = field(default=None, repr=False)
     class_rule: str | None = None
-    columns: dict = field(default_factory=dict, repr=False)
+    columns: dict[str, AnyArray] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def of_block(cls, network, domain, n_regions, block, **facts):
+    def of_block(
+        cls,
+        network: Network,
+        domain: tuple[FloatArray, FloatArray, tuple[FloatArray, FloatArray] | None],
+        n_regions: int,
+        block: RegionBlock,
+        **facts: Any,
+    ) -> Regions:
         """Return the Regions of a RegionBlock.
 
         Exact up to rounding: as the enumeration that made the block.
@@ -137,19 +154,19 @@ class Regions:
             network, lower, upper, polytope, np.flatnonzero(upper > lower), n_regions, columns=columns, **facts, **arrays
         )
 
-    def block(self):
+    def block(self) -> RegionBlock:
         """Return all arrays that are known: RegionBlock."""
         return RegionBlock(**{name: getattr(self, name) for name in ARRAYS}, **self.columns)
 
-    def __len__(self):
+    def __len__(self) -> int:
         """Return the number of regions."""
         return self.n_regions
 
-    def patterns(self):
+    def patterns(self) -> ActivationPatterns:
         """Return the activation patterns: ActivationPatterns of R rows."""
         return ActivationPatterns(self._needed("packed"), self.network.pattern_layout)
 
-    def halfspaces(self):
+    def halfspaces(self) -> HalfSpaceRows:
         """Compute the facets of all regions as half-spaces, none of them redundant.
 
         Exact up to rounding.
@@ -160,7 +177,7 @@ class Regions:
         """
         return HalfSpaceRows(*self._column("halfspaces", "facet_G", "facet_h"))
 
-    def facets(self, r):
+    def facets(self, r: Index) -> RegionFacets:
         """Return the facets of region r: RegionFacets.
 
         Exact up to rounding.
@@ -175,10 +192,10 @@ class Regions:
             There is no such region.
         """
         k = self._facets_of(r)
-        rows = self.halfspaces()
-        return RegionFacets(rows.G[k], rows.h[k], self.facet_neurons[k], self.facet_states[k])
+        rows, neurons, states = self.halfspaces(), self._needed("facet_neurons"), self._needed("facet_states")
+        return RegionFacets(rows.G[k], rows.h[k], neurons[k], states[k])
 
-    def neighbours(self, r):
+    def neighbours(self, r: Index) -> IntArray:
         """Return the region behind each facet of region r, -1 outside: int64[n], in the order of ``facets(r)``."""
         return self._graph.neighbours[self._facets_of(r)]
 
@@ -191,7 +208,7 @@ class Regions:
     def _graph(self):
         return self.graph()
 
-    def affine_maps(self):
+    def affine_maps(self) -> AffineMaps:
         """Compute the network on each region.
 
         Exact up to rounding.
@@ -202,14 +219,14 @@ class Regions:
         """
         return AffineMaps(*self._column("affine_maps", "affine_maps_A", "affine_maps_c"))
 
-    def volumes(self):
+    def volumes(self) -> FloatArray:
         """Compute the volume of each region, in the F free inputs: float64[R].
 
         Exact up to rounding.
         """
         return self._column("volumes", "volumes")[0]
 
-    def vertices(self):
+    def vertices(self) -> RegionVertices:
         """Compute the corners of all regions.
 
         Exact up to rounding.
@@ -252,7 +269,7 @@ class Regions:
             raise InputError("the regions are not in the order of enumerate_regions; enumerate them with this column")
         return {name: column for name, column in again.columns.items() if column is not None}
 
-    def locate(self, points):
+    def locate(self, points: ArrayLike) -> IntArray:
         """Find the region of each point.
 
         Exact up to rounding: a point's states are those of ``Network.states``.
@@ -271,7 +288,7 @@ class Regions:
 
         return locate(self, self.network.as_points(points, "points"))
 
-    def domain_volume(self):
+    def domain_volume(self) -> float:
         """Compute the volume of the box in the F free inputs, or of its part in the polytope: float.
 
         Exact up to rounding.
@@ -282,7 +299,14 @@ class Regions:
 
         return polytope_volume(self.lower, self.upper, self.polytope)
 
-    def verify(self, *, source=None, n_points=2000, n_source=200, threads=None):
+    def verify(
+        self,
+        *,
+        source: Callable[..., Any] | PathLike | None = None,
+        n_points: int = 2000,
+        n_source: int = 200,
+        threads: int | None = None,
+    ) -> RegionCheck:
         """Check the regions by what does not depend on how they were found.
 
         Exact up to rounding: witnesses have the patterns, by forward passes; affine maps give the outputs there; no pattern
@@ -306,7 +330,7 @@ class Regions:
 
         return check_regions(self, source=source, n_points=n_points, n_source=n_source, threads=threads)
 
-    def graph(self, *, threads=None):
+    def graph(self, *, threads: int | None = None) -> RegionGraph:
         """Find the region on the other side of each facet: RegionGraph.
 
         Exact up to rounding: by patterns; see ``pwlnet.region_graph``.
@@ -315,7 +339,7 @@ class Regions:
 
         return region_graph(self, threads=threads)
 
-    def region(self, r):
+    def region(self, r: Index) -> Region:
         """Return region r as a ``Region``: its rows, radii, facets and inscribed ball, not cut to the box.
 
         Exact up to rounding: as ``region_of`` its witness.
@@ -325,7 +349,7 @@ class Regions:
         return region_of(self.network, self._needed("witnesses")[check_index(r, "r", self.n_regions, "regions", "the result")])
 
     @functools.cached_property
-    def finder(self):
+    def finder(self) -> tuple[AnyArray, IntArray]:
         """Keys of the patterns and classes in order, and the regions that they belong to."""
         from .locating import as_keys
 
@@ -336,6 +360,6 @@ class Regions:
         order = np.argsort(keys, kind="stable")
         return keys[order], order
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         state = "" if self.complete else f", stopped by {self.stopped_by}"
         return f"Regions({self.n_regions} regions in {len(self.free)} dimensions{state}, {self.network!r})"

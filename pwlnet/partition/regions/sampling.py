@@ -3,15 +3,23 @@
 Legend: R regions, D inputs, F free inputs, S simplices.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
+from ..._types import ArrayLike, FloatArray, IntArray
 from ...errors import InputError
 from ...validation import as_array, check_count
 from .graph import as_regions
 from .measures import region_simplices, region_volumes
 
+if TYPE_CHECKING:
+    from .regions import Regions
 
-def random_regions(regions, n, *, rng):
+
+def random_regions(regions: Regions, n: int, *, rng: np.random.Generator) -> IntArray:
     """Draw regions, each with a probability proportional to its volume.
 
     Exact up to rounding.
@@ -37,7 +45,7 @@ def random_regions(regions, n, *, rng):
     return _draw(region_volumes(regions), n, rng)
 
 
-def sample_points(regions, which, *, rng):
+def sample_points(regions: Regions, which: ArrayLike, *, rng: np.random.Generator) -> FloatArray:
     """Draw a uniform random point of each of some regions.
 
     Exact up to rounding: a simplex of the region is drawn by its volume, and a point of it by uniform spacings.

@@ -21,19 +21,29 @@ region_vertices  enumeration, region, vertex (its number in the region), facets 
 others     a row per row of the kind's first axis: attributions, measures
 """
 
+from __future__ import annotations
+
 import itertools
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..._optional import require
+from ..._types import PathLike
 from ...errors import InputError
 from ...publishing import new_file
 from .. import schema
 from .geojson import write_geojson
 from .plane_tables import Lists
 from .tables import ROWS, default_table, iter_columns
+
+if TYPE_CHECKING:
+    import pandas
+    import pyarrow
+    import xarray
 
 _EXTRA = "export"
 _SUFFIXES = (".parquet", ".arrow", ".csv", ".geojson", ".nc")
@@ -48,7 +58,9 @@ _AXES = {
 class ExportMixin:
     """Methods of RegionStore that convert results for other libraries."""
 
-    def default_table(self, *, whole=False):
+    read: Any  # of the RegionStore
+
+    def default_table(self, *, whole: bool = False) -> str:
         """Return the table that is read by default: "segments", or of a store without lines "polygons", "regions", ...
 
         Parameters
@@ -58,7 +70,9 @@ class ExportMixin:
         """
         return default_table(self, whole=whole)
 
-    def iter_dataframes(self, table=None, first=0, last=None, *, rows=ROWS, **options):
+    def iter_dataframes(
+        self, table: str | None = None, first: int = 0, last: int | None = None, *, rows: int = ROWS, **options: Any
+    ) -> Iterator[pandas.DataFrame]:
         """Read a table as DataFrames of at most ``rows`` rows, a bounded number of them in memory.
 
         Parameters
@@ -75,7 +89,9 @@ class ExportMixin:
         pandas = require("pandas", _EXTRA, "reading a store as DataFrames")
         return self._frames(pandas, iter_columns(self, table, first, last, rows=rows, **options))
 
-    def to_dataframe(self, table=None, first=0, last=None, **options):
+    def to_dataframe(
+        self, table: str | None = None, first: int = 0, last: int | None = None, **options: Any
+    ) -> pandas.DataFrame:
         """Read a table as a DataFrame.
 
         Parameters
@@ -118,7 +134,9 @@ class ExportMixin:
         columns = {name: np.concatenate([_as_array(chunk.pop(name)) for chunk in chunks]) for name in list(chunks[0])}
         return next(self._frames(pandas, [columns]))
 
-    def to_arrow(self, table=None, first=0, last=None, *, rows=ROWS, **options):
+    def to_arrow(
+        self, table: str | None = None, first: int = 0, last: int | None = None, *, rows: int = ROWS, **options: Any
+    ) -> pyarrow.RecordBatchReader:
         """Read a table as a stream of Arrow record batches.
 
         Parameters
@@ -147,7 +165,7 @@ class ExportMixin:
 
         return arrow.RecordBatchReader.from_batches(table_schema, batches())
 
-    def to_xarray(self, kind="lines", first=0, last=None):
+    def to_xarray(self, kind: str = "lines", first: int = 0, last: int | None = None) -> xarray.Dataset:
         """Read rows of a kind of result as labelled arrays.
 
         Parameters
@@ -182,7 +200,17 @@ class ExportMixin:
         labels = {axis: np.arange(first, first + len(next(iter(arrays.values()))))}
         return xarray.Dataset(variables, labels, self._described(kind))
 
-    def export(self, path, table=None, first=0, last=None, *, rows=2**20, overwrite=False, **options):
+    def export(
+        self,
+        path: PathLike,
+        table: str | None = None,
+        first: int = 0,
+        last: int | None = None,
+        *,
+        rows: int = 2**20,
+        overwrite: bool = False,
+        **options: Any,
+    ) -> int:
         """Write a table to a file for other programs, atomically.
 
         Parameters

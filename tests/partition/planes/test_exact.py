@@ -60,7 +60,7 @@ def test_patterns_and_areas_equal_the_exact_ones(first):
 @pytest.mark.parametrize("most", [2, 5])
 def test_meshes_that_are_divided_give_the_same_polygons(monkeypatch, most):
     monkeypatch.setattr(dividing, "MOST_FACES", most)
-    for seed in range(1000, 1000 + few(300, 20, quick=40)):
+    for seed in range(1000, 1000 + few(300, 20)):
         part = partition_of(seed)
         assert_equals_exact(part, seed)
         assert_is_watertight(part, seed)
@@ -280,7 +280,7 @@ def test_arrays_that_are_too_small_grow(monkeypatch):
         arguments[-1][:] = 1, 0, 0
 
     monkeypatch.setattr(rounds.face_kernels, "estimate_cuts", estimate_little)
-    for seed in range(5000, 5000 + few(100, 20, quick=20)):
+    for seed in range(5000, 5000 + few(100, 20)):
         part = partition_of(seed)
         assert_equals_exact(part, seed)
         assert_is_watertight(part, seed)

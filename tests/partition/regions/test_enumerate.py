@@ -35,7 +35,7 @@ def assert_exact(description, lower, upper, seed):
 @pytest.mark.parametrize("dimensions", [2, 3])
 def test_degenerate_networks_with_integer_weights_have_the_exact_regions(dimensions):
     n_exact = 0
-    for seed in range(few(500, 14, quick=28)):
+    for seed in range(few(500, 14, quick=14)):
         description, lower, upper, _ = degenerate(seed, dimensions)
         n_exact += assert_exact(description, lower, upper, seed).n_exact
     assert n_exact > 100  # the test is about signs that floating-point bounds leave open
@@ -54,7 +54,7 @@ def test_rounding_bounds_alone_do_not_decide_these_networks():
 
 @pytest.mark.parametrize("dimensions", [2, 3])
 def test_networks_of_all_ops_have_the_exact_regions(dimensions):
-    for seed in range(few(300, 6, quick=20)):
+    for seed in range(few(300, 6, quick=12)):
         description, lower, upper = drawn(seed, dimensions, most=14 if dimensions == 3 else 30)
         assert_exact(description, lower, upper, seed)
 
@@ -119,7 +119,7 @@ def test_facets_are_those_of_linear_programs():
 
 def test_facets_of_degenerate_regions_are_those_of_all_hyperplanes_that_support_a_face_of_full_dimension():
     """A cube cut by planes through its edges and corners: by the vertices and half-spaces of each region."""
-    for seed in range(few(200, 3, quick=12)):
+    for seed in range(few(200, 3, quick=10)):
         description, lower, upper, kind = degenerate(seed, 3)
         regions = pwlnet.enumerate_regions(to_network(description), lower, upper, want=("vertices", "halfspaces"), threads=1)
         rows, vertices = regions.halfspaces(), regions.vertices()
@@ -140,7 +140,7 @@ def test_facets_of_degenerate_regions_are_those_of_all_hyperplanes_that_support_
 
 
 def test_halfspaces_hold_at_witnesses_and_affine_maps_give_the_outputs():
-    for seed in range(few(100, 4, quick=20)):
+    for seed in range(few(100, 4, quick=12)):
         description, lower, upper = drawn(seed, 3, most=12)
         network = to_network(description)
         regions = pwlnet.enumerate_regions(network, lower, upper, want=("halfspaces", "affine_maps"), threads=1)
@@ -163,7 +163,7 @@ def in_polytope(description, rows, bounds):
 
 def test_regions_of_polytopes_are_the_exact_ones():
     found = 0
-    for seed in range(few(200, 4, quick=20)):
+    for seed in range(few(200, 4, quick=12)):
         description, lower, upper, _ = degenerate(seed, 2 + seed % 2)
         rng = np.random.default_rng(seed)
         rows, bounds = rng.integers(-2, 3, (3, len(lower))).astype(float), rng.integers(0, 3, 3).astype(float)
@@ -342,7 +342,7 @@ def test_regions_decide_conditions():
         pwlnet.decide(random_relu(1, [2, 3, 2]), regions, unsafe)
 
 
-@pytest.mark.parametrize("first", range(0, few(500, 10, quick=40), 10))
+@pytest.mark.parametrize("first", range(0, few(500, 10, quick=20), 10))
 def test_planes_and_subdivision_agree(first):
     """Patterns, facets, volumes of the regions of degenerate networks and of networks of all ops."""
     for seed in range(first, first + 10):
@@ -381,7 +381,7 @@ def facets_of(regions, r):
 
 
 def test_volumes_add_up_to_the_box():
-    for seed in range(few(300, 4, quick=30)):
+    for seed in range(few(300, 4, quick=12)):
         dimensions = 2 + seed % 2
         if seed % 3:
             description, lower, upper, _ = degenerate(seed, dimensions)

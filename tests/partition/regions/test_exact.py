@@ -64,7 +64,7 @@ def test_a_generic_layer_has_the_number_of_cells_of_an_arrangement(dimensions):
     assert run.n_cells == sum(math.comb(n, k) for k in range(dimensions + 1))
 
 
-@pytest.mark.parametrize("first", range(0, few(600, 4, quick=16), 4))
+@pytest.mark.parametrize("first", range(0, few(600, 4, quick=12), 4))
 def test_patterns_in_three_dimensions_are_the_exact_ones(first):
     """All ops, half of the networks degenerate, some inputs fixed."""
     for seed in range(first, first + 4):
@@ -96,7 +96,7 @@ def test_patterns_of_points_in_five_and_six_dimensions_are_in_the_list(dimension
     assert {p.tobytes() for p in network.patterns(points).packed} <= {p.tobytes() for p in run.packed}
 
 
-@pytest.mark.parametrize("first", range(0, few(1000, 20, quick=100), 20))
+@pytest.mark.parametrize("first", range(0, few(1000, 20, quick=40), 20))
 def test_patterns_in_two_dimensions_are_those_of_planes(first):
     for seed in range(first, first + 20):
         description, lower, upper = drawn(seed, 2, most=60)
@@ -113,7 +113,7 @@ def test_patterns_in_two_dimensions_are_those_of_planes(first):
 
 def test_ranges_are_the_exact_ones_within_their_errors():
     """Least and largest pre-activations and outputs, with points where they are attained."""
-    for seed in range(few(200, 5, quick=20)):
+    for seed in range(few(200, 5, quick=10)):
         description, lower, upper = drawn(seed, 2 + seed % 2, most=12)
         network = to_network(description)
         run = explore(network, lower, upper, want=("ranges", "outputs"), threads=1)
@@ -131,7 +131,7 @@ def test_ranges_are_the_exact_ones_within_their_errors():
 
 
 def test_states_are_those_of_the_exact_patterns():
-    for seed in range(few(200, 5, quick=20)):
+    for seed in range(few(200, 5, quick=10)):
         description, lower, upper = drawn(seed, 2 + seed % 2, most=12)
         network = to_network(description)
         signs = explore(network, lower, upper, want="signs", threads=1).signs
@@ -146,7 +146,7 @@ def test_states_are_those_of_the_exact_patterns():
 
 def test_conditions_are_met_where_they_are_exactly():
     met = missed = 0
-    for seed in range(few(300, 5, quick=40)):
+    for seed in range(few(300, 5, quick=15)):
         description, lower, upper = drawn(seed, 2 + seed % 2, most=12)
         network, rng = to_network(description), np.random.default_rng(seed)
         n_rows = int(rng.integers(1, 4))

@@ -62,7 +62,7 @@ def pairs_of(regions, graph):
 @pytest.mark.parametrize("dimensions", [1, 2, 3])
 def test_neighbours_in_degenerate_networks_are_those_of_exact_cells(dimensions):
     n_several = 0
-    for seed in range(few(300, 14, quick=28)):
+    for seed in range(few(300, 14, quick=14)):
         description, lower, upper, _ = degenerate(seed, dimensions)
         regions = enumerate_all(description, lower, upper, want="facets")
         graph = region_graph(regions, threads=1)
@@ -75,7 +75,7 @@ def test_neighbours_in_degenerate_networks_are_those_of_exact_cells(dimensions):
 @pytest.mark.parametrize("dimensions", [2, 3])
 def test_neighbours_in_networks_of_all_ops_are_those_of_exact_cells(dimensions):
     tried = 0
-    for seed in range(few(300, 8, quick=30)):
+    for seed in range(few(300, 8, quick=12)):
         description, lower, upper = drawn(seed, dimensions, most=12 if dimensions == 3 else 24)
         if any(node["kind"] == "max_pool" for node in description):  # the cells of the oracle are parts of regions
             continue
@@ -87,7 +87,7 @@ def test_neighbours_in_networks_of_all_ops_are_those_of_exact_cells(dimensions):
 
 def test_both_sides_of_a_facet_have_it_in_the_same_place_also_between_classes():
     n_cut = 0
-    for seed in range(few(200, 6, quick=30)):
+    for seed in range(few(200, 6, quick=12)):
         network = random_relu(seed, [2 + seed % 3, 5, 4, 3])
         f = network.n_inputs
         regions = pwlnet.enumerate_regions(network, -np.ones(f), np.ones(f), want="vertices", classes="max", threads=1)
@@ -109,7 +109,7 @@ def test_both_sides_of_a_facet_have_it_in_the_same_place_also_between_classes():
 def test_regions_of_several_cells_have_neighbours_on_all_sides_and_fill_the_box(classes):
     """MaxPool windows with three taps or more, and three outputs or more, whose comparisons divide regions; many with ties."""
     tried = 0
-    for seed in itertools.chain(range(few(150, 4, quick=25)), (143,)):
+    for seed in itertools.chain(range(few(150, 4, quick=10)), (143,)):
         for made in (drawn(seed, 2), drawn(seed, 3, most=14), degenerate(seed, 3)[:3]):
             network, description = to_network(made[0]), made[0]
             if network.n_outputs == 1 if classes else not any(node["kind"] == "max_pool" for node in description):
@@ -216,7 +216,7 @@ def test_labels_are_numbered_by_first_appearance():
 @pytest.mark.parametrize("dimensions", [2, 3])
 def test_linear_regions_and_maps_are_the_exact_ones(dimensions):
     merged = 0
-    for seed in range(few(200, 5, quick=20)):
+    for seed in range(few(200, 5, quick=10)):
         for made in (degenerate(seed, dimensions)[:3], drawn(seed, dimensions, most=12)):
             regions = enumerate_all(*made, want=("facets", "affine_maps"))
             found = linear_regions(regions)
@@ -332,7 +332,7 @@ def test_the_decision_boundary_of_a_line_between_two_classes():
 
 def test_areas_of_the_boundary_of_each_component_balance():
     """The normals of a closed surface, weighted by area, add up to zero; volumes of classes are the shares of points."""
-    for dimensions in (1, 2, 3, 4):
+    for dimensions in (1, 2, 3, 4)[: few(4, 3, quick=3)]:
         network = random_relu(3, [dimensions, 6, 5, 3], scale=0.1)
         box = -np.ones(dimensions), np.ones(dimensions)
         regions = pwlnet.enumerate_regions(network, *box, want=("vertices", "halfspaces"), classes="max", threads=1)

@@ -9,7 +9,7 @@ import pytest
 import scipy.spatial
 
 import pwlnet
-from pwlnet.errors import CapacityError, InputError, ShapeError
+from pwlnet.errors import CapacityError, InputError, MissingDataError, ShapeError
 from pwlnet.kernels.regions import volumes as kernels
 from pwlnet.partition.regions.cell_volumes import simplices_of_cells, volumes_of_cells
 from pwlnet.partition.regions.cubature import integrate_normal, simplex_rule
@@ -89,7 +89,7 @@ def test_volumes_of_a_cut_cube_are_the_exact_ones(dimensions):
 
 @pytest.mark.parametrize("dimensions", [2, 3])
 def test_volumes_of_degenerate_regions_are_the_exact_ones(dimensions):
-    for seed in range(few(200, 3, quick=14)):
+    for seed in range(few(200, 3, quick=10)):
         made = degenerate(seed, dimensions)[:3]
         regions = enumerate_all(*made)
         expected = {}
@@ -304,7 +304,9 @@ def test_arguments_that_are_not_valid_are_refused():
     network, rng = random_relu(4, [2, 6, 2]), np.random.default_rng(0)
     regions = pwlnet.enumerate_regions(network, -np.ones(2), np.ones(2), want="vertices", threads=1)
     point = pwlnet.enumerate_regions(network, np.ones(2), np.ones(2), threads=1)
+    counted = pwlnet.enumerate_regions(network, -np.ones(2), np.ones(2), want=(), threads=1)
     for call, error, message in (
+        (lambda: facet_areas(counted), MissingDataError, "only counted; give want=.'facets'"),
         (lambda: normal_masses(regions, 0.0, -1.0), InputError, "sigma has the entry -1"),
         (lambda: normal_masses(regions, [0.0, 0.0, 0.0], 1.0), ShapeError, "mean has shape"),
         (lambda: normal_masses(regions, np.nan, 1.0), InputError, "not finite"),

@@ -15,9 +15,9 @@ from tests.reference import exact_region
 from tests.reference.random_networks import DYADIC_SLOPES
 
 NORMS = (1, 2, np.inf)
-SEEDS = range(few(200, 4, quick=24))
-GENERIC = range(few(120, 3, quick=16))
-FACETS = range(few(150, 3, quick=24))
+SEEDS = range(few(200, 4, quick=12))
+GENERIC = range(few(120, 3, quick=12))
+FACETS = range(few(150, 3, quick=12))
 
 
 def integer_case(seed):

@@ -37,7 +37,7 @@ def test_generic_networks_have_the_regions_and_facets_of_subdivision(dimensions)
 
 def test_networks_of_all_ops_have_the_regions_of_subdivision():
     """Odd seeds are degenerate."""
-    for seed in range(few(200, 4, quick=24)):
+    for seed in range(few(200, 4, quick=12)):
         description, lower, upper = drawn(seed, 2 + seed % 3, most=10)
         cells, found, at = both(to_network(description), lower, upper)
         assert found.n_regions == cells.n_regions and min(at) >= 0, seed
@@ -47,7 +47,7 @@ def test_networks_of_all_ops_have_the_regions_of_subdivision():
 @pytest.mark.parametrize("dimensions", [2, 3])
 def test_degenerate_networks_have_the_regions_of_subdivision(dimensions):
     """Weights of one size: the search does not tell apart what is closer than some 1e-9 of the box."""
-    for seed in range(few(500, 7, quick=35)):
+    for seed in range(few(500, 7, quick=14)):
         description, lower, upper, kind = degenerate(seed, dimensions)
         if kind != "powers of two":
             cells, found, at = both(to_network(description), lower, upper)
