@@ -16,7 +16,7 @@ def add_commands(commands, common):
         description="Run all analyses of a study file, each of a network into one store in the folder of the study, and write "
         "summary.json there. After Ctrl-C, or any other interruption, --resume continues.",
     )
-    run.add_argument("study", metavar="STUDY.toml", help="see docs/studies.md")
+    run.add_argument("study", metavar="STUDY.toml", help="see docs/guide/studies.md")
     run.add_argument("--only", metavar="NAME", action="append", default=[],
                      help="this analysis only, or one of its stores: ANALYSIS.NETWORK; repeat it for more")  # fmt: skip
     existing = run.add_mutually_exclusive_group()
