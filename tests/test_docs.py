@@ -62,7 +62,8 @@ def test_the_example_of_the_readme_prints_what_it_shows():
 
 
 def test_the_commands_of_the_readme_run(tmp_path, monkeypatch):
-    (tmp_path / "data").symlink_to(ROOT / "data")
+    for folder in ("data", "notebooks"):
+        (tmp_path / folder).symlink_to(ROOT / folder)
     monkeypatch.chdir(tmp_path)
     commands = re.findall(r"^    (pwlnet|python) (.*?)(?:  +#.*)?$", README.read_text(), re.MULTILINE)
     run = {"pwlnet": cli.main, "python": lambda words: subprocess.run([sys.executable, *words], check=True).returncode}

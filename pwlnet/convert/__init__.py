@@ -15,14 +15,14 @@ from .check import CHECKS, Referee, check_conversion
 from .lower import lower
 
 if TYPE_CHECKING:
-    import torch
+    from torch import Tensor, nn  # the name torch is a module of this package
 
 __all__ = ["check_conversion", "from_torch", "read_network"]
 
 
 def from_torch(
-    module: torch.nn.Module,
-    input_shape: Sequence[int] | torch.Tensor | AnyArray,
+    module: nn.Module,
+    input_shape: Sequence[int] | Tensor | AnyArray,
     *,
     outputs: int | str | Sequence[int | str] | None = None,
     check: Check = "strict",

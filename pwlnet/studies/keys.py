@@ -1,7 +1,7 @@
 """The keys of a study file as data: for each table, the check and the default of each key.
 
-``docs/guide/studies.md`` describes them. ``REQUIRED`` marks keys without a default; None as a default means that the key is left
-out.
+``docs/guide/studies.md`` describes them. ``REQUIRED`` marks keys without a default; None as a default means that the key is
+left out.
 """
 
 import difflib

@@ -87,7 +87,7 @@ def test_trained_against_attacks_networks_withstand_more_of_them():
 
 
 def test_the_example_of_the_page_runs(capsys):
-    page = Path(__file__).resolve().parents[2] / "docs" / "learning.md"
+    page = Path(__file__).resolve().parents[2] / "docs" / "guide" / "learning.md"
     (example,) = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
     exec(compile(example, str(page), "exec"), {})
     clean, attacked, certified, _ = map(float, capsys.readouterr().out.split())
