@@ -50,7 +50,9 @@ def local_client(n_workers: int | None = None, *, threads: int = 1, memory_limit
     import dask
 
     before = dask.config.get("distributed.nanny.pre-spawn-environ", {})
-    settings = {"distributed.nanny.pre-spawn-environ": {**before, **_ENVIRONMENT}}
+    # With dask's threshold, glibc returns each large array to the system, and gets it back page by page: a tenth of the time.
+    kept = {name: value for name, value in before.items() if name != "MALLOC_TRIM_THRESHOLD_"}
+    settings = {"distributed.nanny.pre-spawn-environ": {**kept, **_ENVIRONMENT}}
     options = {"n_workers": count, "threads_per_worker": 1, "processes": True, "dashboard_address": ":0"}
     memory = {} if memory_limit is None else {"memory_limit": memory_limit}
     with (

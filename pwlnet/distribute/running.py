@@ -19,7 +19,7 @@ from .jobs import Job
 from .merging import Merger, ShardLinker, open_store, remove_folder
 from .shards import Shard, compute_shard, folder_of, list_shards, plan
 
-_SHARDS_PER_WORKER = 16  # at least, so that the last ones end at about the same time
+_SHARDS_PER_WORKER = 8  # at least, so that the last ones end at about the same time; a shard costs 40 ms
 _QUEUED = 3  # shards per worker that are computed or wait for it
 
 
@@ -90,7 +90,7 @@ def run(
         Of this process: all processors by default. Of a task on a worker: one by default, for one worker per processor; give
         the number of processors of a machine for one worker per machine.
     shard : int, optional
-        Items of a shard; by default 16 or more shards for each worker. It is rounded up to a multiple of ``job.batch``.
+        Items of a shard; by default 8 or more shards for each worker. It is rounded up to a multiple of ``job.batch``.
     shared : bool, optional
         Whether all machines see the same ``path``. Otherwise the files of shards are sent to this process.
     keep_shards : bool, optional
