@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,6 +15,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..network import Network
+from ..store import schema
 from ..store.digest import add_bytes, start_array
 from ..store.merge import copy_batch
 from ..tolerances import DEFAULT, Tolerances
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from ..store.writer import StoreWriter
 
 _BLOCK = 2**24  # bytes of inputs that are read at once for their digest
+_COMMIT_BYTES = 2**24  # of batches that are written together ...
+_COMMIT_SECONDS = 10.0  # ... unless they take long: what a program that is killed loses
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -75,12 +79,18 @@ class Job:
 
     def append(self, writer: StoreWriter, *, threads: int | None = None) -> Iterator[int]:
         """Append what a store does not have yet, batch by batch: yields the number of items that it has then."""
-        done = self.n_done(writer)
-        while done < self.n_items:
-            last = min(done - done % self.batch + self.batch, self.n_items)
-            writer.append(self.kind, self.compute(done, last, threads=threads))
-            done = last
-            yield done
+        done, waiting = self.n_done(writer), _Waiting(self.kind, writer)
+        try:
+            while done < self.n_items:
+                last = min(done - done % self.batch + self.batch, self.n_items)
+                waiting.add(self.compute(done, last, threads=threads))
+                done = last
+                if waiting.is_enough or done == self.n_items:
+                    waiting.commit()
+                    yield done
+        except BaseException:
+            waiting.commit()
+            raise
 
     def n_done(self, writer: StoreWriter) -> int:
         """Return the number of items that a store has; DigestMismatchError if it has more than the job."""
@@ -148,3 +158,28 @@ class Job:
                     add_bytes(sha, row)
             first = last
         return sha.hexdigest()
+
+
+class _Waiting:
+    """Batches that were computed and are not yet in the store."""
+
+    def __init__(self, kind, writer):
+        self._kind, self._writer, self._batches, self._since = kind, writer, [], time.monotonic()
+
+    @property
+    def is_enough(self):
+        """Whether to write them now."""
+        n_bytes = sum(array.nbytes for batch in self._batches for array in batch.values())
+        is_ragged = bool(schema.KINDS[self._kind].counts)  # offsets: batches are not joined
+        return is_ragged or n_bytes >= _COMMIT_BYTES or time.monotonic() - self._since > _COMMIT_SECONDS
+
+    def add(self, batch):
+        """Note a batch: arrays by field."""
+        self._batches.append(batch)
+
+    def commit(self):
+        """Write all of them as one batch of the store."""
+        batches, self._batches, self._since = self._batches, [], time.monotonic()
+        if batches:
+            fields = batches[0] if len(batches) == 1 else {f: np.concatenate([b[f] for b in batches]) for f in batches[0]}
+            self._writer.append(self._kind, fields)

@@ -261,3 +261,20 @@ def test_wrong_arguments_are_refused(tmp_path):
     with pytest.raises(InputError, match="want is empty"):
         distribute.regions_job(CONTROLLER, *BOX, want=())
     assert not path.exists()
+
+
+def test_ctrl_c_keeps_the_batches_that_were_computed(tmp_path, monkeypatch):
+    job, path, compute = JOBS["attributions"](), tmp_path / "here.h5", type(JOBS["attributions"]()).compute
+
+    def stop(self, first, last, **options):
+        if first >= 6:
+            raise KeyboardInterrupt
+        return compute(self, first, last, **options)
+
+    monkeypatch.setattr(type(job), "compute", stop)
+    with pytest.raises(KeyboardInterrupt):
+        distribute.run(job, path)
+    monkeypatch.undo()
+    with store.open(path) as stored:
+        assert stored.n_rows("attributions") == 6
+    assert distribute.run(job, path, resume=True).digest() == distribute.run(job, tmp_path / "whole.h5").digest()
