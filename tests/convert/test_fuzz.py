@@ -120,6 +120,29 @@ def test_a_field_of_an_onnx_file_that_makes_no_sense_is_refused(change, message,
     refused(changed(model, change), tmp_path, message)
 
 
+def test_flags_are_0_or_1(tmp_path):
+    """Of others, onnxruntime and the reference implementation make different things."""
+    node = op("AveragePool", "x", kernel_shape=[2, 2], strides=[2, 4], ceil_mode=127)
+    refused(build((1, 2, 5, 6), node), tmp_path, "'ceil_mode', which is 127; it is 0 or 1")
+
+
+def test_operands_of_a_product_are_matrices(tmp_path):
+    node = op("Gemm", "w x", transA=1, transB=1)
+    model = build((2, 3, 3), node, constants={"w": np.ones((3, 4))})
+    refused(model, tmp_path, "multiplies arrays that are not matrices", UnsupportedOperationError)
+
+
+def test_statistics_of_a_batch_norm_have_one_entry_per_channel(tmp_path):
+    statistics = {name: np.ones(4) for name in "smv"} | {"b": np.ones((4, 1))}
+    model = build((1, 4), op("BatchNormalization", "x s b m v"), constants=statistics)
+    refused(model, tmp_path, r"\(4,\) is needed", UnsupportedOperationError)
+
+
+def test_names_of_operators_are_printable(tmp_path):
+    model = changed(build(WIDE, op("Relu", "x")), lambda m: setattr(m.opset_import[0], "domain", "\n"))
+    refused(model, tmp_path, r"operators of '\\n' only")
+
+
 def test_texts_that_are_no_utf8_are_refused(tmp_path):
     path = tmp_path / "net.onnx"
     path.write_bytes(build(WIDE, op("Relu", "x")).SerializeToString().replace(b"Relu", b"Re\xff\xfe"))

@@ -18,7 +18,7 @@ from .node import STANDARD_DOMAINS, OnnxNode, node_name
 from .ops import HANDLERS
 from .selection import OF_PIECES, as_tensor
 from .unnamed import affine
-from .validity import require_valid, unfit
+from .validity import require_valid, shown, unfit
 
 _OF_NUMPY = (ValueError, TypeError, IndexError, OverflowError, ZeroDivisionError)  # for shapes and numbers in a damaged file
 RANDOM = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli")
@@ -190,7 +190,7 @@ def _check(node):
     """Refuse a node without a handler, with the reason."""
     proto = node.proto
     if proto.domain not in STANDARD_DOMAINS:
-        refuse(node.name, f"{proto.domain}.{node.op}", "which is not an operator of standard ONNX")
+        refuse(node.name, shown(f"{proto.domain}.{node.op}"), "which is not an operator of standard ONNX")
     for value in node.inputs:
         if isinstance(value, _MissingOutput):
             node.refuse(f"which reads a second output of node {value.node!r}; only first outputs are supported")

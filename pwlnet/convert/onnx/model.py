@@ -137,9 +137,8 @@ def load_model(path):
     if not model.HasField("graph") or not any(e.domain in STANDARD_DOMAINS for e in model.opset_import):
         domains = [e.domain for e in model.opset_import]
         if model.HasField("graph") and domains:
-            raise ConversionError(
-                f"{path} has operators of {', '.join(domains)} only, which are not operators of standard ONNX"
-            )
+            names = ", ".join(repr(domain[:80]) for domain in domains)
+            raise ConversionError(f"{path} has operators of {names} only, which are not operators of standard ONNX")
         missing = "an operator set" if model.HasField("graph") else "a graph"
         raise ConversionError(
             f"{path} is not a readable ONNX file (it is empty or damaged, without {missing}); check the path, or "

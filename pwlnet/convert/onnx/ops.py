@@ -92,6 +92,9 @@ def _gemm(node, graph):
     a, b, c = node.get(0), node.get(1), node.get(2)
     if isinstance(a, Tensor) and isinstance(b, Tensor):
         node.refuse(PRODUCT)
+    for value in (a, b):
+        if len(value.shape) != 2:
+            node.refuse("which multiplies arrays that are not matrices; export the network again")
     alpha, beta = node.attribute("alpha"), node.attribute("beta")
     if isinstance(a, Tensor):
         weight = node.weight(1, "matrix B")
@@ -213,6 +216,12 @@ def _batch_norm(node, graph):
     x = node.tensor(0)
     weight, bias = node.weight(1, "scale"), node.weight(2, "bias")
     mean, variance, epsilon = node.weight(3, "mean"), node.weight(4, "variance"), node.attribute("epsilon")
+    shape = x.shape[1:] if node.opset < 9 and not node.attribute("spatial", 1) else x.shape[1:2]
+    given = [array.shape for array in (weight, bias, mean, variance)]
+    if any(other != shape for other in given):
+        node.refuse(
+            f"whose scale, bias, mean and variance have the shapes {given}; {shape} is needed, export the network again"
+        )
     if mean.ndim == 1:
         return graph.batch_norm(x, mean, variance, epsilon, weight, bias, name=node.name)
     scale = weight / np.sqrt(variance + epsilon)  # spatial=0 of old opsets: statistics for each entry

@@ -24,6 +24,10 @@ _FIELDS = {  # the field that holds an attribute's value, by its type
     "SPARSE_TENSORS": "sparse_tensors",
     "TYPE_PROTOS": "type_protos",
 }
+_FLAGS = {  # attributes that are 0 or 1; programs disagree about other numbers
+    "auto_round", "ceil_mode", "center_point_box", "count_include_pad", "exclusive", "keepdims", "noop_with_empty_axes",
+    "reverse", "select_last_index", "spatial", "storage_order", "training_mode", "transA", "transB",
+}  # fmt: skip
 _SHOWN = 300
 _WORD = re.compile(r"[A-Za-z0-9_.:]{1,200}", re.ASCII)
 
@@ -118,6 +122,8 @@ def _require_valid_attribute(node, schema, attribute, given):
     present = {f.name for f, _ in attribute.ListFields()} & set(_FIELDS.values())
     if kind != wanted or present - {field} or not (present or wanted.endswith("S")):
         raise ConversionError(f"{what} of type {kind}, without a value of type {wanted}; the file is damaged, export it again")
+    if key in _FLAGS and attribute.i not in (0, 1):
+        raise ConversionError(f"{what}, which is {attribute.i}; it is 0 or 1, so the file is damaged, export it again")
 
 
 def _kind(attribute):
