@@ -13,7 +13,7 @@ from ..store import reader
 from ..store.creation import open_or_create
 from ..validation import as_path
 from .jobs import Job
-from .shards import Shard, folder_of, list_shards, plan
+from .shards import Shard, check_shard, folder_of, list_shards, plan
 
 if TYPE_CHECKING:
     from ..store.writer import StoreWriter
@@ -51,6 +51,7 @@ class Merger:
         shard = self.next_shard
         if shard is None:
             raise StoreError(f"the shard that begins with item {self.done} is missing; resume the job")
+        check_shard(self._job, shard)
         with reader.RegionStore(shard.path) as stored:
             self._state = self._job.copy(stored, self._writer, shard.first, shard.last, self._state)
         del self._waiting[shard.first]
@@ -64,11 +65,12 @@ class ShardLinker:
 
     Parameters
     ----------
+    job : Job
     linker : store.linking.Linker
     """
 
-    def __init__(self, linker):
-        self.done, self._linker = 0, linker
+    def __init__(self, job: Job, linker):
+        self.done, self._job, self._linker = 0, job, linker
         self._waiting: dict[int, Shard] = {}
 
     def add(self, shard: Shard) -> None:
@@ -83,6 +85,7 @@ class ShardLinker:
     def append_next(self) -> None:
         """Append the shard that follows."""
         shard = self._waiting.pop(self.done)
+        check_shard(self._job, shard)
         self._linker.add(shard.path)
         self.done = shard.last
 

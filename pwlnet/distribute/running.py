@@ -171,7 +171,7 @@ def _run_linked(submission, path, resume, overwrite, threads, progress):
         contextlib.closing(_bar(job, progress)) as bar,
         linking(path, overwrite=overwrite or resume, threads=threads) as linker,
     ):
-        shards = ShardLinker(linker)
+        shards = ShardLinker(job, linker)
         n_shards = submission.run(shards, bar)
         if shards.done != job.n_items:
             raise StoreError(f"shards of {path} overlap, from runs with other sizes; merge_shards joins them, or begin again")

@@ -1,5 +1,6 @@
 """Shards: stores of parts of a job, one file each, in a folder beside the store of the whole."""
 
+import contextlib
 import itertools
 import os
 import re
@@ -148,9 +149,11 @@ def compute_shard(
 
 
 def _write(part, path, compression, threads):
-    """Write a shard, unless it exists; it appears complete or not at all."""
+    """Write a shard, unless another attempt has completed it; it appears complete or not at all."""
     if path.exists():
-        return
+        with contextlib.suppress(StoreError):  # of another job, whose tasks went on after it was interrupted
+            check_shard(part, Shard(0, part.n_items, path))
+            return
     path.parent.mkdir(parents=True, exist_ok=True)
     made_with = {"parameters": dict(part.parameters), "seeds": dict(part.seeds), "tolerances": part.tolerances}
     how = {"threads": threads, "compression": compression}

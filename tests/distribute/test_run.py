@@ -278,3 +278,22 @@ def test_ctrl_c_keeps_the_batches_that_were_computed(tmp_path, monkeypatch):
     with store.open(path) as stored:
         assert stored.n_rows("attributions") == 6
     assert distribute.run(job, path, resume=True).digest() == distribute.run(job, tmp_path / "whole.h5").digest()
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_shard_that_another_job_writes_late_is_not_taken(linked, client, tmp_path, monkeypatch):
+    """Tasks of an interrupted run go on: one publishes its shard under a name that the next run uses."""
+    job, path = JOBS["lines"](), tmp_path / "there.h5"
+    other = distribute.lines_job(NETWORK, IMAGES[:12], IMAGES[13:25])
+    late = shards.shard_path(shards.folder_of(path), 3, 6)
+    plan = running.plan
+
+    def plan_and_write(*arguments):
+        planned = plan(*arguments)
+        common = other.with_items(0, 0, other.slice(0, 0))
+        shards.compute_shard(common, other.slice(3, 6), 3, 6, str(late), "gzip", 1, True)
+        return planned
+
+    monkeypatch.setattr(running, "plan", plan_and_write)
+    there = distribute.run(job, path, client=client, shard=3, linked=linked)
+    assert there.digest() == distribute.run(job, tmp_path / "here.h5").digest()
