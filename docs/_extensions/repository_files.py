@@ -27,7 +27,7 @@ SOURCES = os.environ.get("PWLNET_DOCS_SOURCES", "").rstrip("/")
 def outside_pages():
     """Return the pages outside the folder: path in the repository -> path in the folder."""
     pages = {source: f"{FOLDER}/{name}" for source, name in PAGES.items()}
-    return pages | {f"{NOTEBOOKS}/{path.name}": f"{NOTEBOOKS}/{path.name}" for path in (ROOT / NOTEBOOKS).glob("*.ipynb")}
+    return pages | {f"{NOTEBOOKS}/{path.name}": f"{NOTEBOOKS}/{path.name}" for path in (ROOT / NOTEBOOKS).glob("*.*")}
 
 
 def copy_pages(app, config):
