@@ -86,6 +86,7 @@ def _refusal(sentence):
 def _require_consistent(network, path):
     """Store the network, load it, and evaluate both."""
     stored = path.with_suffix(".h5")
+    stored.unlink(missing_ok=True)  # of a file whose check was cut off
     network.save(stored)
     again = pwlnet.load_network(stored)
     stored.unlink()
