@@ -97,8 +97,8 @@ def _pad(node, graph):
     axes = range(len(x.shape)) if axes is None else [int(a) % len(x.shape) for a in axes]
     if mode not in ("constant", "reflect", "edge", "wrap") or len(pads) != 2 * len(axes):
         raise ConversionError(
-            f"node {node.name!r} pads {len(axes)} axes by an array of shape {np.shape(pads)} in mode {mode!r}; the padding must "
-            "have two numbers per axis and the mode be constant, reflect, edge or wrap"
+            f"node {node.name!r} pads {len(axes)} axes by an array of shape {np.shape(pads)} in mode {mode!r}; the padding "
+            "must have two numbers per axis and the mode be constant, reflect, edge or wrap"
         )
     index, widths = x.indices(), np.zeros((len(x.shape), 2), np.int64)
     widths[list(axes)] = np.reshape(pads, (2, -1)).T
