@@ -16,6 +16,7 @@ from .jobs import Job
 from .shards import Shard, check_shard, folder_of, list_shards, plan
 
 if TYPE_CHECKING:
+    from ..store.linking import Linker
     from ..store.writer import StoreWriter
 
 
@@ -69,7 +70,7 @@ class ShardLinker:
     linker : store.linking.Linker
     """
 
-    def __init__(self, job: Job, linker):
+    def __init__(self, job: Job, linker: Linker) -> None:
         self.done, self._job, self._linker = 0, job, linker
         self._waiting: dict[int, Shard] = {}
 

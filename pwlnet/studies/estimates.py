@@ -99,7 +99,7 @@ class TaskEstimate:
     def to_dict(self) -> dict[str, Any]:
         """Return a dict of JSON values."""
         task = self.task
-        row = {"analysis": task.name, "network": task.network_name, "kind": task.kind, "store": task.path.name}
+        row: dict[str, Any] = {"analysis": task.name, "network": task.network_name, "kind": task.kind, "store": task.path.name}
         row |= {"items": task.job.n_items, "unit": task.job.unit, "done": self.n_done, "sampled": self.n_sampled}
         row |= {"counted": self.counted}
         return {**row, **{name: getattr(self, name).to_dict() for name in ("results", "bytes", "seconds")}}

@@ -153,7 +153,7 @@ def linearity_job(
     n = len(LineEnds(network, starts, ends))
     starts, ends = (np.broadcast_to(network.as_points(x, "lines"), (n, network.n_inputs)) for x in (starts, ends))
     targets = as_targets(np.asarray(targets), n, network.n_outputs)
-    what = {"starts": starts, "ends": ends, "targets": targets, "n_items": n, "batch": batch}
+    what: dict[str, Any] = {"starts": starts, "ends": ends, "targets": targets, "n_items": n, "batch": batch}
     job = LinearityJob(network=network, **what)
     return job._finished({**parameters, "columns": list(LINEARITY_COLUMNS)})
 
@@ -199,6 +199,6 @@ def decisions_job(
     if network.n_outputs < 2:
         raise InputError(f"the network has {network.n_outputs} outputs; decisions between classes need two or more")
     targets = as_targets(np.asarray(targets), len(lower), network.n_outputs)
-    what = {"lower": lower, "upper": upper, "targets": targets, "n_items": len(lower), "batch": batch}
+    what: dict[str, Any] = {"lower": lower, "upper": upper, "targets": targets, "n_items": len(lower), "batch": batch}
     job = DecisionsJob(network=network, max_branches=max_branches, **what)
     return job._finished({**parameters, "columns": job.settings()["columns"]})
