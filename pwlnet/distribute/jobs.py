@@ -93,7 +93,7 @@ class Job:
             raise
 
     def n_done(self, writer: StoreWriter) -> int:
-        """Return the number of items that a store has; DigestMismatchError if it has more than the job."""
+        """Return the number of items that a store has."""
         return writer.n_rows(self.kind)
 
     def finish_started(self, writer: StoreWriter) -> None:

@@ -9,18 +9,35 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InputError, StoreError
-from ..store import reader
 from ..store.creation import open_or_create
 from ..validation import as_path
 from .jobs import Job
-from .shards import Shard, check_shard, folder_of, list_shards, plan
+from .shards import Shard, folder_of, list_shards, opened_shard, plan
 
 if TYPE_CHECKING:
     from ..store.linking import Linker
     from ..store.writer import StoreWriter
 
 
-class Merger:
+class _Shards:
+    """The complete shards of a job that wait for those before them.
+
+    Attributes
+    ----------
+    done : int
+        Items of the shards that were appended.
+    """
+
+    def __init__(self, job: Job, done: int) -> None:
+        self.done, self._job = done, job
+        self._waiting: dict[int, Shard] = {}
+
+    def add(self, shard: Shard) -> None:
+        """Note a shard that is complete."""
+        self._waiting[shard.first] = shard
+
+
+class Merger(_Shards):
     """The store of a whole job, to which shards are appended in order.
 
     Parameters
@@ -33,13 +50,9 @@ class Merger:
 
     def __init__(self, job: Job, writer: StoreWriter, *, keep: bool) -> None:
         job.finish_started(writer)
-        self.done, self._job, self._writer, self._keep = job.n_done(writer), job, writer, keep
-        self._waiting: dict[int, Shard] = {}
+        super().__init__(job, job.n_done(writer))
+        self._writer, self._keep = writer, keep
         self._state: dict | None = None
-
-    def add(self, shard: Shard) -> None:
-        """Note a shard that is complete."""
-        self._waiting[shard.first] = shard
 
     @property
     def next_shard(self) -> Shard | None:
@@ -52,8 +65,7 @@ class Merger:
         shard = self.next_shard
         if shard is None:
             raise StoreError(f"the shard that begins with item {self.done} is missing; resume the job")
-        check_shard(self._job, shard)
-        with reader.RegionStore(shard.path) as stored:
+        with opened_shard(self._job, shard) as stored:
             self._state = self._job.copy(stored, self._writer, shard.first, shard.last, self._state)
         del self._waiting[shard.first]
         self.done = shard.last
@@ -61,7 +73,7 @@ class Merger:
             shard.path.unlink()
 
 
-class ShardLinker:
+class ShardLinker(_Shards):
     """A store that names the shards of a job, which stay where they are; has the interface of Merger.
 
     Parameters
@@ -71,23 +83,19 @@ class ShardLinker:
     """
 
     def __init__(self, job: Job, linker: Linker) -> None:
-        self.done, self._job, self._linker = 0, job, linker
-        self._waiting: dict[int, Shard] = {}
-
-    def add(self, shard: Shard) -> None:
-        """Note a shard that is complete."""
-        self._waiting[shard.first] = shard
+        super().__init__(job, 0)
+        self._linker = linker
 
     @property
     def next_shard(self) -> Shard | None:
-        """The shard that can be appended now, if it is complete."""
+        """The shard that can be appended now, if it is complete; one that overlaps with others can't be linked."""
         return self._waiting.get(self.done)
 
     def append_next(self) -> None:
         """Append the shard that follows."""
         shard = self._waiting.pop(self.done)
-        check_shard(self._job, shard)
-        self._linker.add(shard.path)
+        with opened_shard(self._job, shard):
+            self._linker.add(shard.path)
         self.done = shard.last
 
 

@@ -5,6 +5,7 @@ import itertools
 import os
 import re
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -85,8 +86,8 @@ def plan(job: Job, folder: Path, done: int, size: int) -> list[tuple[Shard, bool
             planned += new_shards(job, folder, next_item, shard.first, size)
             next_item = shard.first
         if shard.first <= next_item < shard.last:
-            check_shard(job, shard)
-            planned.append((shard, True))
+            with opened_shard(job, shard):
+                planned.append((shard, True))
             next_item = shard.last
     return planned
 
@@ -98,14 +99,16 @@ def new_shards(job: Job, folder: Path, first: int, last: int, size: int) -> list
     return [(Shard(a, b, shard_path(folder, a, b)), False) for a, b in itertools.pairwise(cuts) if a < b]
 
 
-def check_shard(job: Job, shard: Shard) -> None:
-    """Refuse a shard that is damaged, incomplete or of another job: StoreError."""
+@contextlib.contextmanager
+def opened_shard(job: Job, shard: Shard) -> Iterator[RegionStore]:
+    """Open a shard, and refuse it if it is damaged, incomplete or of another job (StoreError)."""
     with RegionStore(shard.path) as stored:
         stored.check_made_with(job.network, dict(job.parameters), dict(job.seeds), job.tolerances)
         n = stored.n_rows("enumeration_ends" if job.kind == "regions" else job.kind)
         needed = 1 if job.kind == "regions" else shard.last - shard.first
         if n != needed or not stored.is_verified:
             raise StoreError(f"{shard.path} is not a complete shard; remove it, and resume the job")
+        yield stored
 
 
 def compute_shard(
@@ -151,8 +154,8 @@ def compute_shard(
 def _write(part, path, compression, threads):
     """Write a shard, unless another attempt has completed it; it appears complete or not at all."""
     if path.exists():
-        with contextlib.suppress(StoreError):  # of another job, whose tasks went on after it was interrupted
-            check_shard(part, Shard(0, part.n_items, path))
+        # A shard of another job, whose tasks went on after it was interrupted, is replaced.
+        with contextlib.suppress(StoreError), opened_shard(part, Shard(0, part.n_items, path)):
             return
     path.parent.mkdir(parents=True, exist_ok=True)
     made_with = {"parameters": dict(part.parameters), "seeds": dict(part.seeds), "tolerances": part.tolerances}
