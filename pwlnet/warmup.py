@@ -245,7 +245,7 @@ def compile_kernels(steps=None, *, processes=True, notice=True):
 
     Notes
     -----
-    Takes about a minute with an empty cache. Failures of the other processes are ignored: their steps are run here.
+    Takes about two minutes with an empty cache. Failures of the other processes are ignored: their steps are run here.
     """
     names = [name for name in STEPS if steps is None or name in steps]
     seconds = dict.fromkeys(names, 0.0)
@@ -297,7 +297,7 @@ def _notice(shown):
     """Say on stderr that kernels are compiled, and how long it took."""
     start = time.perf_counter()
     if shown and sys.stderr is not None:
-        sys.stderr.write("pwlnet: compiling kernels in two processes (once per version; about a minute) ...\n")
+        sys.stderr.write("pwlnet: compiling kernels in two processes (once per version; about two minutes) ...\n")
         sys.stderr.flush()
     yield
     if shown and sys.stderr is not None:
